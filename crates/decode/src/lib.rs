@@ -1,0 +1,1 @@
+//! A frame in, an addressed TCP segment or UDP datagram out.

@@ -1,0 +1,1 @@
+//! From published streams to the objects in them.

@@ -1,0 +1,1 @@
+//! Finished streams in, objects out.

@@ -1,0 +1,1 @@
+//! One filter language for command line, API and pages.

@@ -1,0 +1,1 @@
+//! Segments in, ordered bytes, gaps and ends out.

@@ -1,0 +1,3 @@
+//! The `streamdb` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Packets, conversations and slow twins for tests.

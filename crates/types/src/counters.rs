@@ -1,0 +1,152 @@
+//! What happened to every frame and every payload byte. The numbers add up; [`Counters::unaccounted`] says by how much
+//! they do not.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Everything that is counted, for one bucket, one run or one capture.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Counters {
+            /// The names, in the order of [`values`](Self::values): part of the format on disk, so only ever added to at
+            /// the end.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),*];
+
+            /// The values, in the order of [`NAMES`](Self::NAMES).
+            pub fn values(&self) -> impl Iterator<Item = u64> + '_ {
+                [$(self.$name),*].into_iter()
+            }
+
+            /// Counters of these values, in the order of [`NAMES`](Self::NAMES); missing ones are 0, further ones left out.
+            pub fn from_values(values: impl IntoIterator<Item = u64>) -> Self {
+                let mut values = values.into_iter();
+                Self { $($name: values.next().unwrap_or(0),)* }
+            }
+
+            /// Adds another set.
+            pub const fn add(&mut self, other: &Self) {
+                $(self.$name = self.$name.saturating_add(other.$name);)*
+            }
+
+            /// What came since an earlier state of the same set.
+            #[must_use]
+            pub const fn since(&self, earlier: &Self) -> Self {
+                Self { $($name: self.$name.saturating_sub(earlier.$name),)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Frames taken.
+    frames,
+    /// Bytes of them as captured.
+    captured_bytes,
+    /// Bytes of them as they were on the wire.
+    wire_bytes,
+    /// Frames left out by the capture filter.
+    filtered_frames,
+    /// Connections begun.
+    connections,
+    /// Streams begun: directions of connections that had a frame.
+    streams,
+    /// Frames that carried a TCP segment.
+    tcp_frames,
+    /// Frames that carried a UDP datagram.
+    udp_frames,
+    /// Frames that carried a fragment of an IP packet.
+    fragment_frames,
+    /// Frames of nothing that is decoded further: they are in the journal whole.
+    other_frames,
+    /// Frames whose headers are cut short or contradict themselves: they are in the journal whole.
+    malformed_frames,
+    /// Payload bytes captured, of TCP and UDP. This and the next ones: captured = stored + duplicate + conflicting +
+    /// unchecked + outside + not_kept + shed + lost.
+    payload_captured,
+    /// Payload bytes stored in streams.
+    payload_stored,
+    /// Payload bytes that were there already and equal; the journal refers to them.
+    payload_duplicate,
+    /// Payload bytes that were there already and differ; the journal has them.
+    payload_conflicting,
+    /// Payload bytes sent again after the first copy had left memory: not compared; the journal has them.
+    payload_unchecked,
+    /// Payload bytes of segments that lie outside the stream (before its first byte, after its end, far out of window);
+    /// the journal has them.
+    payload_outside,
+    /// Payload bytes of a class that is configured not to be kept, or beyond its cut-off.
+    payload_not_kept,
+    /// Payload bytes let go under load.
+    payload_shed,
+    /// Payload bytes lost to a failed write.
+    payload_lost,
+    /// Payload bytes of the wire that the snap length cut off.
+    payload_cut,
+    /// Gap bytes in streams that ended, by kind.
+    gap_missing,
+    /// See [`gap_missing`](Self::gap_missing).
+    gap_snaplen,
+    /// See [`gap_missing`](Self::gap_missing).
+    gap_shed,
+    /// See [`gap_missing`](Self::gap_missing).
+    gap_cutoff,
+    /// See [`gap_missing`](Self::gap_missing).
+    gap_lost,
+    /// Frames whose checksums were wrong, when they are looked at.
+    bad_checksums,
+    /// IP packets put together from fragments.
+    reassembled_packets,
+    /// Fragments given up: incomplete at their time limit, or the pool was full.
+    expired_fragments,
+    /// Connections ended early because the table was full.
+    evicted_connections,
+    /// Times held out-of-order bytes were written early because their bound was reached.
+    released_early,
+    /// Times the frames' clock went back by more than a tick.
+    clock_steps_back,
+    /// Frames dropped by the kernel before us.
+    dropped_kernel,
+    /// Frames dropped by the interface before us.
+    dropped_interface,
+}
+
+impl Counters {
+    /// Captured payload bytes less what became of them: 0, or something was not counted.
+    pub const fn unaccounted(&self) -> i64 {
+        let known = self.payload_stored
+            + self.payload_duplicate
+            + self.payload_conflicting
+            + self.payload_unchecked
+            + self.payload_outside
+            + self.payload_not_kept
+            + self.payload_shed
+            + self.payload_lost;
+        self.payload_captured as i64 - known as i64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_go_there_and_back() {
+        let n = Counters::NAMES.len() as u64;
+        let counters = Counters::from_values(1..=n);
+        assert_eq!(counters.frames, 1);
+        assert_eq!(counters.dropped_interface, n);
+        assert!(counters.values().eq(1..=n));
+        let mut twice = counters;
+        twice.add(&counters);
+        assert_eq!(twice.since(&counters), counters);
+    }
+
+    #[test]
+    fn what_is_not_counted_shows() {
+        let counters =
+            Counters { payload_captured: 10, payload_stored: 7, payload_duplicate: 2, ..Counters::default() };
+        assert_eq!(counters.unaccounted(), 1);
+    }
+}
