@@ -1,0 +1,37 @@
+# The commands of StreamDB's developers; `make` lists them. The work is done by scripts/.
+
+DEMO_PORT ?= 8080
+FUZZ_SECONDS ?= 60
+
+.PHONY: help demo test soak bench fuzz setup
+
+help:
+	@echo 'make demo    build, store a small capture, serve it on 127.0.0.1 (DEMO_PORT=$(DEMO_PORT))'
+	@echo 'make test    formatting, lints, documentation, licences, all tests: what must pass before a change lands'
+	@echo 'make soak    the tests with many times the cases (STREAMDB_SOAK=1)'
+	@echo 'make bench   the benches: ingest, append, flow table, journal, look-up, extraction'
+	@echo 'make fuzz    each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS), or FUZZ_TARGET=name alone (needs cargo-fuzz and a nightly toolchain)'
+	@echo 'make setup   install what the build needs and this machine lacks (demo and test do it too)'
+
+demo:
+	@scripts/setup.sh
+	@DEMO_PORT=$(DEMO_PORT) scripts/demo.sh
+
+test:
+	@scripts/setup.sh --with-checks
+	@scripts/test.sh
+
+soak:
+	@scripts/setup.sh
+	@STREAMDB_SOAK=1 scripts/test.sh --tests-only
+
+bench:
+	@scripts/setup.sh
+	cargo bench --locked -p streamdb-benches
+
+fuzz:
+	@scripts/setup.sh
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh $(FUZZ_TARGET)
+
+setup:
+	@scripts/setup.sh --with-checks
