@@ -1,0 +1,146 @@
+//! The decoder: one frame after the other, and the fragments in between.
+
+use streamdb_types::{LinkType, Timestamp};
+
+use crate::fast;
+use crate::fragments::{Limits, Packet, Pool};
+use crate::link;
+use crate::packet::{Content, Decoded, Piece, TcpSegment, UdpDatagram};
+use crate::span::Span;
+use crate::walk::{Found, Layer, Outcome, Walk};
+
+/// How a [`Decoder`] decodes, and its bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Whether the checksums of TCP, UDP and IPv4 headers are looked at.
+    pub verify_checksums: bool,
+    /// The most packets of which fragments are kept; beyond it the oldest is given up.
+    pub max_fragment_packets: usize,
+    /// The most bytes of memory for fragments; beyond it the oldest packet is given up.
+    pub max_fragment_bytes: usize,
+    /// How long the fragments of a packet are waited for since its first one came, in nanoseconds.
+    pub fragment_timeout: i64,
+}
+
+impl Default for Config {
+    /// Checksums not looked at; 4,096 packets, 32 MiB, 30 seconds (Linux's time for IPv4).
+    fn default() -> Self {
+        Self {
+            verify_checksums: false,
+            max_fragment_packets: 4096,
+            max_fragment_bytes: 32 << 20,
+            fragment_timeout: 30_000_000_000,
+        }
+    }
+}
+
+/// Decodes frames. Its only state is the fragments that wait for the rest of their packets.
+#[derive(Debug)]
+pub struct Decoder {
+    verify: bool,
+    pool: Pool,
+    /// The packet that was put together last; the outcome of that frame borrows from it.
+    whole: Packet,
+}
+
+impl Decoder {
+    /// A decoder without fragments.
+    pub fn new(config: Config) -> Self {
+        let limits = Limits {
+            packets: config.max_fragment_packets,
+            bytes: config.max_fragment_bytes,
+            timeout: config.fragment_timeout,
+        };
+        Self { verify: config.verify_checksums, pool: Pool::new(limits), whole: Packet::default() }
+    }
+
+    /// Decodes one frame of this link type.
+    ///
+    /// `wire_len` is the frame's length before the snap length cut it, `time` its packet time, and `tag` the caller's number
+    /// for it, given back in [`Piece`]s when this frame turns out to carry a fragment.
+    #[inline]
+    pub fn decode<'a>(
+        &'a mut self,
+        link: LinkType,
+        frame: &'a [u8],
+        wire_len: u32,
+        time: Timestamp,
+        tag: u64,
+    ) -> Decoded<'a> {
+        if link == LinkType::ETHERNET
+            && !self.verify
+            && let Some(decoded) = fast::ethernet(frame)
+        {
+            return decoded;
+        }
+        self.walk(link, frame, wire_len, time, tag)
+    }
+
+    /// Gives up the fragments that have waited for too long.
+    pub fn tick(&mut self, now: Timestamp) {
+        self.pool.expire(now);
+    }
+
+    /// Fragments given up so far: their packet was not complete in time, had too many pieces, or the pool was full.
+    pub const fn expired_fragments(&self) -> u64 {
+        self.pool.expired
+    }
+
+    /// Packets put together from fragments so far.
+    pub const fn reassembled_packets(&self) -> u64 {
+        self.pool.completed
+    }
+
+    /// The long way, for every frame.
+    fn walk<'a>(
+        &'a mut self,
+        link: LinkType,
+        frame: &'a [u8],
+        wire_len: u32,
+        time: Timestamp,
+        tag: u64,
+    ) -> Decoded<'a> {
+        let mut walk = Walk::new(self.verify);
+        let wire = usize::try_from(wire_len).unwrap_or(usize::MAX);
+        let mut outcome = match link::open(link, Span::new(frame, wire)) {
+            Ok((layer, span)) => walk.run(layer, span),
+            Err(end) => Outcome::Found(end.into()),
+        };
+        let mut in_whole = false;
+        // Each turn takes a fragment out of what the last one completed, and the walk's bound on headers ends them.
+        let found = loop {
+            let share = match outcome {
+                Outcome::Found(found) => break found,
+                Outcome::Share(share) => share,
+            };
+            let itself =
+                [Piece { tag, frame_at: 0, payload_at: 0, len: u32::try_from(frame.len()).unwrap_or(u32::MAX) }];
+            let (source, pieces): (&[u8], &[Piece]) =
+                if in_whole { (self.whole.bytes(), self.whole.pieces()) } else { (frame, &itself) };
+            let Some(packet) = self.pool.add(&share, source, pieces, time) else {
+                return Decoded { path: walk.path, content: Content::Fragment, payload_at: 0, pieces: &[] };
+            };
+            self.pool.recycle(std::mem::replace(&mut self.whole, packet));
+            in_whole = true;
+            walk.headers_ok = self.whole.headers_ok;
+            let bytes = self.whole.bytes();
+            outcome = walk.run(Layer::Protocol(self.whole.next), Span::new(bytes, bytes.len()));
+        };
+        if !in_whole {
+            return filled(&walk, found, frame, &[]);
+        }
+        self.whole.keep_pieces_of(found.at, found.len);
+        Decoded { payload_at: 0, ..filled(&walk, found, self.whole.bytes(), self.whole.pieces()) }
+    }
+}
+
+/// The outcome with its payload.
+fn filled<'a>(walk: &Walk, found: Found, source: &'a [u8], pieces: &'a [Piece]) -> Decoded<'a> {
+    let payload = source.get(found.at..).and_then(|rest| rest.get(..found.len)).unwrap_or(&[]);
+    let content = match found.content {
+        Content::Tcp(segment) => Content::Tcp(TcpSegment { payload, ..segment }),
+        Content::Udp(datagram) => Content::Udp(UdpDatagram { payload, ..datagram }),
+        content => content,
+    };
+    Decoded { path: walk.path, content, payload_at: found.at, pieces }
+}

@@ -1,0 +1,351 @@
+//! The pool of IP fragments (RFC 791 §3.2, RFC 8200 §4.5): bounded, first copy wins, and every byte's frame is known.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+use streamdb_types::{Path, Timestamp};
+
+use crate::packet::Piece;
+
+/// The most bytes of a packet that is put together.
+const MAX_PACKET: u32 = 65_535;
+
+/// The most fragments of one packet, and the most pieces that it is noted to be made of.
+const MAX_PIECES: usize = 1024;
+
+/// How many cleared packets are kept, for their memory.
+const MAX_SPARE: usize = 16;
+
+/// The bounds of a pool.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub packets: usize,
+    pub bytes: usize,
+    /// Nanoseconds.
+    pub timeout: i64,
+}
+
+/// What the fragments of one packet have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub path: Path,
+    pub src: IpAddr,
+    pub dst: IpAddr,
+    /// Of IPv6, the number of the fragment header.
+    pub protocol: u8,
+    pub id: u32,
+}
+
+/// A fragment: whose it is, and where its bytes lie in what the walk went through.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share {
+    pub key: Key,
+    /// The protocol of what the packet carries; the first fragment's counts.
+    pub next: u8,
+    /// Where in the packet it belongs.
+    pub offset: u32,
+    /// Whether it is not the last one.
+    pub more: bool,
+    /// Whether the checksums of the headers around it are right.
+    pub headers_ok: bool,
+    pub at: usize,
+    pub len: usize,
+    /// Its bytes on the wire: at least `len`.
+    pub wire: usize,
+}
+
+/// The fragments of packets that are not complete.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    limits: Limits,
+    packets: HashMap<Key, Packet>,
+    /// The keys in order of arrival.
+    order: BTreeMap<u64, Key>,
+    arrivals: u64,
+    /// Memory that `packets` has taken.
+    bytes: usize,
+    spare: Vec<Packet>,
+    pub expired: u64,
+    pub completed: u64,
+}
+
+impl Pool {
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            packets: HashMap::new(),
+            order: BTreeMap::new(),
+            arrivals: 0,
+            bytes: 0,
+            spare: Vec::new(),
+            expired: 0,
+            completed: 0,
+        }
+    }
+
+    /// Takes a fragment that lies in `source`, which is made of `pieces`. Gives its packet when that is complete.
+    pub fn add(&mut self, share: &Share, source: &[u8], pieces: &[Piece], time: Timestamp) -> Option<Packet> {
+        self.expire(time);
+        // After a step back of the clock one that came "later" may stand before it; a packet never takes in fragments of
+        // another time.
+        if self.packets.get(&share.key).is_some_and(|p| self.is_old(p, time)) {
+            self.give_up(&share.key);
+        }
+        let bytes = source.get(share.at..).and_then(|rest| rest.get(..share.len)).unwrap_or(&[]);
+        let packet = self.packets.entry(share.key).or_insert_with(|| {
+            let mut packet = self.spare.pop().unwrap_or_default();
+            packet.first = time;
+            packet.number = self.arrivals;
+            self.order.insert(self.arrivals, share.key);
+            self.arrivals += 1;
+            self.bytes += packet.memory();
+            packet
+        });
+        let before = packet.memory();
+        packet.add(share, bytes, pieces);
+        self.bytes = self.bytes + packet.memory() - before;
+        if packet.is_complete() {
+            self.completed += 1;
+            let mut packet = self.remove(&share.key)?;
+            packet.straighten(&mut self.spare);
+            return Some(packet);
+        }
+        if packet.count > MAX_PIECES || packet.pieces.len() > MAX_PIECES {
+            self.give_up(&share.key);
+        }
+        while self.bytes > self.limits.bytes || self.packets.len() > self.limits.packets {
+            self.give_up_oldest();
+        }
+        None
+    }
+
+    /// Gives up what has waited for too long.
+    pub fn expire(&mut self, now: Timestamp) {
+        while let Some((_, oldest)) = self.order.first_key_value()
+            && self.packets.get(oldest).is_none_or(|p| self.is_old(p, now))
+        {
+            self.give_up_oldest();
+        }
+    }
+
+    /// Takes a packet's memory back.
+    pub fn recycle(&mut self, mut packet: Packet) {
+        if self.spare.len() < MAX_SPARE {
+            packet.clear();
+            self.spare.push(packet);
+        }
+    }
+
+    fn is_old(&self, packet: &Packet, now: Timestamp) -> bool {
+        now.since(packet.first) > self.limits.timeout
+    }
+
+    fn give_up_oldest(&mut self) {
+        if let Some((_, key)) = self.order.pop_first() {
+            self.give_up(&key);
+        }
+    }
+
+    fn give_up(&mut self, key: &Key) {
+        if let Some(packet) = self.remove(key) {
+            self.expired += packet.count as u64;
+            self.recycle(packet);
+        }
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Packet> {
+        let packet = self.packets.remove(key)?;
+        self.order.remove(&packet.number);
+        self.bytes -= packet.memory();
+        Some(packet)
+    }
+}
+
+/// A packet in the making, then the whole one.
+#[derive(Debug, Default)]
+pub(crate) struct Packet {
+    /// When its first fragment came.
+    first: Timestamp,
+    /// Its place in the pool's order.
+    number: u64,
+    /// Fragments that came.
+    count: usize,
+    /// Its bytes in the order in which they came; once complete, in their own.
+    data: Vec<u8>,
+    /// Which bytes of the packet `data` has: sorted, without overlaps.
+    ranges: Vec<Range>,
+    /// Which frames have them.
+    pieces: Vec<Piece>,
+    /// How long the packet is, once the last fragment came.
+    total: Option<u32>,
+    /// What the packet carries.
+    pub next: u8,
+    /// Whether the checksums of all headers around the fragments are right.
+    pub headers_ok: bool,
+}
+
+/// Bytes of the packet that lie side by side in `data`.
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    at: u32,
+    len: u32,
+    data_at: u32,
+}
+
+impl Range {
+    const fn end(&self) -> u32 {
+        self.at + self.len
+    }
+}
+
+impl Packet {
+    /// The bytes of a whole packet.
+    pub fn bytes(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// The frames that they came in.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// Leaves only the pieces of `len` bytes from `at`, placed from there.
+    pub fn keep_pieces_of(&mut self, at: usize, len: usize) {
+        self.pieces.retain_mut(|piece| match cut(piece, at, len) {
+            Some(kept) => {
+                *piece = kept;
+                true
+            }
+            None => false,
+        });
+    }
+
+    fn memory(&self) -> usize {
+        self.data.capacity()
+            + self.ranges.capacity() * size_of::<Range>()
+            + self.pieces.capacity() * size_of::<Piece>()
+            + size_of::<Self>()
+    }
+
+    fn clear(&mut self) {
+        let Self { data, ranges, pieces, .. } = std::mem::take(self);
+        *self = Self { data, ranges, pieces, ..Self::default() };
+        self.data.clear();
+        self.ranges.clear();
+        self.pieces.clear();
+    }
+
+    /// Whether no byte is missing: the ranges do not overlap and do not go beyond the end.
+    fn is_complete(&self) -> bool {
+        self.total.is_some_and(|total| self.data.len() == total as usize)
+    }
+
+    /// Takes a fragment. What contradicts the length of the packet is left out, as are bytes that are there already.
+    fn add(&mut self, share: &Share, bytes: &[u8], sources: &[Piece]) {
+        if self.count == 0 {
+            self.next = share.next;
+            self.headers_ok = true;
+        }
+        self.count += 1;
+        let Some(wire) = u32::try_from(share.wire).ok().filter(|w| *w <= MAX_PACKET) else { return };
+        // All fragments but the last are counted in units of 8 bytes (RFC 791 §3.2); Linux cuts the rest, and so do we.
+        let wire = if share.more { wire & !7 } else { wire };
+        let end = share.offset + wire;
+        let bytes = bytes.get(..wire as usize).unwrap_or(bytes);
+        let known_end = self.ranges.last().map_or(0, Range::end);
+        let fits = match self.total {
+            _ if end > MAX_PACKET => false,
+            Some(total) if share.more => end <= total,
+            Some(total) => end == total,
+            None => share.more || known_end <= end,
+        };
+        if !fits {
+            return;
+        }
+        if !share.more {
+            self.total = Some(end);
+        }
+        if share.offset == 0 {
+            self.next = share.next;
+        }
+        self.headers_ok &= share.headers_ok;
+        self.insert(share.offset, bytes, share.at, sources);
+    }
+
+    /// Puts bytes into the holes of the packet from `offset` on. `from` is where they lie in what `sources` made up.
+    fn insert(&mut self, offset: u32, bytes: &[u8], from: usize, sources: &[Piece]) {
+        let noted = self.pieces.len();
+        let mut differs = false;
+        let mut i = self.ranges.partition_point(|r| r.end() <= offset);
+        let mut at = offset;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let next = self.ranges.get(i).copied();
+            if let Some(range) = next.filter(|r| r.at <= at) {
+                let n = rest.len().min((range.end() - at) as usize);
+                let (new, after) = rest.split_at(n);
+                let start = (range.data_at + (at - range.at)) as usize;
+                differs |= self.data.get(start..).and_then(|d| d.get(..n)) != Some(new);
+                (at, rest, i) = (at + n as u32, after, i + 1);
+                continue;
+            }
+            let n = next.map_or(rest.len(), |r| rest.len().min((r.at - at) as usize));
+            let (new, after) = rest.split_at(n);
+            let range = Range { at, len: n as u32, data_at: self.data.len() as u32 };
+            match i.checked_sub(1).and_then(|before| self.ranges.get_mut(before)) {
+                Some(before) if before.end() == at && before.data_at + before.len == range.data_at => {
+                    before.len += range.len;
+                }
+                _ => {
+                    self.ranges.insert(i, range);
+                    i += 1;
+                }
+            }
+            self.data.extend_from_slice(new);
+            self.note(at, from + (at - offset) as usize, n, sources);
+            (at, rest) = (at + n as u32, after);
+        }
+        // Where nothing differs the frame has all of its bytes of the packet, those of other frames included.
+        if !differs && !bytes.is_empty() {
+            self.pieces.truncate(noted);
+            self.note(offset, from, bytes.len(), sources);
+        }
+    }
+
+    /// Notes which frames have `len` bytes of the packet from `at` on, which lie at `from` in what `sources` make up.
+    fn note(&mut self, at: u32, from: usize, len: usize, sources: &[Piece]) {
+        // One more than the bound shows that it was reached.
+        let room = (MAX_PIECES + 1).saturating_sub(self.pieces.len());
+        let found = sources.iter().filter_map(|piece| cut(piece, from, len)).take(room);
+        self.pieces.extend(found.map(|piece| Piece { payload_at: piece.payload_at + at, ..piece }));
+    }
+
+    /// Puts the bytes of a complete packet into their own order.
+    fn straighten(&mut self, spare: &mut Vec<Self>) {
+        if self.ranges.len() <= 1 {
+            return;
+        }
+        let mut other = spare.pop().unwrap_or_default();
+        for range in &self.ranges {
+            let bytes = self.data.get(range.data_at as usize..).and_then(|d| d.get(..range.len as usize));
+            other.data.extend_from_slice(bytes.unwrap_or(&[]));
+        }
+        std::mem::swap(&mut self.data, &mut other.data);
+        other.clear();
+        spare.push(other);
+    }
+}
+
+/// The part of a piece that lies within `len` bytes from `at`, placed from there.
+fn cut(piece: &Piece, at: usize, len: usize) -> Option<Piece> {
+    let (at, end) = (at as u64, at as u64 + len as u64);
+    let first = u64::from(piece.payload_at);
+    let (from, to) = (first.max(at), (first + u64::from(piece.len)).min(end));
+    // All of these are within the piece or within `len`, which are below 2^32.
+    (from < to).then(|| Piece {
+        tag: piece.tag,
+        frame_at: piece.frame_at + (from - first) as u32,
+        payload_at: (from - at) as u32,
+        len: (to - from) as u32,
+    })
+}

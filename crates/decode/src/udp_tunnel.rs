@@ -1,0 +1,205 @@
+//! Tunnels over UDP: VXLAN, GENEVE, GTP-U, Teredo. A port is only a hint; the header has to be valid, and the walk takes
+//! the tunnel back when no IP packet is found in it.
+
+use streamdb_types::{Hop, HopKind};
+
+use crate::ip::pair_id;
+use crate::link::by_ethertype;
+use crate::span::Span;
+use crate::walk::{Layer, Net};
+
+const VXLAN: u16 = 4789;
+const VXLAN_LINUX: u16 = 8472;
+const GENEVE: u16 = 6081;
+const GTP: u16 = 2152;
+const TEREDO: u16 = 3544;
+
+/// The most GTP extension headers that are gone through.
+const MAX_EXTENSIONS: usize = 8;
+
+/// Whether a datagram between these ports may be a tunnel.
+pub(crate) const fn may_be(src: u16, dst: u16) -> bool {
+    matches!(dst, VXLAN | VXLAN_LINUX | GENEVE | GTP | TEREDO) || matches!(src, GTP | TEREDO)
+}
+
+/// The tunnel that this payload may be: its hop, the first header in it, and where that begins.
+pub(crate) fn open<'s>(src: u16, dst: u16, net: &Net, payload: Span<'s>) -> Option<(Hop, Layer, Span<'s>)> {
+    if !may_be(src, dst) {
+        return None;
+    }
+    match (src, dst) {
+        // The source port is a hash of the inner flow (RFC 7348 §5, RFC 8926 §3.3), so it says nothing.
+        (_, VXLAN | VXLAN_LINUX) => vxlan(payload),
+        (_, GENEVE) => geneve(payload),
+        (_, GTP) | (GTP, _) => gtp(payload),
+        (_, TEREDO) | (TEREDO, _) => teredo(net, payload),
+        _ => None,
+    }
+}
+
+/// RFC 7348 §5. Reserved bits are not looked at, as it says.
+fn vxlan(span: Span<'_>) -> Option<(Hop, Layer, Span<'_>)> {
+    let (&[flags, _, _, _, v0, v1, v2, _], rest) = span.take::<8>()?;
+    let id = u32::from_be_bytes([0, v0, v1, v2]);
+    (flags & 0x08 != 0).then_some((Hop { kind: HopKind::Vxlan, id }, Layer::Ethernet, rest))
+}
+
+/// RFC 8926 §3.4.
+fn geneve(span: Span<'_>) -> Option<(Hop, Layer, Span<'_>)> {
+    let (&[first, _, p0, p1, v0, v1, v2, _], rest) = span.take::<8>()?;
+    if first >> 6 != 0 {
+        return None;
+    }
+    let rest = rest.skip(usize::from(first & 0x3f) * 4)?;
+    let layer = by_ethertype(u16::from_be_bytes([p0, p1])).ok()?;
+    Some((Hop { kind: HopKind::Geneve, id: u32::from_be_bytes([0, v0, v1, v2]) }, layer, rest))
+}
+
+/// A G-PDU (3GPP TS 29.281 §5.1, §5.2).
+fn gtp(span: Span<'_>) -> Option<(Hop, Layer, Span<'_>)> {
+    let (&[flags, kind, ..], mut rest) = span.take::<8>()?;
+    // Version 1, protocol type GTP.
+    if flags & 0xf0 != 0x30 || kind != 255 {
+        return None;
+    }
+    if flags & 0x07 != 0 {
+        let (&[_, _, _, mut extension], after) = rest.take::<4>()?;
+        rest = after;
+        if flags & 0x04 != 0 {
+            let mut left = MAX_EXTENSIONS;
+            while extension != 0 {
+                left = left.checked_sub(1)?;
+                let length = usize::from(*rest.bytes.first()?) * 4;
+                extension = *rest.bytes.get(length.checked_sub(1)?)?;
+                rest = rest.skip(length)?;
+            }
+        }
+    }
+    Some((Hop { kind: HopKind::Gtp, id: 0 }, ip_layer(rest)?, rest))
+}
+
+/// RFC 4380 §5.1.1: IPv6, perhaps after an authentication header and an origin indication.
+fn teredo<'s>(net: &Net, span: Span<'s>) -> Option<(Hop, Layer, Span<'s>)> {
+    let mut rest = span;
+    if let Some((&[0, 1, id_len, auth_len], after)) = rest.take::<4>() {
+        // The two values, a nonce of 8 bytes, and the confirmation byte.
+        rest = after.skip(usize::from(id_len) + usize::from(auth_len) + 9)?;
+    }
+    if let Some((&[0, 0, ..], after)) = rest.take::<8>() {
+        rest = after;
+    }
+    (rest.nibble()? == 6).then_some((Hop { kind: HopKind::Teredo, id: pair_id(net) }, Layer::Ipv6, rest))
+}
+
+fn ip_layer(span: Span<'_>) -> Option<Layer> {
+    match span.nibble()? {
+        4 => Some(Layer::Ipv4),
+        6 => Some(Layer::Ipv6),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use streamdb_types::LinkType;
+
+    use crate::frames::{cat, eth, geneve, gtp, ipv4, tag, tcp4, tcp6, udp, udp4, vxlan};
+    use crate::said::{self, hello4, hello6};
+
+    fn over(src: u16, dst: u16, payload: &[u8]) -> String {
+        said::of(LinkType::RAW, &udp4(src, dst, payload))
+    }
+
+    fn plain(src: u16, dst: u16, payload: &[u8]) -> String {
+        let text = String::from_utf8_lossy(payload);
+        format!(": udp 10.0.0.5:{src} > 203.0.113.9:{dst} {text:?}")
+    }
+
+    #[test]
+    fn vxlan_networks_are_hops() {
+        let frame = vxlan(4242, &eth(0x0800, &tcp4(b"hello")));
+        assert_eq!(over(5555, 4789, &frame), hello4("vxlan 4242"));
+        assert_eq!(over(5555, 8472, &frame), hello4("vxlan 4242"));
+        assert_eq!(over(4789, 5555, &frame), plain(4789, 5555, &frame), "the source port says nothing");
+        let tagged = vxlan(1, &eth(0x8100, &tag(7, 0x86dd, &tcp6(b"hello"))));
+        assert_eq!(over(5555, 4789, &tagged), hello6("vxlan 1, vlan 7"));
+    }
+
+    #[test]
+    fn geneve_networks_are_hops() {
+        let frame = eth(0x0800, &tcp4(b"hello"));
+        assert_eq!(over(5555, 6081, &geneve(77, 0x6558, &[], &frame)), hello4("geneve 77"));
+        assert_eq!(over(5555, 6081, &geneve(77, 0x6558, &[0; 252], &frame)), hello4("geneve 77"));
+        assert_eq!(over(5555, 6081, &geneve(77, 0x86dd, &[0; 4], &tcp6(b"hello"))), hello6("geneve 77"));
+    }
+
+    #[test]
+    fn gtp_is_a_hop() {
+        let ip = tcp4(b"hello");
+        for (flags, fields) in [
+            (0, &[][..]),
+            (1, &[0, 0, 0, 0]),
+            (2, &[0, 1, 0, 0]),
+            (4, &[0, 0, 0, 0x85, 1, 1, 2, 0]),
+            (6, &[0, 1, 0, 0x85, 1, 1, 2, 0xc0, 2, 0, 0, 0, 0, 0, 0, 0]),
+        ] {
+            assert_eq!(over(2152, 2152, &gtp(flags, fields, &ip)), hello4("gtp 0"), "{flags}");
+            assert_eq!(over(2152, 40000, &gtp(flags, fields, &ip)), hello4("gtp 0"), "{flags}");
+        }
+        let endless = gtp(4, &[0, 0, 0, 0x85, 0, 1, 2, 0x85], &ip);
+        assert_eq!(over(2152, 2152, &endless), plain(2152, 2152, &endless));
+        let echo = [0x32, 1, 0, 4, 0, 0, 0, 0, 0, 1, 0, 0];
+        assert_eq!(over(2152, 2152, &echo), plain(2152, 2152, &echo));
+    }
+
+    #[test]
+    fn teredo_is_a_hop_named_by_both_ends() {
+        let ip = tcp6(b"hello");
+        let path = "teredo 882291277";
+        let auth = [0, 1, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0];
+        let origin = [0, 0, 0xff, 0x01, 0xf5, 0xff, 0xff, 0xfa];
+        assert_eq!(over(5555, 3544, &ip), hello6(path));
+        assert_eq!(over(3544, 5555, &cat(&[&origin, &ip])), hello6(path));
+        assert_eq!(over(3544, 5555, &cat(&[&auth, &ip])), hello6(path));
+        assert_eq!(over(3544, 5555, &cat(&[&auth, &origin, &ip])), hello6(path));
+    }
+
+    #[test]
+    fn what_only_looks_like_a_tunnel_is_a_datagram() {
+        let frame = eth(0x0800, &tcp4(b"hello"));
+        for (port, payload) in [
+            (4789, b"hello".to_vec()),
+            (4789, vxlan(1, &eth(0x0806, &[0; 28]))),
+            (4789, vxlan(1, &eth(0x8100, &tag(7, 0x0806, &[0; 28])))),
+            (4789, vxlan(1, &frame[..20])),
+            (6081, geneve(1, 0x0806, &[], &[0; 28])),
+            (6081, geneve(1, 0x6558, &[], b"x")),
+            (2152, gtp(0, &[], b"hello")),
+            (3544, b"`not IPv6, though it begins with the nibble 6".to_vec()),
+            // The inner packet claims to be longer than the datagram.
+            (3544, tcp6(b"hello")[..50].to_vec()),
+        ] {
+            assert_eq!(over(5555, port, &payload), plain(5555, port, &payload));
+        }
+    }
+
+    #[test]
+    fn an_ip_packet_inside_settles_it() {
+        let icmp = vxlan(1, &eth(0x0800, &ipv4(1, &[8, 0, 0, 0])));
+        assert_eq!(over(5555, 4789, &icmp), "vxlan 1: other");
+        let short = vxlan(1, &eth(0x0800, &ipv4(6, &[0; 10])));
+        assert_eq!(over(5555, 4789, &short), "vxlan 1: malformed");
+    }
+
+    #[test]
+    fn a_full_path_leaves_the_datagram() {
+        let mut packet = ipv4(17, &udp(1, 4789, &vxlan(5, &eth(0x0800, &tcp4(b"hello")))));
+        for _ in 0..5 {
+            packet = ipv4(4, &packet);
+        }
+        assert!(said::of(LinkType::RAW, &packet).starts_with("ip 882291277, "));
+        assert_eq!(said::of(LinkType::RAW, &packet).matches("tcp").count(), 1);
+        let packet = ipv4(4, &packet);
+        assert_eq!(said::of(LinkType::RAW, &packet).matches("udp").count(), 1);
+    }
+}
