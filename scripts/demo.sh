@@ -16,19 +16,18 @@ echo "== store $case/capture.pcap in $data"
 rm -rf "$data"
 "$streamdb" ingest --data "$data" "$case/capture.pcap"
 
-# The download, by what its case says of it. Each line of `objects --json` is one object.
-uri=/files/tools.zip
-sha256=$(awk -F'\t' -v uri=$uri '$4 == "GET" && $6 == uri && $7 == 200 { print $11 }' $case/expected.tsv)
-oid=$("$streamdb" objects --data "$data" --json |
-    awk -v sha="\"sha256\":\"$sha256\"" -v uri="\"uri\":\"$uri\"" '!found && index($0, sha) && index($0, uri) && index($0, "\"status\":200") {
-        match($0, /"oid":"[0-9-]+"/); print substr($0, RSTART + 7, RLENGTH - 8); found = 1
-    }')
-[ -n "$oid" ] || { echo "demo: the download $uri is not among the objects of $data" >&2; exit 1; }
+# The download, by what its case says of it: the client's port names the connection. Each line of `streams --json` is one
+# stream; the one to the client begins with the answer, so its oid (message 0) is the download's.
+read -r port_of_client sha256 < <(awk -F'\t' '$4 == "GET" && $6 == "/files/tools.zip" && $7 == 200 {
+    sub(/.*:/, "", $2); print $2, $11 }' $case/expected.tsv)
+oid=$("$streamdb" streams --data "$data" --json |
+    grep -F "\"src_port\":$port_of_client," | grep -F '"direction":"c"' | sed -n 's/.*"oid":"\([0-9-]*\)".*/\1/p' || true)
+[ -n "$oid" ] || { echo "demo: the download is not among the streams of $data" >&2; exit 1; }
 
 cat <<TEXT
 
 == look at it
-A search, for the browser (curl gets the same as text):
+A search, for the browser or curl:
     http://127.0.0.1:$port/streamdb/?srcip=10.0.0.5&dstip=203.0.113.9
 What 10.0.0.5 downloaded, whole and decoded, and the frames it came in:
     curl -s 'http://127.0.0.1:$port/streamdb/?oid=$oid' | sha256sum

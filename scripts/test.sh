@@ -15,6 +15,11 @@ if [ -n "${STREAMDB_CORPUS:-}" ]; then
     echo "captures from $STREAMDB_CORPUS are used too"
 fi
 
+# The same sample of the long runs each time, so that one tree gives one answer; `make soak` draws anew each time.
+if [ -z "${STREAMDB_SOAK:-}" ]; then
+    export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-9293}
+fi
+
 if [ "${1:-}" != --tests-only ]; then
     step "formatting: cargo fmt"
     cargo fmt --all --check
