@@ -1,5 +1,17 @@
 //! Segments in, ordered bytes, gaps and ends out.
+//!
+//! No I/O and no clock: frames, ticks and flushes come in by calls, and what follows from them goes to a [`Sink`].
 
+mod ages;
+mod config;
+mod connection;
+mod held;
+mod holes;
+mod place;
 mod sink;
+mod stream;
+mod table;
 
+pub use config::{Config, OverlapPolicy};
 pub use sink::{Comparison, FrameTag, Opened, Sink, Slot, StreamState};
+pub use table::FlowTable;

@@ -37,6 +37,8 @@ pub struct StreamState {
     pub length: StreamOffset,
     /// Ranges below `length` that `data` never gave, ascending, not touching each other unless their kinds differ.
     pub gaps: Vec<Gap>,
+    /// Bytes in further gaps, all before those of `gaps`, that are not listed any more, as there were too many to know.
+    pub closed_gaps: u64,
     /// What was seen of it.
     pub marks: Marks,
 }
@@ -63,7 +65,15 @@ pub trait Sink {
 
     /// The next datagram of a UDP stream, perhaps empty. `wire_len` is at least `bytes.len()`; when it is more, the stream
     /// has a gap of the difference after the bytes, and the next datagram's offset is behind it.
-    fn datagram(&mut self, slot: Slot, direction: Direction, offset: StreamOffset, bytes: &[u8], wire_len: u32, time: Timestamp);
+    fn datagram(
+        &mut self,
+        slot: Slot,
+        direction: Direction,
+        offset: StreamOffset,
+        bytes: &[u8],
+        wire_len: u32,
+        time: Timestamp,
+    );
 
     /// Compares bytes with those that `data` gave before at `offset`. All of the range was given.
     fn compare(&mut self, slot: Slot, direction: Direction, offset: StreamOffset, bytes: &[u8]) -> Comparison;

@@ -1,0 +1,314 @@
+//! The state of a connection: how it opens, ends, and whether a SYN or a reset is believed.
+//!
+//! Read before changing anything here: RFC 9293 §3.3.2 (states), §3.5 (opening, simultaneous open, resets), §3.6
+//! (closing), §3.10.7 (arriving segments); RFC 5961 §3-4 (blind resets and SYNs); RFC 6191 (a new SYN in TIME-WAIT);
+//! RFC 7323 §2 (window scale); RFC 7413 (data in a SYN).
+
+use streamdb_decode::{TcpFlags, TcpSegment};
+use streamdb_types::{Direction, Marks, Path, Protocol, Reason, SeqNum, Tuple};
+
+use crate::ages::Class;
+use crate::held::Piece;
+use crate::sink::{FrameTag, Sink};
+use crate::stream::{Base, Context, Stream};
+
+/// How far the first byte held may lie behind the SYN for the two to belong together.
+const NEAR: i64 = 1 << 20;
+
+/// How a connection stands. A sensor sees less than either end, so these are fewer states than RFC 9293 has.
+///
+/// ```text
+///      SYN or SYN+ACK           any segment without SYN
+/// (new) ───────────► Opening ───────────────────► Open ◄─────────── (new) anything else
+///                      │  │  FIN                   │  │
+///                      │  └──────────► Closing ◄───┘  │ RST in window
+///                  RST │                  │ FIN       │
+///                      │                  │           │
+///                      └────────────────► Ended ◄─────┘
+///                        (reason)           │ linger, or a SYN with another number
+///                                           ▼
+///                                        (closed)
+/// ```
+///
+/// From `Closing` a connection comes to `Ended` at the flush after both FINs, once nothing before them is to come. Time
+/// limits close a connection from any state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// A SYN was seen, but neither the end of the handshake nor data after it.
+    Opening,
+    /// Data may flow both ways. UDP flows are always open.
+    Open,
+    /// At least one FIN was seen.
+    Closing,
+    /// It is over. Frames may trail.
+    Ended(Reason),
+}
+
+/// What a SYN is to the connection that has its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Syn {
+    /// Its first, or the same again.
+    Belongs,
+    /// It is in the window of a live connection: the other end answers with a challenge ACK (RFC 5961 §4.2), so the
+    /// frame is this connection's, but it changes nothing.
+    Challenged,
+    /// Another connection begins.
+    Begins,
+}
+
+/// A connection, or a UDP flow.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) tuple: Tuple,
+    pub(crate) path: Path,
+    pub(crate) state: State,
+    pub(crate) streams: [Stream; 2],
+    pub(crate) hash: u64,
+    /// Its place among those that had a frame since the last flush.
+    pub(crate) stirred: Option<u32>,
+    /// Whether the sink knows that it is over.
+    pub(crate) end_is_said: bool,
+    /// Whether the slot is in use.
+    pub(crate) live: bool,
+}
+
+impl Connection {
+    /// A direction's stream, and the other one.
+    #[inline]
+    pub(crate) const fn pair(&mut self, direction: Direction) -> (&mut Stream, &mut Stream) {
+        let [to_server, to_client] = &mut self.streams;
+        match direction {
+            Direction::ToServer => (to_server, to_client),
+            Direction::ToClient => (to_client, to_server),
+        }
+    }
+
+    /// Which time limit holds for it.
+    #[inline]
+    pub(crate) fn class(&self) -> Class {
+        match self.state {
+            State::Ended(_) => Class::Ended,
+            State::Opening => Class::Opening,
+            State::Closing => Class::Closing,
+            State::Open if self.tuple.protocol == Protocol::UDP => Class::Udp,
+            State::Open => Class::Open,
+        }
+    }
+
+    /// A TCP segment.
+    #[inline]
+    pub(crate) fn segment<S: Sink>(
+        &mut self,
+        cx: &mut Context<'_, S>,
+        direction: Direction,
+        tag: FrameTag,
+        segment: &TcpSegment<'_>,
+        syn: Syn,
+    ) {
+        const RARE: u8 = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0 | TcpFlags::URG.0;
+        if segment.flags.0 & RARE != 0 {
+            self.rare_segment(cx, direction, tag, segment, syn);
+            return;
+        }
+        if self.state == State::Opening {
+            self.state = State::Open;
+        }
+        let (stream, other) = self.pair(direction);
+        if segment.flags.contains(TcpFlags::ACK) {
+            other.acknowledged(segment.ack);
+        }
+        stream.offers(segment.window);
+        if segment.payload.is_empty() && segment.wire_len == 0 {
+            stream.note(segment.seq);
+        } else if stream.goes_on_with(segment) {
+            stream.append(cx, direction, tag, segment.payload);
+        } else {
+            located(stream, other, cx, direction, &piece(tag, segment), segment.seq);
+        }
+    }
+
+    /// A segment with SYN, FIN, RST or URG.
+    #[cold]
+    fn rare_segment<S: Sink>(
+        &mut self,
+        cx: &mut Context<'_, S>,
+        direction: Direction,
+        tag: FrameTag,
+        segment: &TcpSegment<'_>,
+        syn: Syn,
+    ) {
+        let flags = segment.flags;
+        let piece = piece(tag, segment);
+        if flags.contains(TcpFlags::RST) {
+            // A reset's payload is a diagnosis (RFC 1122 §4.2.2.12), not of the stream.
+            outside(cx, &piece);
+            self.reset(direction, segment);
+            return;
+        }
+        let is_syn = flags.contains(TcpFlags::SYN);
+        if is_syn && syn != Syn::Belongs {
+            outside(cx, &piece);
+            return;
+        }
+        if !is_syn && self.state == State::Opening {
+            self.state = State::Open;
+        }
+        let (stream, other) = self.pair(direction);
+        let mut seq = segment.seq;
+        if is_syn {
+            // The SYN itself takes a sequence number.
+            seq = seq.add(1);
+            if stream.base != Base::Fixed || !stream.marks.contains(Marks::SYN) && stream.is_blank() {
+                // Even if an acknowledgement had said otherwise: with data in the SYN it lies further on.
+                stream.fix(seq);
+            }
+            stream.marks.insert(Marks::SYN);
+            stream.scale = stream.scale.or(segment.window_scale);
+            if flags.contains(TcpFlags::ACK) && other.base == Base::Unseen {
+                // The other SYN was not captured, but this acknowledges it.
+                other.fix(segment.ack);
+            }
+            if piece.wire_len > 0 {
+                stream.marks.insert(Marks::SYN_DATA);
+            }
+        } else {
+            stream.offers(segment.window);
+        }
+        if flags.contains(TcpFlags::ACK) {
+            other.acknowledged(segment.ack);
+        }
+        if flags.contains(TcpFlags::URG) {
+            stream.marks.insert(Marks::URGENT);
+        }
+        if flags.contains(TcpFlags::FIN) {
+            // The data comes before the FIN, and the FIN takes one sequence number more (RFC 9293 §3.4).
+            if let Some(start) = stream.locate(seq, piece.wire_len.saturating_add(1), other) {
+                let piece = Piece { start, ..piece };
+                let closes = stream.finish_at(piece.wire_end());
+                if piece.wire_len > 0 {
+                    stream.receive(cx, direction, piece);
+                }
+                if closes && !matches!(self.state, State::Ended(_)) {
+                    self.state = State::Closing;
+                }
+            } else {
+                outside(cx, &piece);
+            }
+        } else if piece.wire_len > 0 {
+            located(stream, other, cx, direction, &piece, seq);
+        } else if !is_syn {
+            stream.note(seq);
+        }
+    }
+
+    /// What a SYN (or SYN+ACK) is to this connection, which had its last frame `idle` nanoseconds ago.
+    pub(crate) fn takes_syn(&mut self, direction: Direction, segment: &TcpSegment<'_>, idle: i64, long: i64) -> Syn {
+        let over = matches!(self.state, State::Ended(_)) || self.streams.iter().all(|stream| stream.fin.is_some());
+        let begins_unless = |kept: bool, as_what: Syn| if kept && !over { as_what } else { Syn::Begins };
+        let (stream, other) = self.pair(direction);
+        let first = segment.seq.add(1);
+        match stream.base {
+            // The same again, which RFC 9293 §3.10.7.4 ignores; also after the end.
+            Base::Fixed if stream.origin() == first => Syn::Belongs,
+            Base::Fixed => {
+                // A SYN that was captured after the data that follows it.
+                let behind = i64::from(stream.origin().distance(first));
+                let unsure = !stream.marks.contains(Marks::SYN) || stream.marks.contains(Marks::MIDSTREAM);
+                if unsure && (0..1 << 16).contains(&behind) {
+                    return begins_unless(true, Syn::Belongs);
+                }
+                begins_unless(idle < long && stream.in_window(segment.seq, other), Syn::Challenged)
+            }
+            Base::Tentative => {
+                let held = stream.disorder.as_ref().and_then(|disorder| disorder.queue.first()).unwrap_or(0);
+                let ahead = held.saturating_sub(i64::from(first.distance(stream.origin())));
+                begins_unless((0..NEAR).contains(&ahead), Syn::Belongs)
+            }
+            Base::Unseen if segment.flags.contains(TcpFlags::ACK) => {
+                let acked = other.offset_of(segment.ack);
+                let fits = other.base != Base::Fixed || (0..=other.top().saturating_add(1)).contains(&acked);
+                // One that acknowledges what was never sent is answered by a reset (RFC 9293 §3.10.7.3).
+                begins_unless(true, if fits { Syn::Belongs } else { Syn::Challenged })
+            }
+            // Simultaneous open; or both directions of a connection whose first frames changed places.
+            Base::Unseen => begins_unless(other.marks.contains(Marks::SYN) || other.base != Base::Fixed, Syn::Belongs),
+        }
+    }
+
+    /// A reset.
+    fn reset(&mut self, direction: Direction, segment: &TcpSegment<'_>) {
+        let over = self.streams.iter().all(|stream| stream.fin.is_some());
+        let state = self.state;
+        let (stream, other) = self.pair(direction);
+        let ack = segment.flags.contains(TcpFlags::ACK).then_some(segment.ack);
+        let believed = match stream.base {
+            Base::Fixed => stream.in_window(segment.seq, other),
+            _ => match ack {
+                // The answer to a SYN has no sequence number of its own yet (RFC 9293 §3.5.2, §3.10.7.3).
+                Some(ack) if other.base == Base::Fixed => {
+                    let slack = if state == State::Opening { 1 } else { NEAR };
+                    (0..=other.top().saturating_add(slack)).contains(&other.offset_of(ack))
+                }
+                None if state == State::Opening => false,
+                _ => stream.in_window(segment.seq, other),
+            },
+        };
+        if !believed {
+            stream.marks.insert(Marks::BAD_RST);
+            return;
+        }
+        stream.marks.insert(Marks::RST);
+        if !matches!(self.state, State::Ended(_)) {
+            self.state = State::Ended(if over { Reason::Fin } else { Reason::Rst });
+        }
+    }
+
+    /// At a flush: whether the connection is over now.
+    pub(crate) fn settle_end(&mut self) {
+        if self.state == State::Closing && self.streams.iter().all(Stream::is_finished) {
+            self.state = State::Ended(Reason::Fin);
+        }
+    }
+
+    /// Why it ended, should it have to end now for this reason.
+    pub(crate) fn end(&mut self, reason: Reason) -> Reason {
+        self.settle_end();
+        let reason = match self.state {
+            State::Ended(reason) => reason,
+            State::Closing if self.streams.iter().all(|stream| stream.fin.is_some()) => Reason::Fin,
+            State::Opening if reason == Reason::TimeCutoff => Reason::SynTimeout,
+            _ => reason,
+        };
+        self.state = State::Ended(reason);
+        reason
+    }
+}
+
+/// The payload of a segment, not located.
+fn piece<'a>(tag: FrameTag, segment: &TcpSegment<'a>) -> Piece<'a> {
+    let payload = segment.payload;
+    Piece { tag, start: 0, payload, wire_len: segment.wire_len.max(u32::try_from(payload.len()).unwrap_or(u32::MAX)) }
+}
+
+/// Takes payload whose first byte has this sequence number.
+fn located<S: Sink>(
+    stream: &mut Stream,
+    other: &Stream,
+    cx: &mut Context<'_, S>,
+    direction: Direction,
+    piece: &Piece<'_>,
+    seq: SeqNum,
+) {
+    match stream.locate(seq, piece.wire_len, other) {
+        Some(start) => stream.receive(cx, direction, Piece { start, ..*piece }),
+        None => outside(cx, piece),
+    }
+}
+
+/// Payload of no stream.
+fn outside<S: Sink>(cx: &mut Context<'_, S>, piece: &Piece<'_>) {
+    if !piece.payload.is_empty() {
+        cx.counters.payload_outside += piece.payload.len() as u64;
+        cx.sink.kept(piece.tag, piece.payload);
+    }
+}

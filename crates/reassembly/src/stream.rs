@@ -1,0 +1,340 @@
+//! One direction of a TCP connection: where its bytes belong.
+
+use streamdb_decode::TcpSegment;
+use streamdb_types::{Counters, Direction, Gap, GapKind, Marks, SeqNum, StreamOffset, Timestamp};
+
+use crate::config::Config;
+use crate::held::{Queue, Scratch};
+use crate::holes::Holes;
+use crate::sink::{FrameTag, Sink, Slot, StreamState};
+
+/// A segment that lies further than this from the bytes known is not of this stream (RFC 7323 §2.3: no window is larger).
+const FAR: i64 = 1 << 30;
+/// How far beyond the bytes known an acknowledgement is believed, and a segment beyond the window.
+const SLACK: i64 = 16 << 20;
+/// At a pick-up in the middle this much is held until the first byte is decided ...
+const PICK_UP_BYTES: usize = 64 << 10;
+/// ... or this many segments.
+const PICK_UP_SEGMENTS: usize = 16;
+
+/// What the stream tells, counts and borrows while it takes a frame.
+pub(crate) struct Context<'a, S> {
+    pub(crate) sink: &'a mut S,
+    pub(crate) config: &'a Config,
+    pub(crate) counters: &'a mut Counters,
+    /// Bytes held for all streams.
+    pub(crate) held: &'a mut usize,
+    pub(crate) scratch: &'a mut Scratch,
+    pub(crate) slot: Slot,
+}
+
+/// Whether it is known which sequence number offset 0 has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Base {
+    /// No frame of the direction came.
+    #[default]
+    Unseen,
+    /// Picked up in the middle: offsets are counted from `origin`, but offset 0 is not decided.
+    Tentative,
+    /// `origin` is offset 0.
+    Fixed,
+}
+
+/// What only a stream with losses, reordering or cut frames has.
+#[derive(Debug, Default)]
+pub(crate) struct Disorder {
+    pub(crate) holes: Holes,
+    pub(crate) queue: Queue,
+}
+
+/// One direction.
+#[derive(Debug, Default)]
+pub(crate) struct Stream {
+    /// The offset after the furthest byte given (or cut).
+    pub(crate) next: u64,
+    /// The sequence number from which offsets are counted.
+    origin: u32,
+    pub(crate) base: Base,
+    /// The shift of the window field; `None` when this side's SYN had no such option or was not seen.
+    pub(crate) scale: Option<u8>,
+    pub(crate) marks: Marks,
+    /// The largest window that this side offered, as in the header.
+    window: u16,
+    /// Where a segment far away ended: should the next one go on there, the stream is there now.
+    stray: Option<u32>,
+    /// The furthest that the other side acknowledged and that can be believed.
+    acked: u64,
+    /// The offset of the FIN.
+    pub(crate) fin: Option<i64>,
+    pub(crate) packets: u64,
+    first: Timestamp,
+    last: Timestamp,
+    pub(crate) disorder: Option<Box<Disorder>>,
+}
+
+impl Stream {
+    /// A frame of this direction.
+    #[inline]
+    pub(crate) fn frame(&mut self, time: Timestamp) {
+        if self.packets == 0 {
+            self.first = time;
+            self.last = time;
+        }
+        self.packets += 1;
+        self.last = self.last.max(time);
+    }
+
+    /// The sequence number of the byte expected next.
+    #[inline]
+    pub(crate) const fn expected(&self) -> SeqNum {
+        // Cut on purpose: sequence numbers are offsets modulo 2^32.
+        SeqNum(self.origin.wrapping_add(self.next as u32))
+    }
+
+    /// The sequence number of offset 0.
+    pub(crate) const fn origin(&self) -> SeqNum {
+        SeqNum(self.origin)
+    }
+
+    /// The offset of a sequence number: of those that it can mean the one nearest to the byte expected next.
+    #[inline]
+    pub(crate) fn offset_of(&self, seq: SeqNum) -> i64 {
+        (self.next as i64).saturating_add(i64::from(seq.distance(self.expected())))
+    }
+
+    /// Whether this segment is the next one and nothing about it needs a second look. Its flags are not looked at.
+    #[inline]
+    pub(crate) fn goes_on_with(&self, segment: &TcpSegment<'_>) -> bool {
+        self.base == Base::Fixed
+            && segment.seq == self.expected()
+            && segment.wire_len as usize == segment.payload.len()
+            && self.fin.is_none()
+            && self.disorder.as_ref().is_none_or(|disorder| disorder.queue.is_empty())
+    }
+
+    /// Takes the next segment.
+    #[inline]
+    pub(crate) fn append<S: Sink>(
+        &mut self,
+        cx: &mut Context<'_, S>,
+        direction: Direction,
+        tag: FrameTag,
+        payload: &[u8],
+    ) {
+        let offset = StreamOffset(self.next);
+        self.next += payload.len() as u64;
+        cx.counters.payload_stored += payload.len() as u64;
+        cx.sink.data(cx.slot, direction, offset, payload);
+        cx.sink.placed(tag, cx.slot, direction, offset, payload.len() as u32);
+    }
+
+    /// Whether nothing of it is known but where it begins.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.next == 0 && self.acked == 0 && self.fin.is_none() && self.disorder.is_none()
+    }
+
+    /// The furthest offset of what was given or is held.
+    pub(crate) fn top(&self) -> i64 {
+        let held = self.disorder.as_ref().and_then(|disorder| disorder.queue.end());
+        held.map_or(self.next as i64, |end| end.max(self.next as i64))
+    }
+
+    /// The other side's window: what it offers as this header says.
+    #[inline]
+    pub(crate) fn offers(&mut self, window: u16) {
+        self.window = self.window.max(window);
+    }
+
+    /// The window that `receiver` offers to this side, in bytes; `None` when its scale is not known.
+    pub(crate) fn window_of(&self, receiver: &Self) -> Option<i64> {
+        if !self.marks.contains(Marks::SYN) || !receiver.marks.contains(Marks::SYN) {
+            return None;
+        }
+        // RFC 7323 §2.2: both sides must have sent the option; §2.3: at most 14.
+        let shift = if self.scale.is_some() { receiver.scale.unwrap_or(0).min(14) } else { 0 };
+        Some(i64::from(receiver.window) << shift)
+    }
+
+    /// The other side has acknowledged everything before this.
+    #[inline]
+    pub(crate) fn acknowledged(&mut self, ack: SeqNum) {
+        let offset = self.offset_of(ack);
+        if offset > self.acked as i64 && self.base == Base::Fixed && offset <= self.top().saturating_add(SLACK) {
+            self.acked = offset as u64;
+        }
+    }
+
+    /// Whether a sequence number of this side is what the other side, whose window is given, expects or would take
+    /// (RFC 9293 §3.10.7.4).
+    pub(crate) fn in_window(&self, seq: SeqNum, receiver: &Self) -> bool {
+        let window = self.window_of(receiver).unwrap_or(i64::from(receiver.window));
+        let (low, high) = match self.base {
+            Base::Unseen => return true,
+            // Only an acknowledgement was seen, or what is held.
+            Base::Tentative => (-SLACK, self.top().saturating_add(SLACK)),
+            Base::Fixed => {
+                let acked = if self.acked > 0 { self.acked.min(self.next) } else { self.next };
+                (acked as i64, self.top().max(self.acked as i64).max(self.fin.map_or(0, |fin| fin.saturating_add(1))))
+            }
+        };
+        let offset = self.offset_of(seq);
+        low <= offset && offset <= high.saturating_add(window)
+    }
+
+    /// A frame without payload, SYN and FIN: where the numbers are, if nothing else is known.
+    pub(crate) fn note(&mut self, seq: SeqNum) {
+        if self.base == Base::Unseen {
+            self.base = Base::Tentative;
+            self.origin = seq.0;
+        }
+    }
+
+    /// The first byte has this sequence number.
+    pub(crate) fn fix(&mut self, first: SeqNum) {
+        if self.base == Base::Tentative {
+            let shift = i64::from(first.distance(self.origin()));
+            self.fin = self.fin.map(|fin| fin.saturating_sub(shift)).filter(|&fin| fin >= 0);
+            if let Some(disorder) = &mut self.disorder {
+                disorder.queue.rebase(shift);
+            }
+        }
+        self.origin = first.0;
+        self.base = Base::Fixed;
+    }
+
+    /// Picked up in the middle: the lowest sequence number held is the first byte's. Nothing when there is none.
+    pub(crate) fn fix_to_lowest(&mut self) {
+        if self.base != Base::Tentative {
+            return;
+        }
+        let held = self.disorder.as_ref().and_then(|disorder| disorder.queue.first());
+        if let Some(lowest) = held.into_iter().chain(self.fin).min() {
+            self.pick_up_at(lowest);
+        }
+    }
+
+    /// Picked up in the middle: what was counted as `lowest` is the first byte.
+    pub(crate) fn pick_up_at(&mut self, lowest: i64) {
+        // Within 2^31 of the origin, so the cut loses nothing.
+        self.fix(self.origin().add(lowest as u32));
+        self.marks.insert(Marks::MIDSTREAM);
+    }
+
+    /// The offset of a segment's first byte, or `None` when it lies so far away that it is not believed.
+    ///
+    /// Two such segments in a row, the second where the first ended, are believed: then it was the capture that lost what
+    /// is between.
+    pub(crate) fn locate(&mut self, seq: SeqNum, wire_len: u32, receiver: &Self) -> Option<i64> {
+        let offset = match self.base {
+            Base::Fixed => self.offset_of(seq),
+            Base::Unseen | Base::Tentative => {
+                if self.disorder.as_ref().is_none_or(|disorder| disorder.queue.is_empty()) && self.fin.is_none() {
+                    self.base = Base::Tentative;
+                    self.origin = seq.0;
+                }
+                self.offset_of(seq)
+            }
+        };
+        let limit = self.window_of(receiver).map_or(FAR, |window| window.saturating_add(SLACK).min(FAR));
+        let ahead = offset.saturating_sub(self.top());
+        let behind = if self.base == Base::Tentative { limit } else { i64::MAX };
+        if ahead <= limit && ahead > -behind {
+            self.stray = None;
+            return Some(offset);
+        }
+        if self.stray == Some(seq.0) && self.base == Base::Fixed && ahead > 0 {
+            self.stray = None;
+            return Some(offset);
+        }
+        self.stray = Some(seq.0.wrapping_add(wire_len));
+        None
+    }
+
+    /// Whether enough is held to decide about the first byte.
+    pub(crate) fn pick_up_is_due(&self) -> bool {
+        self.base == Base::Tentative
+            && self.disorder.as_ref().is_some_and(|disorder| {
+                disorder.queue.len() >= PICK_UP_SEGMENTS || disorder.queue.payload() >= PICK_UP_BYTES
+            })
+    }
+
+    /// A FIN at this offset. Only one that lies not before what was given counts, and the first of them.
+    pub(crate) fn finish_at(&mut self, offset: i64) -> bool {
+        let possible = match self.base {
+            Base::Fixed => offset >= self.next as i64,
+            Base::Unseen | Base::Tentative => true,
+        };
+        if self.fin.is_none() && possible {
+            self.fin = Some(offset);
+            self.marks.insert(Marks::FIN);
+            return true;
+        }
+        false
+    }
+
+    /// Whether there is a FIN and nothing before it is still to come.
+    pub(crate) fn is_finished(&self) -> bool {
+        let Some(fin) = self.fin else { return false };
+        let complete = self.next as i64 >= fin
+            && self.disorder.as_ref().is_none_or(|disorder| !disorder.holes.any_missing() && disorder.queue.is_empty());
+        self.base == Base::Fixed && (complete || self.acked as i64 >= fin)
+    }
+
+    /// A UDP datagram: its offset.
+    pub(crate) fn datagram(&mut self, len: u64, wire_len: u64, max_gaps: usize) -> StreamOffset {
+        let offset = StreamOffset(self.next);
+        let end = self.next.saturating_add(len);
+        self.next = self.next.saturating_add(wire_len.max(len));
+        if self.next > end {
+            let holes = &mut self.disorder.get_or_insert_default().holes;
+            holes.push(end, self.next, GapKind::SnapLength);
+            holes.limit(max_gaps);
+        }
+        offset
+    }
+
+    /// The end of the stream as far as it is known.
+    fn length(&self) -> u64 {
+        match self.fin {
+            _ if self.base != Base::Fixed => self.next,
+            Some(fin) => self.next.max(u64::try_from(fin).unwrap_or(0)),
+            None => self.next.max(self.acked),
+        }
+    }
+
+    /// How the stream stands.
+    pub(crate) fn state(&self, state: &mut StreamState) {
+        state.packets = self.packets;
+        state.first = self.first;
+        state.last = self.last;
+        state.marks = self.marks;
+        let length = self.length();
+        state.length = StreamOffset(length);
+        state.gaps.clear();
+        state.closed_gaps = 0;
+        if let Some(disorder) = &self.disorder {
+            let (missing, cut) = disorder.holes.closed();
+            state.closed_gaps = missing + cut;
+            state.gaps.extend(disorder.holes.iter());
+        }
+        if length > self.next {
+            let length = length - self.next;
+            match state.gaps.last_mut() {
+                Some(gap) if gap.end().0 == self.next && gap.kind == GapKind::Missing => gap.length += length,
+                _ => state.gaps.push(Gap { offset: StreamOffset(self.next), length, kind: GapKind::Missing }),
+            }
+        }
+    }
+
+    /// Bytes in gaps: never captured, and cut by the snap length.
+    pub(crate) fn gap_bytes(&self) -> (u64, u64) {
+        let (mut missing, mut cut) = (self.length() - self.next, 0);
+        if let Some(disorder) = &self.disorder {
+            (missing, cut) = (missing + disorder.holes.closed().0, disorder.holes.closed().1);
+            for gap in disorder.holes.iter() {
+                *(if gap.kind == GapKind::Missing { &mut missing } else { &mut cut }) += gap.length;
+            }
+        }
+        (missing, cut)
+    }
+}

@@ -1,0 +1,455 @@
+//! The flow table: which connection a frame belongs to, when connections end, what is counted.
+
+use std::hash::{BuildHasher, Hasher};
+use std::net::IpAddr;
+
+use ahash::RandomState;
+use hashbrown::HashTable;
+use streamdb_decode::{TcpFlags, TcpSegment, UdpDatagram};
+use streamdb_types::{Counters, Direction, Endpoint, Marks, Path, Protocol, Reason, Timestamp, Tuple};
+
+use crate::ages::{Ages, Class};
+use crate::config::Config;
+use crate::connection::{Connection, State, Syn};
+use crate::held::Scratch;
+use crate::sink::{FrameTag, Opened, Sink, Slot, StreamState};
+use crate::stream::{Base, Context};
+
+/// A half-closed connection is forgotten after this long at most.
+const HALF_CLOSED: i64 = 60_000_000_000;
+
+/// What names a connection, seen from one frame.
+struct Key<'a> {
+    protocol: Protocol,
+    path: &'a Path,
+    src: Endpoint,
+    dst: Endpoint,
+}
+
+impl Key<'_> {
+    /// The same for both directions.
+    #[inline]
+    fn hash(&self, state: &RandomState) -> u64 {
+        let mut hasher = state.build_hasher();
+        let (low, high) = if self.src <= self.dst { (self.src, self.dst) } else { (self.dst, self.src) };
+        let ports = u64::from(low.port) << 16 | u64::from(high.port) | u64::from(self.protocol.0) << 32;
+        match (low.addr, high.addr) {
+            (IpAddr::V4(low), IpAddr::V4(high)) => {
+                hasher.write_u64(u64::from(low.to_bits()) << 32 | u64::from(high.to_bits()));
+            }
+            (low, high) => {
+                for addr in [low, high] {
+                    hasher.write_u128(match addr {
+                        IpAddr::V4(addr) => addr.to_bits().into(),
+                        IpAddr::V6(addr) => addr.to_bits(),
+                    });
+                }
+            }
+        }
+        hasher.write_u64(ports);
+        if !self.path.is_empty() {
+            for hop in self.path.hops() {
+                hasher.write_u64((hop.kind as u64) << 32 | u64::from(hop.id));
+            }
+        }
+        hasher.finish()
+    }
+
+    /// The direction of the frame in this connection, if it is its.
+    #[inline]
+    fn direction_in(&self, connection: &Connection) -> Option<Direction> {
+        let tuple = &connection.tuple;
+        let direction = if self.src == tuple.client && self.dst == tuple.server {
+            Direction::ToServer
+        } else if self.src == tuple.server && self.dst == tuple.client {
+            Direction::ToClient
+        } else {
+            return None;
+        };
+        (self.protocol == tuple.protocol && *self.path == connection.path).then_some(direction)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    hash: u64,
+    slot: u32,
+}
+
+/// All connections, and the state of each of their streams.
+///
+/// What it tells the sink depends on the frames, ticks and flushes alone, never on the order in a hash table, so the same
+/// input gives the same calls.
+#[derive(Debug)]
+pub struct FlowTable {
+    config: Config,
+    /// Seeded anew in each process, as the keys are chosen by strangers.
+    seed: RandomState,
+    index: HashTable<Entry>,
+    connections: Vec<Connection>,
+    free: Vec<u32>,
+    ages: Ages,
+    /// The time of the last tick, or of the first frame before any.
+    now: Option<Timestamp>,
+    /// Connections that had a frame since the last flush, in the order of the first such; `None` for those that closed.
+    stirred: Vec<Option<u32>>,
+    counters: Counters,
+    held: usize,
+    scratch: Scratch,
+    states: [StreamState; 2],
+}
+
+impl FlowTable {
+    /// An empty table.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            seed: RandomState::new(),
+            index: HashTable::new(),
+            connections: Vec::new(),
+            free: Vec::new(),
+            ages: Ages::new(),
+            now: None,
+            stirred: Vec::new(),
+            counters: Counters::default(),
+            held: 0,
+            scratch: Scratch::default(),
+            states: <[StreamState; 2]>::default(),
+        }
+    }
+
+    /// Takes a TCP segment; says which connection and direction its frame belongs to.
+    ///
+    /// `None` when it belongs to none, as its checksum is wrong and such are refused: then nothing was called, and nothing
+    /// counted but `bad_checksums`.
+    pub fn tcp<S: Sink>(
+        &mut self,
+        tag: FrameTag,
+        time: Timestamp,
+        path: &Path,
+        segment: &TcpSegment<'_>,
+        sink: &mut S,
+    ) -> Option<(Slot, Direction)> {
+        self.checked(segment.checksum_ok)?;
+        let key = Key { protocol: Protocol::TCP, path, src: segment.src, dst: segment.dst };
+        let hash = key.hash(&self.seed);
+        let is_syn = segment.flags.contains(TcpFlags::SYN) && !segment.flags.contains(TcpFlags::RST);
+        let mut syn = Syn::Belongs;
+        let mut found = self.find(hash, &key);
+        if is_syn && let Some((slot, direction)) = found {
+            let idle = self.ages.idle(slot);
+            if let Some(connection) = self.connections.get_mut(slot as usize) {
+                syn = connection.takes_syn(direction, segment, idle, self.config.linger);
+            }
+            if syn == Syn::Begins {
+                self.close(slot, Reason::TimeCutoff, sink);
+                (found, syn) = (None, Syn::Belongs);
+            }
+        }
+        let (slot, direction) = match found {
+            Some(found) => found,
+            None => {
+                let from_client = if is_syn {
+                    // A SYN comes from the client, a SYN+ACK goes to it.
+                    !segment.flags.contains(TcpFlags::ACK)
+                } else {
+                    looks_like_client(&key)
+                };
+                let state = if is_syn { State::Opening } else { State::Open };
+                self.open(hash, &key, from_client, time, state, sink)
+            }
+        };
+        self.stir(slot);
+        let connection = self.connections.get_mut(slot as usize)?;
+        let stream = direction.of_mut(&mut connection.streams);
+        self.counters.streams += u64::from(stream.packets == 0);
+        stream.frame(time);
+        if segment.checksum_ok == Some(false) {
+            stream.marks.insert(Marks::BAD_CHECKSUM);
+        }
+        let captured = segment.payload.len() as u64;
+        self.counters.payload_captured += captured;
+        self.counters.payload_cut += u64::from(segment.wire_len).saturating_sub(captured);
+        let mut cx = Context {
+            sink,
+            config: &self.config,
+            counters: &mut self.counters,
+            held: &mut self.held,
+            scratch: &mut self.scratch,
+            slot: Slot(slot),
+        };
+        connection.segment(&mut cx, direction, tag, segment, syn);
+        self.ages.touch(slot, connection.class());
+        Some((Slot(slot), direction))
+    }
+
+    /// Takes a UDP datagram; as [`tcp`](Self::tcp).
+    pub fn udp<S: Sink>(
+        &mut self,
+        tag: FrameTag,
+        time: Timestamp,
+        path: &Path,
+        datagram: &UdpDatagram<'_>,
+        sink: &mut S,
+    ) -> Option<(Slot, Direction)> {
+        self.checked(datagram.checksum_ok)?;
+        let key = Key { protocol: Protocol::UDP, path, src: datagram.src, dst: datagram.dst };
+        let hash = key.hash(&self.seed);
+        let (slot, direction) = match self.find(hash, &key) {
+            Some(found) => found,
+            None => self.open(hash, &key, looks_like_client(&key), time, State::Open, sink),
+        };
+        self.stir(slot);
+        let connection = self.connections.get_mut(slot as usize)?;
+        let stream = direction.of_mut(&mut connection.streams);
+        self.counters.streams += u64::from(stream.packets == 0);
+        stream.frame(time);
+        if datagram.checksum_ok == Some(false) {
+            stream.marks.insert(Marks::BAD_CHECKSUM);
+        }
+        let payload = datagram.payload;
+        let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        let wire_len = datagram.wire_len.max(len);
+        self.counters.payload_captured += payload.len() as u64;
+        self.counters.payload_stored += payload.len() as u64;
+        self.counters.payload_cut += u64::from(wire_len - len);
+        let offset = stream.datagram(u64::from(len), u64::from(wire_len), self.config.max_gaps_per_stream.max(1));
+        sink.datagram(Slot(slot), direction, offset, payload, wire_len, time);
+        if len > 0 {
+            sink.placed(tag, Slot(slot), direction, offset, len);
+        }
+        self.ages.touch(slot, Class::Udp);
+        Some((Slot(slot), direction))
+    }
+
+    /// Gives everything held to the sink and says a checkpoint for each connection that had a frame since the last flush,
+    /// in the order of their first frames since then. Call it at each tick, and whenever every frame must be placed or
+    /// kept.
+    pub fn flush<S: Sink>(&mut self, sink: &mut S) {
+        let mut stirred = std::mem::take(&mut self.stirred);
+        for slot in stirred.drain(..).flatten() {
+            self.settle(slot, sink);
+            let Some(connection) = self.connections.get_mut(slot as usize) else { continue };
+            connection.stirred = None;
+            connection.settle_end();
+            let ended = match connection.state {
+                State::Ended(reason) => Some(reason),
+                _ => None,
+            };
+            self.ages.touch(slot, connection.class());
+            self.checkpoint(slot, ended, sink);
+        }
+        self.stirred = stirred;
+    }
+
+    /// Time moves on to `now`: connections that are over their time limits end, the longest silent first. Call
+    /// [`flush`](Self::flush) afterwards.
+    ///
+    /// When `now` lies before the last tick the capture's clock was set back, or another capture begins: then only the
+    /// clock is set, and time limits go on from there. Time limits are exact to the tick.
+    pub fn tick<S: Sink>(&mut self, now: Timestamp, sink: &mut S) {
+        self.ages.advance(self.now.map_or(0, |before| now.since(before)));
+        self.now = Some(now);
+        let config = &self.config;
+        let (ended, opening, udp, open) = (config.linger, config.tcp_syn, config.udp_idle, config.tcp_idle);
+        let due = move |class: Class, idle: i64| {
+            idle > match class {
+                Class::Ended => ended,
+                Class::Opening => opening,
+                Class::Udp => udp,
+                Class::Closing => open.min(HALF_CLOSED),
+                Class::Open => open,
+            }
+        };
+        while let Some(slot) = self.ages.oldest(due) {
+            self.close(slot, Reason::TimeCutoff, sink);
+        }
+    }
+
+    /// The input is over: every connection that has not ended ends with [`Reason::Exiting`], and all are closed, by slot.
+    pub fn finish<S: Sink>(&mut self, sink: &mut S) {
+        for slot in 0..u32::try_from(self.connections.len()).unwrap_or(u32::MAX) {
+            self.close(slot, Reason::Exiting, sink);
+        }
+        self.stirred.clear();
+    }
+
+    /// What was counted since the table was made: connections, streams, what became of payload, gaps of connections that
+    /// were closed. After each flush nothing is unaccounted for; in between that is what is held.
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Connections known now, lingering ones included.
+    pub fn open_connections(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Bytes held out of order now, with their bookkeeping.
+    pub const fn held_bytes(&self) -> usize {
+        self.held
+    }
+
+    /// Counts a wrong checksum; `None` when the frame is refused for it.
+    #[inline]
+    const fn checked(&mut self, checksum_ok: Option<bool>) -> Option<()> {
+        if let Some(false) = checksum_ok {
+            self.counters.bad_checksums += 1;
+            if self.config.reject_bad_checksums {
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    #[inline]
+    fn find(&self, hash: u64, key: &Key<'_>) -> Option<(u32, Direction)> {
+        let mut direction = Direction::ToServer;
+        let entry = self.index.find(hash, |entry| {
+            entry.hash == hash
+                && self
+                    .connections
+                    .get(entry.slot as usize)
+                    .and_then(|connection| key.direction_in(connection))
+                    .is_some_and(|found| {
+                        direction = found;
+                        true
+                    })
+        })?;
+        Some((entry.slot, direction))
+    }
+
+    /// A new connection; the frame that begins it is from the client or not.
+    fn open<S: Sink>(
+        &mut self,
+        hash: u64,
+        key: &Key<'_>,
+        from_client: bool,
+        time: Timestamp,
+        state: State,
+        sink: &mut S,
+    ) -> (u32, Direction) {
+        let most = self.config.max_connections.clamp(1, u32::MAX as usize - 1);
+        while self.index.len() >= most
+            && let Some(oldest) = self.ages.oldest(|_, _| true)
+        {
+            self.counters.evicted_connections += 1;
+            self.close(oldest, Reason::TimeCutoff, sink);
+        }
+        self.now.get_or_insert(time);
+        let (client, server) = if from_client { (key.src, key.dst) } else { (key.dst, key.src) };
+        let tuple = Tuple { protocol: key.protocol, client, server };
+        let connection = Connection {
+            tuple,
+            path: *key.path,
+            state,
+            streams: Default::default(),
+            hash,
+            stirred: None,
+            end_is_said: false,
+            live: true,
+        };
+        // At most `most` slots are in use at once, so there are no more, and the number fits.
+        let slot = self.free.pop().unwrap_or(self.connections.len() as u32);
+        match self.connections.get_mut(slot as usize) {
+            Some(free) => *free = connection,
+            None => self.connections.push(connection),
+        }
+        self.index.insert_unique(hash, Entry { hash, slot }, |entry| entry.hash);
+        self.counters.connections += 1;
+        sink.opened(Slot(slot), &Opened { tuple, path: *key.path, time });
+        let direction = if key.src == client { Direction::ToServer } else { Direction::ToClient };
+        (slot, direction)
+    }
+
+    /// The connection has a frame.
+    #[inline]
+    fn stir(&mut self, slot: u32) {
+        if let Some(connection) = self.connections.get_mut(slot as usize)
+            && connection.stirred.is_none()
+        {
+            connection.stirred = Some(self.stirred.len() as u32);
+            self.stirred.push(Some(slot));
+            if self.stirred.len() > 2 * self.connections.len() + 1024 {
+                self.close_ranks();
+            }
+        }
+    }
+
+    /// Takes out the places of connections that closed since the last flush, so that the list is bounded by the table.
+    #[cold]
+    fn close_ranks(&mut self) {
+        self.stirred.retain(Option::is_some);
+        for (place, slot) in self.stirred.iter().enumerate() {
+            if let Some(connection) = slot.and_then(|slot| self.connections.get_mut(slot as usize)) {
+                connection.stirred = Some(place as u32);
+            }
+        }
+    }
+
+    /// Gives everything that is held for a connection.
+    fn settle<S: Sink>(&mut self, slot: u32, sink: &mut S) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        let mut cx = Context {
+            sink,
+            config: &self.config,
+            counters: &mut self.counters,
+            held: &mut self.held,
+            scratch: &mut self.scratch,
+            slot: Slot(slot),
+        };
+        for direction in Direction::BOTH {
+            let stream = direction.of_mut(&mut connection.streams);
+            if stream.base == Base::Tentative || stream.disorder.is_some() {
+                stream.flush(&mut cx, direction);
+            }
+        }
+    }
+
+    fn checkpoint<S: Sink>(&mut self, slot: u32, ended: Option<Reason>, sink: &mut S) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        for (stream, state) in connection.streams.iter().zip(&mut self.states) {
+            stream.state(state);
+        }
+        connection.end_is_said = ended.is_some();
+        sink.checkpoint(Slot(slot), &self.states, ended);
+    }
+
+    /// Ends a connection, for this reason unless it had ended before, and forgets it.
+    fn close<S: Sink>(&mut self, slot: u32, reason: Reason, sink: &mut S) {
+        if !self.connections.get(slot as usize).is_some_and(|connection| connection.live) {
+            return;
+        }
+        self.settle(slot, sink);
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        let reason = connection.end(reason);
+        let stirred = connection.stirred.take();
+        if let Some(place) = stirred
+            && let Some(place) = self.stirred.get_mut(place as usize)
+        {
+            *place = None;
+        }
+        if stirred.is_some() || !connection.end_is_said {
+            self.checkpoint(slot, Some(reason), sink);
+        }
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        for stream in &mut connection.streams {
+            let (missing, cut) = stream.gap_bytes();
+            self.counters.gap_missing += missing;
+            self.counters.gap_snaplen += cut;
+            stream.disorder = None;
+        }
+        connection.live = false;
+        if let Ok(entry) = self.index.find_entry(connection.hash, |entry| entry.slot == slot) {
+            entry.remove();
+        }
+        self.ages.remove(slot);
+        self.free.push(slot);
+        sink.closed(Slot(slot));
+    }
+}
+
+/// Without a handshake: the source is the client, unless its port is a well-known one and the other is not.
+fn looks_like_client(key: &Key<'_>) -> bool {
+    !(key.src.port < 1024 && key.dst.port >= 1024)
+}
