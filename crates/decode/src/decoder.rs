@@ -102,7 +102,7 @@ impl Decoder {
     ) -> Decoded<'a> {
         let mut walk = Walk::new(self.verify);
         let wire = usize::try_from(wire_len).unwrap_or(usize::MAX);
-        let mut outcome = match link::open(link, Span::new(frame, wire)) {
+        let mut outcome = match link::open(link, Span::frame(frame, wire)) {
             Ok((layer, span)) => walk.run(layer, span),
             Err(end) => Outcome::Found(end.into()),
         };
@@ -123,8 +123,7 @@ impl Decoder {
             self.pool.recycle(std::mem::replace(&mut self.whole, packet));
             in_whole = true;
             walk.headers_ok = self.whole.headers_ok;
-            let bytes = self.whole.bytes();
-            outcome = walk.run(Layer::Protocol(self.whole.next), Span::new(bytes, bytes.len()));
+            outcome = walk.run(Layer::Protocol(self.whole.next), Span::packet(self.whole.bytes()));
         };
         if !in_whole {
             return filled(&walk, found, frame, &[]);
@@ -143,4 +142,53 @@ fn filled<'a>(walk: &Walk, found: Found, source: &'a [u8], pieces: &'a [Piece]) 
         content => content,
     };
     Decoded { path: walk.path, content, payload_at: found.at, pieces }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::frames;
+
+    fn both_ways_agree(frame: &[u8]) {
+        let (mut short, mut long) = (Decoder::new(Config::default()), Decoder::new(Config::default()));
+        let wire = frame.len() as u32 + 7;
+        let a = short.decode(LinkType::ETHERNET, frame, wire, Timestamp(0), 1);
+        let b = long.walk(LinkType::ETHERNET, frame, wire, Timestamp(0), 1);
+        assert_eq!(format!("{a:?}"), format!("{b:?}"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Changes hit the headers more often than not, and the length fields now and then.
+        #[test]
+        fn the_short_way_says_what_the_long_way_says(
+            changes in prop::collection::vec((12..70usize, any::<u8>()), 0..4),
+            length in prop::option::of((prop::sample::select(vec![16usize, 18, 38, 58]), 0..80u16)),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            for (_, mut frame) in frames::every_kind(b"hello") {
+                for (at, value) in &changes {
+                    if let Some(byte) = frame.get_mut(*at) {
+                        *byte = *value;
+                    }
+                }
+                if let Some((at, value)) = length && let Some(field) = frame.get_mut(at..at + 2) {
+                    field.copy_from_slice(&value.to_be_bytes());
+                }
+                both_ways_agree(&frame);
+                both_ways_agree(&frame[..cut.index(frame.len() + 1)]);
+            }
+        }
+    }
+
+    #[test]
+    fn the_short_way_is_taken() {
+        for (name, frame) in frames::every_kind(b"hello") {
+            let plain = ["tcp4", "tcp6", "udp4", "udp6"].contains(&name);
+            assert_eq!(fast::ethernet(&frame).is_some(), plain, "{name}");
+        }
+    }
 }

@@ -295,6 +295,9 @@ mod tests {
         assert_eq!(ethernet(0x8864, &pppoe(17, 0x0057, &tcp6(b"hello"))), hello6("pppoe 17"));
         assert_eq!(ethernet(0x8864, &pppoe(17, 0xc021, &[0; 20])), "pppoe 17: other");
         assert_eq!(ethernet(0x8863, &pppoe(17, 0x0021, &tcp4(b"hello"))), ": other");
+        let mut short = pppoe(17, 0x0021, &tcp4(b"hello"));
+        short[4..6].copy_from_slice(&44u16.to_be_bytes());
+        assert_eq!(ethernet(0x8864, &short), hello4("pppoe 17").replace("hello", "he"), "no room for what IP says");
         assert_eq!(said::of(LinkType::PPP_ETHER, &pppoe(3, 0x0021, &tcp4(b"hello"))), hello4("pppoe 3"));
     }
 

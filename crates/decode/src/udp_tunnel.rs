@@ -10,6 +10,7 @@ use crate::walk::{Layer, Net};
 
 const VXLAN: u16 = 4789;
 const VXLAN_LINUX: u16 = 8472;
+const VXLAN_GPE: u16 = 4790;
 const GENEVE: u16 = 6081;
 const GTP: u16 = 2152;
 const TEREDO: u16 = 3544;
@@ -17,22 +18,24 @@ const TEREDO: u16 = 3544;
 /// The most GTP extension headers that are gone through.
 const MAX_EXTENSIONS: usize = 8;
 
-/// Whether a datagram between these ports may be a tunnel.
+/// Whether a datagram between these ports may be a tunnel. The well-known port is mostly the receiver's, as the sender's is
+/// a hash of the inner flow (RFC 7348 §5, RFC 8926 §3.3), but not always.
 pub(crate) const fn may_be(src: u16, dst: u16) -> bool {
-    matches!(dst, VXLAN | VXLAN_LINUX | GENEVE | GTP | TEREDO) || matches!(src, GTP | TEREDO)
+    is_tunnel(dst) || is_tunnel(src)
+}
+
+const fn is_tunnel(port: u16) -> bool {
+    matches!(port, VXLAN | VXLAN_LINUX | VXLAN_GPE | GENEVE | GTP | TEREDO)
 }
 
 /// The tunnel that this payload may be: its hop, the first header in it, and where that begins.
 pub(crate) fn open<'s>(src: u16, dst: u16, net: &Net, payload: Span<'s>) -> Option<(Hop, Layer, Span<'s>)> {
-    if !may_be(src, dst) {
-        return None;
-    }
-    match (src, dst) {
-        // The source port is a hash of the inner flow (RFC 7348 §5, RFC 8926 §3.3), so it says nothing.
-        (_, VXLAN | VXLAN_LINUX) => vxlan(payload),
-        (_, GENEVE) => geneve(payload),
-        (_, GTP) | (GTP, _) => gtp(payload),
-        (_, TEREDO) | (TEREDO, _) => teredo(net, payload),
+    match if is_tunnel(dst) { dst } else { src } {
+        VXLAN | VXLAN_LINUX => vxlan(payload),
+        VXLAN_GPE => vxlan_gpe(payload),
+        GENEVE => geneve(payload),
+        GTP => gtp(payload),
+        TEREDO => teredo(net, payload),
         _ => None,
     }
 }
@@ -42,6 +45,21 @@ fn vxlan(span: Span<'_>) -> Option<(Hop, Layer, Span<'_>)> {
     let (&[flags, _, _, _, v0, v1, v2, _], rest) = span.take::<8>()?;
     let id = u32::from_be_bytes([0, v0, v1, v2]);
     (flags & 0x08 != 0).then_some((Hop { kind: HopKind::Vxlan, id }, Layer::Ethernet, rest))
+}
+
+/// VXLAN with a next protocol (draft-ietf-nvo3-vxlan-gpe-13 §3); without the P bit it is as VXLAN.
+fn vxlan_gpe(span: Span<'_>) -> Option<(Hop, Layer, Span<'_>)> {
+    let (hop, ethernet, rest) = vxlan(span)?;
+    let layer = match span.bytes {
+        [flags, _, _, protocol, ..] if flags & 0x04 != 0 => match protocol {
+            1 => Layer::Ipv4,
+            2 => Layer::Ipv6,
+            3 => Layer::Ethernet,
+            _ => return None,
+        },
+        _ => ethernet,
+    };
+    Some((hop, layer, rest))
 }
 
 /// RFC 8926 §3.4.
@@ -120,7 +138,15 @@ mod tests {
         let frame = vxlan(4242, &eth(0x0800, &tcp4(b"hello")));
         assert_eq!(over(5555, 4789, &frame), hello4("vxlan 4242"));
         assert_eq!(over(5555, 8472, &frame), hello4("vxlan 4242"));
-        assert_eq!(over(4789, 5555, &frame), plain(4789, 5555, &frame), "the source port says nothing");
+        assert_eq!(over(4789, 5555, &frame), hello4("vxlan 4242"));
+        assert_eq!(over(5555, 4790, &frame), hello4("vxlan 4242"));
+        for (protocol, inner, said) in [
+            (1, tcp4(b"hello"), hello4("vxlan 9")),
+            (2, tcp6(b"hello"), hello6("vxlan 9")),
+            (3, eth(0x0800, &tcp4(b"hello")), hello4("vxlan 9")),
+        ] {
+            assert_eq!(over(5555, 4790, &cat(&[&[0x0c, 0, 0, protocol, 0, 0, 9, 0], &inner])), said);
+        }
         let tagged = vxlan(1, &eth(0x8100, &tag(7, 0x86dd, &tcp6(b"hello"))));
         assert_eq!(over(5555, 4789, &tagged), hello6("vxlan 1, vlan 7"));
     }

@@ -178,6 +178,7 @@ pub fn pppoe(session: u16, protocol: u16, inner: &[u8]) -> Vec<u8> {
 pub fn every_kind(payload: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let inner = eth(0x0800, &tcp4(payload));
     let snap = cat(&[&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &tcp4(payload)]);
+    let plain6 = summed6(6, &tcp(1, 2, 3, 16, &[], payload));
     vec![
         ("tcp4", eth(0x0800, &tcp4(payload))),
         ("tcp6", eth(0x86dd, &tcp6(payload))),
@@ -191,7 +192,7 @@ pub fn every_kind(payload: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         ("mpls", eth(0x8847, &cat(&[&[0, 1, 0, 64, 0, 2, 1, 64], &tcp4(payload)]))),
         ("mpls ethernet", eth(0x8847, &cat(&[&[0, 2, 1, 64, 0, 0, 0, 0], &inner]))),
         ("pppoe", eth(0x8864, &pppoe(17, 0x0021, &tcp4(payload)))),
-        ("extensions", eth(0x86dd, &ipv6(0, &extension(60, 1, &extension(6, 2, &tcp(1, 2, 3, 16, &[], payload)))))),
+        ("extensions", eth(0x86dd, &ipv6(0, &extension(60, 1, &extension(6, 2, &plain6))))),
         ("ipip", eth(0x0800, &ipv4(4, &tcp4(payload)))),
         ("6in4", eth(0x0800, &ipv4(41, &udp6(1, 2, payload)))),
         ("4in6", eth(0x86dd, &ipv6(4, &udp4(1, 2, payload)))),
