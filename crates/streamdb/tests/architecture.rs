@@ -174,6 +174,19 @@ fn the_arrows_are_those_of_the_page() {
 }
 
 #[test]
+fn every_arrow_is_used() {
+    let mut unused = Vec::new();
+    for Member { name, folder, arrows } in members() {
+        // The benches are not below src/.
+        let sources = rust_files(&if name == "benches" { folder } else { folder.join("src") });
+        let code: Vec<String> = sources.iter().map(|path| code(path)).collect();
+        let is_used = |to: &str| code.iter().any(|code| uses(code, &format!("streamdb_{}", to.replace('-', "_"))));
+        unused.extend(arrows.iter().filter(|to| !is_used(to)).map(|to| format!("{name} -> {to}")));
+    }
+    assert!(unused.is_empty(), "in Cargo.toml, but in no code: {unused:?}");
+}
+
+#[test]
 fn the_arrows_run_one_way() {
     // Rooms that only rest on rooms taken away before are taken away; what is left rests on itself.
     let mut left = drawn_arrows(&architecture());
