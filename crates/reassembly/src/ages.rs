@@ -65,6 +65,13 @@ impl Ages {
         self.move_to_end(slot, class);
     }
 
+    /// The class of this slot changed, perhaps, but no frame came.
+    pub(crate) fn reclass(&mut self, slot: u32, class: Class) {
+        if self.links.get(slot as usize).is_none_or(|link| link.class != Some(class)) {
+            self.move_to_end(slot, class);
+        }
+    }
+
     fn move_to_end(&mut self, slot: u32, class: Class) {
         self.remove(slot);
         let need = slot as usize + 1;
@@ -150,7 +157,9 @@ mod tests {
         ages.advance(-3);
         assert_eq!(ages.oldest(|class, idle| class == Class::Udp && idle >= 5), Some(3));
         assert_eq!(ages.oldest(|class, idle| class == Class::Udp && idle >= 6), None);
-        ages.touch(3, Class::Ended);
+        ages.reclass(3, Class::Udp);
+        assert_eq!(ages.idle(3), 5);
+        ages.reclass(3, Class::Ended);
         assert_eq!(ages.oldest(|class, _| class == Class::Udp), None);
         assert_eq!(ages.oldest(|class, idle| class == Class::Ended && idle == 0), Some(3));
     }

@@ -164,6 +164,7 @@ impl Connection {
             }
             stream.marks.insert(Marks::SYN);
             stream.scale = stream.scale.or(segment.window_scale);
+            stream.offers(segment.window >> segment.window_scale.unwrap_or(0).min(14));
             if flags.contains(TcpFlags::ACK) && other.base == Base::Unseen {
                 // The other SYN was not captured, but this acknowledges it.
                 other.fix(segment.ack);

@@ -103,29 +103,27 @@ impl Stream {
     /// Segments that overlap and reach to `end`: the policy decides, then the winning bytes are placed as one.
     fn place_cluster<S: Sink>(&mut self, cx: &mut Context<'_, S>, direction: Direction, end: i64) {
         let mut scratch = std::mem::take(cx.scratch);
+        let next = self.next as i64;
+        let to = end.min(self.fin.unwrap_or(i64::MAX));
+        let from = scratch.cluster.first().map_or(to, |held| held.piece().start.max(0));
         scratch.equal.clear();
-        let from = self.next as i64;
-        let to = end.min(self.fin.unwrap_or(i64::MAX)).max(from);
-        let mut begin = to;
-        for piece in scratch.cluster.iter().map(Held::piece) {
-            // What lies before the bytes expected next is settled for each by itself: bytes given stay.
-            let (mut equal, start, bytes) = self.inside(cx, &piece);
-            let old = usize::try_from(from.saturating_sub_unsigned(start)).unwrap_or(0).min(bytes.len());
-            let (old, _) = bytes.split_at_checked(old).unwrap_or_default();
-            equal &= self.settle(cx, direction, start, old, Bytes::Data);
-            scratch.equal.push(equal);
-            begin = begin.min(piece.start.max(from));
+        for held in &scratch.cluster {
+            let (inside, ..) = self.inside(cx, &held.piece());
+            scratch.equal.push(inside);
         }
-        if begin < to {
-            let overlapped = scratch.resolve(cx.config.overlap, begin, to);
+        if from < to {
+            let overlapped = scratch.resolve(cx.config.overlap, from, to);
             cx.counters.payload_duplicate += overlapped.equal;
             cx.counters.payload_conflicting += overlapped.differing;
             self.marks.insert(Marks::RETRANSMITTED);
             if overlapped.differing > 0 {
                 self.marks.insert(Marks::CONFLICT);
             }
-            if !self.settle(cx, direction, begin as u64, &scratch.bytes, Bytes::Data) {
-                scratch.equal.fill(false);
+            if !self.settle(cx, direction, from as u64, &scratch.bytes, Bytes::Data) {
+                // Only the segment that filled the hole before the others reaches into what was given.
+                for (held, equal) in scratch.cluster.iter().zip(&mut scratch.equal) {
+                    *equal &= held.piece().start >= next;
+                }
             }
         }
         for (piece, &equal) in scratch.cluster.iter().map(Held::piece).zip(&scratch.equal) {

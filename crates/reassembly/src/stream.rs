@@ -58,7 +58,7 @@ pub(crate) struct Stream {
     /// The shift of the window field; `None` when this side's SYN had no such option or was not seen.
     pub(crate) scale: Option<u8>,
     pub(crate) marks: Marks,
-    /// The largest window that this side offered, as in the header.
+    /// The window that this side offered last, as in a header without SYN.
     window: u16,
     /// Where a segment far away ended: should the next one go on there, the stream is there now.
     stray: Option<u32>,
@@ -139,10 +139,10 @@ impl Stream {
         held.map_or(self.next as i64, |end| end.max(self.next as i64))
     }
 
-    /// The other side's window: what it offers as this header says.
+    /// The window field of this side's last frame; not scaled in a SYN (RFC 7323 §2.2).
     #[inline]
-    pub(crate) fn offers(&mut self, window: u16) {
-        self.window = self.window.max(window);
+    pub(crate) const fn offers(&mut self, window: u16) {
+        self.window = window;
     }
 
     /// The window that `receiver` offers to this side, in bytes; `None` when its scale is not known.

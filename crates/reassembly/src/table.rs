@@ -236,7 +236,7 @@ impl FlowTable {
                 State::Ended(reason) => Some(reason),
                 _ => None,
             };
-            self.ages.touch(slot, connection.class());
+            self.ages.reclass(slot, connection.class());
             self.checkpoint(slot, ended, sink);
         }
         self.stirred = stirred;
