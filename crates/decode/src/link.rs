@@ -37,13 +37,18 @@ pub(crate) fn open(link: LinkType, span: Span<'_>) -> Next<'_> {
     }
 }
 
+/// 802.1Q, 802.1ad, and what went before it.
+#[inline]
+pub(crate) const fn is_vlan(ethertype: u16) -> bool {
+    matches!(ethertype, 0x8100 | 0x88a8 | 0x9100 | 0x9200)
+}
+
 /// What an ethertype says comes next.
 pub(crate) const fn by_ethertype(ethertype: u16) -> Result<Layer, End> {
     Ok(match ethertype {
         0x0800 => Layer::Ipv4,
         0x86dd => Layer::Ipv6,
-        // 802.1Q, 802.1ad, and what went before it.
-        0x8100 | 0x88a8 | 0x9100 | 0x9200 => Layer::Vlan,
+        _ if is_vlan(ethertype) => Layer::Vlan,
         // RFC 3032 §5, RFC 5332.
         0x8847 | 0x8848 => Layer::Mpls,
         // RFC 2516 §3; discovery (0x8863) carries no packets.

@@ -31,7 +31,7 @@ pub(crate) fn tcp<'s>(walk: &Walk, span: Span<'s>) -> Step<'s> {
 
 /// The first window scale option (RFC 7323 §2.2) before the end of the options. An option that is not known, or of a wrong
 /// length, is passed by its length (RFC 9293 §3.1), at which etherparse's iterator would end.
-fn window_scale(mut options: &[u8]) -> Option<u8> {
+pub(crate) fn window_scale(mut options: &[u8]) -> Option<u8> {
     loop {
         match options {
             [1, rest @ ..] => options = rest,
