@@ -1,1 +1,37 @@
-//! Bytes on disk.
+//! Bytes on disk: the store that everything rests on.
+//!
+//! A data folder has *buckets* (the truth about the network: append files of blocks, each of one time window), the
+//! *ledger* (the truth about ourselves) and `live` (how far readers may look). FORMAT.md in this crate's folder describes
+//! every byte, and argues why a crash at any point is harmless.
+//!
+//! One [`Writer`] a worker, in one process; any number of readers ([`Store`]), in any process, with no lock between them.
+
+mod error;
+mod export;
+mod folder;
+mod format;
+mod journal;
+mod ledger;
+mod live;
+mod map;
+mod read;
+mod recover;
+mod verify;
+mod volume;
+mod write;
+
+pub use error::{Error, Result};
+pub use export::{CaptureFormat, CaptureWriter};
+pub use folder::{WriteFolder, now};
+pub use format::FORMAT_VERSION;
+pub use format::record::{Datagram, Loss};
+pub use format::superblock::Superblock;
+pub use ledger::{Entry, Event, Ledger};
+pub use read::frames::{FrameFilter, StoredFrame};
+pub use read::store::{BucketInfo, Store};
+pub use read::stream::{Read, Stream, StreamInfo};
+pub use recover::Recovered;
+pub use verify::{Finding, Verified, Verify};
+pub use volume::{DiskVolume, Volume, VolumeFile};
+pub use write::bucket_file::Compression;
+pub use write::writer::{FrameIn, Packets, StreamFacts, Writer, WriterConfig, WriterSummary};

@@ -340,8 +340,7 @@ mod tests {
         writer.durable(3, BucketId(7), 8000);
         writer.durable(3, BucketId(7), 4096);
         writer.durable(3, BucketId(6), 9000);
-        let mark =
-            Mark { bucket: BucketId(7), published: 9000, durable: 8000, frames: 12, last_time: Timestamp(-5) };
+        let mark = Mark { bucket: BucketId(7), published: 9000, durable: 8000, frames: 12, last_time: Timestamp(-5) };
         assert_eq!(reader.worker(3).unwrap(), Some(mark));
         for (other, bucket) in [(0, 1), (MAX_WORKERS - 1, 2), (MAX_WORKERS, 3), (usize::MAX, 4)] {
             writer.begin(other, &Mark { bucket: BucketId(bucket), ..Mark::default() });

@@ -1,0 +1,91 @@
+//! What can go wrong with the store, each as a sentence that an operator can act on.
+
+use std::path::{Path, PathBuf};
+
+use streamdb_types::{BucketId, Oid, Timestamp};
+
+/// An error of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused something.
+    #[error("{path}: could not {action}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried, as in "could not ...".
+        action: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A folder that is not ours.
+    #[error("{0}: this folder is not empty and is no StreamDB data folder; name an empty or a new one")]
+    ForeignFolder(PathBuf),
+    /// There is nothing.
+    #[error("{0}: there is no StreamDB data folder here; `streamdb ingest --data {0} FILE` makes one")]
+    NoFolder(PathBuf),
+    /// Another version wrote it.
+    #[error(
+        "{path}: written in format {found}, and this program reads format {}; use a StreamDB of the version that wrote it",
+        crate::FORMAT_VERSION
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u16,
+    },
+    /// A file of the store is damaged.
+    #[error("{path}: damaged at byte {position}: {what}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        position: u64,
+        /// What was expected and what was found.
+        what: String,
+    },
+    /// Somebody else writes.
+    #[error("{path}: another process{} is writing to this data folder; wait for it or stop it", pid.map(|p| format!(" (process {p})")).unwrap_or_default())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+        /// Its process, if it said so.
+        pid: Option<u32>,
+    },
+    /// There is no such stream.
+    #[error("{0}: there is no such stream in this store")]
+    NoSuchStream(Oid),
+    /// It was there.
+    #[error("{oid}: retention dropped this stream's bucket at {time}")]
+    Gone {
+        /// What was asked for.
+        oid: Oid,
+        /// When it was dropped.
+        time: Timestamp,
+    },
+    /// A bucket that something refers to is not there.
+    #[error("bucket {0} is not in this store")]
+    NoBucket(BucketId),
+    /// The capture file was ingested before.
+    #[error("{name}: already ingested at {time}; give --again to store it a second time")]
+    Ingested {
+        /// The file as named then.
+        name: String,
+        /// When.
+        time: Timestamp,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io { path, action, source }
+    }
+
+    pub(crate) fn damaged(path: &Path, position: u64, what: impl Into<String>) -> Self {
+        Self::Damaged { path: path.to_owned(), position, what: what.into() }
+    }
+}
+
+/// What the store's functions return.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,183 @@
+//! The data folder: what lies where in it, who may write to it, and what is made whole before anybody does.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use streamdb_types::{BucketId, Timestamp};
+
+use crate::FORMAT_VERSION;
+use crate::error::{Error, Result};
+use crate::ledger::{Event, Ledger, LedgerReader};
+use crate::live::{LiveReader, LiveWriter, MAX_WORKERS, writer_alive};
+use crate::recover::{Recovered, recover};
+use crate::volume::Volume;
+
+const LEDGER: &str = "ledger";
+const BUCKETS: &str = "buckets";
+const DERIVED: &str = "derived";
+
+/// A data folder that this process, and no other, writes to.
+pub struct WriteFolder {
+    path: PathBuf,
+    volume: Box<dyn Volume>,
+    ledger: Mutex<Ledger>,
+    live: Arc<LiveWriter>,
+    recovered: Vec<Recovered>,
+}
+
+impl WriteFolder {
+    /// Opens a data folder for writing, or makes one of an empty or new folder. What an earlier writer left unsealed is
+    /// recovered.
+    ///
+    /// # Errors
+    /// When the folder is not ours, when another process writes to it, or when the system refuses something.
+    pub fn open(path: &Path, volume: Box<dyn Volume>) -> Result<Self> {
+        let make = |path: &Path| volume.create_dir(path).map_err(Error::io(path, "make the folder"));
+        make(path)?;
+        let ledger_path = path.join(LEDGER);
+        if !ledger_path.exists() && !is_fresh(&*volume, path)? {
+            return Err(Error::ForeignFolder(path.to_owned()));
+        }
+        make(&path.join(BUCKETS))?;
+        make(&path.join(DERIVED))?;
+        let live = Arc::new(LiveWriter::open(&*volume, path)?);
+        let mut ledger = Ledger::open(&*volume, &ledger_path)?;
+        match ledger.facts().store().map(|entry| entry.event.clone()) {
+            Some(Event::Store { format, .. }) if format == FORMAT_VERSION => {}
+            Some(Event::Store { format, .. }) => return Err(Error::Version { path: ledger_path, found: format }),
+            _ => ledger.append(now(), &Event::Store { format: FORMAT_VERSION, sensor: 0 })?,
+        }
+        for id in bucket_ids(&path.join(BUCKETS))? {
+            ledger.note_existing(id);
+        }
+        let mut folder = Self { path: path.to_owned(), volume, ledger: ledger.into(), live, recovered: Vec::new() };
+        folder.recovered = folder.recover()?;
+        Ok(folder)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder of the buckets.
+    pub(crate) fn buckets(&self) -> PathBuf {
+        self.path.join(BUCKETS)
+    }
+
+    /// What recovery did when the folder was opened.
+    pub fn recovered(&self) -> &[Recovered] {
+        &self.recovered
+    }
+
+    /// The ledger.
+    pub const fn ledger(&self) -> &Mutex<Ledger> {
+        &self.ledger
+    }
+
+    pub(crate) fn volume(&self) -> &dyn Volume {
+        &*self.volume
+    }
+
+    pub(crate) const fn live(&self) -> &Arc<LiveWriter> {
+        &self.live
+    }
+
+    fn recover(&self) -> Result<Vec<Recovered>> {
+        let folder = self.buckets();
+        for name in self.volume.list(&folder).map_err(Error::io(&folder, "list the buckets"))? {
+            if Path::new(&name).extension().is_some_and(|e| e == "tmp") {
+                // A bucket that never got its name holds nothing.
+                let path = folder.join(name);
+                self.volume.unlink(&path).map_err(Error::io(&path, "remove the unfinished bucket"))?;
+            }
+        }
+        let mut all = Vec::new();
+        for id in bucket_ids(&folder)? {
+            let path = folder.join(crate::write::bucket_file::file_name(id));
+            if !crate::read::bucket::is_sealed(&path, id)? {
+                all.push(recover(&*self.volume, &path, id)?);
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// A data folder, for reading.
+pub(crate) struct ReadFolder {
+    path: PathBuf,
+    live: Option<LiveReader>,
+    ledger: Mutex<LedgerReader>,
+}
+
+impl ReadFolder {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let ledger = path.join(LEDGER);
+        if !ledger.exists() {
+            return Err(Error::NoFolder(path.to_owned()));
+        }
+        let reader = LedgerReader::open(&ledger)?;
+        match reader.facts().store().map(|entry| entry.event.clone()) {
+            Some(Event::Store { format, .. }) if format != FORMAT_VERSION => {
+                Err(Error::Version { path: ledger, found: format })
+            }
+            _ => Ok(Self { path: path.to_owned(), live: LiveReader::open(path)?, ledger: reader.into() }),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn buckets(&self) -> PathBuf {
+        self.path.join(BUCKETS)
+    }
+
+    /// Whether every line of the ledger can be read.
+    pub(crate) fn verify_ledger(&self) -> Result<()> {
+        Ledger::verify(&self.path.join(LEDGER))
+    }
+
+    /// How far the open bucket with this id may be read: what is published while its writer lives, and everything that
+    /// is whole (`None`) when there is no writer.
+    pub(crate) fn published(&self, id: BucketId) -> Option<u64> {
+        let live = self.live.as_ref().filter(|_| writer_alive(&self.path).unwrap_or(false))?;
+        // A page that cannot be read is no page: readers scan, as they do for a dead writer.
+        let marks = (0..MAX_WORKERS).filter_map(|worker| live.worker(worker).ok().flatten());
+        marks.into_iter().find(|mark| mark.bucket == id).map(|mark| mark.published)
+    }
+
+    /// When retention dropped a bucket.
+    pub(crate) fn dropped(&self, id: BucketId) -> Option<Timestamp> {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        // A ledger that cannot be read now says what it said before.
+        let _ = ledger.refresh();
+        ledger.facts().tombstone(id)
+    }
+}
+
+/// The ids of the buckets in a folder, ascending.
+pub(crate) fn bucket_ids(folder: &Path) -> Result<Vec<BucketId>> {
+    let entries = std::fs::read_dir(folder).map_err(Error::io(folder, "list the buckets"))?;
+    let mut ids = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(Error::io(folder, "list the buckets"))?.file_name();
+        let id = name.to_str().and_then(|name| name.strip_suffix(".sdb")).and_then(|id| id.parse().ok());
+        ids.extend(id.map(BucketId));
+    }
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+/// The time on the clock: for the ledger alone, as nothing in a bucket depends on it.
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// Whether there is nothing in a folder but what a start that was broken off leaves.
+fn is_fresh(volume: &dyn Volume, path: &Path) -> Result<bool> {
+    let names = volume.list(path).map_err(Error::io(path, "list the folder"))?;
+    Ok(names.iter().all(|name| [BUCKETS, DERIVED, "live", "lock"].iter().any(|ours| name == ours)))
+}

@@ -1,0 +1,254 @@
+//! One bucket file, mapped: its superblock, its blocks, its table of contents.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use streamdb_types::{BlockPlace, BucketId};
+
+use super::cache::BlockCache;
+use super::scan::Scan;
+use crate::error::{Error, Result};
+use crate::format::block::{BlockHeader, BlockKind, Codec, HEADER_LEN, HeaderProblem, LONG_MAX};
+use crate::format::directory::Directory;
+use crate::format::record::{Record, record_at};
+use crate::format::superblock::{SUPERBLOCK_LEN, Superblock, SuperblockProblem, TRAILER_LEN, Trailer};
+use crate::map::Map;
+
+/// Addresses (not memory) that are kept for an open bucket, so that following it does not map it anew.
+const ROOM_TO_GROW: u64 = 5 << 30;
+
+/// A block whose checksum was right when it was read.
+pub(crate) struct Block {
+    pub(crate) header: BlockHeader,
+    bytes: Bytes,
+}
+
+enum Bytes {
+    /// In the file as they are: the map, and from where on.
+    Mapped(Arc<Map>, u64),
+    Owned(Vec<u8>),
+}
+
+impl Block {
+    /// The uncompressed bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Mapped(map, at) => map.get(*at, self.header.stored_len as usize).unwrap_or_default(),
+            Bytes::Owned(bytes) => bytes,
+        }
+    }
+
+    /// Memory of its own.
+    pub(crate) fn footprint(&self) -> usize {
+        match &self.bytes {
+            Bytes::Mapped(..) => 512,
+            Bytes::Owned(bytes) => bytes.capacity() + 512,
+        }
+    }
+}
+
+/// How a bucket can be read.
+enum State {
+    /// Sealed: the directory, once it was asked for.
+    Sealed(Trailer, Option<Arc<Directory>>),
+    /// Not sealed: what was found so far.
+    Open(Box<Scan>),
+}
+
+/// A bucket, mapped.
+pub(crate) struct Bucket {
+    pub(crate) path: PathBuf,
+    pub(crate) superblock: Superblock,
+    map: Mutex<Arc<Map>>,
+    state: Mutex<State>,
+    cache: Arc<BlockCache>,
+    sealed: bool,
+}
+
+impl Bucket {
+    /// Maps a bucket and checks its superblock.
+    pub(crate) fn open(path: &Path, id: BucketId, cache: Arc<BlockCache>) -> Result<Self> {
+        let file = File::open(path).map_err(Error::io(path, "open the bucket"))?;
+        let length = file.metadata().map_err(Error::io(path, "ask for the length of the bucket"))?.len();
+        if length < SUPERBLOCK_LEN as u64 {
+            return Err(Error::damaged(path, length, format!("a bucket has {SUPERBLOCK_LEN} bytes at least")));
+        }
+        let map = Map::follow(file, path, length, ROOM_TO_GROW).map_err(Error::io(path, "map the bucket"))?;
+        let superblock = Superblock::decode(map.get(0, SUPERBLOCK_LEN).unwrap_or_default());
+        map.check(0, SUPERBLOCK_LEN as u64)?;
+        let superblock = superblock.map_err(|problem| match problem {
+            SuperblockProblem::NoBucket => Error::damaged(path, 0, "this is no StreamDB bucket"),
+            SuperblockProblem::Checksum => Error::damaged(path, 0, "the checksum of the superblock is wrong"),
+            SuperblockProblem::Version(found) => Error::Version { path: path.to_owned(), found },
+        })?;
+        if superblock.id != id {
+            return Err(Error::damaged(
+                path,
+                0,
+                format!("the file is named {id} and says that it is bucket {}", superblock.id),
+            ));
+        }
+        let trailer = length
+            .checked_sub(TRAILER_LEN as u64)
+            .and_then(|at| Trailer::decode(map.get(at, TRAILER_LEN).ok()?, id).filter(|t| t.end == at));
+        let sealed = trailer.is_some();
+        let state = trailer.map_or_else(|| State::Open(Box::default()), |trailer| State::Sealed(trailer, None));
+        Ok(Self { path: path.to_owned(), superblock, map: map.into(), state: state.into(), cache, sealed })
+    }
+
+    pub(crate) const fn id(&self) -> BucketId {
+        self.superblock.id
+    }
+
+    /// Whether it has directory and trailer, and so will never change.
+    pub(crate) const fn is_sealed(&self) -> bool {
+        self.sealed
+    }
+
+    /// Bytes of the file.
+    pub(crate) fn file_len(&self) -> u64 {
+        self.map().len()
+    }
+
+    pub(crate) fn map(&self) -> Arc<Map> {
+        Arc::clone(&self.map.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The file may have grown since it was mapped.
+    fn map_covering(&self, end: u64) -> Result<Arc<Map>> {
+        let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
+        if end > map.len() && !self.sealed {
+            // Not yet so long: who asks for the bytes is told that they are not there.
+            match map.covering(end) {
+                Ok(longer) => *map = longer,
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
+                Err(error) => return Err(Error::io(&self.path, "map the bucket")(error)),
+            }
+        }
+        Ok(Arc::clone(&map))
+    }
+
+    /// The header of the block at a position: everything that it says of itself is checked.
+    pub(crate) fn header(&self, position: u64) -> Result<BlockHeader> {
+        let map = self.map_covering(position.saturating_add(HEADER_LEN as u64))?;
+        let bytes = map.get(position, HEADER_LEN).ok().and_then(|b| b.first_chunk::<HEADER_LEN>()).copied();
+        map.check(position, HEADER_LEN as u64)?;
+        let bytes =
+            bytes.ok_or_else(|| self.damaged(position, "a block is said to begin here, beyond the end of the file"))?;
+        BlockHeader::decode(&bytes, self.id(), position).map_err(|problem| match problem {
+            HeaderProblem::NoBlock => self.damaged(position, "a block was expected to begin here"),
+            HeaderProblem::Checksum => self.damaged(position, "the checksum of the block's header is wrong"),
+            HeaderProblem::Version(found) => Error::Version { path: self.path.clone(), found },
+            HeaderProblem::Impossible => self.damaged(position, "the block's header is impossible"),
+        })
+    }
+
+    /// The block at a position, its checksum verified, decompressed.
+    pub(crate) fn block(&self, position: u64) -> Result<Arc<Block>> {
+        if let Some(block) = self.cache.get(self.id(), position) {
+            return Ok(block);
+        }
+        let header = self.header(position)?;
+        let at = position + HEADER_LEN as u64;
+        let len = header.stored_len as usize;
+        let map = self.map_covering(at + len as u64)?;
+        let stored =
+            map.get(at, len).map_err(|_| self.damaged(position, "the block reaches beyond the end of the file"))?;
+        let crc = crc32fast::hash(stored);
+        let bytes = match header.codec {
+            Codec::Raw => Bytes::Mapped(Arc::clone(&map), at),
+            Codec::Zstd => {
+                let raw = zstd::bulk::decompress(stored, header.raw_len as usize).ok();
+                let raw = raw.filter(|raw| raw.len() == header.raw_len as usize);
+                // A wrong checksum is the better explanation, so it is looked at first, below.
+                Bytes::Owned(raw.unwrap_or_default())
+            }
+        };
+        map.check(at, len as u64)?;
+        if crc != header.payload_crc {
+            return Err(self.damaged(position, format!("the checksum of the {} block is wrong", header.kind.word())));
+        }
+        if matches!(&bytes, Bytes::Owned(raw) if raw.len() != header.raw_len as usize) {
+            return Err(self.damaged(position, "the block does not decompress to its length"));
+        }
+        let block = Arc::new(Block { header, bytes });
+        self.cache.put(self.id(), position, &block);
+        Ok(block)
+    }
+
+    /// Calls with the record at a place.
+    pub(crate) fn with_record<T>(
+        &self,
+        place: BlockPlace,
+        call: impl FnOnce(&Record<'_>, &Block) -> Result<T>,
+    ) -> Result<T> {
+        let block = self.block(place.position())?;
+        if !matches!(block.header.kind, BlockKind::Shared | BlockKind::Long) {
+            return Err(self.damaged(place.position(), "a record is said to be in this block, which has none"));
+        }
+        let record = record_at(block.bytes(), place.place()).map_err(|_| self.no_record(place))?;
+        let result = call(&record, &block)?;
+        self.still_whole(place.position())?;
+        Ok(result)
+    }
+
+    /// Bytes came from the map: were they really there?
+    pub(crate) fn still_whole(&self, position: u64) -> Result<()> {
+        Ok(self.map().check(position, (HEADER_LEN + LONG_MAX) as u64)?)
+    }
+
+    /// The table of contents: of a sealed bucket its directory, of another what a scan of it up to `published` yields
+    /// (all that is whole, when nothing is said).
+    pub(crate) fn contents(&self, published: Option<u64>) -> Result<Arc<Directory>> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *state {
+            State::Sealed(_, Some(directory)) => Ok(Arc::clone(directory)),
+            State::Sealed(trailer, unread) => {
+                let directory = Arc::new(self.read_directory(trailer)?);
+                *unread = Some(Arc::clone(&directory));
+                Ok(directory)
+            }
+            State::Open(scan) => {
+                scan.follow(self, published)?;
+                Ok(scan.contents())
+            }
+        }
+    }
+
+    /// What the trailer says.
+    pub(crate) fn trailer(&self) -> Option<Trailer> {
+        match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            State::Sealed(trailer, _) => Some(*trailer),
+            State::Open(_) => None,
+        }
+    }
+
+    fn read_directory(&self, trailer: &Trailer) -> Result<Directory> {
+        let mut bytes = Vec::new();
+        let mut position = trailer.directory;
+        for _ in 0..trailer.directory_blocks {
+            let block = self.block(position)?;
+            if block.header.kind != BlockKind::Directory {
+                return Err(self.damaged(position, "a directory block was expected here"));
+            }
+            bytes.extend_from_slice(block.bytes());
+            self.still_whole(position)?;
+            position += block.header.span();
+        }
+        Directory::decode(&bytes).map_err(|_| self.damaged(trailer.directory, "the directory is not readable"))
+    }
+
+    pub(crate) fn damaged(&self, position: u64, what: impl Into<String>) -> Error {
+        Error::damaged(&self.path, position, what)
+    }
+
+    pub(crate) fn no_record(&self, place: BlockPlace) -> Error {
+        self.damaged(place.position(), format!("no readable record at {} of the block", place.place()))
+    }
+}
+
+/// Whether a bucket's file ends with a trailer of its own.
+pub(crate) fn is_sealed(path: &Path, id: BucketId) -> Result<bool> {
+    Bucket::open(path, id, Arc::new(BlockCache::new(0))).map(|bucket| bucket.is_sealed())
+}

@@ -1,0 +1,99 @@
+//! Where the bytes of one part of a stream are: from the record that an oid names, by its chunk list or backwards from one
+//! OPEN to the one before.
+
+use streamdb_types::{BlockPlace, StreamOffset};
+
+use super::bucket::Bucket;
+use crate::error::Result;
+use crate::format::record::{Chunk, RecordKind, StreamHead};
+use streamdb_types::Gap;
+
+/// One part of a stream: what its record says, and where its bytes are.
+pub(crate) struct Part {
+    pub(crate) place: BlockPlace,
+    pub(crate) head: StreamHead,
+    pub(crate) gaps: Vec<Gap>,
+    /// Ascending; they do not overlap.
+    pub(crate) chunks: Vec<Chunk>,
+}
+
+impl Part {
+    /// Reads the record at a place and follows it.
+    pub(crate) fn read(bucket: &Bucket, place: BlockPlace) -> Result<Self> {
+        let (head, gaps, mut chunks) = bucket.with_record(place, |record, _| {
+            if !matches!(record.kind, RecordKind::Open | RecordKind::End) {
+                return Err(bucket.no_record(place));
+            }
+            let (head, gaps) = record.stream(bucket.id()).map_err(|_| bucket.no_record(place))?;
+            let chunks: Vec<Chunk> = if head.chunked {
+                record.chunks().collect()
+            } else {
+                let len = record.bytes(&head).map_err(|_| bucket.no_record(place))?.len() as u32;
+                (len > 0).then_some(Chunk { place, offset: head.body_offset, len }).into_iter().collect()
+            };
+            Ok((head, gaps, chunks))
+        })?;
+        let mut list = head.list;
+        let mut before = place;
+        while !list.is_none() {
+            // References go backwards, so a ring of them cannot be.
+            if list >= before {
+                return Err(bucket.no_record(list));
+            }
+            before = list;
+            list = bucket.with_record(list, |record, _| {
+                if record.kind != RecordKind::List {
+                    return Err(bucket.no_record(before));
+                }
+                chunks.extend(record.chunks());
+                record.previous_list().map_err(|_| bucket.no_record(before))
+            })?;
+        }
+        if !head.chunked && head.standing == crate::format::record::Standing::Open {
+            follow_opens(bucket, head.prev, place, &mut chunks)?;
+        }
+        chunks.sort_by_key(|c| (c.offset, c.place));
+        let whole = chunks.iter().zip(chunks.iter().skip(1)).all(|(a, b)| a.end() <= b.offset);
+        if !whole || chunks.iter().any(|c| c.offset.0.checked_add(c.len.into()).is_none()) {
+            return Err(bucket.damaged(place.position(), "the chunks of a stream overlap"));
+        }
+        Ok(Self { place, head, gaps, chunks })
+    }
+}
+
+/// An open stream's bytes are in its OPENs, each of which names the one before.
+fn follow_opens(bucket: &Bucket, mut at: BlockPlace, mut before: BlockPlace, chunks: &mut Vec<Chunk>) -> Result<()> {
+    while !at.is_none() {
+        if at >= before {
+            return Err(bucket.no_record(at));
+        }
+        before = at;
+        at = bucket.with_record(at, |record, _| {
+            let (head, _) = record.stream(bucket.id()).map_err(|_| bucket.no_record(before))?;
+            let len = record.bytes(&head).map_err(|_| bucket.no_record(before))?.len() as u32;
+            chunks.extend((len > 0).then_some(Chunk { place: before, offset: head.body_offset, len }));
+            Ok(head.prev)
+        })?;
+    }
+    Ok(())
+}
+
+/// Copies bytes of a chunk from `offset` of the stream on; says how many: all there are, at most `out.len()`.
+pub(crate) fn read_chunk(bucket: &Bucket, chunk: &Chunk, offset: StreamOffset, out: &mut [u8]) -> Result<usize> {
+    let skip = offset.since(chunk.offset) as usize;
+    bucket.with_record(chunk.place, |record, _| {
+        let no_record = |_| bucket.no_record(chunk.place);
+        let (head, _) = record.stream(bucket.id()).map_err(no_record)?;
+        let bytes = record.bytes(&head).map_err(no_record)?;
+        // An inline END that was written again counts as the chunk of all its bytes.
+        if head.body_offset != chunk.offset || bytes.len() != chunk.len as usize {
+            return Err(bucket.damaged(chunk.place.position(), "a chunk list and the record that it names differ"));
+        }
+        let bytes = bytes.get(skip..).unwrap_or_default();
+        let n = bytes.len().min(out.len());
+        if let Some((to, from)) = out.get_mut(..n).zip(bytes.get(..n)) {
+            to.copy_from_slice(from);
+        }
+        Ok(n)
+    })
+}

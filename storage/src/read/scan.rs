@@ -1,0 +1,127 @@
+//! What is in a bucket that has no directory: found by walking its blocks from the front.
+//!
+//! Readers of a bucket that is being written follow it this way up to what is published; recovery finds this way what a
+//! dead writer left. The walk stops at the first block that is not whole: what lies beyond was never vouched for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use streamdb_types::{BlockPlace, ConnKey, Direction};
+
+use super::bucket::Bucket;
+use crate::error::{Error, Result};
+use crate::format::block::{BlockHeader, BlockKind, HEADER_LEN};
+use crate::format::directory::{BlockEntry, Directory, EndEntry};
+use crate::format::record::{RecordKind, Standing, records};
+use crate::format::superblock::SUPERBLOCK_LEN;
+
+/// Where the walk is, and what it found.
+pub(crate) struct Scan {
+    /// The first byte that was not looked at.
+    pub(crate) position: u64,
+    /// The headers of whole blocks, for recovery.
+    pub(crate) headers: Vec<(BlockHeader, u64)>,
+    prev_len: u32,
+    found: Directory,
+    /// Where in `found.ends` each stream is.
+    streams: HashMap<(ConnKey, Direction), usize>,
+    /// Streams without END: recovery gives them one.
+    open: HashMap<(ConnKey, Direction), bool>,
+    contents: Option<Arc<Directory>>,
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Self {
+            position: SUPERBLOCK_LEN as u64,
+            headers: Vec::new(),
+            prev_len: 0,
+            found: Directory::default(),
+            streams: HashMap::new(),
+            open: HashMap::new(),
+            contents: None,
+        }
+    }
+}
+
+impl Scan {
+    /// Walks on: to `published`, where damage is an error, or as far as blocks are whole.
+    pub(crate) fn follow(&mut self, bucket: &Bucket, published: Option<u64>) -> Result<()> {
+        while published.is_none_or(|end| self.position < end) {
+            match self.step(bucket) {
+                Ok(()) => {}
+                Err(Error::Damaged { .. }) if published.is_none() => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, bucket: &Bucket) -> Result<()> {
+        let position = self.position;
+        let header = bucket.header(position)?;
+        if header.prev_len != self.prev_len || header.number as usize != self.headers.len() + 1 {
+            return Err(bucket.damaged(position, "the block does not follow the one before it"));
+        }
+        let block = bucket.block(position)?;
+        match header.kind {
+            BlockKind::Shared | BlockKind::Long => {
+                for record in records(block.bytes()) {
+                    let record =
+                        record.map_err(|_| bucket.damaged(position, "a record of the block is not readable"))?;
+                    self.take(bucket, position, &record)?;
+                }
+            }
+            BlockKind::Journal => self.found.frames = header.first_frame.0 + u64::from(header.records),
+            BlockKind::Directory => return Err(bucket.damaged(position, "a directory without a trailer")),
+        }
+        bucket.still_whole(position)?;
+        self.found.blocks.push(BlockEntry::of(&header, position));
+        self.headers.push((header, position));
+        self.prev_len = header.span() as u32;
+        self.position = position.saturating_add(header.span().max(HEADER_LEN as u64));
+        self.contents = None;
+        Ok(())
+    }
+
+    fn take(&mut self, bucket: &Bucket, position: u64, record: &crate::format::record::Record<'_>) -> Result<()> {
+        let place = BlockPlace::new(position, record.place);
+        match record.kind {
+            RecordKind::Open | RecordKind::End => {
+                let (head, _) = record.stream(bucket.id()).map_err(|_| bucket.no_record(place))?;
+                let id = (head.key, head.direction);
+                let (key, direction, conn) = (head.key, head.direction, record.conn);
+                let entry = EndEntry { key, conn, direction, place, length: head.length.0 };
+                self.found.connections = self.found.connections.max(conn.saturating_add(1));
+                self.open.insert(id, head.standing == Standing::Open);
+                match self.streams.get(&id).and_then(|at| self.found.ends.get_mut(*at)) {
+                    Some(known) => *known = entry,
+                    None => {
+                        self.streams.insert(id, self.found.ends.len());
+                        self.found.ends.push(entry);
+                    }
+                }
+            }
+            RecordKind::List => {}
+            RecordKind::Interface | RecordKind::Secrets | RecordKind::Names | RecordKind::Loss => {
+                self.found.notes.push(place);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was found, as a directory would say it. The counters are not known.
+    pub(crate) fn contents(&mut self) -> Arc<Directory> {
+        let found = &self.found;
+        Arc::clone(self.contents.get_or_insert_with(|| {
+            let mut contents = found.clone();
+            contents.ends.sort_unstable_by_key(|e| (e.key, e.direction));
+            Arc::new(contents)
+        }))
+    }
+
+    /// Whether a stream's newest record is an OPEN.
+    pub(crate) fn is_open(&self, key: ConnKey, direction: Direction) -> bool {
+        self.open.get(&(key, direction)).copied().unwrap_or(false)
+    }
+}

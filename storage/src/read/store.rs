@@ -1,0 +1,263 @@
+//! A data folder, to be read: also while another process writes to it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use streamdb_types::{BlockPlace, BucketId, ConnKey, Counters, Direction, Oid, Timestamp};
+
+use super::bucket::Bucket;
+use super::cache::BlockCache;
+use super::chunks::Part;
+use super::stream::{Stream, StreamInfo};
+use crate::error::{Error, Result};
+use crate::folder::{self, ReadFolder};
+use crate::format::directory::{Directory, EndEntry};
+use crate::format::record::Standing;
+use crate::format::superblock::Superblock;
+
+/// Memory for decompressed blocks.
+const CACHE_BYTES: usize = 256 << 20;
+
+/// What is known of a bucket.
+#[derive(Clone, Debug)]
+pub struct BucketInfo {
+    /// Its superblock.
+    pub superblock: Superblock,
+    /// The file.
+    pub path: PathBuf,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Whether it will never change.
+    pub sealed: bool,
+    /// Whether recovery sealed it, not the writer.
+    pub recovered: bool,
+    /// Blocks in it, the directory's left out.
+    pub blocks: usize,
+    /// Connections that had a frame in it.
+    pub connections: u32,
+    /// Streams in it.
+    pub streams: usize,
+    /// Frames that come back from it.
+    pub frames: u64,
+    /// The time of its first and last frame, when there is one.
+    pub times: Option<(Timestamp, Timestamp)>,
+    /// What was counted while it was written; zero until it is sealed.
+    pub counters: Counters,
+}
+
+/// A data folder, open for reading.
+pub struct Store {
+    folder: ReadFolder,
+    buckets: Mutex<BTreeMap<BucketId, Arc<Bucket>>>,
+    cache: Arc<BlockCache>,
+}
+
+impl Store {
+    /// Opens a data folder.
+    ///
+    /// # Errors
+    /// When there is none, or one of another version.
+    pub fn open(path: &Path) -> Result<Self> {
+        let folder = ReadFolder::open(path)?;
+        Ok(Self { folder, buckets: Mutex::default(), cache: Arc::new(BlockCache::new(CACHE_BYTES)) })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) const fn folder(&self) -> &ReadFolder {
+        &self.folder
+    }
+
+    /// What is known of each bucket, oldest first. A bucket that cannot be read is an error in its place.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed.
+    pub fn buckets(&self) -> Result<Vec<Result<BucketInfo>>> {
+        Ok(self.ids()?.into_iter().map(|id| self.bucket(id).and_then(|bucket| self.bucket_info(&bucket))).collect())
+    }
+
+    fn bucket_info(&self, bucket: &Bucket) -> Result<BucketInfo> {
+        let contents = self.contents(bucket)?;
+        let first = contents.blocks.iter().map(|b| b.first_time).min();
+        let last = contents.blocks.iter().map(|b| b.last_time).max();
+        Ok(BucketInfo {
+            superblock: bucket.superblock,
+            path: bucket.path.clone(),
+            bytes: bucket.file_len(),
+            sealed: bucket.is_sealed(),
+            recovered: contents.recovered,
+            blocks: contents.blocks.len(),
+            connections: contents.connections,
+            streams: contents.ends.len(),
+            frames: contents.frames,
+            times: first.zip(last),
+            counters: contents.counters,
+        })
+    }
+
+    /// Calls with each stream, once, as its newest record has it: in the order of buckets, and in each in the order in
+    /// which streams ended. A bucket that cannot be read is told to `damaged`, and the others go on.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed, or `visit` says so.
+    pub fn streams(
+        &self,
+        visit: &mut dyn FnMut(StreamInfo) -> Result<()>,
+        damaged: &mut dyn FnMut(Error),
+    ) -> Result<()> {
+        // Streams that go on in later buckets: only their newest record counts.
+        let mut later: HashMap<(ConnKey, Direction), BucketId> = HashMap::new();
+        let ids = self.ids()?;
+        for id in ids.iter().rev() {
+            let Ok(contents) = self.bucket(*id).and_then(|bucket| self.contents(&bucket)) else { continue };
+            for end in contents.ends.iter().filter(|end| end.key.bucket != *id) {
+                later.entry((end.key, end.direction)).or_insert(*id);
+            }
+        }
+        for id in ids {
+            let result = self.bucket(id).and_then(|bucket| {
+                let contents = self.contents(&bucket)?;
+                let mut ends: Vec<&EndEntry> = contents.ends.iter().collect();
+                ends.sort_by_key(|end| end.place);
+                for end in ends {
+                    if later.get(&(end.key, end.direction)).is_some_and(|newest| *newest > id) {
+                        continue;
+                    }
+                    match info_at(&bucket, &contents, end) {
+                        Ok(info) => visit(info)?,
+                        Err(error) => damaged(error),
+                    }
+                }
+                Ok(())
+            });
+            match result {
+                Err(error @ (Error::Damaged { .. } | Error::Version { .. })) => damaged(error),
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The stream that an oid names, ready to be read: its first LENGTH bytes, over all parts up to that record.
+    ///
+    /// # Errors
+    /// When there is none, when retention took it, or when it cannot be read.
+    pub fn stream(&self, oid: Oid) -> Result<Stream> {
+        let bucket = self.bucket(oid.bucket).map_err(|error| self.why_not(oid, error))?;
+        let contents = self.contents(&bucket)?;
+        // A place that was never vouched for is no place.
+        let known = contents.blocks.binary_search_by_key(&oid.place.position(), |b| b.position).is_ok();
+        let part = if known { Part::read(&bucket, oid.place).ok() } else { None };
+        let part = part.filter(|part| part.head.length.0 == oid.length).ok_or(Error::NoSuchStream(oid))?;
+        self.put_together(bucket, &contents, part)
+    }
+
+    /// A stream by its key, whole: up to its newest record.
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream); `None` when there is no such stream.
+    pub fn newest(&self, key: ConnKey, direction: Direction) -> Result<Option<Stream>> {
+        for id in self.ids()?.into_iter().rev().take_while(|id| *id >= key.bucket) {
+            let bucket = self.bucket(id)?;
+            let contents = self.contents(&bucket)?;
+            if let Some(end) = contents.find(key, direction) {
+                let part = Part::read(&bucket, end.place)?;
+                return self.put_together(bucket, &contents, part).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Finds the parts before this one.
+    fn put_together(&self, bucket: Arc<Bucket>, contents: &Directory, part: Part) -> Result<Stream> {
+        let (key, direction) = (part.head.key, part.head.direction);
+        let conn = contents.find(key, direction).map_or(0, |end| end.conn);
+        let peer = contents.find(key, direction.flip()).map(|end| oid_of(bucket.id(), end));
+        let oid = Oid { bucket: bucket.id(), place: part.place, length: part.head.length.0, index: 0 };
+        let info = StreamInfo::of(oid, peer, &part.head, &part.gaps);
+        let mut previous = part.head.previous_bucket;
+        let mut number = part.head.part;
+        let mut parts = vec![(bucket, part)];
+        let mut conns = vec![conn];
+        while let Some(id) = previous {
+            // What is gone is a gap of its own kind; what is there goes on.
+            let Ok(bucket) = self.bucket(id) else { break };
+            let contents = self.contents(&bucket)?;
+            let Some(end) = contents.find(key, direction) else { break };
+            let part = Part::read(&bucket, end.place)?;
+            if part.head.part >= number {
+                return Err(bucket.damaged(end.place.position(), "the parts of a stream are not in order"));
+            }
+            number = part.head.part;
+            previous = part.head.previous_bucket;
+            conns.push(end.conn);
+            parts.push((bucket, part));
+        }
+        parts.reverse();
+        conns.reverse();
+        Ok(Stream::over(parts, info, &conns))
+    }
+
+    fn why_not(&self, oid: Oid, error: Error) -> Error {
+        match error {
+            Error::NoBucket(id) => match self.folder.dropped(id) {
+                Some(time) => Error::Gone { oid, time },
+                None => Error::NoSuchStream(oid),
+            },
+            other => other,
+        }
+    }
+
+    /// The ids of the buckets, oldest first.
+    pub(crate) fn ids(&self) -> Result<Vec<BucketId>> {
+        folder::bucket_ids(&self.folder.buckets())
+    }
+
+    /// A bucket, mapped. One that was open is looked at again, as it may be sealed by now.
+    pub(crate) fn bucket(&self, id: BucketId) -> Result<Arc<Bucket>> {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bucket) = buckets.get(&id)
+            && (bucket.is_sealed() || self.folder.published(id).is_some())
+        {
+            return Ok(Arc::clone(bucket));
+        }
+        let path = self.folder.buckets().join(crate::write::bucket_file::file_name(id));
+        if !path.exists() {
+            buckets.remove(&id);
+            return Err(Error::NoBucket(id));
+        }
+        let bucket = Arc::new(Bucket::open(&path, id, Arc::clone(&self.cache))?);
+        buckets.insert(id, Arc::clone(&bucket));
+        Ok(bucket)
+    }
+
+    /// The table of contents, as far as readers may look.
+    pub(crate) fn contents(&self, bucket: &Bucket) -> Result<Arc<Directory>> {
+        bucket.contents(self.folder.published(bucket.id()))
+    }
+}
+
+/// The oid of the stream with this END.
+pub(crate) const fn oid_of(bucket: BucketId, end: &EndEntry) -> Oid {
+    Oid { bucket, place: end.place, length: end.length, index: 0 }
+}
+
+fn info_at(bucket: &Bucket, contents: &Directory, end: &EndEntry) -> Result<StreamInfo> {
+    let place: BlockPlace = end.place;
+    let (head, gaps) =
+        bucket.with_record(place, |record, _| record.stream(bucket.id()).map_err(|_| bucket.no_record(place)))?;
+    if head.key != end.key || head.direction != end.direction || head.length.0 != end.length {
+        return Err(bucket.damaged(place.position(), "the directory and a stream's record differ"));
+    }
+    let peer = contents.find(end.key, end.direction.flip()).map(|peer| oid_of(bucket.id(), peer));
+    let mut info = StreamInfo::of(oid_of(bucket.id(), end), peer, &head, &gaps);
+    // It went on, and no later bucket has more of it: it fell silent and timed out.
+    if head.standing == Standing::Continues && bucket.is_sealed() {
+        info.reason = Some(streamdb_types::Reason::TimeCutoff);
+    }
+    Ok(info)
+}

@@ -1,0 +1,235 @@
+//! A stream as a whole: over all its parts, with its gaps, readable at any offset.
+
+use std::sync::Arc;
+
+use streamdb_types::{
+    BucketId, ConnKey, Direction, FrameNumber, Gap, GapKind, Marks, Oid, Path, Reason, StreamOffset, Timestamp, Tuple,
+};
+
+use super::bucket::Bucket;
+use super::chunks::{Part, read_chunk};
+use crate::error::Result;
+use crate::format::record::{Chunk, Standing, StreamHead};
+
+/// What the store says of a stream without reading its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamInfo {
+    /// Its name. The index is 0.
+    pub oid: Oid,
+    /// The name of the other direction, if that had a frame.
+    pub peer: Option<Oid>,
+    /// Its connection.
+    pub key: ConnKey,
+    /// Which of the connection's two.
+    pub direction: Direction,
+    /// The ends.
+    pub tuple: Tuple,
+    /// VLANs and tunnels.
+    pub path: Path,
+    /// The time of its first frame.
+    pub first: Timestamp,
+    /// The time of its last frame.
+    pub last: Timestamp,
+    /// Its length in bytes, gaps included.
+    pub length: StreamOffset,
+    /// Bytes that are not there. Exact for the part of the newest bucket alone when the stream has several parts.
+    pub gap_bytes: u64,
+    /// Frames.
+    pub packets: u64,
+    /// What was seen of it.
+    pub marks: Marks,
+    /// Why it ended; `None` while it is open.
+    pub reason: Option<Reason>,
+    /// Which part of the stream the newest bucket has, from 0.
+    pub part: u32,
+}
+
+impl StreamInfo {
+    pub(crate) fn of(oid: Oid, peer: Option<Oid>, head: &StreamHead, gaps: &[Gap]) -> Self {
+        Self {
+            oid,
+            peer,
+            key: head.key,
+            direction: head.direction,
+            tuple: head.tuple,
+            path: head.path,
+            first: head.first,
+            last: head.last,
+            length: head.length,
+            gap_bytes: if head.gaps_cut {
+                head.length.since(head.base).saturating_sub(head.stored)
+            } else {
+                gaps.iter().map(|g| g.length).fold(0, u64::saturating_add)
+            },
+            packets: head.packets,
+            marks: head.marks,
+            reason: match head.standing {
+                Standing::Ended(reason) => Some(reason),
+                Standing::Open | Standing::Continues => None,
+            },
+            part: head.part,
+        }
+    }
+}
+
+/// What a read found at an offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// This many bytes were copied; at least one.
+    Bytes(usize),
+    /// There is a gap here of this many bytes.
+    Gap(u64, GapKind),
+    /// The stream ends here.
+    End,
+}
+
+/// A stream, ready to be read.
+pub struct Stream {
+    info: StreamInfo,
+    /// Ascending by offset, without overlaps; each with its bucket's place in `buckets`.
+    chunks: Vec<(Chunk, usize)>,
+    buckets: Vec<Arc<Bucket>>,
+    gaps: Vec<Gap>,
+    /// The connection's frames, by bucket: the first, and the span.
+    frames: Vec<(BucketId, u32, FrameNumber, u64)>,
+}
+
+impl Stream {
+    /// Puts the parts together, the first one first. `lost`: there should be parts before the first that are not there.
+    pub(crate) fn over(parts: Vec<(Arc<Bucket>, Part)>, info: StreamInfo, conns: &[u32]) -> Self {
+        let mut chunks: Vec<(Chunk, usize)> = Vec::new();
+        let mut buckets = Vec::new();
+        let mut said: Vec<Gap> = Vec::new();
+        let mut frames = Vec::new();
+        for ((at, (bucket, part)), conn) in parts.into_iter().enumerate().zip(conns) {
+            frames.push((bucket.id(), *conn, part.head.frames.0, part.head.frames.1));
+            said.extend_from_slice(&part.gaps);
+            chunks.extend(part.chunks.into_iter().map(|chunk| (chunk, at)));
+            buckets.push(bucket);
+        }
+        chunks.sort_by_key(|(chunk, bucket)| (chunk.offset, *bucket));
+        let mut end = StreamOffset(0);
+        chunks.retain(|(chunk, _)| {
+            let fits = chunk.offset >= end;
+            if fits {
+                end = chunk.end();
+            }
+            fits
+        });
+        let gaps = gaps_between(&chunks, info.length, &mut said);
+        let info = StreamInfo { gap_bytes: gaps.iter().map(|g| g.length).fold(0, u64::saturating_add), ..info };
+        Self { info, chunks, buckets, gaps, frames }
+    }
+
+    /// What is known of it.
+    pub const fn info(&self) -> &StreamInfo {
+        &self.info
+    }
+
+    /// Its length, gaps included.
+    pub const fn len(&self) -> StreamOffset {
+        self.info.length
+    }
+
+    /// Whether it has no byte and no gap.
+    pub const fn is_empty(&self) -> bool {
+        self.info.length.0 == 0
+    }
+
+    /// Its gaps, ascending, not touching but where their kinds differ.
+    pub fn gaps(&self) -> &[Gap] {
+        &self.gaps
+    }
+
+    /// Where the connection's frames are: bucket, ordinal in it, first frame, and how many frames of the bucket it takes
+    /// from there to the last.
+    pub(crate) fn frames(&self) -> &[(BucketId, u32, FrameNumber, u64)] {
+        &self.frames
+    }
+
+    /// Copies bytes from `offset` on into `out`, which is not empty.
+    ///
+    /// # Errors
+    /// When a block that has them is damaged.
+    pub fn read_at(&self, offset: StreamOffset, out: &mut [u8]) -> Result<Read> {
+        if offset >= self.info.length {
+            return Ok(Read::End);
+        }
+        let after = self.chunks.partition_point(|(chunk, _)| chunk.offset <= offset);
+        if let Some((chunk, bucket)) = after.checked_sub(1).and_then(|at| self.chunks.get(at))
+            && offset < chunk.end()
+            && let Some(bucket) = self.buckets.get(*bucket)
+        {
+            let room = usize::try_from(self.info.length.since(offset)).unwrap_or(usize::MAX).min(out.len());
+            let n = read_chunk(bucket, chunk, offset, out.get_mut(..room).unwrap_or_default())?;
+            return Ok(Read::Bytes(n));
+        }
+        let after = self.gaps.partition_point(|gap| gap.offset <= offset);
+        Ok(match after.checked_sub(1).and_then(|at| self.gaps.get(at)) {
+            Some(gap) if gap.end() > offset => Read::Gap(gap.end().since(offset), gap.kind),
+            _ => Read::End,
+        })
+    }
+}
+
+/// What lies between the chunks, up to the length, with the kinds that the parts said where they said one.
+fn gaps_between(chunks: &[(Chunk, usize)], length: StreamOffset, said: &mut [Gap]) -> Vec<Gap> {
+    said.sort_by_key(|gap| gap.offset);
+    let mut gaps: Vec<Gap> = Vec::new();
+    let mut at = StreamOffset(0);
+    let mut hint = 0;
+    let runs = chunks.iter().map(|(chunk, _)| (chunk.offset, chunk.end()));
+    for (start, end) in runs.chain([(length, length)]) {
+        let start = start.min(length);
+        while at < start {
+            while said.get(hint).is_some_and(|gap| gap.end() <= at) {
+                hint += 1;
+            }
+            let (kind, until) = match said.get(hint) {
+                Some(gap) if gap.offset <= at => (gap.kind, gap.end()),
+                Some(gap) => (GapKind::Lost, gap.offset),
+                // Neither bytes nor a word on them: they went with a part that is not there, or in a crash.
+                None => (GapKind::Lost, start),
+            };
+            let until = until.min(start);
+            match gaps.last_mut() {
+                Some(last) if last.kind == kind && last.end() == at => last.length += until.since(at),
+                _ => gaps.push(Gap { offset: at, length: until.since(at), kind }),
+            }
+            at = until;
+        }
+        at = at.max(end);
+    }
+    gaps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use streamdb_types::BlockPlace;
+
+    fn chunk(offset: u64, len: u32) -> (Chunk, usize) {
+        (Chunk { place: BlockPlace(1), offset: StreamOffset(offset), len }, 0)
+    }
+
+    fn gap(offset: u64, length: u64, kind: GapKind) -> Gap {
+        Gap { offset: StreamOffset(offset), length, kind }
+    }
+
+    #[test]
+    fn what_nobody_speaks_of_is_lost() {
+        let chunks = [chunk(10, 10), chunk(30, 5)];
+        let mut said = [gap(20, 4, GapKind::SnapLength), gap(24, 6, GapKind::Missing), gap(35, 5, GapKind::Missing)];
+        assert_eq!(
+            gaps_between(&chunks, StreamOffset(40), &mut said),
+            [
+                gap(0, 10, GapKind::Lost),
+                gap(20, 4, GapKind::SnapLength),
+                gap(24, 6, GapKind::Missing),
+                gap(35, 5, GapKind::Missing)
+            ]
+        );
+        assert_eq!(gaps_between(&[], StreamOffset(0), &mut []), []);
+        assert_eq!(gaps_between(&chunks, StreamOffset(15), &mut []), [gap(0, 10, GapKind::Lost)]);
+    }
+}

@@ -1,0 +1,97 @@
+//! The sync thread: makes what was written durable, each second or each 64 MiB, and moves no byte.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use streamdb_types::BucketId;
+
+use crate::live::LiveWriter;
+use crate::volume::VolumeFile;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+const AHEAD: u64 = 64 << 20;
+
+#[derive(Default)]
+struct State {
+    /// The open bucket, and how far it is published and durable.
+    open: Option<(BucketId, Arc<dyn VolumeFile>, u64)>,
+    durable: u64,
+    failed: Option<std::io::Error>,
+    stop: bool,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+/// The handle of the sync thread; it ends when this is dropped.
+pub(crate) struct Syncer {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Syncer {
+    pub(crate) fn start(live: Arc<LiveWriter>, worker: usize) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared { state: Mutex::default(), wake: Condvar::new() });
+        let theirs = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("sync".into()).spawn(move || run(&theirs, &live, worker))?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// This much of the bucket is published. An error is that of an earlier sync: the bucket must end.
+    pub(crate) fn published(&self, id: BucketId, file: &Arc<dyn VolumeFile>, position: u64) -> std::io::Result<()> {
+        let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = state.failed.take() {
+            return Err(error);
+        }
+        if state.open.as_ref().is_none_or(|(open, ..)| *open != id) {
+            state.durable = 0;
+            state.open = Some((id, Arc::clone(file), position));
+        } else if let Some((_, _, end)) = &mut state.open {
+            *end = position;
+        }
+        if position.saturating_sub(state.durable) >= AHEAD {
+            self.shared.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// The bucket is sealed, and with that durable.
+    pub(crate) fn sealed(&self) {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).open = None;
+    }
+}
+
+impl Drop for Syncer {
+    fn drop(&mut self) {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).stop = true;
+        self.shared.wake.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been printed; there is nothing left to sync for.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(shared: &Shared, live: &LiveWriter, worker: usize) {
+    let mut state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+    while !state.stop {
+        (state, _) = shared.wake.wait_timeout(state, INTERVAL).unwrap_or_else(PoisonError::into_inner);
+        let Some((id, file, position)) = state.open.clone().filter(|(_, _, end)| *end > state.durable) else {
+            continue;
+        };
+        drop(state);
+        let result = file.sync_data();
+        state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(()) if state.open.as_ref().is_some_and(|(open, ..)| *open == id) => {
+                state.durable = position;
+                live.durable(worker, id, position);
+            }
+            Ok(()) => {}
+            Err(error) => state.failed = Some(error),
+        }
+    }
+}

@@ -1,0 +1,700 @@
+//! The writer: the worker's side of the store.
+//!
+//! It is told what reassembly found, in the order in which reassembly says it, and of every frame. Nothing but frames,
+//! bytes and ticks decides where a block or a bucket ends, so the same input gives the same bytes.
+
+use std::sync::{Arc, PoisonError};
+
+use streamdb_types::{
+    BucketId, ConnKey, Counters, Direction, FrameNumber, Gap, Interface, Marks, Path, Reason, StreamOffset, Timestamp,
+    Tuple,
+};
+
+use super::bucket_file::{BlockRef, Compression, CutBlock, CutEnd, Seal};
+use super::buffer::{BODY_MAX, FRONT, StreamBuffer};
+use super::pipeline::Pipeline;
+use super::shared_block::SharedBlock;
+use super::track::{ConnTrack, StreamTrack};
+use crate::error::{Error, Result};
+use crate::folder::WriteFolder;
+use crate::format::block::{BlockKind, HEADER_LEN, LONG_MAX};
+use crate::format::record::{self, Datagram, Loss, RECORD_HEADER, Standing};
+use crate::format::superblock::Superblock;
+use crate::journal;
+
+/// Rows are written at the latest when there are this many, or this many bytes of them.
+const MAX_ROWS: usize = 1 << 16;
+const MAX_ROW_BYTES: usize = 16 << 20;
+/// A journal block ends at about this many bytes.
+const JOURNAL_TARGET: usize = 256 << 10;
+/// Datagrams of one stream that are collected before they become a record.
+const MAX_DATAGRAMS: usize = 1000;
+/// Bytes of UDP that are collected before they become a block.
+const MAX_DATAGRAM_BYTES: usize = 512 << 10;
+/// Attachments (secrets, names) are kept in pieces of this many bytes.
+const ATTACHMENT_PIECE: usize = 128 << 10;
+/// Frames with no row.
+const NO_ROW: u64 = u64::MAX;
+
+/// Which frames come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Packets {
+    /// Every frame.
+    #[default]
+    Full,
+    /// Those of TCP connections.
+    Tcp,
+    /// None: streams alone are stored.
+    Off,
+}
+
+/// What can be set.
+#[derive(Clone, Debug)]
+pub struct WriterConfig {
+    /// How hard blocks are compressed.
+    pub compression: Compression,
+    /// Which frames come back.
+    pub packets: Packets,
+    /// The time window of a bucket, in nanoseconds.
+    pub bucket_window: i64,
+    /// The most uncompressed bytes of a bucket.
+    pub bucket_bytes: u64,
+    /// Memory for bytes of streams, written or not; beyond it, what is written is let go of, and copies that come later
+    /// are kept without a comparison.
+    pub stream_memory: usize,
+}
+
+impl Default for WriterConfig {
+    fn default() -> Self {
+        Self {
+            compression: Compression::default(),
+            packets: Packets::default(),
+            bucket_window: 300_000_000_000,
+            bucket_bytes: 4 << 30,
+            stream_memory: 512 << 20,
+        }
+    }
+}
+
+/// A frame as it came.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameIn<'a> {
+    /// When.
+    pub time: Timestamp,
+    /// From which interface: what [`Writer::interface`] answered.
+    pub interface: u32,
+    /// Its length on the wire.
+    pub wire_len: u32,
+    /// Its bytes as captured.
+    pub data: &'a [u8],
+    /// Where its payload begins; the payload is said by `placed` or `kept` later. With `payload_len` 0 the frame is
+    /// kept as it is.
+    pub payload_at: usize,
+    /// Bytes of payload.
+    pub payload_len: usize,
+    /// Whether it carries TCP, by itself or as a fragment.
+    pub is_tcp: bool,
+}
+
+/// What is known of a stream at a checkpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamFacts<'a> {
+    /// Frames so far; 0 when the direction had none.
+    pub packets: u64,
+    /// The time of the first.
+    pub first: Timestamp,
+    /// The time of the last.
+    pub last: Timestamp,
+    /// Its length, gaps included.
+    pub length: StreamOffset,
+    /// Its gaps, ascending.
+    pub gaps: &'a [Gap],
+    /// What was seen of it.
+    pub marks: Marks,
+}
+
+/// What a whole run wrote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriterSummary {
+    /// Buckets sealed.
+    pub buckets: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// The first of them.
+    pub first_bucket: Option<BucketId>,
+    /// The last of them.
+    pub last_bucket: Option<BucketId>,
+}
+
+/// The bucket that is open.
+#[derive(Debug)]
+pub(super) struct OpenBucket {
+    pub(super) id: BucketId,
+    window_end: Timestamp,
+    window_start: Timestamp,
+    /// The id that the next block gets.
+    pub(super) next_id: u32,
+    /// Uncompressed bytes so far.
+    bytes: u64,
+    pub(super) connections: u32,
+    /// Frames before the rows at hand.
+    frames: u64,
+    /// Connections that had a frame, in the order of their ordinals.
+    members: Vec<u32>,
+    pub(super) ends: Vec<CutEnd>,
+    /// Records of no stream.
+    notes: Vec<BlockRef>,
+    /// Which interfaces are described in it.
+    described: Vec<bool>,
+}
+
+/// The worker's side of the store.
+pub struct Writer {
+    pub(super) config: WriterConfig,
+    folder: Arc<WriteFolder>,
+    worker: u16,
+    pub(super) pipeline: Pipeline,
+    pub(super) bucket: Option<OpenBucket>,
+    pub(super) conns: Vec<Option<ConnTrack>>,
+    pub(super) shared: SharedBlock,
+    interfaces: Vec<Interface>,
+    rows: journal::Rows,
+    encoder: journal::Encoder,
+    /// The tag of the first row at hand.
+    first_row: u64,
+    /// Times of the frames since the last commit.
+    pub(super) span: (Timestamp, Timestamp),
+    unflushed: usize,
+    sealed_counters: Counters,
+    pub(super) scratch: Vec<u8>,
+}
+
+impl Writer {
+    /// A writer into this folder.
+    ///
+    /// # Errors
+    /// When the threads or the watermarks cannot be set up.
+    pub fn new(folder: Arc<WriteFolder>, worker: u16, config: WriterConfig) -> Result<Self> {
+        let pipeline = Pipeline::start(Arc::clone(&folder), worker, config.compression)?;
+        Ok(Self {
+            config,
+            folder,
+            worker,
+            pipeline,
+            bucket: None,
+            conns: Vec::new(),
+            shared: SharedBlock::default(),
+            interfaces: Vec::new(),
+            rows: journal::Rows::default(),
+            encoder: journal::Encoder::default(),
+            first_row: 0,
+            span: (Timestamp(i64::MAX), Timestamp(i64::MIN)),
+            unflushed: 0,
+            sealed_counters: Counters::default(),
+            scratch: Vec::new(),
+        })
+    }
+
+    /// Announces an interface; its number is what frames name it by. The same description gets the same number.
+    pub fn interface(&mut self, interface: &Interface) -> u32 {
+        let known = self.interfaces.iter().position(|i| i == interface);
+        known.unwrap_or_else(|| {
+            self.interfaces.push(interface.clone());
+            let number = self.interfaces.len() - 1;
+            self.rows.set_link(number as u32, interface.link_type);
+            number
+        }) as u32
+    }
+
+    /// Keeps decryption secrets (with their kind) or names (without) of the capture, as they stood.
+    ///
+    /// # Errors
+    /// When no bucket can be begun.
+    pub fn attachment(&mut self, time: Timestamp, kind: Option<u32>, bytes: &[u8]) -> Result<()> {
+        self.ensure_bucket(time)?;
+        for piece in bytes.chunks(ATTACHMENT_PIECE) {
+            self.scratch.clear();
+            record::put_attachment(&mut self.scratch, kind, piece);
+            self.push_note()?;
+        }
+        Ok(())
+    }
+
+    /// Keeps what was dropped before it came to us.
+    ///
+    /// # Errors
+    /// When no bucket can be begun.
+    pub fn loss(&mut self, loss: &Loss) -> Result<()> {
+        self.ensure_bucket(loss.to)?;
+        self.scratch.clear();
+        record::put_loss(&mut self.scratch, loss);
+        self.push_note()
+    }
+
+    /// The tag that the next frame gets, if it is kept.
+    pub fn next_tag(&self) -> u64 {
+        self.first_row + self.rows.len() as u64
+    }
+
+    /// Takes a frame; the answer is its tag in all that is said of it later.
+    ///
+    /// # Errors
+    /// When no bucket can be begun.
+    pub fn frame(&mut self, frame: &FrameIn<'_>) -> Result<u64> {
+        self.ensure_bucket(frame.time)?;
+        self.span = (self.span.0.min(frame.time), self.span.1.max(frame.time));
+        let wanted = match self.config.packets {
+            Packets::Full => true,
+            Packets::Tcp => frame.is_tcp,
+            Packets::Off => false,
+        };
+        if !wanted {
+            return Ok(NO_ROW);
+        }
+        self.describe(frame.interface)?;
+        let tag = self.next_tag();
+        let row = self.rows.len();
+        if frame.payload_len == 0 && frame.payload_at == 0 {
+            self.rows.push(frame.time, frame.interface, frame.wire_len, frame.data, 0, frame.data.len());
+            self.rows.set_inline(row, frame.data);
+        } else {
+            let (at, len) = (frame.payload_at, frame.payload_len);
+            self.rows.push(frame.time, frame.interface, frame.wire_len, frame.data, at, len);
+        }
+        Ok(tag)
+    }
+
+    /// Says which connection and direction a frame belongs to.
+    pub fn belongs(&mut self, tag: u64, slot: u32, direction: Direction) {
+        self.join_bucket(slot);
+        let row = self.row(tag);
+        let frame = FrameNumber(self.bucket.as_ref().map_or(0, |b| b.frames) + row.unwrap_or(0) as u64);
+        let Some(conn) = self.conns.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        conn.changed = true;
+        conn.stream(direction).in_bucket = true;
+        let ordinal = conn.ordinal;
+        if let Some(row) = row {
+            conn.first_frame = conn.first_frame.min(frame);
+            conn.last_frame = conn.last_frame.max(frame);
+            self.rows.set_connection(row, ordinal, direction);
+        }
+    }
+
+    /// A connection begins in this slot.
+    pub fn opened(&mut self, slot: u32, tuple: &Tuple, path: &Path, time: Timestamp) {
+        let Some(bucket) = &mut self.bucket else { return };
+        let key = ConnKey { bucket: bucket.id, number: bucket.connections };
+        let conn = ConnTrack {
+            key,
+            tuple: *tuple,
+            path: *path,
+            opened: time,
+            bucket: bucket.id,
+            ordinal: bucket.connections,
+            first_frame: FrameNumber(u64::MAX),
+            last_frame: FrameNumber(0),
+            standing: Standing::Open,
+            changed: true,
+            streams: [StreamTrack::default(), StreamTrack::default()],
+        };
+        bucket.connections += 1;
+        bucket.members.push(slot);
+        let at = slot as usize;
+        if self.conns.len() <= at {
+            self.conns.resize_with(at + 1, || None);
+        }
+        if let Some(place) = self.conns.get_mut(at) {
+            *place = Some(conn);
+        }
+    }
+
+    /// New bytes of a stream.
+    ///
+    /// # Errors
+    /// When an earlier write failed.
+    pub fn data(&mut self, slot: u32, direction: Direction, offset: StreamOffset, mut bytes: &[u8]) -> Result<()> {
+        self.join_bucket(slot);
+        let Some(stream) = self.stream(slot, direction) else { return Ok(()) };
+        stream.in_bucket = true;
+        if stream.buffer.end() != offset {
+            if !stream.buffer.unflushed().is_empty() {
+                self.emit_open(slot, direction)?;
+            }
+            if let Some(stream) = self.stream(slot, direction) {
+                stream.buffer = StreamBuffer::starting_at(offset);
+            }
+        }
+        self.unflushed += bytes.len();
+        while !bytes.is_empty() {
+            let pipeline = &self.pipeline;
+            let Some(conn) = self.conns.get_mut(slot as usize).and_then(Option::as_mut) else { return Ok(()) };
+            let taken = conn.stream(direction).buffer.append(bytes, &mut || pipeline.large_buffer());
+            bytes = bytes.get(taken..).unwrap_or_default();
+            if !bytes.is_empty() {
+                self.emit_open(slot, direction)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The next datagram of a UDP stream.
+    ///
+    /// # Errors
+    /// When an earlier write failed.
+    pub fn datagram(
+        &mut self,
+        slot: u32,
+        direction: Direction,
+        offset: StreamOffset,
+        bytes: &[u8],
+        wire: u32,
+        time: Timestamp,
+    ) -> Result<()> {
+        let full = self.stream(slot, direction).is_some_and(|s| {
+            s.datagrams.len() >= MAX_DATAGRAMS || s.buffer.unflushed().len() + bytes.len() > MAX_DATAGRAM_BYTES
+        });
+        let apart = self.stream(slot, direction).is_some_and(|s| s.buffer.end() != offset && !s.datagrams.is_empty());
+        if full || apart {
+            self.emit_open(slot, direction)?;
+        }
+        self.data(slot, direction, offset, bytes)?;
+        if let Some(stream) = self.stream(slot, direction) {
+            stream.in_bucket = true;
+            stream.datagrams.push(Datagram { wire, captured: bytes.len() as u32, time });
+        }
+        Ok(())
+    }
+
+    /// Compares bytes with what the stream holds there: `Some(equal)`, or `None` when that has left memory.
+    pub fn compare(&mut self, slot: u32, direction: Direction, offset: StreamOffset, bytes: &[u8]) -> Option<bool> {
+        self.stream(slot, direction)?.buffer.compare(offset, bytes)
+    }
+
+    /// The frame's payload is in its stream at this offset.
+    pub fn placed(&mut self, tag: u64, offset: StreamOffset) {
+        if let Some(row) = self.row(tag) {
+            self.rows.set_stream(row, offset);
+        }
+    }
+
+    /// The frame's payload has to be kept for itself.
+    pub fn kept(&mut self, tag: u64, payload: &[u8]) {
+        if let Some(row) = self.row(tag) {
+            self.rows.set_inline(row, payload);
+        }
+    }
+
+    /// Part of a frame that was taken whole turned out to be in a stream: a fragment, when its packet is complete. False
+    /// when the frame has been written already and stays as it is.
+    pub fn placed_later(
+        &mut self,
+        tag: u64,
+        payload_at: usize,
+        len: usize,
+        slot: u32,
+        direction: Direction,
+        offset: StreamOffset,
+    ) -> bool {
+        let ordinal = self.conns.get(slot as usize).and_then(Option::as_ref).map(|c| c.ordinal);
+        match (self.row(tag), ordinal) {
+            (Some(row), Some(ordinal)) => {
+                self.rows.resplit(row, payload_at, len, ordinal, direction, offset);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// How a connection stands; `ended` says that it is over.
+    ///
+    /// # Errors
+    /// When an earlier write failed.
+    pub fn checkpoint(&mut self, slot: u32, facts: [StreamFacts<'_>; 2], ended: Option<Reason>) -> Result<()> {
+        let Some(conn) = self.conns.get_mut(slot as usize).and_then(Option::as_mut) else { return Ok(()) };
+        for (stream, facts) in conn.streams.iter_mut().zip(facts) {
+            let known = &mut stream.known;
+            known.packets = facts.packets;
+            known.first = facts.first;
+            known.last = facts.last;
+            known.length = facts.length;
+            known.marks = facts.marks;
+            known.gaps.clear();
+            known.gaps.extend_from_slice(facts.gaps);
+        }
+        // A connection that ends by time alone has had no frame in this bucket: its last part has said all there is.
+        if self.bucket.as_ref().is_none_or(|b| b.id != conn.bucket) {
+            return Ok(());
+        }
+        match ended {
+            // It was said before, and nothing came since.
+            Some(_) if !conn.changed && conn.standing != Standing::Open => Ok(()),
+            Some(reason) => self.emit_ends(slot, Standing::Ended(reason)),
+            None => self.emit_opens(slot),
+        }
+    }
+
+    /// The slot is free.
+    pub fn closed(&mut self, slot: u32) {
+        if let Some(place) = self.conns.get_mut(slot as usize) {
+            *place = None;
+        }
+    }
+
+    /// Whether so much has come together that a flush and a [`commit`](Self::commit) are due before the next tick.
+    pub fn wants_commit(&self) -> bool {
+        self.rows.len() >= MAX_ROWS
+            || self.rows.bytes() >= MAX_ROW_BYTES
+            || self.unflushed >= self.config.stream_memory / 4
+    }
+
+    /// Cuts everything at hand into blocks and has it published. All that was held back has been given before.
+    ///
+    /// # Errors
+    /// When an earlier write failed.
+    pub fn commit(&mut self) -> Result<()> {
+        self.cut_shared()?;
+        self.cut_journal()?;
+        self.unflushed = 0;
+        self.bound_memory();
+        if let Some(bucket) = &self.bucket {
+            let last = self.span.1;
+            self.pipeline.publish(bucket.frames, last)?;
+        }
+        self.span = (Timestamp(i64::MAX), Timestamp(i64::MIN));
+        Ok(())
+    }
+
+    /// Whether the open bucket has to end before a frame of this time.
+    pub fn bucket_is_over(&self, now: Timestamp) -> bool {
+        let Some(bucket) = &self.bucket else { return false };
+        now >= bucket.window_end
+            || now < bucket.window_start.plus(-self.config.bucket_window)
+            || bucket.bytes >= self.config.bucket_bytes
+    }
+
+    /// Ends the open bucket: everything at hand is written, what is open goes on in the next one. `counters` are those of
+    /// the whole run so far.
+    ///
+    /// # Errors
+    /// When a write failed.
+    pub fn end_bucket(&mut self, counters: &Counters) -> Result<()> {
+        let Some(members) = self.bucket.as_mut().map(|b| std::mem::take(&mut b.members)) else { return Ok(()) };
+        for (ordinal, slot) in members.into_iter().enumerate() {
+            let Some(conn) = self.conns.get(slot as usize).and_then(Option::as_ref) else { continue };
+            if conn.ordinal == ordinal as u32 && conn.changed && self.is_current(conn) {
+                let standing = if conn.standing == Standing::Open { Standing::Continues } else { conn.standing };
+                self.emit_ends(slot, standing)?;
+            }
+        }
+        self.commit()?;
+        let Some(bucket) = self.bucket.take() else { return Ok(()) };
+        let since = counters.since(&self.sealed_counters);
+        self.sealed_counters = *counters;
+        let OpenBucket { ends, notes, connections, frames, .. } = bucket;
+        self.pipeline.seal(Seal {
+            ends,
+            notes,
+            known_notes: Vec::new(),
+            connections,
+            frames,
+            counters: since,
+            recovered: false,
+        })
+    }
+
+    /// Ends the open bucket and waits until everything is on disk.
+    ///
+    /// # Errors
+    /// When a write failed.
+    pub fn finish(mut self, counters: &Counters) -> Result<WriterSummary> {
+        self.end_bucket(counters)?;
+        self.pipeline.finish()
+    }
+
+    /// The folder that is written to.
+    pub fn folder(&self) -> &Arc<WriteFolder> {
+        &self.folder
+    }
+
+    fn row(&self, tag: u64) -> Option<usize> {
+        let row = usize::try_from(tag.checked_sub(self.first_row)?).ok()?;
+        (row < self.rows.len()).then_some(row)
+    }
+
+    pub(super) fn stream(&mut self, slot: u32, direction: Direction) -> Option<&mut StreamTrack> {
+        self.conns.get_mut(slot as usize)?.as_mut().map(|c| c.stream(direction))
+    }
+
+    fn is_current(&self, conn: &ConnTrack) -> bool {
+        self.bucket.as_ref().is_some_and(|b| b.id == conn.bucket)
+    }
+
+    fn ensure_bucket(&mut self, time: Timestamp) -> Result<()> {
+        if self.bucket.is_some() {
+            return Ok(());
+        }
+        let window = self.config.bucket_window.max(1);
+        let start = Timestamp(time.0.div_euclid(window).saturating_mul(window));
+        let mut ledger = self.folder.ledger().lock().unwrap_or_else(PoisonError::into_inner);
+        let id = ledger.give_bucket(crate::folder::now(), self.worker)?;
+        drop(ledger);
+        let superblock = Superblock { id, worker: self.worker, window_start: start, window_end: start.plus(window) };
+        self.pipeline.begin(superblock)?;
+        self.bucket = Some(OpenBucket {
+            id,
+            window_start: start,
+            window_end: superblock.window_end,
+            next_id: 1,
+            bytes: 0,
+            connections: 0,
+            frames: 0,
+            members: Vec::new(),
+            ends: Vec::new(),
+            notes: Vec::new(),
+            described: Vec::new(),
+        });
+        Ok(())
+    }
+
+    /// Describes an interface in this bucket, once.
+    fn describe(&mut self, index: u32) -> Result<()> {
+        let at = index as usize;
+        let Some(bucket) = &mut self.bucket else { return Ok(()) };
+        if bucket.described.get(at).copied().unwrap_or(false) {
+            return Ok(());
+        }
+        if bucket.described.len() <= at {
+            bucket.described.resize(at + 1, false);
+        }
+        if let Some(described) = bucket.described.get_mut(at) {
+            *described = true;
+        }
+        self.scratch.clear();
+        if let Some(interface) = self.interfaces.get(at) {
+            record::put_interface(&mut self.scratch, index, interface);
+        }
+        self.push_note()
+    }
+
+    /// Makes sure that a connection has its ordinal in the open bucket.
+    fn join_bucket(&mut self, slot: u32) {
+        let Some(bucket) = &mut self.bucket else { return };
+        let Some(conn) = self.conns.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        if conn.bucket == bucket.id {
+            return;
+        }
+        for stream in &mut conn.streams {
+            stream.next_part(conn.bucket);
+        }
+        conn.bucket = bucket.id;
+        conn.ordinal = bucket.connections;
+        conn.first_frame = FrameNumber(u64::MAX);
+        conn.last_frame = FrameNumber(0);
+        conn.standing = Standing::Open;
+        bucket.connections += 1;
+        bucket.members.push(slot);
+    }
+
+    /// Puts the record in `scratch` into the shared block.
+    pub(super) fn push_scratch(&mut self, references: &[usize]) -> Result<BlockRef> {
+        if !self.shared.has_room(self.scratch.len()) {
+            self.cut_shared()?;
+        }
+        let Some(bucket) = &mut self.bucket else { return Ok(BlockRef::NONE) };
+        Ok(self.shared.push(&self.scratch, references, &mut bucket.next_id))
+    }
+
+    /// Puts the record in `scratch`, which is of no stream, into the shared block.
+    fn push_note(&mut self) -> Result<()> {
+        let at = self.push_scratch(&[])?;
+        if let Some(bucket) = &mut self.bucket {
+            bucket.notes.push(at);
+        }
+        Ok(())
+    }
+
+    /// The id for a block that is cut at once.
+    pub(super) fn take_id(&mut self) -> u32 {
+        let Some(bucket) = &mut self.bucket else { return 0 };
+        bucket.next_id += 1;
+        bucket.next_id - 1
+    }
+
+    /// Sends the shared block on its way.
+    pub(super) fn cut_shared(&mut self) -> Result<()> {
+        if self.shared.is_empty() {
+            return Ok(());
+        }
+        let (first, last) = self.times();
+        let block = self.shared.cut(first, last);
+        self.send(block)
+    }
+
+    pub(super) fn times(&self) -> (Timestamp, Timestamp) {
+        let (first, last) = self.span;
+        if first > last {
+            let start = self.bucket.as_ref().map_or(Timestamp(0), |b| b.window_start);
+            (start, start)
+        } else {
+            (first, last)
+        }
+    }
+
+    pub(super) fn send(&mut self, block: CutBlock) -> Result<()> {
+        if let Some(bucket) = &mut self.bucket {
+            bucket.bytes += (block.bytes.len() - block.at + HEADER_LEN) as u64;
+        }
+        self.pipeline.block(block)
+    }
+
+    fn cut_journal(&mut self) -> Result<()> {
+        let (first_time, last_time) = self.times();
+        let mut from = 0;
+        while from < self.rows.len() {
+            let first_frame = FrameNumber(self.bucket.as_ref().map_or(0, |b| b.frames));
+            let mut bytes = Vec::with_capacity(HEADER_LEN + JOURNAL_TARGET + 4096);
+            bytes.resize(HEADER_LEN, 0);
+            let taken = self.encoder.encode(&self.rows, from, first_frame, JOURNAL_TARGET, &mut self.scratch);
+            if taken == 0 {
+                let what = "a frame's payload was neither placed nor kept";
+                return Err(Error::io(self.folder.path(), "write the journal")(std::io::Error::other(what)));
+            }
+            bytes.extend_from_slice(&self.scratch);
+            from += taken;
+            if let Some(bucket) = &mut self.bucket {
+                bucket.frames += taken as u64;
+            }
+            let id = self.take_id();
+            self.send(CutBlock {
+                id,
+                kind: BlockKind::Journal,
+                bytes,
+                at: HEADER_LEN,
+                records: taken as u32,
+                first_frame,
+                first_time,
+                last_time,
+                references: Vec::new(),
+            })?;
+        }
+        self.first_row += self.rows.len() as u64;
+        self.rows.clear();
+        Ok(())
+    }
+
+    /// Lets go of written bytes when all streams together hold more than they may.
+    fn bound_memory(&mut self) {
+        let streams = |conns: &[Option<ConnTrack>]| -> usize {
+            conns.iter().flatten().flat_map(|c| &c.streams).map(|s| s.buffer.footprint()).sum()
+        };
+        if streams(&self.conns) > self.config.stream_memory {
+            for stream in self.conns.iter_mut().flatten().flat_map(|c| &mut c.streams) {
+                stream.buffer.forget();
+            }
+        }
+    }
+}
+
+/// The largest block that a stream's bytes make, for the pool of buffers.
+pub(super) const LARGE_BUFFER: usize = FRONT + BODY_MAX + (LONG_MAX - BODY_MAX) + 64;
+const _: () = assert!(RECORD_HEADER < FRONT && MAX_DATAGRAM_BYTES < BODY_MAX);
