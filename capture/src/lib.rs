@@ -1,1 +1,29 @@
-//! Where frames come from.
+//! Where frames come from: capture files and standard input, several at once merged by time; filters; ticks.
+//!
+//! What a source gives is a sequence of [`Item`]s: each interface before its first frame, frames in the order of the
+//! capture, and what the capture says beside them (drop counters, TLS secrets, names). [`CaptureFile`] reads one file,
+//! [`Merged`] several as if they were one. Both hand out everything before a damage and then say what is wrong, once.
+
+mod bytes;
+mod classic;
+mod error;
+mod file;
+mod filter;
+mod fingerprint;
+mod input;
+mod item;
+mod merged;
+mod options;
+mod pcapng;
+mod resolution;
+mod ticker;
+mod unpack;
+
+pub use error::{Compression, Error, NotCapture, Place};
+pub use file::CaptureFile;
+pub use filter::Filter;
+pub use fingerprint::fingerprint;
+pub use item::{Drops, Frame, Item, MAX_FRAME, MAX_INTERFACES};
+pub use merged::Merged;
+pub use resolution::{from_ticks, to_ticks};
+pub use ticker::{Step, Ticker};
