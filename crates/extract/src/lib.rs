@@ -1,1 +1,34 @@
-//! Finished streams in, objects out.
+//! Finished streams in, messages and their bodies out: pure, bounded, without files, and it cannot fail.
+//!
+//! - `source` is how a stream is read: ordered bytes with holes, perhaps gigabytes, never whole in memory
+//! - `dissect` asks one dissector per protocol (`http1` so far) and knows what to do when none answers
+//! - `message` is what they all answer with
+//! - `body` walks a message's body: framing off, then the content codings, one file each in `coding`
+//!
+//! A new protocol is a new folder beside `http1` and a line in `dissect`; a new coding is a new file and a line in
+//! `coding`.
+
+mod body;
+mod coding;
+mod dissect;
+mod fields;
+mod http1;
+mod limits;
+mod memory;
+mod message;
+mod notes;
+mod source;
+mod span;
+mod window;
+
+pub use body::{BodyOutcome, Decode, Piece, Problem, body};
+pub use coding::Fault;
+pub use dissect::messages;
+pub use fields::Fields;
+pub use http1::{Head, head, trailers};
+pub use limits::{BodyLimits, Limits};
+pub use memory::MemorySource;
+pub use message::{Framing, Incomplete, Kind, Message, MessageIndex, Messages, Side, Version};
+pub use notes::Notes;
+pub use source::{Read, Source, gaps};
+pub use span::Span;

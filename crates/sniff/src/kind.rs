@@ -19,6 +19,9 @@ pub struct Kind {
 }
 
 impl Kind {
+    /// Bytes of which nothing is known.
+    pub const DATA: Self = Self::fixed("application/octet-stream", "data", "bin");
+
     /// A kind with a fixed sentence.
     pub(crate) const fn fixed(mime: &'static str, description: &'static str, extension: &'static str) -> Self {
         Self { mime, description: Cow::Borrowed(description), extension }
@@ -42,7 +45,7 @@ pub fn sniff(head: &[u8]) -> Kind {
         .or_else(|| document::describe(head))
         .or_else(|| signature::describe(head))
         .or_else(|| text::describe(head))
-        .unwrap_or(Kind::fixed("application/octet-stream", "data", "bin"))
+        .unwrap_or(Kind::DATA)
 }
 
 /// The little-endian number of two bytes at `at`.

@@ -1,0 +1,160 @@
+//! Content and transfer codings (RFC 9110 §8.4.1): one file each, and a line in [`ALL`].
+//!
+//! A decoder is pushed pieces of any size and hands on what they decode to. Decoders are stacked; each one's output is
+//! bounded.
+
+mod deflate;
+mod gzip;
+mod inflate;
+
+use std::fmt;
+
+use crate::limits::BodyLimits;
+
+/// A coding that can be undone.
+pub(crate) struct Coding {
+    /// Its name, in lower case.
+    pub name: &'static str,
+    /// A decoder at the beginning of coded data.
+    pub start: fn() -> Box<dyn Decoder>,
+}
+
+/// Every coding that can be undone.
+const ALL: [&Coding; 2] = [&gzip::CODING, &deflate::CODING];
+
+/// The coding of this name.
+pub(crate) fn find(name: &str) -> Option<&'static Coding> {
+    ALL.into_iter().find(|coding| coding.name == name)
+}
+
+/// Takes coded bytes in pieces of any size, in order, without holes.
+pub(crate) trait Decoder {
+    /// Takes all of a piece, and hands on what it decodes to. After an error it is not called again.
+    fn push(&mut self, input: &[u8], out: Out<'_>) -> Result<(), Halt>;
+
+    /// There is no more. Says what was wrong, if it was not fatal.
+    fn finish(&mut self, out: Out<'_>) -> Result<Option<Fault>, Halt>;
+}
+
+/// Where decoded bytes go.
+pub(crate) type Out<'o> = &'o mut dyn FnMut(&[u8]) -> Result<(), Halt>;
+
+/// Why decoding ends before its input does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Halt {
+    /// The receiver has had enough.
+    Stopped,
+    /// Too many bytes came out.
+    Output,
+    /// Too many bytes came out for those that went in.
+    Ratio,
+    /// The data is damaged.
+    Damaged(&'static str),
+}
+
+/// What is wrong with coded data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It breaks the format; decoded up to there.
+    Damaged,
+    /// It ends before its own end; decoded up to there.
+    Truncated,
+    /// All of it is there but the check sum and length after it.
+    NoTrailer,
+    /// Its check sum or length does not fit what was decoded.
+    Checksum,
+    /// It is not coded at all, whatever was declared; handed out as it is.
+    NotCoded,
+}
+
+impl Fault {
+    /// Whether content is missing or wrong because of it.
+    pub const fn spoils(self) -> bool {
+        match self {
+            Self::Damaged | Self::Truncated | Self::Checksum => true,
+            Self::NoTrailer | Self::NotCoded => false,
+        }
+    }
+}
+
+/// The end of a sentence that begins with the name of the coding.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Damaged => "data is damaged",
+            Self::Truncated => "data ends early",
+            Self::NoTrailer => "check sum is missing",
+            Self::Checksum => "check sum is wrong",
+            Self::NotCoded => "was declared, but the data is not coded",
+        })
+    }
+}
+
+/// Decoders stacked in the order in which they undo, with what each has handed on.
+pub(crate) struct Stack {
+    stages: Vec<Stage>,
+    limits: BodyLimits,
+    /// Coded bytes taken so far.
+    taken: u64,
+}
+
+struct Stage {
+    name: &'static str,
+    decoder: Box<dyn Decoder>,
+    made: u64,
+}
+
+impl Stack {
+    /// Decoders that undo these codings, the first one first. None undo nothing.
+    pub(crate) fn new(codings: &[&'static Coding], limits: &BodyLimits) -> Self {
+        let stage = |coding: &&Coding| Stage { name: coding.name, decoder: (coding.start)(), made: 0 };
+        Self { stages: codings.iter().map(stage).collect(), limits: *limits, taken: 0 }
+    }
+
+    /// Takes a piece of coded bytes.
+    pub(crate) fn push(&mut self, input: &[u8], out: Out<'_>) -> Result<(), Halt> {
+        self.taken = self.taken.saturating_add(input.len() as u64);
+        push(&mut self.stages, input, self.taken, &self.limits, out)
+    }
+
+    /// There is no more: what was wrong, by coding, the first to undo first.
+    pub(crate) fn finish(&mut self, out: Out<'_>) -> Result<Option<(&'static str, Fault)>, Halt> {
+        let mut first = None;
+        let mut stages = self.stages.as_mut_slice();
+        while let Some((stage, rest)) = stages.split_first_mut() {
+            let mut made = stage.made;
+            let fault =
+                stage.decoder.finish(&mut |piece| hand_on(piece, &mut made, rest, self.taken, &self.limits, out))?;
+            first = first.or(fault.map(|fault| (stage.name, fault)));
+            stages = rest;
+        }
+        Ok(first)
+    }
+}
+
+fn push(stages: &mut [Stage], input: &[u8], taken: u64, limits: &BodyLimits, out: Out<'_>) -> Result<(), Halt> {
+    let Some((stage, rest)) = stages.split_first_mut() else { return out(input) };
+    let Stage { decoder, made, .. } = stage;
+    decoder.push(input, &mut |piece| hand_on(piece, made, rest, taken, limits, out))
+}
+
+/// Gives what one decoder made to the next one, within the limits.
+fn hand_on(
+    piece: &[u8],
+    made: &mut u64,
+    rest: &mut [Stage],
+    taken: u64,
+    limits: &BodyLimits,
+    out: Out<'_>,
+) -> Result<(), Halt> {
+    let room = limits.output.saturating_sub(*made);
+    let fits = piece.get(..usize::try_from(room).unwrap_or(usize::MAX)).unwrap_or(piece);
+    *made = made.saturating_add(fits.len() as u64);
+    if *made > limits.ratio_from && *made > taken.saturating_mul(limits.ratio) {
+        return Err(Halt::Ratio);
+    }
+    if !fits.is_empty() {
+        push(rest, fits, taken, limits, out)?;
+    }
+    if fits.len() < piece.len() { Err(Halt::Output) } else { Ok(()) }
+}

@@ -1,0 +1,92 @@
+//! The header fields of a message that are worth keeping in memory; all of them are read again when asked for.
+
+use std::borrow::Cow;
+
+/// What is kept. The rest of a head is one read away ([`head`](crate::head)).
+const KEPT: [&str; 20] = [
+    "accept-ranges",
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-length",
+    "content-location",
+    "content-range",
+    "content-type",
+    "date",
+    "etag",
+    "host",
+    "last-modified",
+    "location",
+    "origin",
+    "range",
+    "referer",
+    "server",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+];
+
+/// Kept header fields, in the order of the wire; values as sent, without the blanks around them, folds made one blank.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields(Vec<(&'static str, Box<[u8]>)>);
+
+impl Fields {
+    /// The first value of this field; the name in lower case.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.iter().find(|(n, _)| *n == name).map(|(_, value)| value)
+    }
+
+    /// Names in lower case, and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        self.0.iter().map(|(name, value)| (*name, value.as_ref()))
+    }
+
+    /// Keeps this field if it is one of those that are kept; says how many bytes that took.
+    pub(crate) fn keep(&mut self, name: &[u8], value: &[u8]) -> usize {
+        match KEPT.iter().find(|kept| kept.as_bytes().eq_ignore_ascii_case(name)) {
+            Some(kept) => {
+                let value = unfold(value);
+                self.0.push((kept, value.as_ref().into()));
+                value.len() + size_of::<(&str, Box<[u8]>)>()
+            }
+            None => 0,
+        }
+    }
+}
+
+/// A value on one line: each line end and the blanks around it become one blank (RFC 9112 §5.2).
+pub(crate) fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
+    if !value.contains(&b'\n') {
+        return Cow::Borrowed(value);
+    }
+    let lines = value.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    let mut joined = Vec::with_capacity(value.len());
+    for line in lines {
+        if !joined.is_empty() {
+            joined.push(b' ');
+        }
+        joined.extend_from_slice(line);
+    }
+    Cow::Owned(joined)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folds_become_one_blank() {
+        assert_eq!(unfold(b"a b").as_ref(), b"a b");
+        assert_eq!(unfold(b"a;\r\n\t  b=\"c\" \r\n d").as_ref(), b"a; b=\"c\" d");
+    }
+
+    #[test]
+    fn names_are_kept_in_lower_case_and_values_as_sent() {
+        let mut fields = Fields::default();
+        fields.keep(b"Content-TYPE", b"text/html; x=\xff");
+        assert_eq!(fields.keep(b"X-Other", b"1"), 0);
+        fields.keep(b"content-type", b"second");
+        assert_eq!(fields.get("content-type"), Some(&b"text/html; x=\xff"[..]));
+        assert_eq!(fields.iter().count(), 2);
+    }
+}

@@ -1,0 +1,202 @@
+//! The first line of a message: whether bytes begin with one, and what it says (RFC 9112 §3 and §4), with the leniency of
+//! the programs that are really out there.
+
+use crate::message::Version;
+
+/// What one direction of a connection carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Requests.
+    Requests,
+    /// Responses.
+    Responses,
+}
+
+/// Whether bytes begin with a first line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// They do.
+    Yes,
+    /// They do not.
+    No,
+    /// So far they may; more of them would tell.
+    Unclear,
+}
+
+/// A first line, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Line<'b> {
+    /// A request line.
+    Request { method: &'b [u8], target: &'b [u8], version: Version },
+    /// A status line.
+    Response { status: u16, version: Version },
+}
+
+/// The longest method that is believed; registered ones have at most 17 bytes.
+const METHOD_BYTES: usize = 32;
+/// The longest version that is believed, `HTTP/` included.
+const VERSION_BYTES: usize = 16;
+/// The longest run of blanks between the parts of a status line.
+const BLANKS: usize = 16;
+
+/// Whether `bytes` begin with a first line of this role. Only line ends, versions and status codes are looked at, so that
+/// a strange target or reason does not lose the stream.
+pub(super) fn begins(bytes: &[u8], role: Role) -> Seen {
+    match role {
+        Role::Requests => begins_request(bytes),
+        Role::Responses => begins_response(bytes),
+    }
+}
+
+fn begins_request(bytes: &[u8]) -> Seen {
+    let method = bytes.iter().take(METHOD_BYTES + 1).take_while(|b| is_token(**b)).count();
+    match bytes.get(method) {
+        None => return Seen::Unclear,
+        Some(b' ' | b'\t') if method > 0 && method <= METHOD_BYTES => {}
+        Some(_) => return Seen::No,
+    }
+    let Some(end) = bytes.iter().position(|b| *b == b'\n') else { return Seen::Unclear };
+    if parse(bytes.get(..end).unwrap_or_default(), Role::Requests).is_some() { Seen::Yes } else { Seen::No }
+}
+
+fn begins_response(bytes: &[u8]) -> Seen {
+    let starts = |name: &[u8]| bytes.iter().zip(name).all(|(b, n)| b.eq_ignore_ascii_case(n));
+    if !starts(b"HTTP/") && !starts(b"ICY ") {
+        return Seen::No;
+    }
+    // Version, blanks and status end long before this.
+    let enough = VERSION_BYTES + BLANKS + 4;
+    let line_ended = bytes.contains(&b'\n');
+    match parse(bytes, Role::Responses) {
+        Some(_) if bytes.len() >= enough || line_ended => Seen::Yes,
+        None if bytes.len() >= enough || line_ended => Seen::No,
+        _ => Seen::Unclear,
+    }
+}
+
+/// Takes a first line apart; what comes after its first line feed is not looked at.
+pub(super) fn parse(line: &[u8], role: Role) -> Option<Line<'_>> {
+    let line = line.split(|b| *b == b'\n').next().unwrap_or_default().trim_ascii_end();
+    match role {
+        Role::Requests => {
+            let (method, rest) = split_at_blank(line)?;
+            let cut = rest.iter().rposition(|b| is_blank(*b)).map_or(0, |at| at + 1);
+            let (target, version) = rest.split_at_checked(cut)?;
+            let version = parse_version(version).filter(|version| version.major <= 1)?;
+            Some(Line::Request { method, target: target.trim_ascii(), version })
+        }
+        Role::Responses => {
+            let (name, rest) = split_at_blank(line)?;
+            let version =
+                if name.eq_ignore_ascii_case(b"ICY") { Version { major: 1, minor: 0 } } else { parse_version(name)? };
+            let blanks = rest.iter().take_while(|b| is_blank(**b)).count();
+            let code = rest.get(blanks..).filter(|_| blanks < BLANKS)?;
+            let (digits, after) = code.split_first_chunk::<3>()?;
+            if !digits.iter().all(u8::is_ascii_digit) || after.first().is_some_and(|b| b.is_ascii_digit()) {
+                return None;
+            }
+            let status = digits.iter().fold(0, |n, digit| n * 10 + u16::from(digit - b'0'));
+            Some(Line::Response { status, version })
+        }
+    }
+}
+
+/// What is before and after the first blank; both parts may be empty but the first.
+fn split_at_blank(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = line.iter().position(|b| is_blank(*b)).filter(|at| *at > 0)?;
+    Some((line.get(..at)?, line.get(at + 1..)?))
+}
+
+/// `HTTP/1.1`, in any case, with any digits.
+fn parse_version(bytes: &[u8]) -> Option<Version> {
+    let (name, digits) = bytes.split_first_chunk::<5>()?;
+    if !name.eq_ignore_ascii_case(b"HTTP/") || bytes.len() > VERSION_BYTES {
+        return None;
+    }
+    let mut parts = digits.splitn(2, |b| *b == b'.').map(number);
+    let major = parts.next()??;
+    let minor = parts.next().unwrap_or(Some(0))?;
+    Some(Version { major, minor })
+}
+
+fn number(digits: &[u8]) -> Option<u8> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(digits.iter().fold(0u8, |n, digit| n.saturating_mul(10).saturating_add(digit - b'0')))
+}
+
+const fn is_blank(b: u8) -> bool {
+    matches!(b, b' ' | b'\t')
+}
+
+/// RFC 9110 §5.6.2.
+pub(super) const fn is_token(b: u8) -> bool {
+    b.is_ascii_alphanumeric()
+        || matches!(
+            b,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_lines_are_known() {
+        let yes: &[(&[u8], Role)] = &[
+            (b"GET / HTTP/1.1\r\n", Role::Requests),
+            (b"GET / HTTP/1.0\n", Role::Requests),
+            (b"M-SEARCH * HTTP/1.1\r\n", Role::Requests),
+            (b"GET /with blanks in it HTTP/1.1\r\n", Role::Requests),
+            (b"GET  /\xff\x01 HTTP/1.1 \r\n", Role::Requests),
+            (b"HTTP/1.1 200 OK\r\n", Role::Responses),
+            (b"HTTP/1.1 200\r\n", Role::Responses),
+            (b"http/1.0  404  Not Found\n", Role::Responses),
+            (b"HTTP/2.0 200 OK and a reason that goes on and on", Role::Responses),
+            (b"ICY 200 OK\r\n", Role::Responses),
+        ];
+        let no: &[(&[u8], Role)] = &[
+            (b"PRI * HTTP/2.0\r\n", Role::Requests),
+            (b"OPTIONS rtsp://x RTSP/1.0\r\n", Role::Requests),
+            (b"EHLO there\r\n", Role::Requests),
+            (b"GET /\r\n", Role::Requests),
+            (b" GET / HTTP/1.1\r\n", Role::Requests),
+            (b"\x16\x03\x01", Role::Requests),
+            (b"SSH-2.0-OpenSSH\r\n", Role::Responses),
+            (b"HTTP/1.1 2000 OK\r\n", Role::Responses),
+            (b"HTTP/1.1 OK\r\n", Role::Responses),
+            (b"220 ready\r\n", Role::Responses),
+        ];
+        let unclear: &[(&[u8], Role)] = &[
+            (b"", Role::Requests),
+            (b"GET", Role::Requests),
+            (b"GET / HTTP/1.1", Role::Requests),
+            (b"", Role::Responses),
+            (b"HTT", Role::Responses),
+            (b"HTTP/1.1 20", Role::Responses),
+            (b"HTTP/1.1 200", Role::Responses),
+        ];
+        for (cases, seen) in [(yes, Seen::Yes), (no, Seen::No), (unclear, Seen::Unclear)] {
+            for (bytes, role) in cases {
+                assert_eq!(begins(bytes, *role), seen, "{}", bytes.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn lines_are_taken_apart() {
+        let version = Version { major: 1, minor: 1 };
+        assert_eq!(
+            parse(b"GET /a b HTTP/1.1\r\nHost: x", Role::Requests),
+            Some(Line::Request { method: b"GET", target: b"/a b", version })
+        );
+        assert_eq!(parse(b"HTTP/1.1 304 Not", Role::Responses), Some(Line::Response { status: 304, version }));
+        let absurd = Version { major: 1, minor: 255 };
+        assert_eq!(
+            parse(b"HTTP/1.999 304 Not", Role::Responses),
+            Some(Line::Response { status: 304, version: absurd })
+        );
+    }
+}

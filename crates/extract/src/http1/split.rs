@@ -1,0 +1,106 @@
+//! The tolerant splitter: lines into names and values, whatever they hold. It never gives up, and loses no byte of a value.
+
+use std::iter::FusedIterator;
+
+/// Name and value of each field of a head or trailer section, in order: without blanks around them, folds (RFC 9112 §5.2)
+/// left in the value. A line without a colon is a name without a value.
+#[derive(Clone, Debug)]
+pub(super) struct Split<'b> {
+    rest: &'b [u8],
+}
+
+/// Splits field lines; `lines` begins after the first line of a head.
+pub(super) const fn split(lines: &[u8]) -> Split<'_> {
+    Split { rest: lines }
+}
+
+impl<'b> Iterator for Split<'b> {
+    type Item = (&'b [u8], &'b [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let mut end = line_end(self.rest, 0);
+            if end == 0 {
+                return None;
+            }
+            // A line that begins with a blank goes on with the value of the one before it.
+            while matches!(self.rest.get(end), Some(b' ' | b'\t'))
+                && !is_empty(self.rest.get(..end).unwrap_or_default())
+            {
+                end = line_end(self.rest, end);
+            }
+            let (line, rest) = self.rest.split_at_checked(end)?;
+            self.rest = rest;
+            if is_empty(line) {
+                continue;
+            }
+            let colon = line.iter().position(|b| *b == b':').unwrap_or(line.len());
+            let (name, value) = line.split_at_checked(colon)?;
+            return Some((name.trim_ascii(), value.get(1..).unwrap_or_default().trim_ascii()));
+        }
+    }
+}
+
+impl FusedIterator for Split<'_> {}
+
+/// The place after the line that begins at `from`.
+fn line_end(bytes: &[u8], from: usize) -> usize {
+    let after = bytes.get(from..).unwrap_or_default();
+    after.iter().position(|b| *b == b'\n').map_or(bytes.len(), |at| from + at + 1)
+}
+
+/// Whether there is nothing on a line but its end.
+fn is_empty(line: &[u8]) -> bool {
+    line.iter().all(|b| matches!(b, b'\r' | b'\n'))
+}
+
+/// The place after the first empty line: where a head ends. Bare LF ends a line too (RFC 9112 §2.2), and carriage returns
+/// before it do not count.
+pub(super) fn head_end(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let after = bytes.get(at..)?;
+        at += after.iter().position(|b| *b == b'\n')? + 1;
+        let returns = bytes.get(at..)?.iter().take_while(|b| **b == b'\r').count();
+        if bytes.get(at + returns) == Some(&b'\n') {
+            return Some(at + returns + 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_split_whatever_they_hold() {
+        let lines = b"Host: a\r\nX : b \nno colon\r\n:empty name\r\nFold: c;\r\n\td\r\n  e\r\nNul: \0\xff:\r\r\nLast:";
+        let found: Vec<_> = split(lines).collect();
+        let expected: [(&[u8], &[u8]); 7] = [
+            (b"Host", b"a"),
+            (b"X", b"b"),
+            (b"no colon", b""),
+            (b"", b"empty name"),
+            (b"Fold", b"c;\r\n\td\r\n  e"),
+            (b"Nul", b"\0\xff:"),
+            (b"Last", b""),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_head_ends_at_its_first_empty_line() {
+        let cases: &[(&[u8], Option<usize>)] = &[
+            (b"a\r\n\r\nb\r\n\r\n", Some(5)),
+            (b"a\n\nb", Some(3)),
+            (b"a\n\r\r\nb", Some(5)),
+            (b"a\r\n \r\n\r\n", Some(8)),
+            (b"a\r\n", None),
+            (b"a\r\n\r", None),
+            (b"", None),
+        ];
+        for (bytes, end) in cases {
+            assert_eq!(head_end(bytes), *end, "{}", bytes.escape_ascii());
+        }
+    }
+}

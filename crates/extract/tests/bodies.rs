@@ -1,0 +1,183 @@
+//! Codings: what is damaged, cut, mislabelled or far too big, and what is said of it.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::io::Write as _;
+use std::ops::ControlFlow;
+
+use proptest::prelude::*;
+use streamdb_extract::{BodyLimits, Decode, Fault, Limits, MemorySource, Message, Piece, Problem, body, messages};
+use streamdb_types::Direction;
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut coder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    coder.write_all(bytes).unwrap();
+    coder.finish().unwrap()
+}
+
+fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut coder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    coder.write_all(bytes).unwrap();
+    coder.finish().unwrap()
+}
+
+/// A response with this body, coded as declared.
+fn response(coding: &str, bytes: &[u8]) -> (MemorySource, Message) {
+    let mut wire = format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\n\r\n").into_bytes();
+    wire.extend(bytes);
+    let source = MemorySource::new(wire);
+    let found = messages(&MemorySource::new(*b"GET / HTTP/1.1\r\n\r\n"), &source, &Limits::default());
+    let message = found.of(Direction::ToClient)[0].clone();
+    (source, message)
+}
+
+fn decoded(coding: &str, bytes: &[u8]) -> (Vec<u8>, bool, Option<Problem>) {
+    let (source, message) = response(coding, bytes);
+    let (content, outcome) = common::collect(&message, &source, Decode::Decoded);
+    (content, outcome.complete, outcome.problem)
+}
+
+/// What is declared, what is sent; what comes out, whether it is called complete, what is said of it.
+type Case<'a> = (&'a str, Vec<u8>, &'a [u8], bool, Option<Problem>);
+
+#[test]
+fn what_is_wrong_is_said() {
+    let text = b"some text that is long enough to be worth it, and worth it again";
+    let (gz, z) = (gzip(text), zlib(text));
+    let problem = |coding, fault| Some(Problem::Coding { coding, fault });
+    let cut = |bytes: &[u8], n: usize| bytes[..bytes.len() - n].to_vec();
+    let bent = |bytes: &[u8], from_end: usize| {
+        let mut bytes = bytes.to_vec();
+        let at = bytes.len() - from_end;
+        bytes[at] ^= 0x55;
+        bytes
+    };
+    let cases: Vec<Case<'_>> = vec![
+        ("gzip", gz.clone(), text, true, None),
+        ("gzip", vec![], b"", true, None),
+        ("gzip", cut(&gz, 8), text, true, problem("gzip", Fault::NoTrailer)),
+        ("gzip", cut(&gz, 3), text, true, problem("gzip", Fault::NoTrailer)),
+        ("gzip", bent(&gz, 5), text, false, problem("gzip", Fault::Checksum)),
+        ("gzip", [gz.clone(), vec![0; 512]].concat(), text, true, None),
+        ("gzip", [gz.clone(), b"\x1f\x8b".to_vec()].concat(), text, true, None),
+        ("gzip", text.to_vec(), text, true, problem("gzip", Fault::NotCoded)),
+        ("gzip", b"\x1f".to_vec(), b"", false, problem("gzip", Fault::Truncated)),
+        ("deflate", z.clone(), text, true, None),
+        ("deflate", z[2..z.len() - 4].to_vec(), text, true, None),
+        ("deflate", cut(&z, 4), text, true, problem("deflate", Fault::NoTrailer)),
+        ("deflate", bent(&z, 1), text, false, problem("deflate", Fault::Checksum)),
+        ("deflate", b"\xff\xff plain".to_vec(), b"\xff\xff plain", true, problem("deflate", Fault::NotCoded)),
+        ("deflate", vec![], b"", true, None),
+        ("deflate, gzip", gzip(&z), text, true, None),
+        ("identity", text.to_vec(), text, true, None),
+        ("gzip, sdch", gz.clone(), &gz, true, Some(Problem::UnknownCoding("sdch".into()))),
+        ("gzip,gzip,gzip,gzip,gzip", gz.clone(), &gz, true, Some(Problem::TooManyCodings(5))),
+    ];
+    for (coding, bytes, content, complete, problem) in cases {
+        let shown = format!("{coding} {}", bytes.escape_ascii());
+        assert_eq!(decoded(coding, &bytes), (content.to_vec(), complete, problem), "{shown}");
+    }
+    // Cut in the data, and damaged in it: what was decoded before is handed out.
+    let mut state = 1u32;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        // xorshift32: not to be compressed.
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state as u8
+    })
+    .take(200_000)
+    .collect();
+    let gz = gzip(&noise);
+    let (content, complete, fault) = decoded("gzip", &gz[..gz.len() / 2]);
+    assert!(noise.starts_with(&content) && content.len() > 50_000, "{} of {}", content.len(), gz.len());
+    assert_eq!((complete, fault), (false, problem("gzip", Fault::Truncated)));
+}
+
+#[test]
+fn bombs_are_bounded() {
+    let zeros = vec![0; 32 << 20];
+    let once = gzip(&zeros);
+    let twice = gzip(&once);
+    let count = |coding: &str, bytes: &[u8], limits: BodyLimits| {
+        let (source, message) = response(coding, bytes);
+        let mut n = 0u64;
+        let outcome = body(&message, &source, Decode::Decoded, &limits, &mut |piece| {
+            if let Piece::Bytes(bytes) = piece {
+                n += bytes.len() as u64;
+            }
+            ControlFlow::Continue(())
+        });
+        assert!(outcome.length == n && !outcome.complete);
+        (n, outcome.problem)
+    };
+    let output = BodyLimits { output: 1_000_000, ..BodyLimits::default() };
+    assert_eq!(count("gzip", &once, output), (1_000_000, Some(Problem::OutputLimit)));
+    // 32 MiB out of some 100 bytes.
+    let ratio = BodyLimits { ratio_from: 1 << 20, ..BodyLimits::default() };
+    let (n, problem) = count("gzip, gzip", &twice, ratio);
+    assert_eq!(problem, Some(Problem::RatioLimit));
+    assert!(n <= (1 << 20) + (64 << 10), "{n}");
+    // The limits hold for what passes between two codings, too: here the inner one leaves out all of it.
+    let hidden = gzip(&[gzip(b"x"), zeros].concat());
+    let tight = BodyLimits { ratio: 100, ratio_from: 1 << 20, ..BodyLimits::default() };
+    assert_eq!(count("gzip, gzip", &hidden, tight), (1, Some(Problem::RatioLimit)));
+}
+
+#[test]
+fn the_receiver_may_stop() {
+    let (source, message) = response("gzip", &gzip(&vec![7; 1 << 20]));
+    let mut n = 0;
+    let outcome = body(&message, &source, Decode::Decoded, &BodyLimits::default(), &mut |piece| {
+        if let Piece::Bytes(bytes) = piece {
+            n += bytes.len();
+        }
+        if n > 100_000 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert_eq!(outcome.problem, Some(Problem::Stopped));
+    assert!(n < 200_000 && !outcome.complete);
+}
+
+fn cases(few: u32) -> ProptestConfig {
+    let times = if std::env::var_os("STREAMDB_SOAK").is_some() { 100 } else { 1 };
+    // A case that failed once becomes a sample; no files are written beside the sources.
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(few * times) }
+}
+
+proptest! {
+    #![proptest_config(cases(500))]
+
+    /// However coded data is damaged, there is an outcome; and what is called complete without a problem is right.
+    #[test]
+    fn damaged_data_is_never_called_whole(
+        content in prop::collection::vec(prop::sample::select(b"abcdefgh".to_vec()), 0..2000),
+        coding in prop::sample::select(vec!["gzip", "deflate", "deflate, gzip"]),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let whole = match coding {
+            "gzip" => gzip(&content),
+            "deflate" => zlib(&content),
+            _ => gzip(&zlib(&content)),
+        };
+        let mut bytes = whole.clone();
+        // Damage after the header: what is no header at all is handed out as not coded.
+        for (at, by) in damage {
+            if bytes.len() > 10 {
+                let at = 10 + at.index(bytes.len() - 10);
+                bytes[at] ^= by;
+            }
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len() + 1));
+        }
+        let (out, complete, problem) = decoded(coding, &bytes);
+        if complete && problem.is_none() && !bytes.is_empty() {
+            prop_assert_eq!(out, content);
+        } else if bytes == whole {
+            prop_assert!(false, "whole data with {:?}", problem);
+        }
+    }
+}
