@@ -105,6 +105,8 @@ pub struct Decoded<'a> {
     /// empty.
     pub payload_at: usize,
     /// When this frame completed a fragmented packet: the frames that its payload came in, this one included. The payload
-    /// then lies in the decoder's memory, not in this frame. Empty otherwise.
+    /// then lies in the decoder's memory, not in this frame. Every byte of the payload is in at least one piece; frames that
+    /// came twice are listed twice, and one that lost some of its bytes to an earlier copy may have several pieces. In the
+    /// order of arrival. Empty otherwise.
     pub pieces: &'a [Piece],
 }
