@@ -75,7 +75,7 @@ fn assert_knows(ledger: &Ledger, count: usize) {
 
 #[test]
 fn what_is_appended_lasts() {
-    let folder = TestFolder::new("ledger");
+    let folder = TestFolder::in_memory("ledger");
     let path = folder.path().join("ledger");
     let bytes = written(&path);
     assert!(bytes.iter().all(|b| *b == b'\n' || *b == b' ' || b.is_ascii_graphic()));
@@ -90,7 +90,7 @@ fn what_is_appended_lasts() {
 
 #[test]
 fn ids_are_given_once() {
-    let folder = TestFolder::new("ledger");
+    let folder = TestFolder::in_memory("ledger");
     let path = folder.path().join("ledger");
     let open = || Ledger::open(&DiskVolume, &path).unwrap();
     let mut ledger = open();
@@ -112,7 +112,7 @@ fn ids_are_given_once() {
 
 #[test]
 fn a_torn_tail_is_cut_off_at_any_byte() {
-    let folder = TestFolder::new("ledger");
+    let folder = TestFolder::in_memory("ledger");
     let path = folder.path().join("ledger");
     let bytes = written(&path);
     let volume = FaultVolume::new(DiskVolume);
@@ -130,8 +130,6 @@ fn a_torn_tail_is_cut_off_at_any_byte() {
             let whole =
                 if torn[..] == bytes[..line_end] { ends.iter().filter(|e| **e <= line_end).count() } else { whole };
             let end = if whole == 0 { 0 } else { ends[whole - 1] };
-            // Some file systems wait for the disk when a file is emptied and written again.
-            std::fs::remove_file(&path).unwrap();
             std::fs::write(&path, torn).unwrap();
             assert_eq!(Ledger::read(&path).unwrap(), entries()[..whole], "{cut} {n}");
             Ledger::verify(&path).unwrap();
@@ -148,7 +146,7 @@ fn a_torn_tail_is_cut_off_at_any_byte() {
 
 #[test]
 fn damage_in_the_middle_is_named_and_the_rest_is_read() {
-    let folder = TestFolder::new("ledger");
+    let folder = TestFolder::in_memory("ledger");
     let path = folder.path().join("ledger");
     let bytes = written(&path);
     let mut begin = 0;
@@ -181,7 +179,7 @@ fn what_failed_did_not_happen() {
     let faults = [0, 1, 40, usize::MAX].map(|torn| Fault { errno: NO_SPACE, torn, forever: false });
     for fault in faults.into_iter().chain(faults.map(|fault| Fault { forever: true, ..fault })) {
         for n in 0.. {
-            let folder = TestFolder::new("ledger");
+            let folder = TestFolder::in_memory("ledger");
             let path = folder.path().join("ledger");
             let volume = FaultVolume::new(DiskVolume);
             volume.fail_at(n, fault);
@@ -224,7 +222,7 @@ fn what_failed_did_not_happen() {
 
 #[test]
 fn a_power_cut_leaves_what_was_told_to_be_there() {
-    let folder = TestFolder::new("ledger");
+    let folder = TestFolder::in_memory("ledger");
     let volume = FaultVolume::recording(DiskVolume);
     let path = folder.path().join("ledger");
     let mut ledger = Ledger::open(&volume, &path).unwrap();
@@ -242,7 +240,7 @@ fn a_power_cut_leaves_what_was_told_to_be_there() {
     for before in 0..=volume.operations() {
         let seeds = (0..30).map(Survivors::Some);
         for survivors in [Survivors::All, Survivors::Synced].into_iter().chain(seeds) {
-            let left = TestFolder::new("left");
+            let left = TestFolder::in_memory("left");
             cut.leave(before, survivors, left.path()).unwrap();
             let path = left.path().join("ledger");
             let sure = told.iter().filter(|(done, _)| *done <= before).count();
@@ -256,7 +254,7 @@ fn a_power_cut_leaves_what_was_told_to_be_there() {
 
 #[test]
 fn a_reader_follows() {
-    let folder = TestFolder::new("ledger");
+    let folder = TestFolder::in_memory("ledger");
     let path = folder.path().join("ledger");
     assert!(LedgerReader::open(&path).is_err());
     let mut ledger = Ledger::open(&DiskVolume, &path).unwrap();

@@ -89,7 +89,7 @@ fn a_file_that_is_cut_is_an_error_and_no_crash() {
 #[test]
 fn many_threads_meet_the_cut_at_once() {
     for _ in 0..20 {
-        let folder = TestFolder::new("map");
+        let folder = TestFolder::in_memory("map");
         let (path, file) = file(&folder, 8);
         let map = Map::open(&file, &path, 8 * PAGE).unwrap();
         let start = Barrier::new(5);
@@ -121,7 +121,7 @@ fn many_threads_meet_the_cut_at_once() {
 
 #[test]
 fn mappings_come_and_go_while_others_are_damaged() {
-    let folder = TestFolder::new("map");
+    let folder = TestFolder::in_memory("map");
     let (path, file) = file(&folder, 2);
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -133,7 +133,7 @@ fn mappings_come_and_go_while_others_are_damaged() {
                 }
             });
         }
-        for n in 0..300 {
+        for n in 0..100 {
             let path = folder.path().join(n.to_string());
             std::fs::write(&path, vec![1; 3 * PAGE as usize]).unwrap();
             let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();

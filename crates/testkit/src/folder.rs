@@ -12,11 +12,25 @@ impl TestFolder {
     ///
     /// # Panics
     /// When it cannot be made.
-    #[expect(clippy::panic, reason = "a test without its folder can only fail")]
     pub fn new(name: &str) -> Self {
+        Self::below(&std::env::temp_dir(), name)
+    }
+
+    /// As [`new`](Self::new), but in memory where the system has a place for that: for sweeps that make thousands of small
+    /// files.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn in_memory(name: &str) -> Self {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Self::below(memory, name) } else { Self::new(name) }
+    }
+
+    #[expect(clippy::panic, reason = "a test without its folder can only fail")]
+    fn below(folder: &Path, name: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("streamdb-{name}-{}-{number}", std::process::id()));
+        let path = folder.join(format!("streamdb-{name}-{}-{number}", std::process::id()));
         // A process of the same id may have died here before.
         let _ = std::fs::remove_dir_all(&path);
         match std::fs::create_dir_all(&path) {
@@ -43,7 +57,7 @@ mod tests {
 
     #[test]
     fn two_of_a_name_are_apart_and_go() {
-        let (one, two) = (TestFolder::new("x"), TestFolder::new("x"));
+        let (one, two) = (TestFolder::in_memory("x"), TestFolder::in_memory("x"));
         assert_ne!(one.path(), two.path());
         std::fs::write(one.path().join("file"), "bytes").unwrap();
         let path = one.path().to_owned();

@@ -1,1 +1,13 @@
 //! Packets, conversations and slow twins for tests.
+
+#[cfg(feature = "fault")]
+mod fault;
+mod folder;
+#[cfg(feature = "fault")]
+mod powercut;
+
+#[cfg(feature = "fault")]
+pub use fault::{Fault, FaultVolume, Operation};
+pub use folder::TestFolder;
+#[cfg(feature = "fault")]
+pub use powercut::{PowerCut, Survivors};
