@@ -65,3 +65,75 @@ pub fn to_ticks(time: Timestamp, interface: &Interface) -> u64 {
 fn clamp(nanos: i128) -> Timestamp {
     Timestamp(i64::try_from(nanos).unwrap_or(if nanos < 0 { i64::MIN } else { i64::MAX }))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use streamdb_types::LinkType;
+
+    use super::*;
+
+    fn interface(resolution: u8, time_offset: i64) -> Interface {
+        let (link_type, resolution) = (LinkType::ETHERNET, Resolution(resolution));
+        Interface { link_type, snap_length: 0, resolution, time_offset, fcs_length: None, options: Vec::new() }
+    }
+
+    fn there_and_back(ticks: u64, interface: &Interface) -> (Timestamp, u64) {
+        let time = from_ticks(ticks, interface.resolution, interface.time_offset);
+        (time, to_ticks(time, interface))
+    }
+
+    /// Ticks of a moment before the year 2262, for a resolution.
+    fn ticks_in_range(resolution: u8) -> u64 {
+        let seconds = 9_000_000_000_u128;
+        let power = u32::from(resolution & 0x7f);
+        let unit = if resolution & 0x80 == 0 { 10_u128.checked_pow(power) } else { 1_u128.checked_shl(power) };
+        unit.map_or(u64::MAX, |unit| u64::try_from(unit.saturating_mul(seconds)).unwrap_or(u64::MAX))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: if std::env::var_os("STREAMDB_SOAK").is_some() { 1_000_000 } else { 20_000 },
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn ticks_not_shorter_than_a_nanosecond_come_back_as_they_were(
+            resolution in prop_oneof![0_u8..=9, 0x80_u8..=0x80 + 29],
+            ticks: u64,
+            offset in -200_000_000_i64..200_000_000,
+        ) {
+            let ticks = ticks % ticks_in_range(resolution);
+            prop_assert_eq!(there_and_back(ticks, &interface(resolution, offset)).1, ticks);
+        }
+
+        #[test]
+        fn shorter_ticks_come_back_to_the_same_nanosecond(
+            resolution in prop_oneof![10_u8..=127, 0x80_u8 + 30..=255],
+            ticks: u64,
+            offset in -200_000_000_i64..200_000_000,
+        ) {
+            let interface = interface(resolution, offset);
+            let ticks = ticks % ticks_in_range(resolution);
+            let (time, back) = there_and_back(ticks, &interface);
+            prop_assert_eq!(from_ticks(back, interface.resolution, offset), time);
+        }
+
+        #[test]
+        fn nothing_overflows(resolution: u8, ticks: u64, offset: i64, time: i64) {
+            there_and_back(ticks, &interface(resolution, offset));
+            to_ticks(Timestamp(time), &interface(resolution, offset));
+        }
+    }
+
+    #[test]
+    fn the_short_way_is_the_long_way() {
+        for ticks in [0, 1, 1_700_000_000_000_000, i64::MAX as u64 / 1000 + 1, i64::MAX as u64, u64::MAX] {
+            for (resolution, unit) in [(Resolution::MICROS, 1000), (Resolution::NANOS, 1)] {
+                let long = clamp(i128::from(ticks) * unit);
+                assert_eq!(from_ticks(ticks, resolution, 0), long);
+            }
+        }
+    }
+}
