@@ -48,6 +48,11 @@ impl Ages {
         Self { links: Vec::new(), lists: [Ends { first: NONE, last: NONE }; 5], now: 0 }
     }
 
+    /// The clock of the lists.
+    pub(crate) const fn now(&self) -> i64 {
+        self.now
+    }
+
     /// Moves the clock on.
     pub(crate) fn advance(&mut self, nanos: i64) {
         self.now = self.now.saturating_add(nanos.max(0));

@@ -63,9 +63,11 @@ pub(crate) struct Connection {
     pub(crate) path: Path,
     pub(crate) state: State,
     pub(crate) streams: [Stream; 2],
-    pub(crate) hash: u64,
+    pub(crate) hash: u32,
     /// Its place among those that had a frame since the last flush.
     pub(crate) stirred: Option<u32>,
+    /// At which age and in which class it was last put at the end of its list.
+    pub(crate) touched: Option<(i64, Class)>,
     /// Whether the sink knows that it is over.
     pub(crate) end_is_said: bool,
     /// Whether the slot is in use.

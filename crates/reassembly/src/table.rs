@@ -29,7 +29,7 @@ struct Key<'a> {
 impl Key<'_> {
     /// The same for both directions.
     #[inline]
-    fn hash(&self, state: &RandomState) -> u64 {
+    fn hash(&self, state: &RandomState) -> u32 {
         let mut hasher = state.build_hasher();
         let (low, high) = if self.src <= self.dst { (self.src, self.dst) } else { (self.dst, self.src) };
         let ports = u64::from(low.port) << 16 | u64::from(high.port) | u64::from(self.protocol.0) << 32;
@@ -52,7 +52,8 @@ impl Key<'_> {
                 hasher.write_u64((hop.kind as u64) << 32 | u64::from(hop.id));
             }
         }
-        hasher.finish()
+        // Half of it is enough to tell a million connections apart.
+        hasher.finish() as u32
     }
 
     /// The direction of the frame in this connection, if it is its.
@@ -70,10 +71,18 @@ impl Key<'_> {
     }
 }
 
+/// Small, so that many fit into the processor's cache; with the hash, so that the table grows without a look at the
+/// connections.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    hash: u64,
+    hash: u32,
     slot: u32,
+}
+
+/// The hash table wants 64 bits of which the highest and the lowest count: the 32 that are kept, spread.
+#[inline]
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// All connections, and the state of each of their streams.
@@ -179,7 +188,7 @@ impl FlowTable {
             slot: Slot(slot),
         };
         connection.segment(&mut cx, direction, tag, segment, syn);
-        self.ages.touch(slot, connection.class());
+        self.touch(slot);
         Some((Slot(slot), direction))
     }
 
@@ -218,7 +227,7 @@ impl FlowTable {
         if len > 0 {
             sink.placed(tag, Slot(slot), direction, offset, len);
         }
-        self.ages.touch(slot, Class::Udp);
+        self.touch(slot);
         Some((Slot(slot), direction))
     }
 
@@ -237,6 +246,7 @@ impl FlowTable {
                 _ => None,
             };
             self.ages.reclass(slot, connection.class());
+            connection.touched = None;
             self.checkpoint(slot, ended, sink);
         }
         self.stirred = stirred;
@@ -303,9 +313,9 @@ impl FlowTable {
     }
 
     #[inline]
-    fn find(&self, hash: u64, key: &Key<'_>) -> Option<(u32, Direction)> {
+    fn find(&self, hash: u32, key: &Key<'_>) -> Option<(u32, Direction)> {
         let mut direction = Direction::ToServer;
-        let entry = self.index.find(hash, |entry| {
+        let entry = self.index.find(spread(hash), |entry| {
             entry.hash == hash
                 && self
                     .connections
@@ -322,7 +332,7 @@ impl FlowTable {
     /// A new connection; the frame that begins it is from the client or not.
     fn open<S: Sink>(
         &mut self,
-        hash: u64,
+        hash: u32,
         key: &Key<'_>,
         from_client: bool,
         time: Timestamp,
@@ -346,6 +356,7 @@ impl FlowTable {
             streams: Default::default(),
             hash,
             stirred: None,
+            touched: None,
             end_is_said: false,
             live: true,
         };
@@ -355,11 +366,23 @@ impl FlowTable {
             Some(free) => *free = connection,
             None => self.connections.push(connection),
         }
-        self.index.insert_unique(hash, Entry { hash, slot }, |entry| entry.hash);
+        self.index.insert_unique(spread(hash), Entry { hash, slot }, |entry| spread(entry.hash));
         self.counters.connections += 1;
         sink.opened(Slot(slot), &Opened { tuple, path: *key.path, time });
         let direction = if key.src == client { Direction::ToServer } else { Direction::ToClient };
         (slot, direction)
+    }
+
+    /// The connection is the youngest of its class. What the lists know is looked up only when it may have changed: they
+    /// lie elsewhere in memory.
+    #[inline]
+    fn touch(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        let touched = Some((self.ages.now(), connection.class()));
+        if connection.touched != touched {
+            connection.touched = touched;
+            self.ages.touch(slot, connection.class());
+        }
     }
 
     /// The connection has a frame.
@@ -440,7 +463,7 @@ impl FlowTable {
             stream.disorder = None;
         }
         connection.live = false;
-        if let Ok(entry) = self.index.find_entry(connection.hash, |entry| entry.slot == slot) {
+        if let Ok(entry) = self.index.find_entry(spread(connection.hash), |entry| entry.slot == slot) {
             entry.remove();
         }
         self.ages.remove(slot);

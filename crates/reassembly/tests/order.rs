@@ -1,5 +1,7 @@
 //! Where bytes go: order, overlap, retransmission, cut frames, pick-up in the middle, bounds.
 
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+
 mod common;
 
 use common::{ACK, FIN, Fate, Frame, SECOND, SYN, URG, Wire, data, frame};

@@ -1,6 +1,8 @@
 //! Reassembly against a slow twin that looks at single bytes; and against chaos, where only the contract must hold.
 //! `STREAMDB_SOAK=1` makes it long.
 
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
