@@ -1,7 +1,7 @@
 //! What both sides keep over the rows of one block: the slots, who was seen lately, headers to begin from.
 
 use super::columns::RECENT;
-use super::predict::Options;
+use super::predict::Shared;
 use super::slot::Slot;
 
 /// The most headers that a new slot can begin from.
@@ -16,7 +16,7 @@ pub(super) struct State {
     /// The direction of the last frame of each connection.
     turns: Vec<u8>,
     pub(super) recent: Recent,
-    pub(super) options: Options,
+    pub(super) shared: Shared,
     /// The first headers of connections' first directions.
     pub(super) openers: Templates,
     /// Headers of frames without a connection.
@@ -30,7 +30,7 @@ impl State {
             used: 0,
             turns: Vec::new(),
             recent: Recent { list: [0; RECENT], len: 0 },
-            options: Options::new(),
+            shared: Shared::new(),
             openers: Templates { list: Vec::new(), next: 0 },
             loose: Templates { list: Vec::new(), next: 0 },
         }
@@ -41,7 +41,7 @@ impl State {
         self.used = 0;
         self.turns.clear();
         self.recent.len = 0;
-        self.options = Options::new();
+        self.shared = Shared::new();
         self.openers.clear();
         self.loose.clear();
     }
@@ -54,7 +54,7 @@ impl State {
     /// Takes in the next connection of the list.
     pub(super) fn add_connection(&mut self, turn: u8) {
         match self.slots.get_mut(self.used) {
-            Some([a, b]) => (a.seen, b.seen) = (false, false),
+            Some([a, b]) => (a.past.seen, b.past.seen) = (false, false),
             None => self.slots.push([Slot::new(), Slot::new()]),
         }
         self.turns.push(turn);
@@ -68,9 +68,9 @@ impl State {
     }
 
     /// A connection's slots with the state that does not belong to one.
-    pub(super) fn parts(&mut self, connection: u32) -> Option<(&mut [Slot; 2], &mut Templates, &mut Options)> {
+    pub(super) fn parts(&mut self, connection: u32) -> Option<(&mut [Slot; 2], &mut Templates, &mut Shared)> {
         let slots = self.slots.get_mut(..self.used)?.get_mut(connection as usize)?;
-        Some((slots, &mut self.openers, &mut self.options))
+        Some((slots, &mut self.openers, &mut self.shared))
     }
 }
 

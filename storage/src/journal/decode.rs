@@ -6,10 +6,14 @@ use super::block::{NO_TEMPLATE, State};
 use super::columns::{COLUMNS, In, RECENT, VERSION, miss, odd, shape, who};
 use super::layout::{HEAD, Head, Layout};
 use super::predict::{Side, header, sums};
-use super::slot::{Facts, Peer, Slot};
+use super::slot::{Facts, Past, Peer, Slot};
 use super::sum::sum;
 use super::varint::{Cursor, unzigzag, unzigzag16, unzigzag32};
 use super::{JournalError, MAX_FRAME, MIN_ETHERNET};
+
+/// What fills its last argument with stream bytes: of that connection (its ordinal in the bucket) and direction, from that
+/// offset on.
+pub type Fetch<'f, E> = dyn FnMut(u32, Direction, StreamOffset, &mut [u8]) -> Result<(), E> + 'f;
 
 /// A block's uncompressed bytes, its outline checked; the rest is checked as it is used.
 pub struct JournalBlock<'a> {
@@ -106,12 +110,11 @@ impl<'a> JournalBlock<'a> {
     }
 
     /// Visits the frames in order of arrival; with `only`, just those of these connections (ordinals, in any order), and the
-    /// others' payloads are not asked for. `fetch` fills its last argument with stream bytes: of that connection and direction,
-    /// from that offset on. The first error, its own or a visitor's, ends it.
+    /// others' payloads are not asked for. The first error, its own or a visitor's, ends it.
     pub fn frames<E: From<JournalError>>(
         &self,
         only: Option<&[u32]>,
-        fetch: &mut dyn FnMut(u32, Direction, StreamOffset, &mut [u8]) -> Result<(), E>,
+        fetch: &mut Fetch<'_, E>,
         visit: &mut dyn FnMut(FrameNumber, &JournalFrame<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let wanted: Option<Vec<bool>> = only.map(|only| {
@@ -127,6 +130,7 @@ impl<'a> JournalBlock<'a> {
             columns: self.columns,
             state: State::new(),
             scratch: Slot::new(),
+            whole: Head([0; HEAD]),
             time: self.base,
             data: Vec::new(),
         };
@@ -158,6 +162,7 @@ struct Reader<'a> {
     columns: In<'a>,
     state: State,
     scratch: Slot,
+    whole: Head,
     time: Timestamp,
     data: Vec<u8>,
 }
@@ -197,7 +202,7 @@ impl<'a> Reader<'a> {
         index: Option<u32>,
         connection: Option<(u32, Direction)>,
         whole: bool,
-        fetch: &mut dyn FnMut(u32, Direction, StreamOffset, &mut [u8]) -> Result<(), E>,
+        fetch: &mut Fetch<'_, E>,
     ) -> Result<Option<JournalFrame<'_>>, E> {
         let shape = self.columns.shape.byte()?;
         let misses = if shape & shape::MISSES != 0 { self.columns.misses.byte()? } else { 0 };
@@ -208,7 +213,7 @@ impl<'a> Reader<'a> {
 
         let slot;
         let mut peer = Peer { next_seq: 0, stamp: 0 };
-        let options;
+        let shared;
         let mut keep = None;
         match (index, connection) {
             (Some(index), Some((_, direction))) => {
@@ -218,28 +223,28 @@ impl<'a> Reader<'a> {
                     Direction::ToServer => (to_server, to_client),
                     Direction::ToClient => (to_client, to_server),
                 };
-                if other.seen {
-                    peer = other.peer();
+                if other.past.seen {
+                    peer = other.past.peer();
                 }
-                if !own.seen {
-                    if other.seen {
+                if !own.past.seen {
+                    if other.past.seen {
                         own.begin_as_peer(other);
                     } else {
                         begin(own, openers, self.columns.from.byte()?)?;
                         keep = Some(openers);
                     }
                 }
-                (slot, options) = (own, known);
+                (slot, shared) = (own, known);
             }
             _ => {
                 begin(&mut self.scratch, &self.state.loose, self.columns.from.byte()?)?;
-                (slot, options) = (&mut self.scratch, &mut self.state.options);
+                (slot, shared) = (&mut self.scratch, &mut self.state.shared);
                 keep = Some(&mut self.state.loose);
             }
         }
 
         let mut side = Read { columns: &mut self.columns, shape, misses, odd, whole, tail: &[], payload: &[] };
-        let parts = side.parts(slot)?;
+        let parts = side.parts(slot.header_len, &mut slot.past)?;
         let Parts { header_len, payload_len, offset, trailer, .. } = parts;
         let (head_len, start) = (header_len.min(HEAD), header_len);
         let pad = if parts.pads { (MIN_ETHERNET as usize).saturating_sub(header_len + payload_len) } else { 0 };
@@ -252,7 +257,7 @@ impl<'a> Reader<'a> {
         let (interface, link) = self
             .block
             .interfaces
-            .get(slot.interface as usize)
+            .get(slot.past.interface as usize)
             .copied()
             .ok_or(JournalError::Bad("an interface that is not listed"))?;
         if whole {
@@ -275,7 +280,7 @@ impl<'a> Reader<'a> {
             size: (header_len + payload_len) as u32 + wire_len.saturating_sub(len as u32),
             loose: index.is_none(),
         };
-        let head = header(&mut side, slot, peer, options, link, &facts)?;
+        header(&mut side, slot, peer, shared, link, &facts, &mut self.whole)?;
         let tail = side.tail;
         if let Some(templates) = keep {
             templates.push(slot);
@@ -285,7 +290,7 @@ impl<'a> Reader<'a> {
         }
         let data = self.data.get_mut(..len).unwrap_or_default();
         let (to_head, rest) = data.split_at_mut_checked(head_len).ok_or(JournalError::Short)?;
-        to_head.copy_from_slice(head.slice(0, head_len));
+        to_head.copy_from_slice(self.whole.slice(0, head_len));
         let (to_tail, rest) = rest.split_at_mut_checked(tail.len()).ok_or(JournalError::Short)?;
         to_tail.copy_from_slice(tail);
         let (_, rest) = rest.split_at_mut_checked(payload_len).ok_or(JournalError::Short)?;
@@ -339,7 +344,7 @@ struct Read<'c, 'a, 'p> {
 }
 
 impl<'a> Read<'_, 'a, '_> {
-    fn parts(&mut self, slot: &mut Slot) -> Result<Parts<'a>, JournalError> {
+    fn parts(&mut self, last_header: u32, slot: &mut Past) -> Result<Parts<'a>, JournalError> {
         let columns = &mut *self.columns;
         let payload_len = match self.shape & shape::LENGTH {
             0 => slot.payload_len,
@@ -347,8 +352,7 @@ impl<'a> Read<'_, 'a, '_> {
             2 => slot.other_len,
             _ => columns.length.varint32()?,
         } as usize;
-        let header_len =
-            if self.odd & odd::HEADER != 0 { columns.header.varint32()? } else { slot.header_len } as usize;
+        let header_len = if self.odd & odd::HEADER != 0 { columns.header.varint32()? } else { last_header } as usize;
         if self.odd & odd::INTERFACE != 0 {
             slot.interface = columns.interface.varint32()?;
         }

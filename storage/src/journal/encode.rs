@@ -10,7 +10,7 @@ use super::index::Index;
 use super::layout::{HEAD, Head, Kind, Layout, sum_offset, zero_sums};
 use super::predict::{Side, header, sums};
 use super::rows::{Payload, Row, Rows};
-use super::slot::{Facts, Peer, Slot};
+use super::slot::{Facts, Past, Peer, Slot};
 use super::varint::{put_number, put_varint, zigzag, zigzag16, zigzag32};
 use super::{MAX_BLOCK, MAX_FRAME, MIN_ETHERNET};
 
@@ -24,6 +24,7 @@ pub struct Encoder {
     interfaces: Vec<(u32, LinkType)>,
     connections: Vec<u8>,
     scratch: Slot,
+    whole: Head,
 }
 
 impl Default for Encoder {
@@ -43,6 +44,7 @@ impl Encoder {
             interfaces: Vec::new(),
             connections: Vec::new(),
             scratch: Slot::new(),
+            whole: Head([0; HEAD]),
         }
     }
 
@@ -127,7 +129,7 @@ impl Encoder {
 
         let slot;
         let mut peer = Peer { next_seq: 0, stamp: 0 };
-        let options;
+        let shared;
         let mut keep = None;
         match row.connection {
             Some((conn, direction)) => {
@@ -136,23 +138,23 @@ impl Encoder {
                 let Some((slots, openers, known)) = self.state.parts(index) else { return };
                 let [to_server, to_client] = slots;
                 let (own, other) = if turn == 0 { (to_server, to_client) } else { (to_client, to_server) };
-                if other.seen {
-                    peer = other.peer();
+                if other.past.seen {
+                    peer = other.past.peer();
                 }
-                if !own.seen {
-                    if other.seen {
+                if !own.past.seen {
+                    if other.past.seen {
                         own.begin_as_peer(other);
                     } else {
                         self.out.from.push(begin(own, openers, &truth, row.header_len));
                         keep = Some(openers);
                     }
                 }
-                (slot, options) = (own, known);
+                (slot, shared) = (own, known);
             }
             None => {
                 self.out.who.push(who::NONE);
                 self.out.from.push(begin(&mut self.scratch, &self.state.loose, &truth, row.header_len));
-                (slot, options) = (&mut self.scratch, &mut self.state.options);
+                (slot, shared) = (&mut self.scratch, &mut self.state.shared);
                 keep = Some(&mut self.state.loose);
             }
         }
@@ -161,8 +163,8 @@ impl Encoder {
         if backwards {
             side.odd |= odd::BACKWARDS;
         }
-        let facts = side.facts(rows, slot, interface);
-        let Ok(_) = header(&mut side, slot, peer, options, link, &facts);
+        let facts = side.facts(rows, slot.header_len, &mut slot.past, interface);
+        let Ok(()) = header(&mut side, slot, peer, shared, link, &facts, &mut self.whole);
         side.finish();
         if let Some(templates) = keep {
             templates.push(slot);
@@ -245,7 +247,7 @@ struct Truth<'a> {
 
 impl Truth<'_> {
     /// Writes down all but the header.
-    fn facts(&mut self, rows: &Rows, slot: &mut Slot, interface: u32) -> Facts {
+    fn facts(&mut self, rows: &Rows, header_len: u32, slot: &mut Past, interface: u32) -> Facts {
         let (row, out) = (self.row, &mut *self.out);
         let mut offset = None;
         self.shape |= match row.payload_len {
@@ -257,7 +259,7 @@ impl Truth<'_> {
                 3
             }
         };
-        if row.header_len != slot.header_len {
+        if row.header_len != header_len {
             self.odd |= odd::HEADER;
             put_varint(&mut out.header, u64::from(row.header_len));
         }
@@ -433,14 +435,27 @@ impl Side for Truth<'_> {
     }
 
     fn patch(&mut self, head: &mut Head, len: usize, layout: &Layout) -> Result<bool, Infallible> {
-        let mut truth = self.truth;
-        zero_sums(&mut truth, layout);
-        if *head == truth {
-            return Ok(false);
+        // The truth's id and checksums are lent to the head, so that equal means equal in all the rest.
+        let id = layout.ipv4.map(|at| (at + 4, head.u16(at + 4)));
+        if let Some((at, _)) = id {
+            head.put(at, self.truth.u16(at).to_be_bytes());
         }
-        self.misses |= miss::PATCH;
-        self.runs(head, &truth, len);
-        Ok(true)
+        for (kind, at) in layout.layers() {
+            if let Some(offset) = sum_offset(*kind) {
+                head.put(at + offset, self.truth.u16(at + offset).to_be_bytes());
+            }
+        }
+        let differs = *head != self.truth;
+        if differs {
+            self.misses |= miss::PATCH;
+            let truth = self.truth;
+            self.runs(head, &truth, len);
+        }
+        if let Some((at, id)) = id {
+            head.put(at, id.to_be_bytes());
+        }
+        zero_sums(head, layout);
+        Ok(differs)
     }
 
     fn sums(

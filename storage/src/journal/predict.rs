@@ -4,7 +4,7 @@
 use streamdb_types::LinkType;
 
 use super::layout::{HEAD, Head, Kind, Layout, put_lengths, sum_offset, walk, zero_sums};
-use super::slot::{Facts, Peer, Slot};
+use super::slot::{Facts, Past, Peer, Slot};
 use super::sum::{fold, shifted, sum};
 
 /// Transport checksums, the low bits of a slot's `sums`.
@@ -33,7 +33,8 @@ pub(super) trait Side {
     fn stamp(&mut self, expected: u32, at: u8) -> Result<u32, Self::Error>;
     fn echo(&mut self, expected: [u32; 2], at: u8) -> Result<u32, Self::Error>;
     fn id(&mut self, expected: u16, at: u8) -> Result<u16, Self::Error>;
-    /// Makes the first `len` bytes true but for the checksums of `layout`, which stay zero. Whether anything changed.
+    /// Makes the first `len` bytes true but for the checksums and the innermost IPv4 id of `layout`, which stay as they are.
+    /// Whether anything changed.
     fn patch(&mut self, head: &mut Head, len: usize, layout: &Layout) -> Result<bool, Self::Error>;
     /// How checksums are made, given how they were, and the transport's at `at`, if there is one there, by `guess`.
     fn sums(
@@ -53,73 +54,96 @@ pub(super) trait Side {
     fn tail(&self) -> &[u8];
 }
 
-/// TCP options last seen, by their length in words.
-pub(super) struct Options([[u8; 40]; 11]);
+/// What is remembered over all slots of a block.
+pub(super) struct Shared {
+    /// TCP options last seen, by their length in words.
+    options: [[u8; 40]; 11],
+    /// IPv4 sources and their last ids, each at the place its hash says.
+    hosts: [(u32, u16); 256],
+}
 
-impl Options {
+impl Shared {
     pub(super) const fn new() -> Self {
-        Self([[0; 40]; 11])
+        Self { options: [[0; 40]; 11], hosts: [(0, 0); 256] }
+    }
+
+    fn host(&mut self, source: u32) -> Option<&mut (u32, u16)> {
+        self.hosts.get_mut((source.wrapping_mul(0x9e37_79b1) >> 24) as usize)
     }
 }
 
-/// Makes a frame's header (its first [`HEAD`] bytes) and teaches the slot.
+/// Makes a frame's header (its first [`HEAD`] bytes) in `whole` and teaches the slot. A side that does not want checksums
+/// leaves `whole` alone.
 pub(super) fn header<S: Side>(
     side: &mut S,
     slot: &mut Slot,
     peer: Peer,
-    options: &mut Options,
+    shared: &mut Shared,
     link: LinkType,
     facts: &Facts,
-) -> Result<Head, S::Error> {
+    whole: &mut Head,
+) -> Result<(), S::Error> {
     let header_len = facts.header_len as usize;
     let len = header_len.min(HEAD);
     let same = slot.header_len == facts.header_len;
-    let (mut head, mut layout) = if same { (slot.head, slot.layout) } else { resized(slot, options, len, link) };
     if !same {
-        zero_sums(&mut head, &layout);
+        resize(slot, shared, header_len, link);
     }
+    let Slot { head, layout, past, .. } = slot;
     if !(same && facts.loose) {
-        put_lengths(&mut head, &layout, facts.size);
+        put_lengths(head, layout, facts.size);
     }
-    let old_id = layout.ipv4.map(|at| head.u16(at + 4));
-    let old_outer = outer_id(&head, &layout);
-    fields(side, slot, peer, &layout, &mut head, facts)?;
-    let patched = side.patch(&mut head, len, &layout)?;
-    if patched || !same {
-        layout = walk(&head, header_len, link);
-        zero_sums(&mut head, &layout);
+    let old_outer = outer_id(head, layout);
+    fields(side, past, peer, layout, head, facts)?;
+    if side.patch(head, len, layout)? || !same {
+        *layout = walk(head, header_len, link);
+        zero_sums(head, layout);
         if let Some(tcp) = layout.tcp {
-            keep_options(options, &head, header_len.saturating_sub(usize::from(tcp)), tcp);
+            keep_options(shared, head, header_len.saturating_sub(usize::from(tcp)), tcp);
         }
     }
-    let template = head;
+    if let Some(at) = layout.ipv4 {
+        id(side, past, shared, head, at)?;
+    }
     let at = layout.transport().and_then(|(kind, at, _)| Some(at + sum_offset(kind)?));
-    let last_sum = slot.last_sum;
+    let last_sum = past.last_sum;
     let guess = |side: &mut S, code: u8| match code {
-        sums::RIGHT => transport_sum(side, &template, &layout, facts),
-        sums::PSEUDO => pseudo_sum(&template, &layout, facts),
+        sums::RIGHT => transport_sum(side, head, layout, facts),
+        sums::PSEUDO => pseudo_sum(head, layout, facts),
         sums::AS_LAST => last_sum,
         _ => 0,
     };
-    let (code, value) = side.sums(slot.sums, &layout, at, guess)?;
-    slot.sums = code;
+    let (code, value) = side.sums(past.sums, layout, at, guess)?;
+    past.sums = code;
     if side.whole() {
-        put_sums(side, &mut head, &layout, code, value, facts);
-        slot.last_sum = value;
+        past.last_sum = value;
+        *whole = *head;
+        put_sums(side, whole, layout, code, value, facts);
+        if side.late_patch(whole, len)? {
+            *head = *whole;
+            zero_sums(head, layout);
+        }
+    } else if side.late_patch(head, len)? {
+        zero_sums(head, layout);
     }
-    slot.head = template;
-    if side.late_patch(&mut head, len)? {
-        slot.head = head;
-        zero_sums(&mut slot.head, &layout);
+    if let (Some(new), Some(old)) = (outer_id(head, layout), old_outer) {
+        past.learn_outer_id(new, old);
     }
-    slot.header_len = facts.header_len;
-    slot.layout = layout;
-    learn(slot, old_id, old_outer, facts);
-    Ok(head)
+    if let Some(tcp) = layout.tcp {
+        past.learn_tcp(head, tcp, facts);
+    }
+    if let Some(at) = layout.stamps {
+        past.learn_stamp(facts.time, head.u32(at));
+        past.echo = head.u32(at + 4);
+    }
+    past.learn_payload(facts);
+    past.seen = true;
+    Ok(())
 }
 
-/// The slot's header with another length: the front part as it was, other TCP options.
-fn resized(slot: &Slot, options: &Options, len: usize, link: LinkType) -> (Head, Layout) {
+/// Gives the slot's header another length: the front part as it was, other TCP options.
+fn resize(slot: &mut Slot, shared: &Shared, header_len: usize, link: LinkType) {
+    let len = header_len.min(HEAD);
     let keep = len.min(slot.header_len as usize);
     let mut head = Head::new(slot.head.slice(0, keep));
     if let Some(tcp) = slot.layout.tcp {
@@ -127,7 +151,7 @@ fn resized(slot: &Slot, options: &Options, len: usize, link: LinkType) -> (Head,
         let words = len.saturating_sub(at) / 4;
         if keep >= at
             && at + words * 4 == len
-            && let Some(known) = options.0.get(words)
+            && let Some(known) = shared.options.get(words)
         {
             head.put(tcp + 12, [((words as u8 + 5) << 4) | head.byte(tcp + 12) & 15]);
             for (to, from) in head.0.iter_mut().skip(at).zip(known.iter().take(words * 4)) {
@@ -135,13 +159,15 @@ fn resized(slot: &Slot, options: &Options, len: usize, link: LinkType) -> (Head,
             }
         }
     }
-    let layout = walk(&head, len, link);
-    (head, layout)
+    slot.layout = walk(&head, header_len, link);
+    zero_sums(&mut head, &slot.layout);
+    slot.head = head;
+    slot.header_len = header_len as u32;
 }
 
-fn keep_options(options: &mut Options, head: &Head, tcp_len: usize, tcp: u8) {
+fn keep_options(shared: &mut Shared, head: &Head, tcp_len: usize, tcp: u8) {
     let words = tcp_len.saturating_sub(20) / 4;
-    if let Some(known) = options.0.get_mut(words) {
+    if let Some(known) = shared.options.get_mut(words) {
         for (to, from) in known.iter_mut().zip(head.slice(usize::from(tcp) + 20, words * 4)) {
             *to = *from;
         }
@@ -151,36 +177,45 @@ fn keep_options(options: &mut Options, head: &Head, tcp_len: usize, tcp: u8) {
 /// The fields that have columns of their own.
 fn fields<S: Side>(
     side: &mut S,
-    slot: &Slot,
+    past: &Past,
     peer: Peer,
     layout: &Layout,
     head: &mut Head,
     facts: &Facts,
 ) -> Result<(), S::Error> {
     if let Some(at) = layout.tcp {
-        let flags = side.flags(slot.expect_flags(facts), at + 13)?;
+        let flags = side.flags(past.expect_flags(facts), at + 13)?;
         head.put(at + 13, [flags]);
-        let seq = side.seq(slot.expect_seq(facts), at + 4)?;
+        let seq = side.seq(past.expect_seq(facts), at + 4)?;
         head.put(at + 4, seq.to_be_bytes());
-        let ack = side.ack(slot.expect_ack(flags, peer), at + 8)?;
+        let ack = side.ack(past.expect_ack(flags, peer), at + 8)?;
         head.put(at + 8, ack.to_be_bytes());
         let window = side.window(head.u16(at + 14), at + 14)?;
         head.put(at + 14, window.to_be_bytes());
         if let Some(at) = layout.stamps {
-            let stamp = side.stamp(slot.expect_stamp(facts.time), at)?;
+            let stamp = side.stamp(past.expect_stamp(facts.time), at)?;
             head.put(at, stamp.to_be_bytes());
-            let echo = side.echo(slot.expect_echo(peer), at + 4)?;
+            let echo = side.echo(past.expect_echo(peer), at + 4)?;
             head.put(at + 4, echo.to_be_bytes());
         }
     }
     for &(kind, at) in layout.layers() {
         if kind == Kind::Ipv4 && layout.ipv4 != Some(at) {
-            head.put(at + 4, slot.expect_outer_id(head.u16(at + 4)).to_be_bytes());
+            head.put(at + 4, past.expect_outer_id(head.u16(at + 4)).to_be_bytes());
         }
     }
-    if let Some(at) = layout.ipv4 {
-        let id = side.id(slot.expect_id(head.u16(at + 4)), at + 4)?;
-        head.put(at + 4, id.to_be_bytes());
+    Ok(())
+}
+
+/// The innermost IPv4 id, by the slot's count or its sender's.
+fn id<S: Side>(side: &mut S, past: &mut Past, shared: &mut Shared, head: &mut Head, at: u8) -> Result<(), S::Error> {
+    let (source, last) = (head.u32(at + 12), head.u16(at + 4));
+    let host = shared.host(source).filter(|(known, _)| *known == source).map(|(_, id)| *id);
+    let id = side.id(past.expect_id(last, host), at + 4)?;
+    head.put(at + 4, id.to_be_bytes());
+    past.learn_id(id, last, host);
+    if let Some(place) = shared.host(source) {
+        *place = (source, id);
     }
     Ok(())
 }
@@ -189,26 +224,6 @@ fn fields<S: Side>(
 fn outer_id(head: &Head, layout: &Layout) -> Option<u16> {
     let (_, at) = layout.layers().iter().find(|(kind, _)| *kind == Kind::Ipv4)?;
     if layout.ipv4 == Some(*at) { None } else { Some(head.u16(at + 4)) }
-}
-
-/// Teaches the slot from its new header.
-fn learn(slot: &mut Slot, old_id: Option<u16>, old_outer: Option<u16>, facts: &Facts) {
-    let head = slot.head;
-    let layout = slot.layout;
-    let inner = layout.ipv4.zip(old_id).map(|(at, old)| head.u16(at + 4).wrapping_sub(old));
-    let outer = outer_id(&head, &layout).zip(old_outer).map(|(new, old)| new.wrapping_sub(old));
-    if slot.seen {
-        slot.learn_ids(inner, outer);
-    }
-    if let Some(tcp) = layout.tcp {
-        slot.learn_tcp(&head, tcp, facts);
-    }
-    if let Some(at) = layout.stamps {
-        slot.learn_stamp(facts.time, head.u32(at));
-        slot.echo = head.u32(at + 4);
-    }
-    slot.learn_payload(facts);
-    slot.seen = true;
 }
 
 /// The length of the transport's header and data: to the end of the payload, or, when all is header, as IP says.

@@ -11,19 +11,27 @@ const SYN: u8 = 2;
 const PSH: u8 = 8;
 const ACK: u8 = 16;
 
+const MILLISECOND: u32 = 1_000_000;
+
 /// The clocks of TCP time stamps, in nanoseconds a tick.
 const TICKS: [u32; 6] = [1_000, 1_000_000, 4_000_000, 10_000_000, 100_000_000, 500_000_000];
 
 /// One direction of a connection, or a frame without one that others may resemble.
 #[derive(Clone)]
 pub(super) struct Slot {
-    /// Whether there was a frame.
-    pub(super) seen: bool,
     /// The last header's first bytes with all checksums zero.
     pub(super) head: Head,
     /// The last header's length.
     pub(super) header_len: u32,
     pub(super) layout: Layout,
+    pub(super) past: Past,
+}
+
+/// What is known of a slot besides its last header.
+#[derive(Clone)]
+pub(super) struct Past {
+    /// Whether there was a frame.
+    pub(super) seen: bool,
     /// Index of the interface.
     pub(super) interface: u32,
     /// Trailer: literal bytes * 2, plus 1 when padded with zeros to 60 bytes before.
@@ -49,6 +57,8 @@ pub(super) struct Slot {
     last_flags: u8,
     id_step: u16,
     outer_step: u16,
+    /// Whether the sender counts its ids over all connections.
+    host_ids: bool,
     /// The last echoed time stamp.
     pub(super) echo: u32,
     /// The last time stamp.
@@ -86,11 +96,8 @@ pub(super) struct Peer {
 impl Slot {
     /// Nothing known.
     pub(super) fn new() -> Self {
-        Self {
+        let past = Past {
             seen: false,
-            head: Head([0; HEAD]),
-            header_len: 0,
-            layout: Layout::default(),
             interface: 0,
             trailer: 0,
             sums: 0,
@@ -106,42 +113,46 @@ impl Slot {
             last_flags: 0,
             id_step: 1,
             outer_step: 1,
+            host_ids: false,
             echo: 0,
             stamp: 0,
             anchor: 0,
             anchor_stamp: 0,
             first: 0,
             first_stamp: 0,
-            tick: 1_000_000,
-        }
+            tick: MILLISECOND,
+        };
+        Self { head: Head([0; HEAD]), header_len: 0, layout: Layout::default(), past }
+    }
+
+    /// Begins a slot like one of another connection.
+    pub(super) fn begin_like(&mut self, other: &Self) {
+        self.clone_from(other);
+        self.past.seen = false;
+        self.past.base_seq = None;
+        self.past.next_offset = 0;
+        self.past.ack_step = 0;
     }
 
     /// Begins a slot as the other direction of `peer`.
     pub(super) fn begin_as_peer(&mut self, peer: &Self) {
         self.begin_like(peer);
         turn(&mut self.head, &self.layout);
-        self.next_seq = peer.ack;
-        self.ack = peer.next_seq;
-        self.flags = if peer.last_flags & (SYN | ACK) == SYN { [SYN | ACK; 2] } else { [ACK, ACK | PSH] };
-        self.echo = peer.stamp;
-        self.stamp = peer.echo;
-        self.anchor_stamp = peer.echo;
-        (self.first, self.first_stamp) = (self.anchor, self.anchor_stamp);
-        self.tick = 1_000_000;
-        self.id_step = 1;
-        self.payload_len = 0;
-        self.other_len = 0;
+        let (past, peer) = (&mut self.past, &peer.past);
+        past.next_seq = peer.ack;
+        past.ack = peer.next_seq;
+        past.flags = if peer.last_flags & (SYN | ACK) == SYN { [SYN | ACK; 2] } else { [ACK, ACK | PSH] };
+        past.echo = peer.stamp;
+        past.stamp = peer.echo;
+        past.anchor_stamp = peer.echo;
+        past.tick = MILLISECOND;
+        past.id_step = 1;
+        past.payload_len = 0;
+        past.other_len = 0;
     }
+}
 
-    /// Begins a slot like one of another connection.
-    pub(super) fn begin_like(&mut self, other: &Self) {
-        self.clone_from(other);
-        self.seen = false;
-        self.base_seq = None;
-        self.next_offset = 0;
-        self.ack_step = 0;
-    }
-
+impl Past {
     pub(super) fn peer(&self) -> Peer {
         Peer { next_seq: self.next_seq, stamp: self.stamp }
     }
@@ -175,20 +186,35 @@ impl Slot {
         [self.echo, peer.stamp]
     }
 
-    pub(super) fn expect_id(&self, last: u16) -> u16 {
-        last.wrapping_add(self.id_step)
+    /// The next IPv4 id, given the slot's last one and that of its sender's last frame.
+    pub(super) fn expect_id(&self, last: u16, host: Option<u16>) -> u16 {
+        match host {
+            Some(host) if self.host_ids => host.wrapping_add(1),
+            _ => last.wrapping_add(self.id_step),
+        }
     }
 
     pub(super) fn expect_outer_id(&self, last: u16) -> u16 {
         last.wrapping_add(self.outer_step)
     }
 
-    /// Takes in the steps of IPv4 ids; only steps that counters make are believed.
-    pub(super) fn learn_ids(&mut self, inner: Option<u16>, outer: Option<u16>) {
-        for (step, seen) in [(&mut self.id_step, inner), (&mut self.outer_step, outer)] {
-            if let Some(seen @ (0 | 1 | 0x100)) = seen {
-                *step = seen;
+    /// Takes in an id: how its sender counts. Only steps that counters make are believed.
+    pub(super) fn learn_id(&mut self, id: u16, last: u16, host: Option<u16>) {
+        if let Some(host) = host {
+            let away = |expected: u16| (id.wrapping_sub(expected) as i16).unsigned_abs();
+            let (own, shared) = (away(last.wrapping_add(self.id_step)), away(host.wrapping_add(1)));
+            if own != shared {
+                self.host_ids = shared < own;
             }
+        }
+        if let (true, step @ (0 | 1 | 0x100)) = (self.seen, id.wrapping_sub(last)) {
+            self.id_step = step;
+        }
+    }
+
+    pub(super) fn learn_outer_id(&mut self, id: u16, last: u16) {
+        if let (true, step @ (0 | 1 | 0x100)) = (self.seen, id.wrapping_sub(last)) {
+            self.outer_step = step;
         }
     }
 
