@@ -177,7 +177,8 @@ struct Hand<'o> {
 impl Hand<'_> {
     /// Goes over the data of the body as framed on the wire.
     fn walk(&mut self, message: &Message, source: &dyn Source) -> ControlFlow<()> {
-        let mut window = Window::new(source, READ_BYTES);
+        let refill = usize::try_from(message.body.len()).map_or(READ_BYTES, |all| all.min(READ_BYTES));
+        let mut window = Window::new(source, refill);
         if message.framing != Framing::Chunked {
             return self.span(&mut window, message.body);
         }

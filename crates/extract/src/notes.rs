@@ -29,6 +29,8 @@ impl Notes {
     pub const AFTER_LOSS: Self = Self(1 << 9);
     /// An answer that no request asks for, though the requests were seen.
     pub const UNASKED: Self = Self(1 << 10);
+    /// Chunked by its bytes, though the declaration is not as it should be.
+    pub const ODD_CHUNKED: Self = Self(1 << 11);
 
     /// Both sets together.
     #[must_use]
@@ -60,6 +62,7 @@ impl Notes {
             (Self::TUNNEL, "tunnel"),
             (Self::AFTER_LOSS, "after-loss"),
             (Self::UNASKED, "unasked"),
+            (Self::ODD_CHUNKED, "odd-chunked"),
         ]
         .into_iter()
         .filter(move |(note, _)| self.contains(*note))

@@ -1,7 +1,7 @@
 //! What a head says about its message: the fields that framing, decoding and pairing depend on, in one pass.
 
 use super::head::Parsed;
-use super::line::Line;
+use super::line::{Line, is_token};
 use crate::fields::{Fields, unfold};
 use crate::message::Kind;
 use crate::notes::Notes;
@@ -20,6 +20,8 @@ pub(super) struct Facts {
     pub transfer_codings: Vec<String>,
     /// Whether `chunked` is the last transfer coding.
     pub chunked: bool,
+    /// Whether `chunked` is spoken of in another way: not last, misspelt, with something beside it. The bytes decide.
+    pub perhaps_chunked: bool,
     /// The Content-Length that counts.
     pub length: Option<u64>,
     /// Whether the sender waits for 100 Continue before the body (RFC 9110 §10.1.1).
@@ -45,6 +47,7 @@ impl Facts {
             content_codings: Vec::new(),
             transfer_codings: Vec::new(),
             chunked: false,
+            perhaps_chunked: false,
             length: None,
             expects: false,
             notes: if parsed.tolerant { Notes::TOLERANT } else { Notes::default() },
@@ -91,7 +94,9 @@ impl Facts {
         } else if is("transfer-encoding") {
             for coding in codings(value) {
                 self.chunked = coding == "chunked";
-                if !self.chunked && self.transfer_codings.len() < CODINGS {
+                if coding.contains("chunked") {
+                    self.perhaps_chunked = true;
+                } else if self.transfer_codings.len() < CODINGS {
                     self.transfer_codings.push(coding);
                 }
             }
@@ -125,17 +130,41 @@ impl Facts {
 }
 
 /// The codings of a list, in lower case, `identity` left out, `x-gzip` and `x-compress` by their proper names
-/// (RFC 9110 §8.4.1).
-fn codings(value: &[u8]) -> impl Iterator<Item = String> + '_ {
-    value.split(|b| *b == b',').filter_map(|part| {
-        let name = part.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
-        let name = name.get(..CODING_BYTES).unwrap_or(name);
-        let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+/// (RFC 9110 §8.4.1). Bytes around a name that are in none do not hide it.
+fn codings(value: &[u8]) -> Vec<String> {
+    let names = value.split(|b| *b == b',').filter_map(|part| {
+        let name = part.split(|b| *b == b';').next().unwrap_or_default();
+        let start = name.iter().position(|b| is_token(*b))?;
+        let end = name.iter().rposition(|b| is_token(*b))?;
+        let name = name.get(start..=end)?;
+        let name = unfold(name.get(..CODING_BYTES).unwrap_or(name));
+        let name = String::from_utf8_lossy(&name).to_ascii_lowercase();
         match name.as_str() {
-            "" | "identity" => None,
+            "identity" => None,
             "x-gzip" => Some("gzip".into()),
             "x-compress" => Some("compress".into()),
             _ => Some(name),
         }
-    })
+    });
+    names.take(CODINGS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codings_are_named_properly() {
+        let cases: &[(&[u8], &[&str])] = &[
+            (b"gzip", &["gzip"]),
+            (b"deflate, X-GZip ;q=1,,identity", &["deflate", "gzip"]),
+            (b"\x0bchunked\0", &["chunked"]),
+            (b"x \r\n chunked", &["x chunked"]),
+            (b"", &[]),
+            (b" , \0", &[]),
+        ];
+        for (value, names) in cases {
+            assert_eq!(codings(value), *names, "{}", value.escape_ascii());
+        }
+    }
 }

@@ -53,7 +53,7 @@ fn response(facts: &Facts, status: u16, asked: Asked) -> (Framing, Then) {
 
 /// Rules 4 to 8.
 fn by_fields(facts: &Facts, role: Role) -> Framing {
-    if facts.chunked { Framing::Chunked } else { without_chunks(facts, role) }
+    if facts.chunked || facts.perhaps_chunked { Framing::Chunked } else { without_chunks(facts, role) }
 }
 
 /// What counts when there is no chunk, declared or not.

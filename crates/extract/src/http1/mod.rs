@@ -2,11 +2,12 @@
 //!
 //! - `line`, `split`, `head`: bytes into first line and fields
 //! - `facts`, `framing`, `chunked`: where a body ends
-//! - `scanner`, `search`: one direction, message after message, also after a loss
+//! - `scanner`, `extent`, `search`: one direction, message after message, also after a loss
 //! - here: both directions in lockstep, as the framing of an answer depends on what was asked, and the meaning of what a
 //!   client sends next on what was answered
 
 mod chunked;
+mod extent;
 mod facts;
 mod framing;
 mod head;
@@ -33,19 +34,21 @@ pub(crate) fn dissect(streams: [&dyn Source; 2], limits: &Limits) -> Option<Mess
     let asking = which_side_asks(streams, limits)?;
     let mut requests = Scanner::new(streams, asking, Role::Requests, limits);
     let mut responses = Scanner::new(streams, asking.flip(), Role::Responses, limits);
-    let mut seen = false;
+    let mut answers = Answers::default();
+    let mut asked = 0;
     while let Some(request) = requests.next(Asked::default()) {
-        seen = true;
-        let sure = request.asks.sure && !responses.lossy;
-        if answers(&request, sure, &mut requests, &mut responses) == Then::Tunnel {
+        let turn = request.lost_heads.saturating_add(asked);
+        asked += 1;
+        if answers.take(&request, turn, &mut requests, &mut responses) == Then::Tunnel {
             requests.tunnel();
             responses.tunnel();
         }
     }
     // Answers to requests that were not captured, or that nobody asked for (RFC 9110 §15.5.9).
-    while let Some(response) = responses.next(Asked::default()) {
+    let unasked = if asked > 0 && !requests.lossy { Notes::UNASKED } else { Notes::GUESSED };
+    while let Some(response) = answers.next(Asked::default(), &mut responses) {
         if let Some(message) = responses.found.get_mut(response.place) {
-            message.notes.insert(if seen && !requests.lossy { Notes::UNASKED } else { Notes::GUESSED });
+            message.notes.insert(unasked);
         }
         if response.then == Then::Tunnel {
             responses.tunnel();
@@ -57,34 +60,56 @@ pub(crate) fn dissect(streams: [&dyn Source; 2], limits: &Limits) -> Option<Mess
     Some(messages)
 }
 
-/// Takes the answers to a request, interim ones and the final one; says what follows.
-fn answers(request: &Found, sure: bool, requests: &mut Scanner<'_>, responses: &mut Scanner<'_>) -> Then {
-    let asked = Asked { sure, ..request.asks };
-    loop {
-        let Some(response) = responses.next(asked) else {
-            // Not captured. After CONNECT, bytes that are no request are the tunnel.
-            let tunnel = asked.connect && !requests.begins();
-            return if tunnel { Then::Tunnel } else { Then::Next };
-        };
-        let (peer, index) = (request.index(), response.index());
-        // Messages may have been lost on the way to this very answer.
-        let doubt = !sure || !response.asks.sure;
-        let (Some(question), Some(answer)) =
-            (requests.found.get_mut(request.place), responses.found.get_mut(response.place))
-        else {
-            return Then::Next;
-        };
-        answer.peer = Some(peer);
-        answer.host.clone_from(&question.host);
-        if doubt {
-            answer.notes.insert(Notes::GUESSED);
+/// Answers in turn. Requests and final responses are counted, those that lost their head to a hole as well, so that the
+/// pairs are right again after a loss on one side.
+#[derive(Default)]
+struct Answers {
+    /// Final responses found so far.
+    given: u32,
+    /// One that turned out to answer a later request.
+    early: Option<Found>,
+}
+
+impl Answers {
+    /// The next response.
+    fn next(&mut self, asked: Asked, responses: &mut Scanner<'_>) -> Option<Found> {
+        self.early.take().or_else(|| responses.next(asked))
+    }
+
+    /// Takes the answers to the request whose turn it is, interim ones and the final one; says what follows.
+    fn take(&mut self, request: &Found, turn: u32, requests: &mut Scanner<'_>, responses: &mut Scanner<'_>) -> Then {
+        let sure = request.asks.sure && !responses.lossy;
+        let asked = Asked { sure, ..request.asks };
+        loop {
+            let Some(response) = self.next(asked, responses) else {
+                // Not captured. After CONNECT, bytes that are no request are the tunnel.
+                let tunnel = asked.connect && !requests.begins();
+                return if tunnel { Then::Tunnel } else { Then::Next };
+            };
+            let position = self.given.saturating_add(response.lost_heads);
+            if position > turn {
+                self.early = Some(response);
+                return Then::Next;
+            }
+            let Some(answer) = responses.found.get_mut(response.place) else { return Then::Next };
+            // Messages may have been lost on the way to this very answer.
+            if !sure || !response.asks.sure {
+                answer.notes.insert(Notes::GUESSED);
+            }
+            let interim = matches!(answer.kind, Kind::Response { status, .. } if is_interim(status));
+            self.given = self.given.saturating_add(u32::from(!interim));
+            if position < turn {
+                // The answer to a request that was lost.
+                continue;
+            }
+            let Some(question) = requests.found.get_mut(request.place) else { return Then::Next };
+            answer.peer = Some(request.index());
+            answer.host.clone_from(&question.host);
+            if !interim {
+                question.peer = Some(response.index());
+                return response.then;
+            }
         }
-        let Kind::Response { status, .. } = answer.kind else { return Then::Next };
-        if is_interim(status) {
-            continue;
-        }
-        question.peer = Some(index);
-        return response.then;
     }
 }
 

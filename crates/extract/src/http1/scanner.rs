@@ -14,7 +14,7 @@
 
 use streamdb_types::{Direction, GapKind, Marks, StreamOffset};
 
-use super::chunked::{Broken, Chunks, Step};
+use super::chunked::{Broken, Step};
 use super::facts::Facts;
 use super::framing::{self, Asked, Then};
 use super::head;
@@ -35,21 +35,21 @@ const PROBE_BYTES: u64 = 1 << 20;
 /// The least that is read at a time.
 const READ: usize = 1 << 10;
 /// What is read at first of a head; most are shorter.
-const HEAD_READ: usize = 2 << 10;
+pub(super) const HEAD_READ: usize = 2 << 10;
 
 /// One direction, and how far it has been scanned.
 pub(super) struct Scanner<'a> {
-    source: &'a dyn Source,
-    other: &'a dyn Source,
-    direction: Direction,
-    role: Role,
+    pub(super) source: &'a dyn Source,
+    pub(super) other: &'a dyn Source,
+    pub(super) direction: Direction,
+    pub(super) role: Role,
     limits: Limits,
-    window: Window<'a>,
+    pub(super) window: Window<'a>,
     state: State,
     /// Where the next message's span begins.
     from: StreamOffset,
     /// Where to look for the next head.
-    at: StreamOffset,
+    pub(super) at: StreamOffset,
     /// No search begins before this place, so that none finds the same head twice.
     search_from: StreamOffset,
     /// Near misses that searches may still have.
@@ -58,6 +58,8 @@ pub(super) struct Scanner<'a> {
     kept: usize,
     /// Whether messages may have been lost so far, so that counting them is no proof of which answers which.
     pub lossy: bool,
+    /// Messages that are known to have lost their head to a hole.
+    lost_heads: u32,
     /// What has been found.
     pub found: Vec<Message>,
 }
@@ -92,6 +94,8 @@ pub(super) struct Found {
     pub then: Then,
     /// What it asks, if it is a request; and whether nothing was lost before it.
     pub asks: Asked,
+    /// How many messages before it lost their head.
+    pub lost_heads: u32,
 }
 
 impl<'a> Scanner<'a> {
@@ -112,6 +116,7 @@ impl<'a> Scanner<'a> {
             misses: search::MISSES,
             kept: 0,
             lossy: source.marks().contains(Marks::MIDSTREAM),
+            lost_heads: 0,
             found: Vec::new(),
         }
     }
@@ -164,12 +169,18 @@ impl<'a> Scanner<'a> {
                         return Some(found);
                     }
                 }
-                Start::Broken(Stop::Hole(gap)) => self.lose(Incomplete::Gap(gap.kind)),
+                Start::Broken(Stop::Hole(gap)) => {
+                    self.lost_heads += 1;
+                    self.lose(Incomplete::Gap(gap.kind));
+                }
                 Start::Broken(Stop::End) => {
                     let why = Incomplete::at_end(self.source, self.other, self.direction);
                     self.rest(Some(why), Notes::default());
                 }
-                Start::No => self.lose(self.why_no_head()),
+                Start::No => {
+                    let why = self.why_no_head();
+                    self.lose(why);
+                }
                 Start::TooLong => self.rest(Some(Incomplete::Limit), Notes::default()),
             }
         }
@@ -240,9 +251,18 @@ impl<'a> Scanner<'a> {
             framing = Framing::None;
             notes.insert(Notes::GUESSED);
         }
-        if framing == Framing::Chunked && self.is_not_chunked(head.end) {
-            framing = framing::without_chunks(&facts, self.role);
-            notes.insert(Notes::NOT_CHUNKED);
+        if framing == Framing::Chunked {
+            match self.first_chunk(head.end) {
+                Step::Broken { at, why: Broken::Malformed } if at == head.end => {
+                    framing = framing::without_chunks(&facts, self.role);
+                    notes.insert(Notes::NOT_CHUNKED);
+                }
+                Step::Broken { at, .. } if at == head.end && !facts.chunked => {
+                    framing = framing::without_chunks(&facts, self.role);
+                }
+                _ if !facts.chunked => notes.insert(Notes::ODD_CHUNKED),
+                _ => {}
+            }
         }
         let asks = asks(&facts, self.lossy);
         let mut message = self.blank(head, facts);
@@ -251,75 +271,6 @@ impl<'a> Scanner<'a> {
         message.count_gaps(self.source, head);
         self.find_body(&mut message);
         Some(self.push(message, then, asks))
-    }
-
-    /// Sets where the body of a message lies, and what is missing of it.
-    fn find_body(&mut self, message: &mut Message) {
-        let (start, end) = (message.head.end, self.source.end());
-        match message.framing {
-            Framing::None | Framing::Unknown => self.at = start,
-            Framing::Length(length) => {
-                let wanted = start.add(length);
-                self.at = wanted.min(end);
-                message.body.end = self.at;
-                message.count_gaps(self.source, message.body);
-                if wanted > end {
-                    message.missing = message.missing.saturating_add(wanted.since(end));
-                    self.ends_early(message);
-                }
-            }
-            Framing::UntilClose | Framing::Stream => {
-                self.at = end;
-                message.body.end = end;
-                message.count_gaps(self.source, message.body);
-                let why = Incomplete::unless_closed(self.source, self.other, self.direction);
-                message.incomplete = message.incomplete.or(why);
-            }
-            Framing::Chunked => self.find_chunks(message),
-        }
-        message.trailers = if message.trailers.is_empty() { Span::empty(message.body.end) } else { message.trailers };
-    }
-
-    fn find_chunks(&mut self, message: &mut Message) {
-        let end = self.source.end();
-        let mut chunks = Chunks::new(message.body.start);
-        loop {
-            match chunks.next(&mut self.window, end) {
-                Step::Data(data) => message.count_gaps(self.source, data),
-                Step::Last { trailers } => {
-                    message.body.end = trailers.start;
-                    message.trailers = trailers;
-                    self.at = trailers.end;
-                    return;
-                }
-                Step::Broken { at, why: Broken::Hole(gap) } => {
-                    message.body.end = at;
-                    message.missing = message.missing.saturating_add(gap.length);
-                    message.incomplete.get_or_insert(Incomplete::Gap(gap.kind));
-                    self.at = gap.end();
-                    self.lose(Incomplete::Gap(gap.kind));
-                    return;
-                }
-                Step::Broken { at, why: Broken::Malformed } => {
-                    message.body.end = at;
-                    message.incomplete.get_or_insert(Incomplete::Malformed);
-                    self.at = at;
-                    self.lose(Incomplete::Malformed);
-                    return;
-                }
-                Step::Broken { at: _, why: Broken::Ended { missing } } => {
-                    message.body.end = end;
-                    message.missing = message.missing.saturating_add(missing);
-                    self.ends_early(message);
-                    self.at = end;
-                    return;
-                }
-            }
-        }
-    }
-
-    fn ends_early(&self, message: &mut Message) {
-        message.incomplete.get_or_insert(Incomplete::at_end(self.source, self.other, self.direction));
     }
 
     /// Takes a message of whose head only the first `length` bytes are there.
@@ -359,29 +310,6 @@ impl<'a> Scanner<'a> {
         Some(facts)
     }
 
-    /// Whether the bytes after the head show that there is no body, where the head alone does not tell: an answer to a
-    /// request that was not seen and may have been HEAD, or a client that waited for 100 Continue and was refused.
-    fn has_no_body(&mut self, facts: &Facts, asked: Asked, body: StreamOffset) -> bool {
-        let doubtful = match self.role {
-            Role::Responses => !asked.sure,
-            Role::Requests => facts.expects,
-        };
-        if !doubtful {
-            return false;
-        }
-        let view = self.window.look(body, HEAD_READ);
-        let at_end = view.bytes.is_empty() && view.stop == Some(Stop::End);
-        // The body of a request, and then the next request line, would read as one with a strange method.
-        let known = self.role == Role::Responses || search::begins_with_method(view.bytes);
-        (known && line::begins(view.bytes, self.role) == Seen::Yes) || (at_end && asked.head)
-    }
-
-    /// Whether a body that is declared as chunked begins with what is no chunk.
-    fn is_not_chunked(&mut self, body: StreamOffset) -> bool {
-        let step = Chunks::new(body).next(&mut self.window, self.source.end());
-        step == Step::Broken { at: body, why: Broken::Malformed }
-    }
-
     /// A message of this head, with nothing yet said about its body.
     fn blank(&self, head: Span, facts: Facts) -> Message {
         let mut message = Message::stream(self.index(), self.direction, Span::new(self.from, head.end));
@@ -403,22 +331,28 @@ impl<'a> Scanner<'a> {
         message.span = Span::new(self.from, self.at);
         self.from = self.at;
         self.found.push(message);
-        Found { place: self.found.len() - 1, then, asks }
+        Found { place: self.found.len() - 1, then, asks, lost_heads: self.lost_heads }
     }
 
     fn index(&self) -> u32 {
         u32::try_from(self.found.len()).unwrap_or(u32::MAX)
     }
 
-    fn lose(&mut self, why: Incomplete) {
+    pub(super) fn lose(&mut self, why: Incomplete) {
         self.state = State::Lost(why);
         self.lossy = true;
     }
 
     /// Why there are bytes that are no head.
-    fn why_no_head(&self) -> Incomplete {
-        let midstream = self.found.is_empty() && self.source.marks().contains(Marks::MIDSTREAM);
-        if midstream { Incomplete::Gap(GapKind::Missing) } else { Incomplete::Malformed }
+    fn why_no_head(&mut self) -> Incomplete {
+        if self.found.is_empty() && self.source.marks().contains(Marks::MIDSTREAM) {
+            return Incomplete::Gap(GapKind::Missing);
+        }
+        // A hole that was passed over just before took the head with it.
+        let hole = crate::source::gaps(self.source, Span::new(self.from, self.at)).next();
+        let Some(hole) = hole else { return Incomplete::Malformed };
+        self.lost_heads += 1;
+        Incomplete::Gap(hole.kind)
     }
 
     /// Searches for the next sure head; what lies before it is a message of kind stream.
@@ -432,7 +366,7 @@ impl<'a> Scanner<'a> {
             Some(head) if !self.holds_bytes(Span::new(self.from, head)) => self.at = head,
             Some(head) => self.piece(head, Some(why), Notes::AFTER_LOSS),
             // No head anywhere: a stream of something else, which lacks nothing that is known.
-            None if self.found.is_empty() && why == Incomplete::Malformed => self.rest(None, Notes::default()),
+            None if self.found.is_empty() => self.rest(None, Notes::default()),
             None => self.rest(Some(why), Notes::AFTER_LOSS),
         }
     }
