@@ -1,0 +1,166 @@
+//! Moments as people and tools write them: epoch seconds, dates, ISO 8601, and how long ago. Read in UTC.
+
+use jiff::Span;
+use jiff::civil::{DateTime, Weekday};
+use jiff::tz::TimeZone;
+use streamdb_types::Timestamp;
+
+/// What is accepted, for messages.
+pub(crate) const ACCEPTED: &str = "epoch seconds, a date as in 2012-03-02 07:51:51 or 2012-03-02T07:51:51Z, or words as in now, \
+     yesterday, 2 weeks ago, last tuesday";
+
+const NANOS: i64 = 1_000_000_000;
+/// No moment needs more characters.
+const LONGEST: usize = 64;
+
+/// Reads a moment: its first nanosecond, and how many nanoseconds the text does not tell apart from it (a second when it
+/// names a whole second). `None` when it is none, or lies outside the years 1678 to 2261.
+///
+/// `2012-03-02 07:51:51`, `2012-03-02`, `2012-03-02T07:51:51.5+01:00`, `1330674711.046917`, `now`, `today`, `yesterday`,
+/// `2 weeks ago`, `1h 30m ago`, `last tuesday`, `last week`, `Fri Mar  2 07:51:51 2012`. Without an offset it is UTC.
+pub fn parse_moment(text: &str, now: Timestamp) -> Option<(Timestamp, i64)> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > LONGEST {
+        return None;
+    }
+    let fine = if text.contains('.') { 1 } else { NANOS };
+    if let Some(moment) = epoch(text) {
+        return Some((moment, fine));
+    }
+    if let Ok(moment) = text.parse::<jiff::Timestamp>() {
+        return Some((from_jiff(moment)?, fine));
+    }
+    if let Ok(date) = text.parse::<DateTime>() {
+        return Some((from_civil(date)?, fine));
+    }
+    if let Ok(date) = DateTime::strptime("%a %b %e %H:%M:%S %Y", text) {
+        return Some((from_civil(date)?, NANOS));
+    }
+    Some((from_civil(words(&text.to_ascii_lowercase(), civil(now)?)?)?, 1))
+}
+
+/// Seconds since 1970, with up to nine decimals.
+fn epoch(text: &str) -> Option<Timestamp> {
+    let (seconds, decimals) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+    if !digits(seconds) || !digits(decimals) || decimals.len() > 9 {
+        return None;
+    }
+    let seconds: i64 = seconds.parse().ok()?;
+    let nanos: i64 = format!("{decimals:0<9}").parse().ok()?;
+    seconds.checked_mul(NANOS)?.checked_add(nanos).map(Timestamp)
+}
+
+fn words(text: &str, now: DateTime) -> Option<DateTime> {
+    let midnight = now.date().to_datetime(jiff::civil::Time::midnight());
+    match text {
+        "now" => return Some(now),
+        "today" => return Some(midnight),
+        "yesterday" => return midnight.checked_sub(Span::new().days(1)).ok(),
+        _ => {}
+    }
+    if text.ends_with("ago") {
+        // jiff reads "2 weeks ago" as a span below zero.
+        return now.checked_add(text.parse::<Span>().ok()?).ok();
+    }
+    let last = text.strip_prefix("last ").map(str::trim_start);
+    let back = match last? {
+        "hour" => Span::new().hours(1),
+        "day" => Span::new().days(1),
+        "week" => Span::new().weeks(1),
+        "month" => Span::new().months(1),
+        "year" => Span::new().years(1),
+        day => return midnight.nth_weekday(-1, weekday(day)?).ok(),
+    };
+    now.checked_sub(back).ok()
+}
+
+fn weekday(name: &str) -> Option<Weekday> {
+    let all = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+    let at = all.iter().position(|day| *day == name || (name.len() == 3 && day.starts_with(name)))?;
+    Weekday::from_monday_zero_offset(i8::try_from(at).ok()?).ok()
+}
+
+fn civil(moment: Timestamp) -> Option<DateTime> {
+    let moment = jiff::Timestamp::from_nanosecond(moment.0.into()).ok()?;
+    Some(TimeZone::UTC.to_datetime(moment))
+}
+
+fn from_civil(date: DateTime) -> Option<Timestamp> {
+    from_jiff(TimeZone::UTC.to_timestamp(date).ok()?)
+}
+
+fn from_jiff(moment: jiff::Timestamp) -> Option<Timestamp> {
+    i64::try_from(moment.as_nanosecond()).ok().map(Timestamp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A Friday.
+    const NOW: &str = "2012-03-02T07:51:51.25Z";
+
+    fn read(text: &str) -> Option<String> {
+        let (moment, _) = parse_moment(text, NOW.parse().unwrap())?;
+        Some(moment.to_string().replace(".000000000Z", "Z"))
+    }
+
+    #[test]
+    fn moments_are_read() {
+        for (text, moment) in [
+            ("1330674711", "2012-03-02T07:51:51Z"),
+            ("1330674711.046917", "2012-03-02T07:51:51.046917000Z"),
+            ("2012-03-02 07:51:51", "2012-03-02T07:51:51Z"),
+            ("2012-03-02 07:51", "2012-03-02T07:51:00Z"),
+            ("2012-03-02", "2012-03-02T00:00:00Z"),
+            ("2012-03-02T07:51:51.5", "2012-03-02T07:51:51.500000000Z"),
+            ("2012-03-02T07:51:51Z", "2012-03-02T07:51:51Z"),
+            ("2012-03-02T08:51:51+01:00", "2012-03-02T07:51:51Z"),
+            ("Fri Mar  2 07:51:51 2012", "2012-03-02T07:51:51Z"),
+            ("now", "2012-03-02T07:51:51.250000000Z"),
+            ("today", "2012-03-02T00:00:00Z"),
+            ("Yesterday", "2012-03-01T00:00:00Z"),
+            ("2 weeks ago", "2012-02-17T07:51:51.250000000Z"),
+            ("1 month ago", "2012-02-02T07:51:51.250000000Z"),
+            ("90 minutes ago", "2012-03-02T06:21:51.250000000Z"),
+            ("1h 30m ago", "2012-03-02T06:21:51.250000000Z"),
+            ("last Tuesday", "2012-02-28T00:00:00Z"),
+            ("last fri", "2012-02-24T00:00:00Z"),
+            ("last week", "2012-02-24T07:51:51.250000000Z"),
+        ] {
+            assert_eq!(read(text).as_deref(), Some(moment), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_moment_is_refused() {
+        let long = "1".repeat(65);
+        for bad in [
+            "",
+            "soon",
+            "ago",
+            "2 weeks",
+            "last",
+            "last blue",
+            "2012-02-30",
+            "2012-03-02 25:00:00",
+            "-5",
+            "1e9",
+            "1.",
+            "99999999999999",
+            &long,
+        ] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_whole_second_is_as_long_as_a_second() {
+        let fine = |text| parse_moment(text, Timestamp(0)).unwrap().1;
+        assert_eq!(fine("1330674711"), NANOS);
+        assert_eq!(fine("2012-03-02 07:51:51"), NANOS);
+        assert_eq!(fine("2012-03-02 07:51:51.5"), 1);
+        assert_eq!(fine("now"), 1);
+    }
+}
