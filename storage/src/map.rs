@@ -178,7 +178,7 @@ pub const SHARED_PAGE: u64 = 4096;
 pub struct SharedPage(Region);
 
 impl SharedPage {
-    /// Maps the page to be read. An error when the file is shorter than [`SHARED_PAGE`].
+    /// Maps the page to be read. An error when the file is shorter than its 4096 bytes.
     pub fn open(file: &File, path: &Path) -> io::Result<Self> {
         at_least(file, SHARED_PAGE)?;
         Ok(Self(Region::new(file, path, SHARED_PAGE, false)?))
@@ -213,7 +213,7 @@ impl SharedPage {
 pub struct SharedPageWriter(SharedPage);
 
 impl SharedPageWriter {
-    /// Maps the page to be read and written. An error when the file is shorter than [`SHARED_PAGE`].
+    /// Maps the page to be read and written. An error when the file is shorter than its 4096 bytes.
     pub fn open(file: &File, path: &Path) -> io::Result<Self> {
         at_least(file, SHARED_PAGE)?;
         Ok(Self(SharedPage(Region::new(file, path, SHARED_PAGE, true)?)))
