@@ -31,7 +31,7 @@ pub enum Error {
         frames: u64,
     },
     /// There is nothing in it.
-    #[error("{}: {}is empty: a capture was expected (pcap or pcapng, plain, gzip or zstd)",
+    #[error("{}: {}is empty: expected a capture (pcap or pcapng, plain, gzip or zstd)",
         Shown(path), if *compressed { "its uncompressed data " } else { "" })]
     Empty {
         /// The file.
@@ -48,7 +48,7 @@ pub enum Error {
         what: NotCapture,
     },
     /// It ends within a record.
-    #[error("{}: truncated {place}: {expected} was expected, {found} bytes are there; {}", Shown(path), Before(*frames))]
+    #[error("{}: truncated {place}: expected {expected}, found {found} of them; {}", Shown(path), Before(*frames))]
     Truncated {
         /// The file.
         path: PathBuf,
@@ -62,7 +62,7 @@ pub enum Error {
         frames: u64,
     },
     /// It contradicts its format.
-    #[error("{}: damaged {place}: {expected} was expected, {found} was found; {}", Shown(path), Before(*frames))]
+    #[error("{}: damaged {place}: expected {expected}, found {found}; {}", Shown(path), Before(*frames))]
     Damaged {
         /// The file.
         path: PathBuf,

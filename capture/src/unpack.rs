@@ -26,7 +26,7 @@ pub(crate) struct Unpacker {
 
 enum Kind {
     Gzip(Gzip),
-    Zstd { decoder: Decoder<'static>, wanted: usize, inside: bool },
+    Zstd(Zstd),
 }
 
 impl Unpacker {
@@ -45,7 +45,7 @@ impl Unpacker {
             Compression::Zstd => {
                 let mut decoder = Decoder::new()?;
                 decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG))?;
-                Kind::Zstd { decoder, wanted: FIRST_FEED, inside: false }
+                Kind::Zstd(Zstd { decoder, wanted: FIRST_FEED, inside: false, filled: false })
             }
         };
         Ok(Self { raw, kind, failed: None })
@@ -55,7 +55,7 @@ impl Unpacker {
     pub(crate) const fn compression(&self) -> Compression {
         match self.kind {
             Kind::Gzip(_) => Compression::Gzip,
-            Kind::Zstd { .. } => Compression::Zstd,
+            Kind::Zstd(_) => Compression::Zstd,
         }
     }
 
@@ -69,9 +69,7 @@ impl Unpacker {
         let made = match (&self.failed, &mut self.kind) {
             (Some(_), _) => Ok(Made::Bytes(0)),
             (None, Kind::Gzip(gzip)) => gzip.read(&mut self.raw, reader, out),
-            (None, Kind::Zstd { decoder, wanted, inside }) => {
-                read_zstd(decoder, wanted, inside, &mut self.raw, reader, out)
-            }
+            (None, Kind::Zstd(zstd)) => zstd.read(&mut self.raw, reader, out),
         };
         match made {
             Ok(Made::Bytes(0)) => match self.failed.take() {
@@ -277,39 +275,129 @@ fn read_gzip_header(raw: &mut Raw, reader: &mut dyn Read, first: bool) -> io::Re
 /// What zstd is fed first: the shortest start of a frame header.
 const FIRST_FEED: usize = 5;
 
-/// One or more frames of zstd. `wanted` is the decoder's own hint: exactly up to the end of the next block.
-fn read_zstd(
-    decoder: &mut Decoder<'static>,
-    wanted: &mut usize,
-    inside: &mut bool,
-    raw: &mut Raw,
-    reader: &mut dyn Read,
-    out: &mut [u8],
-) -> io::Result<Made> {
-    loop {
-        let feed = (*wanted).clamp(1, RAW);
-        let input = raw.want(reader, feed)?;
-        let input = input.get(..feed).unwrap_or(input);
-        let at_end = input.is_empty();
-        if at_end && !*inside {
-            return Ok(Made::Bytes(0));
+/// The frames of a zstd file, one after the other (RFC 8878 §3.1).
+struct Zstd {
+    decoder: Decoder<'static>,
+    /// The decoder's own hint: what it needs up to the end of the next block, and no more.
+    wanted: usize,
+    /// Within a frame: the data must not end here.
+    inside: bool,
+    /// The last call filled the output: there may be more of the same block, to be fetched before the next is fed.
+    filled: bool,
+}
+
+impl Zstd {
+    fn read(&mut self, raw: &mut Raw, reader: &mut dyn Read, out: &mut [u8]) -> io::Result<Made> {
+        loop {
+            let feed = if self.filled { 0 } else { self.wanted.clamp(1, RAW) };
+            let input = raw.want(reader, feed)?;
+            let input = input.get(..feed).unwrap_or(input);
+            let at_end = input.is_empty() && !self.filled;
+            if at_end && !self.inside {
+                return Ok(Made::Bytes(0));
+            }
+            let (mut source, mut target) = (InBuffer::around(input), OutBuffer::around(&mut *out));
+            let hint = match self.decoder.run(&mut source, &mut target) {
+                Ok(hint) => hint,
+                Err(error) => return Ok(Made::BytesThen(0, error.to_string())),
+            };
+            let (taken, made) = (source.pos(), target.pos());
+            raw.consume(taken);
+            // A hint of 0 is the end of a frame; another may follow.
+            self.inside = hint != 0;
+            self.wanted = if hint == 0 { FIRST_FEED } else { hint };
+            let was_filled = std::mem::replace(&mut self.filled, made == out.len());
+            if made > 0 {
+                return Ok(Made::Bytes(made));
+            }
+            if taken == 0 && !was_filled {
+                return Ok(Made::BytesThen(0, if at_end { ENDS_EARLY } else { "zstd does not go on" }.into()));
+            }
         }
-        let mut source = InBuffer::around(input);
-        let mut target = OutBuffer::around(&mut *out);
-        let hint = match decoder.run(&mut source, &mut target) {
-            Ok(hint) => hint,
-            Err(error) => return Ok(Made::BytesThen(0, error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// Something like text, enough for several blocks of either compression.
+    fn original() -> Vec<u8> {
+        let mut state = 1_u32;
+        let mut word = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let number = (state >> 16) % 500 * 7_654_321;
+            format!("{number} ")
         };
-        let (taken, made) = (source.pos(), target.pos());
-        raw.consume(taken);
-        // A hint of 0 is the end of a frame; another may follow.
-        *inside = hint != 0;
-        *wanted = if hint == 0 { FIRST_FEED } else { hint };
-        if made > 0 {
-            return Ok(Made::Bytes(made));
+        (0..60_000).flat_map(|_| word().into_bytes()).collect()
+    }
+
+    fn pack(compression: Compression, bytes: &[u8]) -> Vec<u8> {
+        match compression {
+            Compression::Gzip => {
+                let mut coder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                coder.write_all(bytes).unwrap();
+                coder.finish().unwrap()
+            }
+            Compression::Zstd => {
+                let mut coder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+                coder.include_checksum(true).unwrap();
+                coder.write_all(bytes).unwrap();
+                coder.finish().unwrap()
+            }
         }
-        if taken == 0 {
-            return Ok(Made::BytesThen(0, if at_end { ENDS_EARLY } else { "zstd does not go on" }.into()));
+    }
+
+    /// What comes out when so many bytes are asked for at once, and whether it ended well.
+    fn unpack(packed: &[u8], at_once: usize) -> (Vec<u8>, bool) {
+        let (begin, mut rest) = packed.split_at(packed.len().min(4));
+        let mut unpacker = Unpacker::new(Compression::of(begin).unwrap(), begin).unwrap();
+        let (mut all, mut out) = (Vec::new(), vec![0; at_once]);
+        loop {
+            match unpacker.read(&mut rest, &mut out) {
+                Ok(0) => return (all, true),
+                Ok(n) => all.extend_from_slice(&out[..n]),
+                Err(_) => return (all, false),
+            }
+        }
+    }
+
+    /// The slow twin: the crates' own readers, asked for one byte at a time.
+    fn byte_by_byte(packed: &[u8]) -> Vec<u8> {
+        let mut reader: Box<dyn Read> = match Compression::of(packed).unwrap() {
+            Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(packed)),
+            Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(packed).unwrap()),
+        };
+        let (mut all, mut byte) = (Vec::new(), [0]);
+        while let Ok(1) = reader.read(&mut byte) {
+            all.push(byte[0]);
+        }
+        all
+    }
+
+    #[test]
+    fn damage_costs_nothing_that_lies_before_it() {
+        let original = original();
+        for compression in [Compression::Gzip, Compression::Zstd] {
+            let good = pack(compression, &original);
+            assert!(unpack(&good, 1 << 20) == (original.clone(), true));
+            let all_but_ends = original.len() / 5..original.len() / 5 * 4;
+            let mut kept = Vec::new();
+            for at in (20..good.len()).step_by(good.len() / 12) {
+                let mut bad = good.clone();
+                bad[at] ^= 0x55;
+                let (all, ended_well) = unpack(&bad, 1 << 20);
+                assert!(!ended_well, "both formats have checksums");
+                // The twin cannot say the byte that it made in the call that failed.
+                let twin = byte_by_byte(&bad);
+                assert!(all.starts_with(&twin) && all.len() - twin.len() <= 1, "{compression}, damage at {at}");
+                assert!(all == unpack(&bad, 999).0, "{compression}, damage at {at}");
+                kept.push(all.len());
+            }
+            // The test would say nothing if all were lost at the first byte or noticed at the last.
+            assert!(kept.iter().any(|n| all_but_ends.contains(n)), "{compression}: {kept:?}");
         }
     }
 }

@@ -213,8 +213,10 @@ fn the_largest_frames_are_read_and_none_beyond() {
     let file = section().packet(0, 1, 262_144, &largest).bytes;
     assert_eq!(frames(&file), [frame(1000, 0, 262_144, &largest)]);
     let larger = vec![5; 262_145];
-    assert!(sentence(&classic.record(1, 0, 0, &larger).bytes).contains("at most 262144 captured bytes was expected"));
-    assert!(sentence(&section().packet(0, 1, 0, &larger).bytes).contains("at most 262144 captured bytes was expected"));
+    assert!(sentence(&classic.record(1, 0, 0, &larger).bytes).contains("at most 262144 captured bytes, found 262145"));
+    assert!(
+        sentence(&section().packet(0, 1, 0, &larger).bytes).contains("at most 262144 captured bytes, found 262145")
+    );
 }
 
 /// Many frames of many lengths, so that records lie across every edge of the buffers.
