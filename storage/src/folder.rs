@@ -46,6 +46,8 @@ impl WriteFolder {
         match ledger.facts().store().map(|entry| entry.event.clone()) {
             Some(Event::Store { format, .. }) if format == FORMAT_VERSION => {}
             Some(Event::Store { format, .. }) => return Err(Error::Version { path: ledger_path, found: format }),
+            // Without the line that says what store this is, a made-up one could give ids a second time.
+            _ if ledger.facts().damage() > 0 => Ledger::verify(&ledger_path)?,
             _ => ledger.append(now(), &Event::Store { format: FORMAT_VERSION, sensor: 0 })?,
         }
         for id in bucket_ids(&path.join(BUCKETS))? {

@@ -136,7 +136,9 @@ fn ticks(time: Timestamp, interface: &Interface) -> io::Result<u64> {
         }
         ((nanos << exponent) + NANOS / 2).div_euclid(NANOS)
     };
-    u64::try_from(ticks).map_err(|_| io::Error::other(format!("the time {time} is beyond what a capture file can say")))
+    // A time before 1970 is a count below zero, in two's complement, as it is read.
+    let ticks = i64::try_from(ticks);
+    ticks.map(i64::cast_unsigned).map_err(|_| io::Error::other(format!("the time {time} is beyond what a capture file can say")))
 }
 
 #[cfg(test)]
@@ -162,7 +164,7 @@ mod tests {
         assert_eq!(ticks(time, &interface(9, 3)).unwrap(), 7_123_456_789);
         assert_eq!(ticks(time, &interface(12, 0)).unwrap(), 10_123_456_789_000);
         assert_eq!(ticks(Timestamp::new(1, 500_000_000), &interface(0x80 | 1, 0)).unwrap(), 3);
-        assert!(ticks(Timestamp(-1), &interface(9, 0)).is_err());
+        assert_eq!(ticks(Timestamp(-1), &interface(9, 0)).unwrap(), u64::MAX);
         assert!(ticks(time, &interface(0x7f, 0)).is_err());
     }
 

@@ -74,7 +74,7 @@ impl Bucket {
         if length < SUPERBLOCK_LEN as u64 {
             return Err(Error::damaged(path, length, format!("a bucket has {SUPERBLOCK_LEN} bytes at least")));
         }
-        let map = Map::follow(file, path, length, ROOM_TO_GROW).map_err(Error::io(path, "map the bucket"))?;
+        let mut map = Map::open(&file, path, length).map_err(Error::io(path, "map the bucket"))?;
         let superblock = Superblock::decode(map.get(0, SUPERBLOCK_LEN).unwrap_or_default());
         map.check(0, SUPERBLOCK_LEN as u64)?;
         let superblock = superblock.map_err(|problem| match problem {
@@ -93,6 +93,9 @@ impl Bucket {
             .checked_sub(TRAILER_LEN as u64)
             .and_then(|at| Trailer::decode(map.get(at, TRAILER_LEN).ok()?, id).filter(|t| t.end == at));
         let sealed = trailer.is_some();
+        if !sealed {
+            map = Map::follow(file, path, length, ROOM_TO_GROW).map_err(Error::io(path, "map the bucket"))?;
+        }
         let state = trailer.map_or_else(|| State::Open(Box::default()), |trailer| State::Sealed(trailer, None));
         Ok(Self { path: path.to_owned(), superblock, map: map.into(), state: state.into(), cache, sealed })
     }

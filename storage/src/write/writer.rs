@@ -367,6 +367,8 @@ impl Writer {
 
     /// Compares bytes with what the stream holds there: `Some(equal)`, or `None` when that has left memory.
     pub fn compare(&mut self, slot: u32, direction: Direction, offset: StreamOffset, bytes: &[u8]) -> Option<bool> {
+        // What is in memory from an earlier bucket is no place for a frame of this one.
+        self.join_bucket(slot);
         self.stream(slot, direction)?.buffer.compare(offset, bytes)
     }
 
