@@ -197,3 +197,28 @@ pub fn only_frames(mut said: Vec<Said>) -> Vec<Said> {
 pub fn sentence(bytes: &[u8]) -> String {
     read(bytes).1.map_or_else(|| "no error".into(), |error| error.to_string())
 }
+
+/// A folder that is removed at the end of its test.
+pub struct Folder(pub std::path::PathBuf);
+
+impl Folder {
+    pub fn new(test: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("streamdb-capture-{test}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    /// Writes a file and gives its path.
+    pub fn file(&self, name: &str, bytes: &[u8]) -> std::path::PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
