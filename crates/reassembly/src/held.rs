@@ -279,6 +279,18 @@ mod tests {
     }
 
     #[test]
+    fn a_cut_segment_ends_where_it_ended_on_the_wire() {
+        let mut queue = Queue::default();
+        queue.push(&piece(0, 0, "aaaa"));
+        queue.push(&Piece { wire_len: 9, ..piece(1, 0, "bb") });
+        let mut scratch = Scratch::default();
+        scratch.cluster.extend(std::iter::from_fn(|| queue.pop_if(|_| true)));
+        scratch.equal = vec![true; 2];
+        scratch.resolve(OverlapPolicy::Linux, 0, 4);
+        assert_eq!(scratch.bytes, b"bbaa");
+    }
+
+    #[test]
     fn equal_copies_are_told_from_others() {
         let (bytes, equal, overlapped) =
             winner(OverlapPolicy::First, &[(0, "abcdef"), (2, "cd"), (3, "dXfg"), (6, "g")]);

@@ -54,6 +54,16 @@ fn both_fins_end_it_at_the_flush() {
 }
 
 #[test]
+fn fins_alone_end_it_too() {
+    let mut wire = Wire::new(Config::default());
+    wire.c(Frame { ack: 5001, ..frame(ACK | FIN, 1001) });
+    wire.s(Frame { ack: 1002, ..frame(ACK | FIN, 5001) });
+    wire.flush();
+    assert_eq!(wire.only().ended, Some(Reason::Fin));
+    assert_eq!(wire.only().states[0].length.0, 0);
+}
+
+#[test]
 fn fins_wait_for_what_is_missing() {
     let mut wire = Wire::open(Config::default());
     wire.c(Frame { ack: 5001, ..frame(ACK | FIN, 1011) });
@@ -123,9 +133,10 @@ fn a_reset_answers_a_syn() {
     let mut wire = Wire::new(Config::default());
     wire.c(frame(SYN, 1000));
     wire.s(Frame { ack: 900, ..frame(RST | ACK, 0) });
+    wire.s(Frame { ack: 1005, ..frame(RST | ACK, 0) });
     wire.s(frame(RST, 0));
     wire.flush();
-    assert_eq!(wire.only().ended, None, "neither acknowledges the SYN");
+    assert_eq!(wire.only().ended, None, "none acknowledges the SYN");
     wire.s(Frame { ack: 1001, ..frame(RST | ACK, 0) });
     wire.flush();
     assert_eq!(wire.only().ended, Some(Reason::Rst));
