@@ -31,6 +31,7 @@ impl Order {
 }
 
 /// The first `N` numbers of 32 bits, and the bytes after them; `None` when there are fewer.
+#[inline]
 pub(crate) fn words<const N: usize>(bytes: &[u8], order: Order) -> Option<([u32; N], &[u8])> {
     let (head, rest) = bytes.split_at_checked(N.checked_mul(4)?)?;
     let mut numbers = [0; N];

@@ -242,7 +242,7 @@ impl fmt::Display for Before {
     }
 }
 
-/// What a format's reader finds wrong; [`crate::CaptureFile`] adds the file and makes it an [`Error`].
+/// What a format's reader finds wrong; [`crate::CaptureFile`] adds the file and makes it an [`enum@Error`].
 #[derive(Debug)]
 pub(crate) enum Fault {
     Read(io::Error),

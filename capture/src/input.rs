@@ -62,11 +62,13 @@ impl Input {
     }
 
     /// What is there and not yet used.
+    #[inline]
     pub(crate) fn rest(&self) -> &[u8] {
         self.buffer.get(self.start..self.end).unwrap_or_default()
     }
 
     /// The bytes of a place that was used up since the last [`need`](Self::need).
+    #[inline]
     pub(crate) fn bytes(&self, span: Span) -> &[u8] {
         self.buffer.get(span.start..).and_then(|rest| rest.get(..span.length)).unwrap_or_default()
     }
@@ -77,11 +79,13 @@ impl Input {
     }
 
     /// Makes sure that `length` bytes are in [`rest`](Self::rest); false when the data ends before.
+    #[inline]
     pub(crate) fn need(&mut self, length: usize) -> Checked<bool> {
         if self.end - self.start >= length { Ok(true) } else { self.refill(length) }
     }
 
     /// Uses up `length` bytes that are there, and says where they lie.
+    #[inline]
     pub(crate) fn take(&mut self, length: usize) -> Span {
         let length = length.min(self.end - self.start);
         let span = Span { start: self.start, length };
@@ -98,6 +102,7 @@ impl Input {
         Ok(length - left)
     }
 
+    #[cold]
     fn refill(&mut self, length: usize) -> Checked<bool> {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);

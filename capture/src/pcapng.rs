@@ -175,6 +175,7 @@ impl Pcapng {
     }
 
     /// A block's length stands at both of its ends.
+    #[inline]
     fn check_tail(&self, tail: &[u8], length: u32, offset: u64) -> Checked<()> {
         match words(tail, self.order) {
             Some(([again], _)) if again == length => Ok(()),
@@ -271,6 +272,7 @@ impl Pcapng {
     }
 
     /// An interface of this section by its number in the section, and the reader's number of it.
+    #[inline]
     fn known(&mut self, number: u32, offset: u64) -> Checked<(&mut Known, u32)> {
         let count = self.section.len();
         match self.section.get_mut(number as usize) {
@@ -381,6 +383,7 @@ impl Pcapng {
 }
 
 /// A packet's bytes, which begin `skip` bytes into the block's body, and what follows their padding.
+#[inline]
 fn packet_data<'a>(block: &Block, skip: usize, captured: u32, rest: &'a [u8]) -> Checked<(Span, &'a [u8])> {
     let length = captured as usize;
     if length > MAX_FRAME || length > rest.len() {
