@@ -124,8 +124,8 @@ impl Templates {
     /// Takes in one; the oldest goes.
     pub(super) fn push(&mut self, slot: &Slot) {
         match self.list.get_mut(self.next) {
-            Some(old) => old.clone_from(slot),
-            None => self.list.push(slot.clone()),
+            Some(old) => *old = *slot,
+            None => self.list.push(*slot),
         }
         self.next = (self.next + 1) % TEMPLATES;
     }

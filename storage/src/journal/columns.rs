@@ -97,9 +97,6 @@ macro_rules! columns {
 
         /// How many there are.
         pub(super) const COLUMNS: usize = [$(stringify!($name)),*].len() + 2;
-        /// Their names.
-        #[cfg(test)]
-        pub(super) const NAMES: [&str; COLUMNS] = [$(stringify!($name),)* "time_bits", "bits"];
 
         impl<'a> In<'a> {
             /// Splits the columns off.

@@ -9,7 +9,7 @@ use super::predict::{Side, header, sums};
 use super::slot::{Facts, Past, Peer, Slot};
 use super::sum::sum;
 use super::varint::{Cursor, unzigzag, unzigzag16, unzigzag32};
-use super::{JournalError, MAX_FRAME, MIN_ETHERNET};
+use super::{JournalError, MAX_CONNECTIONS, MAX_FRAME, MIN_ETHERNET};
 
 /// What fills its last argument with stream bytes: of that connection (its ordinal in the bucket) and direction, from that
 /// offset on.
@@ -73,7 +73,11 @@ impl<'a> JournalBlock<'a> {
         }
         let mut connections = Vec::new();
         let mut last = 0i64;
-        for _ in 0..rest.varint()? {
+        let count = rest.varint()?;
+        if count > MAX_CONNECTIONS as u64 {
+            return Err(JournalError::Bad("more than 16,384 connections"));
+        }
+        for _ in 0..count {
             last = last.wrapping_add(unzigzag(rest.varint()?));
             connections.push(u32::try_from(last).map_err(|_| JournalError::Bad("a connection beyond 32 bits"))?);
         }

@@ -12,7 +12,7 @@ use super::predict::{Side, header, sums};
 use super::rows::{Payload, Row, Rows};
 use super::slot::{Facts, Past, Peer, Slot};
 use super::varint::{put_number, put_varint, zigzag, zigzag16, zigzag32};
-use super::{MAX_BLOCK, MAX_FRAME, MIN_ETHERNET};
+use super::{MAX_BLOCK, MAX_CONNECTIONS, MAX_FRAME, MIN_ETHERNET};
 
 /// Makes blocks of rows. What it keeps from one block to the next is memory, nothing else.
 pub struct Encoder {
@@ -50,9 +50,10 @@ impl Encoder {
 
     /// Makes a block of the rows from number `from` on, into `out` (which is cleared first), and says how many rows it took.
     ///
-    /// `first` is the number of the first one's frame; the others follow. The block ends before it would be longer than
-    /// `target` bytes (at most 1 MiB less the longest frame counts), but it takes one row at least, and it ends before a row
-    /// that is pending: 0 is returned when the very first one is, or when there are no rows.
+    /// `first` is the number of the first one's frame; the others follow. The block ends where the next row might make it
+    /// longer than about `target` bytes (more than 512 KiB are not taken for it), or after 16,384 connections, but it takes
+    /// one row at least; it is never longer than [`MAX_BLOCK`]. It also ends before a row that is pending: 0 is returned when
+    /// the very first one is, or when there are no rows.
     pub fn encode(&mut self, rows: &Rows, from: usize, first: FrameNumber, target: usize, out: &mut Vec<u8>) -> usize {
         let target = target.min(MAX_BLOCK - 2 * MAX_FRAME);
         self.state.clear();
@@ -65,16 +66,23 @@ impl Encoder {
         let base = rest.first().map_or(Timestamp(0), |row| row.time);
         let (mut last, mut last_connection) = (base, 0);
         let mut taken = 0;
+        let mut bound = OUTLINE;
         for row in rest {
             if row.payload == Payload::Pending {
                 break;
             }
-            if taken > 0 && taken % 16 == 0 || row.len() > 4096 {
-                let before = self.out.len() + self.connections.len() + 3 * taken;
-                if taken > 0 && before + row.len().min(MAX_FRAME) > target {
+            let most = most(row);
+            if taken > 0 && bound + most > target {
+                // The bound is far above what rows mostly take; what they did take says whether this one has room.
+                bound = OUTLINE + self.out.len() + self.connections.len() + self.interfaces.len() * 8 + 3 * taken;
+                if bound + most > target {
                     break;
                 }
             }
+            if self.state.connections() >= MAX_CONNECTIONS {
+                break;
+            }
+            bound += most;
             self.row(rows, row, last, &mut last_connection);
             last = row.time;
             taken += 1;
@@ -205,6 +213,16 @@ impl Encoder {
         self.interfaces.push((number, rows.link(number)));
         self.interfaces.len() as u32 - 1
     }
+}
+
+/// The most that the outline of a block takes besides its lists.
+const OUTLINE: usize = 256;
+
+/// The most that a row takes: what is not predicted at all, two patches that are all runs, a bit of every column.
+fn most(row: &Row) -> usize {
+    let head = row.header_len.min(HEAD as u32) as usize;
+    let inline = if let Payload::Inline(_) = row.payload { row.payload_len } else { 0 };
+    row.header_len as usize - head + inline as usize + row.trailer_len as usize + 4 * head + 128
 }
 
 /// Begins a slot from the template that is most like the true header; its number.

@@ -332,3 +332,103 @@ pub(super) fn put_lengths(head: &mut Head, layout: &Layout, size: u32) {
         head.put(at.saturating_add(offset), length.to_be_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn walked(hex: &str, link: LinkType) -> Vec<(Kind, u8)> {
+        let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let bytes: Vec<u8> =
+            digits.chunks(2).map(|d| u8::from_str_radix(std::str::from_utf8(d).unwrap(), 16).unwrap()).collect();
+        walk(&Head::new(&bytes), bytes.len(), link).layers().to_vec()
+    }
+
+    const MACS: &str = "020000000001 020000000002";
+    const TCP: &str = "0050 c000 00000001 00000002 5010 0400 0000 0000";
+
+    fn v4(protocol: &str) -> String {
+        format!("45000028 00010000 40{protocol}0000 0a000001 0a000002")
+    }
+
+    #[test]
+    fn layers_are_found() {
+        use Kind::*;
+        let (tcp, udp) = (v4("06"), v4("11"));
+        let v6 = format!("60000000 0014{}40 {} {}", "06", "fd".repeat(16), "fe".repeat(16));
+        for (hex, link, layers) in [
+            (format!("{MACS} 0800 {tcp} {TCP}"), 1, &[(Ethernet, 0), (Ipv4, 14), (Tcp, 34)][..]),
+            (format!("{MACS} 8100 0005 0800 {tcp} {TCP}"), 1, &[(Ethernet, 0), (Ipv4, 18), (Tcp, 38)]),
+            (format!("{MACS} 86dd {v6} {TCP}"), 1, &[(Ethernet, 0), (Ipv6, 14), (Tcp, 54)]),
+            (format!("{MACS} 8847 00001040 00002140 {tcp} {TCP}"), 1, &[(Ethernet, 0), (Ipv4, 22), (Tcp, 42)]),
+            (
+                format!("{MACS} 8864 11000009 002a 0021 {tcp} {TCP}"),
+                1,
+                &[(Ethernet, 0), (Pppoe, 14), (Ipv4, 22), (Tcp, 42)],
+            ),
+            (
+                format!("{MACS} 0800 {} 00000800 {tcp} {TCP}", v4("2f")),
+                1,
+                &[(Ethernet, 0), (Ipv4, 14), (Ipv4, 38), (Tcp, 58)],
+            ),
+            (
+                format!("{MACS} 0800 {udp} c000 12b5 0050 0000 0800000000002a00 {MACS} 0800 {tcp} {TCP}"),
+                1,
+                &[(Ethernet, 0), (Ipv4, 14), (Udp, 34), (Ethernet, 50), (Ipv4, 64), (Tcp, 84)],
+            ),
+            (
+                format!("{MACS} 0800 {udp} 0868 0868 0050 0000 30ff0028 00000003 {tcp} {TCP}"),
+                1,
+                &[(Ethernet, 0), (Ipv4, 14), (Udp, 34), (Gtp, 42), (Ipv4, 50), (Tcp, 70)],
+            ),
+            (format!("{MACS} 0800 {} 0800 1234 0001 0001", v4("01")), 1, &[(Ethernet, 0), (Ipv4, 14), (Icmp, 34)]),
+            (format!("{tcp} {TCP}"), 101, &[(Ipv4, 0), (Tcp, 20)]),
+            (format!("02000000 {tcp} {TCP}"), 0, &[(Ipv4, 4), (Tcp, 24)]),
+            (format!("0000 0001 0006 020000000001 0000 0800 {tcp} {TCP}"), 113, &[(Ipv4, 16), (Tcp, 36)]),
+            (format!("ff03 0021 {tcp} {TCP}"), 9, &[(Ipv4, 4), (Tcp, 24)]),
+            (format!("{tcp} {TCP}"), 147, &[]),
+            // A fragment, a header cut short, and one that goes round and round stay within their bytes.
+            (
+                format!("{MACS} 0800 45000028 00012000 40060000 0a000001 0a000002 {TCP}"),
+                1,
+                &[(Ethernet, 0), (Ipv4, 14)],
+            ),
+            (format!("{MACS} 0800 {tcp} 0050 c000"), 1, &[(Ethernet, 0), (Ipv4, 14)]),
+            (format!("{MACS} 6558 ").repeat(20), 1, &(0..12).map(|i| (Ethernet, i * 14)).collect::<Vec<_>>()),
+        ] {
+            assert_eq!(walked(&hex, LinkType(link)), layers, "{hex}");
+        }
+    }
+
+    #[test]
+    fn time_stamps_are_found_among_options() {
+        for (options, found) in [
+            ("0101080a0000000100000002", Some(58)),
+            ("020405b40402080a0000000100000002", Some(62)),
+            ("0101050a0000000100000002", None),
+            ("00010101080a0000000100000002", None),
+            ("0204", None),
+            ("fe00fe00fe00fe00fe00fe00", None),
+        ] {
+            let words = 5 + options.len() / 8;
+            let tcp = TCP.replace("5010", &format!("{words:x}010"));
+            let digits: Vec<u8> =
+                format!("{MACS}0800{}{tcp}{options}", v4("06")).bytes().filter(u8::is_ascii_hexdigit).collect();
+            let bytes: Vec<u8> =
+                digits.chunks(2).map(|d| u8::from_str_radix(std::str::from_utf8(d).unwrap(), 16).unwrap()).collect();
+            assert_eq!(walk(&Head::new(&bytes), bytes.len(), LinkType::ETHERNET).stamps, found, "{options}");
+        }
+    }
+
+    #[test]
+    fn a_turned_header_is_the_answers() {
+        let mut head = Head::new(&(0..54).collect::<Vec<u8>>());
+        head.put(12, [8, 0, 0x45]);
+        head.put(20, [0, 0]);
+        head.put(23, [6]);
+        let layout = walk(&head, 54, LinkType::ETHERNET);
+        turn(&mut head, &layout);
+        assert_eq!(head.slice(0, 12), [6, 7, 8, 9, 10, 11, 0, 1, 2, 3, 4, 5]);
+        assert_eq!(head.slice(26, 12), [30, 31, 32, 33, 26, 27, 28, 29, 36, 37, 34, 35]);
+    }
+}

@@ -13,6 +13,8 @@ mod predict;
 mod rows;
 mod slot;
 mod sum;
+#[cfg(test)]
+mod tests;
 mod varint;
 
 use std::fmt;
@@ -25,6 +27,8 @@ pub use rows::Rows;
 pub const MAX_FRAME: usize = 262_144;
 /// The most bytes of a block.
 pub const MAX_BLOCK: usize = 1 << 20;
+/// The most connections that one block lists: what bounds a reader's memory.
+const MAX_CONNECTIONS: usize = 16_384;
 /// Ethernet frames are at least this long without their check sequence, so shorter ones are padded (IEEE 802.3 §3.2.8).
 const MIN_ETHERNET: u32 = 60;
 

@@ -17,7 +17,7 @@ const MILLISECOND: u32 = 1_000_000;
 const TICKS: [u32; 6] = [1_000, 1_000_000, 4_000_000, 10_000_000, 100_000_000, 500_000_000];
 
 /// One direction of a connection, or a frame without one that others may resemble.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(super) struct Slot {
     /// The last header's first bytes with all checksums zero.
     pub(super) head: Head,
@@ -28,7 +28,7 @@ pub(super) struct Slot {
 }
 
 /// What is known of a slot besides its last header.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(super) struct Past {
     /// Whether there was a frame.
     pub(super) seen: bool,
@@ -127,8 +127,10 @@ impl Slot {
 
     /// Begins a slot like one of another connection.
     pub(super) fn begin_like(&mut self, other: &Self) {
-        self.clone_from(other);
+        *self = *other;
         self.past.seen = false;
+        // A reader that skips the other connection does not know its checksums.
+        self.past.last_sum = 0;
         self.past.base_seq = None;
         self.past.next_offset = 0;
         self.past.ack_step = 0;
@@ -287,5 +289,49 @@ impl Past {
         } else if off != 0 || !self.seen {
             (self.anchor, self.anchor_stamp) = (time, stamp);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of the last `of` time stamps of a clock were foreseen, a frame each `gap` nanoseconds with some jitter.
+    fn foreseen(tick: u64, gap: u64, of: u64) -> u64 {
+        let mut past = Slot::new().past;
+        let mut right = 0;
+        for i in 0..200 {
+            let now = 77_000 + i * gap + (i * i * 7919) % (gap / 10);
+            let stamp = (5_000_000_000 + now / tick) as u32;
+            let time = Timestamp(1_700_000_000_000_000_000 + now as i64);
+            right += u64::from(i >= 200 - of && past.expect_stamp(time) == stamp);
+            past.learn_stamp(time, stamp);
+            past.seen = true;
+        }
+        right
+    }
+
+    #[test]
+    fn clocks_are_learnt() {
+        for tick in [1_000_000, 4_000_000, 10_000_000, 100_000_000] {
+            for gap in [130_000, 3_700_000, 41_000_000] {
+                let right = foreseen(tick, gap, 100);
+                assert!(right >= 70, "{right} of 100 stamps of a clock of {tick} ns, a frame each {gap} ns");
+            }
+        }
+    }
+
+    #[test]
+    fn ids_are_counted_by_connection_or_by_host() {
+        let mut past = Slot::new().past;
+        assert_eq!(past.expect_id(7, None), 8);
+        past.seen = true;
+        past.learn_id(0, 0, None);
+        assert_eq!(past.expect_id(0, None), 0, "some always send 0");
+        past.learn_id(0x301, 0x201, Some(9));
+        assert_eq!(past.expect_id(0x301, Some(9)), 0x401, "some count in the wrong byte order");
+        past.learn_id(900, 0x301, Some(898));
+        assert_eq!(past.expect_id(900, Some(950)), 951);
+        assert_eq!(past.expect_id(900, None), 901 + 0xff);
     }
 }
