@@ -91,7 +91,7 @@ fn pptp<'s>(walk: &mut Walk, flags: u16, rest: Span<'s>) -> Next<'s> {
 
 /// ERSPAN type II (version 1) and III (version 2) (draft-foschiano-erspan-03 §4.2, §4.3).
 fn erspan<'s>(walk: &mut Walk, span: Span<'s>, version: u8) -> Next<'s> {
-    let (&[first, _, session_high, session_low, ..], type2) = span.take::<8>().ok_or(End::Malformed)?;
+    let (&[first, ..], type2) = span.take::<8>().ok_or(End::Malformed)?;
     if first >> 4 != version {
         return Err(End::Other);
     }
@@ -108,8 +108,7 @@ fn erspan<'s>(walk: &mut Walk, span: Span<'s>, version: u8) -> Next<'s> {
     } else {
         (Layer::Ethernet, type2)
     };
-    let session = u16::from_be_bytes([session_high, session_low]) & 0x3ff;
-    walk.push(Hop { kind: HopKind::Erspan, id: session.into() })?;
+    walk.push(Hop { kind: HopKind::Erspan, id: 0 })?;
     Ok((layer, rest))
 }
 
@@ -169,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn erspan_sessions_are_hops() {
+    fn erspan_is_a_hop() {
         let frame = eth(0x0800, &tcp4(b"hello"));
         assert_eq!(gre(0, 0x88be, &[], &frame), hello4("erspan 0"));
         let two = [0, 0, 0, 1, 0x10, 7, 0xfc, 5, 0, 0, 0, 0];

@@ -4,6 +4,7 @@
 //! (which become the [`Path`](streamdb_types::Path)), through IPv4 and IPv6 with their options, extension headers and
 //! fragments. Nothing here fails: what cannot be decoded is an outcome ([`Content::Other`], [`Content::Malformed`]).
 
+mod addresses;
 mod checksum;
 mod decoder;
 mod fast;
@@ -24,5 +25,6 @@ mod said;
 #[path = "../tests/frames/mod.rs"]
 mod frames;
 
+pub use addresses::addresses;
 pub use decoder::{Config, Decoder};
 pub use packet::{Content, Decoded, Piece, TcpFlags, TcpSegment, UdpDatagram};

@@ -104,8 +104,8 @@ pub(crate) fn llc(span: Span<'_>) -> Next<'_> {
 }
 
 /// A label stack, and by its first byte what lies under it, as no field says so: IP, or Ethernet with (RFC 4385 §3) or
-/// without a control word.
-pub(crate) fn mpls<'s>(walk: &mut Walk, span: Span<'s>) -> Next<'s> {
+/// without a control word. Labels are no hop: they differ by direction, and often only one direction has them.
+pub(crate) fn mpls(span: Span<'_>) -> Next<'_> {
     let mut rest = span;
     let mut bottom = false;
     for _ in 0..MAX_LABELS {
@@ -119,7 +119,6 @@ pub(crate) fn mpls<'s>(walk: &mut Walk, span: Span<'s>) -> Next<'s> {
     if !bottom {
         return Err(End::Other);
     }
-    walk.push(Hop { kind: HopKind::Mpls, id: 0 })?;
     let looks_like_ethernet = |span: Span<'_>| {
         span.take::<14>().is_some_and(|(h, _)| by_ethertype(u16::from_be_bytes([h[12], h[13]])).is_ok())
     };
@@ -282,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn label_stacks_are_one_hop() {
+    fn label_stacks_are_no_hop() {
         let two = [0, 1, 0, 64, 0, 2, 1, 64];
         let one = [0, 2, 1, 64];
         assert_eq!(ethernet(0x8847, &cat(&[&two, &tcp4(b"hello")])), hello4("mpls 0"));

@@ -157,7 +157,7 @@ impl Walk {
             Layer::Ethernet => link::ethernet(span).into(),
             Layer::Vlan => link::vlan(self, span).into(),
             Layer::Llc => link::llc(span).into(),
-            Layer::Mpls => link::mpls(self, span).into(),
+            Layer::Mpls => link::mpls(span).into(),
             Layer::Pppoe => link::pppoe(self, span).into(),
             Layer::Ppp => link::ppp(span).into(),
             Layer::Ip => match span.nibble() {

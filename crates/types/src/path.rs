@@ -6,21 +6,19 @@ use std::fmt;
 /// The most hops that are kept; what lies deeper is not decoded.
 pub const MAX_HOPS: usize = 6;
 
-/// What kind of wrapping.
+/// What kind of wrapping. MPLS is none: its labels differ by direction, and often only one direction has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum HopKind {
     /// 802.1Q, 802.1ad; the id is the VLAN id (12 bits; priority is not part of it).
     Vlan = 1,
-    /// MPLS label stack (RFC 3032); id 0, as labels differ by direction.
-    Mpls = 2,
     /// PPP over Ethernet session (RFC 2516); the id is the session id.
     Pppoe = 3,
     /// IP in IP (RFC 2003, 2473, 4213); the id is a hash of the unordered outer addresses.
     Ip = 4,
     /// GRE (RFC 2784, 2890, 2637); the id is the key, or without one the hash as in [`Ip`](Self::Ip).
     Gre = 5,
-    /// ERSPAN; the id is the session id.
+    /// ERSPAN; id 0, as a mirror may have a session for each direction.
     Erspan = 6,
     /// VXLAN (RFC 7348); the id is the VNI.
     Vxlan = 7,
@@ -37,7 +35,6 @@ impl HopKind {
     pub const fn from_u8(n: u8) -> Option<Self> {
         Some(match n {
             1 => Self::Vlan,
-            2 => Self::Mpls,
             3 => Self::Pppoe,
             4 => Self::Ip,
             5 => Self::Gre,
@@ -54,7 +51,6 @@ impl HopKind {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Vlan => "vlan",
-            Self::Mpls => "mpls",
             Self::Pppoe => "pppoe",
             Self::Ip => "ip",
             Self::Gre => "gre",
