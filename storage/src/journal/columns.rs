@@ -55,6 +55,8 @@ pub(super) mod odd {
     pub(in super::super) const INLINE: u8 = 1 << 4;
     pub(in super::super) const BACKWARDS: u8 = 1 << 5;
     pub(in super::super) const LATE_PATCH: u8 = 1 << 6;
+    /// Never set.
+    pub(in super::super) const UNKNOWN: u8 = 1 << 7;
 }
 
 macro_rules! columns {

@@ -10,11 +10,13 @@ mod encode;
 mod index;
 mod layout;
 mod predict;
+mod reading;
 mod rows;
 mod slot;
 mod sum;
 #[cfg(test)]
 mod tests;
+mod truth;
 mod varint;
 
 use std::fmt;
