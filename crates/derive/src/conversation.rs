@@ -1,0 +1,114 @@
+//! Both directions of a connection, and the messages in them.
+
+use std::ops::ControlFlow;
+
+use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Head, Limits, Message, Messages, Piece, Source};
+use streamdb_storage::{Store, StreamInfo};
+use streamdb_types::{Direction, Gap, Oid};
+
+use crate::error::Error;
+use crate::source::StreamSource;
+
+/// A connection: what was said in it. Only for the thread that opened it, as reading may leave an error behind.
+pub struct Conversation {
+    sources: [StreamSource; 2],
+    asked: Direction,
+    messages: Messages,
+}
+
+/// Reads the connection of a stream: the stream as the oid names it, the other direction as it is now, and the messages in
+/// both. Bodies are not decoded yet.
+///
+/// # Errors
+/// When there is no such stream, or when a block of either direction is damaged.
+pub fn conversation(store: &Store, oid: Oid) -> Result<Conversation, Error> {
+    let stream = store.stream(oid)?;
+    let (key, direction, reason) = (stream.info().key, stream.info().direction, stream.info().reason);
+    let other = match store.newest(key, direction.flip())? {
+        Some(other) => StreamSource::new(other),
+        None => StreamSource::absent(reason),
+    };
+    let stream = StreamSource::new(stream);
+    let sources = match direction {
+        Direction::ToServer => [stream, other],
+        Direction::ToClient => [other, stream],
+    };
+    let [to_server, to_client] = &sources;
+    let messages = streamdb_extract::messages(to_server, to_client, &Limits::default());
+    let mut conversation = Conversation { sources, asked: direction, messages };
+    conversation.checked()?;
+    Ok(conversation)
+}
+
+impl Conversation {
+    /// The direction of the stream that was asked for.
+    pub const fn asked(&self) -> Direction {
+        self.asked
+    }
+
+    /// What is known of one direction; `None` when it had no frame.
+    pub fn info(&self, direction: Direction) -> Option<&StreamInfo> {
+        self.source(direction).info()
+    }
+
+    /// The messages of both directions.
+    pub const fn messages(&self) -> &Messages {
+        &self.messages
+    }
+
+    /// The name of a message.
+    pub fn oid(&self, message: &Message) -> Option<Oid> {
+        let info = self.info(message.direction)?;
+        Some(info.oid.with_index(message.index.0.into()))
+    }
+
+    /// The head of a message, read again; `None` when it has none.
+    ///
+    /// # Errors
+    /// When a block is damaged.
+    pub fn head(&mut self, message: &Message) -> Result<Option<Head>, Error> {
+        let head = streamdb_extract::head(message, self.source(message.direction));
+        self.checked()?;
+        Ok(head)
+    }
+
+    /// Hands out the body of a message until it ends or `out` breaks off.
+    ///
+    /// # Errors
+    /// When a block is damaged: what was handed out before is true, and not all.
+    pub fn body(
+        &mut self,
+        message: &Message,
+        decode: Decode,
+        limits: &BodyLimits,
+        out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
+    ) -> Result<BodyOutcome, Error> {
+        let outcome = streamdb_extract::body(message, self.source(message.direction), decode, limits, out);
+        self.checked()?;
+        Ok(outcome)
+    }
+
+    /// The holes in the body of a message as it lies in the stream, framing included.
+    pub fn body_gaps(&self, message: &Message) -> impl Iterator<Item = Gap> + '_ {
+        streamdb_extract::gaps(self.source(message.direction), message.body)
+    }
+
+    fn source(&self, direction: Direction) -> &StreamSource {
+        direction.of::<StreamSource>(&self.sources)
+    }
+
+    /// Turns what reading left behind into an error.
+    fn checked(&mut self) -> Result<(), Error> {
+        match self.sources.iter_mut().find_map(StreamSource::take_error) {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Conversation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let lengths = self.sources.each_ref().map(|source| source.end());
+        f.debug_struct("Conversation").field("lengths", &lengths).field("messages", &self.messages).finish()
+    }
+}
