@@ -15,7 +15,6 @@ mod item;
 mod merged;
 mod options;
 mod pcapng;
-mod resolution;
 mod ticker;
 mod unpack;
 
@@ -25,5 +24,4 @@ pub use filter::Filter;
 pub use fingerprint::fingerprint;
 pub use item::{Drops, Frame, Item, MAX_FRAME, MAX_INTERFACES};
 pub use merged::Merged;
-pub use resolution::{from_ticks, to_ticks};
 pub use ticker::{Step, Ticker};

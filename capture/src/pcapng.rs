@@ -1,13 +1,12 @@
 //! pcapng files: sections of blocks (draft-ietf-opsawg-pcapng).
 
-use streamdb_types::{Interface, LinkType, Resolution, Timestamp};
+use streamdb_types::{Interface, LinkType, Resolution, Timestamp, from_ticks};
 
 use crate::bytes::{Order, padded, words};
 use crate::error::{Checked, Fault};
 use crate::input::Input;
 use crate::item::{Drops, Found, MAX_FRAME, MAX_INTERFACES, Span};
 use crate::options::{self, Rest, Tlv};
-use crate::resolution::from_ticks;
 
 /// The largest block that is read as a whole. Blocks that are passed over may be larger.
 const MAX_BLOCK: u32 = 16 << 20;

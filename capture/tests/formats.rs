@@ -142,12 +142,13 @@ fn times_have_any_resolution_and_an_offset() {
         assert_eq!(time(6, -1, 1_500_000), 500_000_000);
         assert_eq!(time(9, 100, u64::from(u32::MAX) + 1), 100 * SECOND + 4_294_967_296);
         assert_eq!(time(12, 0, 1_999), 1, "picoseconds are rounded down");
-        assert_eq!(time(30, 0, u64::MAX), 0);
+        assert_eq!(time(30, 0, 1 << 62), 0);
         assert_eq!(time(0x80, 0, 3), 3 * SECOND);
         assert_eq!(time(0x80 | 20, 0, 1 << 19), 500_000_000);
         assert_eq!(time(0x80 | 20, 0, 1), 954, "953.67 to the nearest");
         assert_eq!(time(0x80 | 32, 0, 3 << 31), 1_500_000_000);
-        assert_eq!(time(9, 0, u64::MAX), i64::MAX, "a time that does not fit stands at the end of time");
+        assert_eq!(time(9, 0, u64::MAX), -1, "a time before 1970 is below zero");
+        assert_eq!(time(6, 0, i64::MAX as u64), i64::MAX, "a time that does not fit stands at the end of time");
         assert_eq!(time(6, i64::MIN, 0), i64::MIN);
     }
 }

@@ -284,11 +284,11 @@ mod tests {
     fn label_stacks_are_no_hop() {
         let two = [0, 1, 0, 64, 0, 2, 1, 64];
         let one = [0, 2, 1, 64];
-        assert_eq!(ethernet(0x8847, &cat(&[&two, &tcp4(b"hello")])), hello4("mpls 0"));
-        assert_eq!(ethernet(0x8848, &cat(&[&one, &tcp6(b"hello")])), hello6("mpls 0"));
+        assert_eq!(ethernet(0x8847, &cat(&[&two, &tcp4(b"hello")])), hello4(""));
+        assert_eq!(ethernet(0x8848, &cat(&[&one, &tcp6(b"hello")])), hello6(""));
         let frame = eth(0x0800, &tcp4(b"hello"));
-        assert_eq!(ethernet(0x8847, &cat(&[&one, &[0, 0, 0, 0], &frame])), hello4("mpls 0"), "control word");
-        assert_eq!(ethernet(0x8847, &cat(&[&one, &[0x1c], frame.get(1..).unwrap()])), hello4("mpls 0"));
+        assert_eq!(ethernet(0x8847, &cat(&[&one, &[0, 0, 0, 0], &frame])), hello4(""), "control word");
+        assert_eq!(ethernet(0x8847, &cat(&[&one, &[0x1c], frame.get(1..).unwrap()])), hello4(""));
         assert_eq!(ethernet(0x8847, &[0, 1, 0, 64].repeat(20)), ": other", "no bottom");
         assert_eq!(ethernet(0x8847, &[0, 1, 0, 64]), ": malformed");
     }
@@ -321,7 +321,7 @@ mod tests {
             assert_eq!(said::of(link, &cat(&[header, &ip])), hello4(""), "{header:x?}");
         }
         assert_eq!(said::of(LinkType::PPP, &cat(&[&[0x57], &tcp6(b"hello")])), hello6(""));
-        assert_eq!(said::of(LinkType::PPP, &cat(&[&[0x02, 0x81, 0, 2, 1, 64], &ip])), hello4("mpls 0"));
+        assert_eq!(said::of(LinkType::PPP, &cat(&[&[0x02, 0x81, 0, 2, 1, 64], &ip])), hello4(""));
         assert_eq!(said::of(LinkType::PPP, &[0xc0, 0x21, 1, 1, 0, 4]), ": other");
         assert_eq!(said::of(LinkType::PPP, &[0xff, 0x03]), ": malformed");
     }

@@ -1,5 +1,7 @@
 //! What a frame came from: link type and interface, as capture files describe them.
 
+use crate::Resolution;
+
 /// A link type: the LINKTYPE_ number of capture files (tcpdump.org/linktypes.html).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkType(pub u16);
@@ -47,15 +49,4 @@ pub struct Interface {
     /// The pcapng options of its description block as they stood (name, description, filter, ...), in the file's byte
     /// order turned to little-endian, `if_tsresol` and `if_tsoffset` left out; empty for classic pcap.
     pub options: Vec<u8>,
-}
-
-/// How fine a capture file's time is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Resolution(pub u8);
-
-impl Resolution {
-    /// Microseconds.
-    pub const MICROS: Self = Self(6);
-    /// Nanoseconds.
-    pub const NANOS: Self = Self(9);
 }

@@ -8,15 +8,17 @@ mod capture;
 mod counters;
 mod id;
 mod path;
+mod resolution;
 mod seq;
 mod stream;
 mod time;
 
 pub use address::{Direction, Endpoint, Protocol, Tuple};
-pub use capture::{Interface, LinkType, Resolution};
+pub use capture::{Interface, LinkType};
 pub use counters::Counters;
 pub use id::{BlockPlace, BucketId, ConnKey, FrameNumber, Oid, OidError};
 pub use path::{Hop, HopKind, MAX_HOPS, Path};
+pub use resolution::{Resolution, from_ticks, to_ticks};
 pub use seq::SeqNum;
 pub use stream::{Gap, GapKind, Marks, Reason, StreamOffset};
 pub use time::{Timestamp, TimestampError};

@@ -2,9 +2,8 @@
 
 use std::io::{self, Write};
 
-use streamdb_types::{Interface, Resolution};
+use streamdb_types::{Interface, Resolution, to_ticks};
 
-use super::ticks;
 use crate::read::frames::StoredFrame;
 
 /// The file header; without an interface that of an empty Ethernet capture.
@@ -24,7 +23,7 @@ pub(super) fn header(out: &mut impl Write, interface: Option<&Interface>) -> io:
 
 pub(super) fn frame(out: &mut impl Write, frame: &StoredFrame<'_>) -> io::Result<()> {
     let per_second = if frame.interface.resolution == Resolution::NANOS { 1_000_000_000 } else { 1_000_000 };
-    let ticks = ticks(frame.time, frame.interface)?;
+    let ticks = to_ticks(frame.time, frame.interface);
     let seconds = u32::try_from(ticks / per_second);
     let seconds = seconds.map_err(|_| io::Error::other(format!("the time {} is beyond classic pcap", frame.time)))?;
     out.write_all(&seconds.to_le_bytes())?;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use streamdb_types::{Interface, Resolution, Timestamp};
+use streamdb_types::{Interface, Resolution};
 
 use crate::read::frames::StoredFrame;
 
@@ -117,30 +117,6 @@ impl<W: Write> CaptureWriter<W> {
     }
 }
 
-/// A time in the units of an interface, its offset taken off again: the inverse of how a capture file's times are read.
-fn ticks(time: Timestamp, interface: &Interface) -> io::Result<u64> {
-    const NANOS: i128 = 1_000_000_000;
-    let nanos = i128::from(time.0) - i128::from(interface.time_offset) * NANOS;
-    let resolution = interface.resolution.0;
-    let exponent = u32::from(resolution & 0x7f);
-    let ticks = if resolution & 0x80 == 0 {
-        match exponent {
-            0..=9 => nanos.div_euclid(10i128.pow(9 - exponent)),
-            10..=27 => nanos * 10i128.pow(exponent - 9),
-            _ => return Err(io::Error::other("an interface's resolution is too fine")),
-        }
-    } else {
-        // To the nearest tick, as reading rounds to the nearest nanosecond.
-        if exponent > 62 {
-            return Err(io::Error::other("an interface's resolution is too fine"));
-        }
-        ((nanos << exponent) + NANOS / 2).div_euclid(NANOS)
-    };
-    // A time before 1970 is a count below zero, in two's complement, as it is read.
-    let ticks = i64::try_from(ticks);
-    ticks.map(i64::cast_unsigned).map_err(|_| io::Error::other(format!("the time {time} is beyond what a capture file can say")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,17 +131,6 @@ mod tests {
             fcs_length: None,
             options: Vec::new(),
         }
-    }
-
-    #[test]
-    fn times_become_ticks() {
-        let time = Timestamp::new(10, 123_456_789);
-        assert_eq!(ticks(time, &interface(6, 0)).unwrap(), 10_123_456);
-        assert_eq!(ticks(time, &interface(9, 3)).unwrap(), 7_123_456_789);
-        assert_eq!(ticks(time, &interface(12, 0)).unwrap(), 10_123_456_789_000);
-        assert_eq!(ticks(Timestamp::new(1, 500_000_000), &interface(0x80 | 1, 0)).unwrap(), 3);
-        assert_eq!(ticks(Timestamp(-1), &interface(9, 0)).unwrap(), u64::MAX);
-        assert!(ticks(time, &interface(0x7f, 0)).is_err());
     }
 
     #[test]

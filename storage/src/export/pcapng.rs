@@ -3,9 +3,8 @@
 
 use std::io::{self, Write};
 
-use streamdb_types::{Interface, Resolution};
+use streamdb_types::{Interface, Resolution, to_ticks};
 
-use super::ticks;
 use crate::read::frames::StoredFrame;
 
 const SECTION: u32 = 0x0a0d_0d0a;
@@ -51,7 +50,7 @@ pub(super) fn interface(out: &mut impl Write, interface: &Interface) -> io::Resu
 }
 
 pub(super) fn frame(out: &mut impl Write, interface: u32, frame: &StoredFrame<'_>) -> io::Result<()> {
-    let ticks = ticks(frame.time, frame.interface)?;
+    let ticks = to_ticks(frame.time, frame.interface);
     let mut head = [0u8; 20];
     let fields = [interface, (ticks >> 32) as u32, ticks as u32, frame.data.len() as u32, frame.wire_len];
     for (room, field) in head.chunks_exact_mut(4).zip(fields) {

@@ -3,11 +3,24 @@
 //! Ours are whole nanoseconds. A resolution of a nanosecond or coarser goes there and back unchanged: a power of ten is a
 //! multiplication, a power of two is rounded to the nearest nanosecond, and as a tick is then longer than 1.8
 //! nanoseconds, the nearest tick of the result is the one it came from. A finer resolution loses what is below a
-//! nanosecond (rounded down); there and back it gives a tick of the same nanosecond.
+//! nanosecond (rounded down); there and back it gives a tick of the same nanosecond. A count from 2^63 on is one below
+//! zero, in two's complement: a time before 1970, as some captures have it.
 
-use streamdb_types::{Interface, Resolution, Timestamp};
+use crate::{Interface, Timestamp};
 
 const NANOS: i128 = 1_000_000_000;
+
+/// How fine a capture file's time is: the byte of pcapng's `if_tsresol`. A power of ten below 128, else 128 and a power of
+/// two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Resolution(pub u8);
+
+impl Resolution {
+    /// Microseconds.
+    pub const MICROS: Self = Self(6);
+    /// Nanoseconds.
+    pub const NANOS: Self = Self(9);
+}
 
 /// The largest power of two whose tick is not shorter than a nanosecond.
 const COARSE_POWER: u32 = 29;
@@ -19,16 +32,16 @@ pub fn from_ticks(ticks: u64, resolution: Resolution, offset: i64) -> Timestamp 
         && offset == 0
     {
         let unit = if resolution == Resolution::NANOS { 1 } else { 1000 };
-        return Timestamp(i64::try_from(ticks).map_or(i64::MAX, |ticks| ticks.saturating_mul(unit)));
+        return Timestamp(ticks.cast_signed().saturating_mul(unit));
     }
     let power = u32::from(resolution.0 & 0x7f);
-    let ticks = i128::from(ticks);
-    // No product here reaches 2^127: ticks are below 2^64, the factors at most 10^9 or 2^30.
+    let ticks = i128::from(ticks.cast_signed());
+    // No product here reaches 2^127: ticks are below 2^63, the factors at most 10^9 or 2^30.
     let nanos = if resolution.0 & 0x80 == 0 {
         if power <= 9 {
             ticks * 10_i128.pow(9 - power)
         } else {
-            10_i128.checked_pow(power - 9).map_or(0, |unit| ticks / unit)
+            10_i128.checked_pow(power - 9).map_or(0, |unit| ticks.div_euclid(unit))
         }
     } else {
         let half = if power == 0 || power > COARSE_POWER { 0 } else { 1 << (power - 1) };
@@ -37,29 +50,26 @@ pub fn from_ticks(ticks: u64, resolution: Resolution, offset: i64) -> Timestamp 
     clamp(nanos + i128::from(offset) * NANOS)
 }
 
-/// The ticks of an interface's resolution at a moment, its offset taken off; 0 or the largest number where it does not
+/// The ticks of an interface's resolution at a moment, its offset taken off; at the end of the range where it does not
 /// fit. The counterpart of [`from_ticks`].
 pub fn to_ticks(time: Timestamp, interface: &Interface) -> u64 {
     let power = u32::from(interface.resolution.0 & 0x7f);
     let nanos = i128::from(time.0) - i128::from(interface.time_offset) * NANOS;
-    if nanos <= 0 {
-        return 0;
-    }
     // From 2^127 on the result does not fit in any case.
     let ticks = if interface.resolution.0 & 0x80 == 0 {
         if power <= 9 {
-            nanos / 10_i128.pow(9 - power)
+            nanos.div_euclid(10_i128.pow(9 - power))
         } else {
-            10_i128.checked_pow(power - 9).map_or(i128::MAX, |unit| nanos.saturating_mul(unit))
+            10_i128.checked_pow(power - 9).map_or(i128::MAX * nanos.signum(), |unit| nanos.saturating_mul(unit))
         }
     } else {
         let up = if power <= COARSE_POWER { NANOS / 2 } else { NANOS - 1 };
         match 1_i128.checked_shl(power).filter(|unit| *unit > 0) {
-            Some(unit) => nanos.saturating_mul(unit).saturating_add(up) / NANOS,
-            None => i128::MAX,
+            Some(unit) => nanos.saturating_mul(unit).saturating_add(up).div_euclid(NANOS),
+            None => i128::MAX * nanos.signum(),
         }
     };
-    u64::try_from(ticks).unwrap_or(u64::MAX)
+    clamp(ticks).0.cast_unsigned()
 }
 
 fn clamp(nanos: i128) -> Timestamp {
@@ -69,9 +79,9 @@ fn clamp(nanos: i128) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use streamdb_types::LinkType;
 
     use super::*;
+    use crate::LinkType;
 
     fn interface(resolution: u8, time_offset: i64) -> Interface {
         let (link_type, resolution) = (LinkType::ETHERNET, Resolution(resolution));
@@ -131,7 +141,7 @@ mod tests {
     fn the_short_way_is_the_long_way() {
         for ticks in [0, 1, 1_700_000_000_000_000, i64::MAX as u64 / 1000 + 1, i64::MAX as u64, u64::MAX] {
             for (resolution, unit) in [(Resolution::MICROS, 1000), (Resolution::NANOS, 1)] {
-                let long = clamp(i128::from(ticks) * unit);
+                let long = clamp(i128::from(ticks.cast_signed()) * unit);
                 assert_eq!(from_ticks(ticks, resolution, 0), long);
             }
         }

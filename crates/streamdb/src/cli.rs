@@ -1,0 +1,222 @@
+//! The command line: every flag, its help and its meaning, in one place.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use streamdb_reassembly::OverlapPolicy;
+use streamdb_types::Oid;
+
+use crate::units;
+
+/// A stream store for network defenders: every stream in order, every frame byte for byte, every download one URL away.
+#[derive(Debug, Parser)]
+#[command(name = "streamdb", version, about, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Store capture files (pcap, pcapng; plain, gzip or zstd; `-` is standard input)
+    Ingest(Ingest),
+    /// Serve streams and objects over HTTP
+    Serve(Serve),
+    /// List streams
+    Streams(Streams),
+    /// Hand out one stream, one object, or the frames of one connection
+    Get(Get),
+    /// Write frames as a capture file again
+    Export(Export),
+    /// Check that everything is there and agrees with itself
+    Verify(Verify),
+    /// List the buckets
+    Buckets(Listing),
+    /// Say how much is stored, and what became of every byte
+    Stats(Listing),
+}
+
+/// The data folder.
+#[derive(Debug, Args)]
+pub(crate) struct Data {
+    /// The data folder
+    #[arg(long = "data", value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ingest {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// Capture files, in any order: their frames are merged by time
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Print a summary as one JSON object, with every counter
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// How hard to compress: fast leaves the bytes of long streams as they are
+    #[arg(long, value_enum, default_value = "full")]
+    pub(crate) compression: CompressionFlag,
+    /// Which frames can be had back: all, those of TCP, or none (streams alone)
+    #[arg(long, value_enum, default_value = "full")]
+    pub(crate) packets: PacketsFlag,
+    /// The time window of a bucket, at least 1s
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = bucket_window)]
+    pub(crate) bucket: i64,
+    /// The most bytes of a bucket, before compression
+    #[arg(long, value_name = "SIZE", default_value = "4G", value_parser = bucket_bytes)]
+    pub(crate) bucket_size: u64,
+    /// Store only frames that match this capture filter (the language of tcpdump)
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) filter: Option<String>,
+    /// Which copy of overlapping bytes a stream keeps, when both wait for earlier ones; the other stays with its frame
+    #[arg(long, value_enum, default_value = "first")]
+    pub(crate) overlap: OverlapFlag,
+    /// Leave frames with wrong checksums out of streams; they are kept as frames
+    #[arg(long)]
+    pub(crate) reject_bad_checksums: bool,
+    /// Store a file that was ingested before once more
+    #[arg(long)]
+    pub(crate) again: bool,
+    /// Only store; objects are found when they are asked for in any case
+    #[arg(long)]
+    pub(crate) no_derive: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// The address to listen on; only loopback addresses are accepted
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Streams {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// Filters, as in the HTTP interface: srcip=10.0.0.5 dstport=80 start="2012-03-02 07:50:00"
+    #[arg(value_name = "NAME=VALUE")]
+    pub(crate) filters: Vec<String>,
+    /// One JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// What to hand out, as the lists name it: FILE-OFFSET-LENGTH-INDEX
+    #[arg(value_name = "OID")]
+    pub(crate) oid: Oid,
+    /// The stream's own bytes, with zeros where bytes are missing
+    #[arg(long, conflicts_with = "pcap")]
+    pub(crate) raw: bool,
+    /// The frames of its connection, as a capture file
+    #[arg(long)]
+    pub(crate) pcap: bool,
+    /// Write to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// The capture file to write, `-` for standard output: classic pcap where that says all there is to say, else pcapng
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pcap: PathBuf,
+    /// The format, whatever the frames are
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<FormatFlag>,
+    /// Filters by address, port and time: ip=10.0.0.0/8 port=80 start="2012-03-02 07:50:00"
+    #[arg(value_name = "NAME=VALUE")]
+    pub(crate) filters: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// Look at every byte: all checksums, all records, all frames
+    #[arg(long)]
+    pub(crate) deep: bool,
+    /// One JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Listing {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum CompressionFlag {
+    Fast,
+    Full,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum PacketsFlag {
+    Full,
+    Tcp,
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum FormatFlag {
+    Pcap,
+    Pcapng,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum OverlapFlag {
+    First,
+    Last,
+    Linux,
+    Windows,
+}
+
+impl From<OverlapFlag> for OverlapPolicy {
+    fn from(flag: OverlapFlag) -> Self {
+        match flag {
+            OverlapFlag::First => Self::First,
+            OverlapFlag::Last => Self::Last,
+            OverlapFlag::Linux => Self::Linux,
+            OverlapFlag::Windows => Self::Windows,
+        }
+    }
+}
+
+fn bucket_window(text: &str) -> Result<i64, String> {
+    let window = units::duration(text)?;
+    // Buckets end at ticks, and a tick comes each second of packet time.
+    if window % 1_000_000_000 == 0 { Ok(window) } else { Err("a bucket takes whole seconds".into()) }
+}
+
+fn bucket_bytes(text: &str) -> Result<u64, String> {
+    const LEAST: u64 = 16 << 20;
+    const MOST: u64 = 4 << 30;
+    let size = units::size(text)?;
+    if (LEAST..=MOST).contains(&size) { Ok(size) } else { Err("a bucket has 16M to 4G".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,46 @@
+//! `streamdb export`: frames as a capture file again.
+
+use std::io::Write;
+use std::net::IpAddr;
+
+use streamdb_query::Filter;
+use streamdb_storage::{CaptureFormat, CaptureWriter, FrameFilter, Store, StoredFrame};
+
+use super::Error;
+use crate::cli::{Export, FormatFlag};
+use crate::output::Output;
+
+pub(super) fn run(args: &Export) -> Result<(), Error> {
+    let filter = Filter::parse_words(&args.filters)?;
+    let store = Store::open(&args.data.folder)?;
+    let format = match args.format {
+        Some(FormatFlag::Pcap) => CaptureFormat::Pcap,
+        Some(FormatFlag::Pcapng) => CaptureFormat::Pcapng,
+        None => CaptureFormat::for_interfaces(&store.interfaces()?),
+    };
+    let mut out = Output::open(Some(&args.pcap))?;
+    let failed = out.error();
+    let mut writer = CaptureWriter::new(&mut out, format);
+    let mut refused = None;
+    let by_connection = filter.names_ends();
+    let wanted = |tuple: &_, path: &_| filter.matches_connection(tuple, path);
+    let frames = FrameFilter { start: filter.start, end: filter.end, connections: by_connection.then_some(&wanted) };
+    store.frames(&frames, &mut |frame| {
+        let selected = frame.connected || !by_connection || others(&filter, frame);
+        if selected && refused.is_none() {
+            refused = writer.frame(frame).err();
+        }
+        Ok(())
+    })?;
+    if let Some(error) = refused {
+        return Err(failed(error));
+    }
+    writer.finish().map(|_| ()).map_err(&failed)?;
+    out.flush().map_err(&failed)
+}
+
+/// A frame of no connection (ICMP, fragments, other protocols) is selected by the addresses of its outermost IP packet.
+fn others(filter: &Filter, frame: &StoredFrame<'_>) -> bool {
+    let addresses: Option<(IpAddr, IpAddr)> = streamdb_decode::addresses(frame.interface.link_type, frame.data);
+    addresses.is_some_and(|(src, dst)| filter.matches_addresses(src, dst))
+}

@@ -1,0 +1,201 @@
+//! `streamdb ingest`: capture files into the store.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use serde::Serialize;
+use streamdb_capture::{Filter, Item, Merged, fingerprint};
+use streamdb_storage::{
+    Compression, DiskVolume, Event, Packets, WriteFolder, Writer, WriterConfig, WriterSummary, now,
+};
+use streamdb_types::{Counters, LinkType};
+
+use super::{Error, json_line};
+use crate::cli::{CompressionFlag, Ingest, PacketsFlag};
+use crate::output::{Output, complain, printable};
+use crate::progress::Progress;
+use crate::units;
+use crate::worker::{Worker, WorkerConfig};
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Summary {
+    files: usize,
+    /// Frames and bytes of the captures, connections and streams: the first things one looks for; they are counters too.
+    frames: u64,
+    bytes: u64,
+    connections: u64,
+    streams: u64,
+    buckets: u64,
+    stored_bytes: u64,
+    seconds: f64,
+    unaccounted_payload_bytes: i64,
+    counters: BTreeMap<&'static str, u64>,
+    errors: Vec<String>,
+}
+
+pub(super) fn run(args: &Ingest) -> Result<ExitCode, Error> {
+    let begun = Instant::now();
+    if let Some(expression) = &args.filter {
+        // A filter that no frame could be tested with is an error before anything is written.
+        Filter::compile(expression, LinkType::ETHERNET)?;
+    }
+    let folder = Arc::new(WriteFolder::open(&args.data.folder, Box::new(DiskVolume))?);
+    for recovered in folder.recovered() {
+        complain(&format!(
+            "bucket {}: was left open; {} frames and {} streams of it are whole, {} bytes at its end were not and are cut",
+            recovered.id, recovered.frames, recovered.streams, recovered.cut_bytes
+        ));
+    }
+    let prints = fingerprints(&folder, args)?;
+    let mut merged = Merged::open(&args.files)?;
+    let config = WriterConfig {
+        compression: match args.compression {
+            CompressionFlag::Fast => Compression::Fast,
+            CompressionFlag::Full => Compression::Full,
+        },
+        packets: match args.packets {
+            PacketsFlag::Full => Packets::Full,
+            PacketsFlag::Tcp => Packets::Tcp,
+            PacketsFlag::Off => Packets::Off,
+        },
+        bucket_window: args.bucket,
+        bucket_bytes: args.bucket_size,
+        ..WriterConfig::default()
+    };
+    let mut worker = Worker::new(Writer::new(Arc::clone(&folder), 0, config)?, worker_config(args));
+    let errors = feed(&mut merged, &mut worker, args.filter.as_deref())?;
+    let (counters, written) = worker.finish()?;
+    remember(&folder, &prints, &counters, &written)?;
+    let errors: Vec<String> = errors.iter().map(|e| printable(&e.to_string())).collect();
+    report(args, &counters, &written, begun.elapsed().as_secs_f64(), errors)
+}
+
+fn worker_config(args: &Ingest) -> WorkerConfig {
+    let mut config = WorkerConfig::default();
+    config.reassembly.overlap = args.overlap.into();
+    config.reassembly.reject_bad_checksums = args.reject_bad_checksums;
+    config.decode.verify_checksums = args.reject_bad_checksums;
+    config
+}
+
+/// The files' fingerprints; an error when one of them was ingested before.
+fn fingerprints(folder: &WriteFolder, args: &Ingest) -> Result<Vec<(PathBuf, String)>, Error> {
+    let ledger = folder.ledger().lock().unwrap_or_else(PoisonError::into_inner);
+    let mut prints = Vec::new();
+    for path in args.files.iter().filter(|path| path.is_file()) {
+        let print = fingerprint(path).map_err(|e| Error::Other(format!("{}: could not read it: {e}", path.display())))?;
+        if let Some(entry) = ledger.facts().ingested(&print).filter(|_| !args.again) {
+            let name = path.display().to_string();
+            return Err(streamdb_storage::Error::Ingested { name, time: entry.time }.into());
+        }
+        prints.push((path.clone(), print));
+    }
+    Ok(prints)
+}
+
+/// Gives everything in the captures to the worker. Damage in one of them is kept for the end; the others go on.
+fn feed(merged: &mut Merged, worker: &mut Worker, filter: Option<&str>) -> Result<Vec<streamdb_capture::Error>, Error> {
+    let (_, total) = merged.progress();
+    let mut progress = Progress::new(total);
+    let mut filters: Vec<Option<Filter>> = Vec::new();
+    let mut errors = Vec::new();
+    let mut count = 0u32;
+    loop {
+        count = count.wrapping_add(1);
+        if count.is_multiple_of(4096) {
+            progress.set(merged.progress().0);
+        }
+        match merged.next() {
+            Ok(None) => break,
+            Err(error) => errors.push(error),
+            Ok(Some(Item::Frame(frame))) => {
+                let filter = filters.get(frame.interface as usize).and_then(Option::as_ref);
+                if filter.is_none_or(|filter| filter.matches(frame.data)) {
+                    worker.frame(&frame)?;
+                } else {
+                    worker.filtered();
+                }
+            }
+            Ok(Some(Item::Interface(_, interface))) => {
+                worker.interface(interface);
+                filters.push(filter.map(|expression| Filter::compile(expression, interface.link_type)).transpose()?);
+            }
+            Ok(Some(Item::Secrets { kind, data })) => worker.attachment(Some(kind), data)?,
+            Ok(Some(Item::Names(data))) => worker.attachment(None, data)?,
+            Ok(Some(Item::Drops(drops))) => worker.dropped(drops.by_kernel, drops.by_interface)?,
+        }
+    }
+    progress.finish();
+    Ok(errors)
+}
+
+/// Enters into the ledger what was ingested, so that it is recognised.
+fn remember(
+    folder: &WriteFolder,
+    prints: &[(PathBuf, String)],
+    counters: &Counters,
+    written: &WriterSummary,
+) -> Result<(), Error> {
+    let mut ledger = folder.ledger().lock().unwrap_or_else(PoisonError::into_inner);
+    for (path, fingerprint) in prints {
+        let name = path.file_name().unwrap_or(Path::new("").as_os_str()).to_string_lossy().into_owned();
+        let event = Event::Ingested {
+            fingerprint: fingerprint.clone(),
+            name,
+            frames: counters.frames,
+            first: written.first_bucket,
+            last: written.last_bucket,
+        };
+        ledger.append(now(), &event)?;
+    }
+    Ok(())
+}
+
+fn report(
+    args: &Ingest,
+    counters: &Counters,
+    written: &WriterSummary,
+    seconds: f64,
+    errors: Vec<String>,
+) -> Result<ExitCode, Error> {
+    let code = if errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    for error in &errors {
+        complain(error);
+    }
+    let mut out = Output::open(None)?;
+    if args.json {
+        let summary = Summary {
+            files: args.files.len(),
+            frames: counters.frames,
+            bytes: counters.captured_bytes,
+            connections: counters.connections,
+            streams: counters.streams,
+            buckets: written.buckets,
+            stored_bytes: written.bytes,
+            seconds,
+            unaccounted_payload_bytes: counters.unaccounted(),
+            counters: Counters::NAMES.iter().copied().zip(counters.values()).collect(),
+            errors,
+        };
+        json_line(&mut out, &summary)?;
+    } else {
+        let rate = units::bytes((counters.captured_bytes as f64 / seconds.max(0.001)) as u64);
+        let line = format!(
+            "{} frames, {} in {} connections; {} buckets, {} on disk; {seconds:.2} s, {rate}/s\n",
+            counters.frames,
+            units::bytes(counters.captured_bytes),
+            counters.connections,
+            written.buckets,
+            units::bytes(written.bytes),
+        );
+        let error = out.error();
+        std::io::Write::write_all(&mut out, line.as_bytes()).map_err(error)?;
+    }
+    let error = out.error();
+    std::io::Write::flush(&mut out).map_err(error)?;
+    Ok(code)
+}

@@ -1,0 +1,71 @@
+//! The commands, one file each.
+
+mod buckets;
+mod export;
+mod get;
+mod ingest;
+mod serve;
+mod stats;
+mod streams;
+mod verify;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::cli::Command;
+use crate::output::Output;
+
+/// What ends a command.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Store(#[from] streamdb_storage::Error),
+    #[error(transparent)]
+    Capture(#[from] streamdb_capture::Error),
+    #[error(transparent)]
+    Derive(#[from] streamdb_derive::Error),
+    #[error(transparent)]
+    Filter(#[from] streamdb_query::FilterError),
+    #[error(transparent)]
+    Serve(#[from] streamdb_http_api::ServeError),
+    #[error("{path}: could not write: {source}")]
+    Output { path: PathBuf, source: io::Error },
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Error {
+    pub(crate) fn output(path: &Path, source: io::Error) -> Self {
+        Self::Output { path: path.to_owned(), source }
+    }
+
+    /// Whether the reader of our output has gone, as `head` does: that is no error.
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Output { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// Runs a command.
+pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
+    match command {
+        Command::Ingest(ingest) => ingest::run(&ingest),
+        Command::Serve(serve) => serve::run(&serve).map(done),
+        Command::Streams(streams) => streams::run(&streams),
+        Command::Get(get) => get::run(&get).map(done),
+        Command::Export(export) => export::run(&export).map(done),
+        Command::Verify(verify) => verify::run(&verify),
+        Command::Buckets(listing) => buckets::run(&listing),
+        Command::Stats(listing) => stats::run(&listing),
+    }
+}
+
+fn done((): ()) -> ExitCode {
+    ExitCode::SUCCESS
+}
+
+/// Writes one JSON object and a line end.
+fn json_line(out: &mut Output, value: &impl serde::Serialize) -> Result<(), Error> {
+    let error = out.error();
+    streamdb_query::json_line(out, value).map_err(error)
+}

@@ -1,0 +1,74 @@
+//! `streamdb verify`: is everything there, and does it agree with itself?
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use serde::Serialize;
+use streamdb_storage::{Store, Verify as How};
+
+use super::{Error, json_line};
+use crate::cli::Verify;
+use crate::output::{Output, complain, printable};
+use crate::progress::Progress;
+use crate::units;
+
+#[derive(Serialize)]
+struct Report {
+    deep: bool,
+    buckets: u64,
+    unsealed: u64,
+    blocks: u64,
+    bytes: u64,
+    streams: u64,
+    frames: u64,
+    findings: Vec<String>,
+}
+
+pub(super) fn run(args: &Verify) -> Result<ExitCode, Error> {
+    let store = Store::open(&args.data.folder)?;
+    let how = if args.deep { How::Deep } else { How::Quick };
+    let mut progress: Option<Progress> = None;
+    let verified = store.verify(how, &mut |done, total| {
+        progress.get_or_insert_with(|| Progress::new(Some(total))).set(done);
+    })?;
+    if let Some(progress) = progress {
+        progress.finish();
+    }
+    let findings: Vec<String> = verified.findings.iter().map(|f| printable(&f.what)).collect();
+    for finding in &findings {
+        complain(finding);
+    }
+    let code = if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    let mut out = Output::open(None)?;
+    if args.json {
+        let report = Report {
+            deep: args.deep,
+            buckets: verified.buckets,
+            unsealed: verified.unsealed,
+            blocks: verified.blocks,
+            bytes: verified.bytes,
+            streams: verified.streams,
+            frames: verified.frames,
+            findings,
+        };
+        json_line(&mut out, &report)?;
+    } else {
+        let result = if findings.is_empty() { "all is well".into() } else { format!("{} things are wrong", findings.len()) };
+        let looked = if args.deep { "every byte" } else { "headers and tables" };
+        let error = out.error();
+        writeln!(
+            out,
+            "{} buckets ({} open), {} blocks, {}, {} streams, {} frames; looked at {looked}: {result}",
+            verified.buckets,
+            verified.unsealed,
+            verified.blocks,
+            units::bytes(verified.bytes),
+            verified.streams,
+            verified.frames,
+        )
+        .map_err(error)?;
+    }
+    let error = out.error();
+    out.flush().map_err(error)?;
+    Ok(code)
+}

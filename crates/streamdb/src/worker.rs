@@ -1,0 +1,287 @@
+//! One worker: the path of a frame from a source to the store. Plain calls on one thread; no clock, no lock, no file.
+
+use std::collections::HashMap;
+
+use streamdb_capture::{Frame, Step, Ticker};
+use streamdb_decode::{Content, Decoder, Piece};
+use streamdb_reassembly::{Comparison, FlowTable, FrameTag, Opened, Sink, Slot, StreamState};
+use streamdb_storage::{Error, FrameIn, Loss, Result, StreamFacts, Writer, WriterSummary};
+use streamdb_types::{Counters, Direction, Interface, LinkType, Reason, StreamOffset, Timestamp};
+
+/// What becomes of frames.
+#[derive(Clone, Debug, Default)]
+pub struct WorkerConfig {
+    /// How frames are decoded.
+    pub decode: streamdb_decode::Config,
+    /// How streams are put together.
+    pub reassembly: streamdb_reassembly::Config,
+}
+
+/// Decoding, reassembly and the writer, in one.
+pub struct Worker {
+    decoder: Decoder,
+    flows: FlowTable,
+    ticker: Ticker,
+    sink: StoreSink,
+    /// The source's interfaces: the writer's number for each, and its link type.
+    interfaces: Vec<(u32, LinkType)>,
+    counted: Counters,
+}
+
+impl Worker {
+    /// A worker that writes to this writer.
+    pub fn new(writer: Writer, config: WorkerConfig) -> Self {
+        Self {
+            decoder: Decoder::new(config.decode),
+            flows: FlowTable::new(config.reassembly),
+            ticker: Ticker::new(),
+            sink: StoreSink { writer, pieces: HashMap::new(), error: None },
+            interfaces: Vec::new(),
+            counted: Counters::default(),
+        }
+    }
+
+    /// The next interface of the source; frames name it by its place in the order of these calls.
+    pub fn interface(&mut self, interface: &Interface) {
+        let number = self.sink.writer.interface(interface);
+        self.interfaces.push((number, interface.link_type));
+    }
+
+    /// Decryption secrets (with their kind) or names (without) that came with the frames.
+    ///
+    /// # Errors
+    /// When the store cannot write.
+    pub fn attachment(&mut self, kind: Option<u32>, bytes: &[u8]) -> Result<()> {
+        let time = self.ticker.clock().unwrap_or_default();
+        self.sink.writer.attachment(time, kind, bytes)
+    }
+
+    /// Frames that were dropped before they came here.
+    ///
+    /// # Errors
+    /// When the store cannot write.
+    pub fn dropped(&mut self, kernel: u64, interface: u64) -> Result<()> {
+        let time = self.ticker.clock().unwrap_or_default();
+        self.counted.dropped_kernel += kernel;
+        self.counted.dropped_interface += interface;
+        self.sink.writer.loss(&Loss { from: time, to: time, kernel, interface, shed: 0 })
+    }
+
+    /// A frame that the capture filter left out.
+    pub const fn filtered(&mut self) {
+        self.counted.filtered_frames += 1;
+    }
+
+    /// Takes a frame.
+    ///
+    /// # Errors
+    /// When the store cannot write.
+    pub fn frame(&mut self, frame: &Frame<'_>) -> Result<()> {
+        match self.ticker.advance(frame.time) {
+            None => {}
+            Some(Step::Tick(now)) => self.tick(now)?,
+            Some(Step::Back(now)) => {
+                self.counted.clock_steps_back += 1;
+                self.tick(now)?;
+            }
+        }
+        let (interface, link) = self.interfaces.get(frame.interface as usize).copied().unwrap_or((0, LinkType::NULL));
+        self.count(frame);
+        let Self { decoder, flows, sink, counted, .. } = self;
+        let tag = sink.writer.next_tag();
+        let decoded = decoder.decode(link, frame.data, frame.wire_len, frame.time, tag);
+        let mut input = FrameIn {
+            time: frame.time,
+            interface,
+            wire_len: frame.wire_len,
+            data: frame.data,
+            payload_at: 0,
+            payload_len: 0,
+            is_tcp: false,
+        };
+        let whole = decoded.pieces.is_empty();
+        let belongs = match &decoded.content {
+            Content::Tcp(segment) => {
+                counted.tcp_frames += 1;
+                if whole {
+                    (input.payload_at, input.payload_len) = (decoded.payload_at, segment.payload.len());
+                }
+                input.is_tcp = true;
+                let tag = sink.take(&input, decoded.pieces)?;
+                let belongs = flows.tcp(FrameTag(tag), frame.time, &decoded.path, segment, sink);
+                if belongs.is_none() {
+                    sink.kept(FrameTag(tag), segment.payload);
+                }
+                belongs.map(|belongs| (tag, belongs))
+            }
+            Content::Udp(datagram) => {
+                counted.udp_frames += 1;
+                if whole {
+                    (input.payload_at, input.payload_len) = (decoded.payload_at, datagram.payload.len());
+                }
+                let tag = sink.take(&input, decoded.pieces)?;
+                let belongs = flows.udp(FrameTag(tag), frame.time, &decoded.path, datagram, sink);
+                if belongs.is_none() {
+                    sink.kept(FrameTag(tag), datagram.payload);
+                }
+                belongs.map(|belongs| (tag, belongs))
+            }
+            other => {
+                match other {
+                    Content::Fragment => {
+                        counted.fragment_frames += 1;
+                        // Whether it is TCP's is known when its packet is complete; until then it is kept.
+                        input.is_tcp = true;
+                    }
+                    Content::Malformed => counted.malformed_frames += 1,
+                    _ => counted.other_frames += 1,
+                }
+                sink.take(&input, &[])?;
+                None
+            }
+        };
+        if let Some((tag, (slot, direction))) = belongs {
+            sink.writer.belongs(tag, slot.0, direction);
+            for piece in decoded.pieces {
+                sink.writer.belongs(piece.tag, slot.0, direction);
+            }
+        }
+        self.sink.error.take().map_or(Ok(()), Err)?;
+        if self.sink.writer.wants_commit() { self.flush() } else { Ok(()) }
+    }
+
+    /// The input is over: every stream gets its end, and the store is sealed.
+    ///
+    /// # Errors
+    /// When the store cannot write.
+    pub fn finish(mut self) -> Result<(Counters, WriterSummary)> {
+        self.flush()?;
+        self.flows.finish(&mut self.sink);
+        self.sink.error.take().map_or(Ok(()), Err)?;
+        let counters = self.counters();
+        let summary = self.sink.writer.finish(&counters)?;
+        Ok((counters, summary))
+    }
+
+    /// Everything counted so far.
+    pub fn counters(&self) -> Counters {
+        let mut counters = self.counted;
+        counters.add(&self.flows.counters());
+        counters.reassembled_packets = self.decoder.reassembled_packets();
+        counters.expired_fragments = self.decoder.expired_fragments();
+        counters
+    }
+
+    fn count(&mut self, frame: &Frame<'_>) {
+        self.counted.frames += 1;
+        self.counted.captured_bytes += frame.data.len() as u64;
+        self.counted.wire_bytes += u64::from(frame.wire_len).max(frame.data.len() as u64);
+    }
+
+    /// A second of packet time is over: what is silent ends, what is at hand is published, and perhaps the bucket ends.
+    fn tick(&mut self, now: Timestamp) -> Result<()> {
+        self.decoder.tick(now);
+        self.flows.tick(now, &mut self.sink);
+        self.flush()?;
+        if self.sink.writer.bucket_is_over(now) {
+            let counters = self.counters();
+            self.sink.writer.end_bucket(&counters)?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.flows.flush(&mut self.sink);
+        self.sink.pieces.clear();
+        self.sink.error.take().map_or(Ok(()), Err)?;
+        self.sink.writer.commit()
+    }
+}
+
+/// What reassembly says, said to the writer.
+struct StoreSink {
+    writer: Writer,
+    /// The frames of packets that came in fragments, by the tag of the last of them, until their payload has a place.
+    pieces: HashMap<u64, Vec<Piece>>,
+    /// The first error; the worker hands it out after the call that met it.
+    error: Option<Error>,
+}
+
+impl StoreSink {
+    fn take(&mut self, input: &FrameIn<'_>, pieces: &[Piece]) -> Result<u64> {
+        let tag = self.writer.frame(input)?;
+        if !pieces.is_empty() {
+            self.pieces.insert(tag, pieces.to_vec());
+        }
+        Ok(tag)
+    }
+
+    fn note(&mut self, result: Result<()>) {
+        if let Err(error) = result {
+            self.error.get_or_insert(error);
+        }
+    }
+}
+
+impl Sink for StoreSink {
+    fn opened(&mut self, slot: Slot, opened: &Opened) {
+        self.writer.opened(slot.0, &opened.tuple, &opened.path, opened.time);
+    }
+
+    fn data(&mut self, slot: Slot, direction: Direction, offset: StreamOffset, bytes: &[u8]) {
+        let result = self.writer.data(slot.0, direction, offset, bytes);
+        self.note(result);
+    }
+
+    fn datagram(&mut self, slot: Slot, direction: Direction, offset: StreamOffset, bytes: &[u8], wire_len: u32, time: Timestamp) {
+        let result = self.writer.datagram(slot.0, direction, offset, bytes, wire_len, time);
+        self.note(result);
+    }
+
+    fn compare(&mut self, slot: Slot, direction: Direction, offset: StreamOffset, bytes: &[u8]) -> Comparison {
+        match self.writer.compare(slot.0, direction, offset, bytes) {
+            Some(true) => Comparison::Same,
+            Some(false) => Comparison::Differs,
+            None => Comparison::Unknown,
+        }
+    }
+
+    fn placed(&mut self, tag: FrameTag, slot: Slot, direction: Direction, offset: StreamOffset, _len: u32) {
+        if self.pieces.is_empty() {
+            return self.writer.placed(tag.0, offset);
+        }
+        match self.pieces.remove(&tag.0) {
+            None => self.writer.placed(tag.0, offset),
+            Some(pieces) => {
+                for Piece { tag, frame_at, payload_at, len } in pieces {
+                    let offset = offset.add(payload_at.into());
+                    self.writer.placed_later(tag, frame_at as usize, len as usize, slot.0, direction, offset);
+                }
+            }
+        }
+    }
+
+    fn kept(&mut self, tag: FrameTag, bytes: &[u8]) {
+        // The frames of a packet that came in fragments were taken whole, and stay so.
+        if self.pieces.remove(&tag.0).is_none() {
+            self.writer.kept(tag.0, bytes);
+        }
+    }
+
+    fn checkpoint(&mut self, slot: Slot, streams: &[StreamState; 2], ended: Option<Reason>) {
+        let facts = streams.each_ref().map(|stream| StreamFacts {
+            packets: stream.packets,
+            first: stream.first,
+            last: stream.last,
+            length: stream.length,
+            gaps: &stream.gaps,
+            marks: stream.marks,
+        });
+        let result = self.writer.checkpoint(slot.0, facts, ended);
+        self.note(result);
+    }
+
+    fn closed(&mut self, slot: Slot) {
+        self.writer.closed(slot.0);
+    }
+}
