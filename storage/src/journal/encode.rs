@@ -165,7 +165,7 @@ impl Encoder {
             }
         }
 
-        let mut side = Truth::new(&mut self.out, truth, tail, row, row.time < last);
+        let mut side = Truth::new(&mut self.out, &truth, tail, row, row.time < last);
         let facts = side.facts(rows, slot.header_len, &mut slot.past, interface);
         let Ok(()) = header(&mut side, slot, peer, shared, link, &facts, &mut self.whole);
         side.finish();

@@ -4,16 +4,8 @@
 pub(super) fn sum(bytes: &[u8]) -> u16 {
     // The sum does not mind the byte order of the words (RFC 1071 §2 B), nor their width as long as carries are kept: whole
     // little-endian u64 are split in halves that have room for 2^32 carries, which compilers turn into vector adds.
-    let mut lanes = [0u64; 8];
     let (chunks, rest) = bytes.as_chunks::<64>();
-    for chunk in chunks {
-        let (words, _) = chunk.as_chunks::<8>();
-        for (lane, word) in lanes.iter_mut().zip(words) {
-            let word = u64::from_le_bytes(*word);
-            *lane += (word & 0xffff_ffff) + (word >> 32);
-        }
-    }
-    let mut total: u64 = lanes.iter().sum();
+    let mut total = if chunks.is_empty() { 0 } else { sum_chunks(chunks) };
     let (words, rest) = rest.as_chunks::<4>();
     for word in words {
         total += u64::from(u32::from_le_bytes(*word));
@@ -26,6 +18,18 @@ pub(super) fn sum(bytes: &[u8]) -> u16 {
     total = (total & 0xffff_ffff) + (total >> 32);
     total = (total & 0xffff_ffff) + (total >> 32);
     fold(total as u32).swap_bytes()
+}
+
+fn sum_chunks(chunks: &[[u8; 64]]) -> u64 {
+    let mut lanes = [0u64; 8];
+    for chunk in chunks {
+        let (words, _) = chunk.as_chunks::<8>();
+        for (lane, word) in lanes.iter_mut().zip(words) {
+            let word = u64::from_le_bytes(*word);
+            *lane += (word & 0xffff_ffff) + (word >> 32);
+        }
+    }
+    lanes.iter().sum()
 }
 
 /// A sum with its carries added in.

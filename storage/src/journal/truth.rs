@@ -13,7 +13,7 @@ use super::varint::{put_number, put_varint, zigzag, zigzag16, zigzag32};
 /// The encoder's side of a row.
 pub(super) struct Truth<'a> {
     out: &'a mut Out,
-    truth: Head,
+    truth: &'a Head,
     tail: &'a [u8],
     row: &'a Row,
     misses: u8,
@@ -22,7 +22,7 @@ pub(super) struct Truth<'a> {
 }
 
 impl<'a> Truth<'a> {
-    pub(super) fn new(out: &'a mut Out, truth: Head, tail: &'a [u8], row: &'a Row, backwards: bool) -> Self {
+    pub(super) fn new(out: &'a mut Out, truth: &'a Head, tail: &'a [u8], row: &'a Row, backwards: bool) -> Self {
         Self { out, truth, tail, row, misses: 0, shape: 0, odd: if backwards { odd::BACKWARDS } else { 0 } }
     }
 
@@ -225,11 +225,10 @@ impl Side for Truth<'_> {
                 head.put(at + offset, self.truth.u16(at + offset).to_be_bytes());
             }
         }
-        let differs = *head != self.truth;
+        let differs = !head.is(self.truth);
         if differs {
             self.misses |= miss::PATCH;
-            let truth = self.truth;
-            self.runs(head, &truth, len);
+            self.runs(head, self.truth, len);
         }
         if let Some((at, id)) = id {
             head.put(at, id.to_be_bytes());
@@ -277,12 +276,11 @@ impl Side for Truth<'_> {
     }
 
     fn late_patch(&mut self, head: &mut Head, len: usize) -> Result<bool, Infallible> {
-        if *head == self.truth {
+        if head.is(self.truth) {
             return Ok(false);
         }
         self.odd |= odd::LATE_PATCH;
-        let truth = self.truth;
-        self.runs(head, &truth, len);
+        self.runs(head, self.truth, len);
         Ok(true)
     }
 
