@@ -1,4 +1,6 @@
 //! A store of a few conversations, written by the writer itself. Used by the tests of `http-api` too.
+#![allow(dead_code, reason = "each test program uses its part of it")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 

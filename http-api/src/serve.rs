@@ -1,0 +1,127 @@
+//! Listening.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use streamdb_derive::Store;
+use tokio::net::TcpListener;
+
+use crate::app::{App, router};
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address that others can reach.
+    #[error(
+        "{0}: others could reach this address, and there is no authentication yet; listen on 127.0.0.1 or [::1], and let \
+         an SSH tunnel or a proxy with authentication do the rest"
+    )]
+    NotLoopback(SocketAddr),
+    /// Somebody else listens there.
+    #[error("{0}: another program listens on this port; stop it, or listen on another port")]
+    InUse(SocketAddr),
+    /// The system does not let us.
+    #[error("{0}: this user may not listen on this port; take one from 1024 on")]
+    NotAllowed(SocketAddr),
+    /// The address is not this machine's.
+    #[error("{0}: this machine does not have this address")]
+    NoAddress(SocketAddr),
+    /// Anything else that the system says.
+    #[error("{address}: could not listen: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A server that listens, and answers when it is [`run`](Self::run).
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Listens. Port 0 takes a free one.
+    ///
+    /// # Errors
+    /// When the address is not a loopback one, or cannot be listened on.
+    pub async fn bind(listen: SocketAddr) -> Result<Self, ServeError> {
+        if !listen.ip().to_canonical().is_loopback() {
+            return Err(ServeError::NotLoopback(listen));
+        }
+        let error = |source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => ServeError::InUse(listen),
+            io::ErrorKind::PermissionDenied => ServeError::NotAllowed(listen),
+            io::ErrorKind::AddrNotAvailable => ServeError::NoAddress(listen),
+            _ => ServeError::Listen { address: listen, source },
+        };
+        let listener = TcpListener::bind(listen).await.map_err(error)?;
+        let address = listener.local_addr().map_err(error)?;
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until `shutdown` is ready, and what was asked before that.
+    ///
+    /// # Errors
+    /// When the system takes the socket away.
+    pub async fn run(
+        self,
+        store: Arc<Store>,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), ServeError> {
+        let app = App::new(store, self.address.ip());
+        axum::serve(self.listener, router(app))
+            .with_graceful_shutdown(shutdown)
+            .await
+            .map_err(|source| ServeError::Listen { address: self.address, source })
+    }
+}
+
+/// Listens, and answers until `shutdown` is ready.
+///
+/// # Errors
+/// As [`Server::bind`] and [`Server::run`].
+pub async fn serve(
+    store: Arc<Store>,
+    listen: SocketAddr,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    Server::bind(listen).await?.run(store, shutdown).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bind(listen: &str) -> Result<Server, ServeError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(Server::bind(listen.parse().unwrap()))
+    }
+
+    #[test]
+    fn only_loopback_and_only_once() {
+        for public in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "[::ffff:10.0.0.1]:0"] {
+            let error = bind(public).unwrap_err();
+            assert!(error.to_string().contains("no authentication yet"), "{error}");
+        }
+        // Held by std, as a listener of a runtime that is gone is no listener.
+        let first = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = first.local_addr().unwrap();
+        let error = bind(&taken.to_string()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("{taken}: another program listens on this port; stop it, or listen on another port")
+        );
+        assert_ne!(bind("127.0.0.1:0").unwrap().address().port(), 0);
+    }
+}

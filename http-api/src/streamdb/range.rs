@@ -1,0 +1,69 @@
+//! Which bytes are asked for: RFC 9110 §14, one range of bytes.
+
+use std::ops::Range;
+
+/// What a `Range` field comes to for a length.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All of it: there is no such field, it asks for several ranges, or cannot be read (RFC 9110 §14.2 lets a server
+    /// ignore it).
+    Whole,
+    /// From the first byte to before the second; not empty.
+    Some(Range<u64>),
+    /// Nothing of it is there.
+    None,
+}
+
+/// Reads `bytes=0-499`, `bytes=500-`, `bytes=-500`.
+pub(super) fn part(field: Option<&str>, length: u64) -> Part {
+    let read = |field: &str| {
+        let (first, last) = field.trim().strip_prefix("bytes=")?.split_once('-')?;
+        let number = |text: &str| -> Option<Option<u64>> {
+            match text.trim() {
+                "" => Some(None),
+                digits if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().ok().map(Some),
+                _ => None,
+            }
+        };
+        match (number(first)?, number(last)?) {
+            (Some(first), Some(last)) if last < first => None,
+            (Some(first), last) => Some(first..last.map_or(length, |last| last.saturating_add(1).min(length))),
+            (None, Some(count)) => Some(length.saturating_sub(count)..length),
+            (None, None) => None,
+        }
+    };
+    match field.and_then(read) {
+        None => Part::Whole,
+        Some(range) if range.start < range.end => Part::Some(range),
+        Some(_) => Part::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges() {
+        for (field, part_of_100) in [
+            ("bytes=0-9", Part::Some(0..10)),
+            ("bytes=90-", Part::Some(90..100)),
+            ("bytes=90-1000", Part::Some(90..100)),
+            ("bytes=-10", Part::Some(90..100)),
+            ("bytes=-1000", Part::Some(0..100)),
+            ("bytes=99-18446744073709551615", Part::Some(99..100)),
+            ("bytes=100-", Part::None),
+            ("bytes=-0", Part::None),
+            ("bytes=9-0", Part::Whole),
+            ("bytes=0-1,5-6", Part::Whole),
+            ("bytes=-", Part::Whole),
+            ("bytes=+1-2", Part::Whole),
+            ("lines=0-1", Part::Whole),
+            ("bytes=0-18446744073709551616", Part::Whole),
+        ] {
+            assert_eq!(part(Some(field), 100), part_of_100, "{field}");
+        }
+        assert_eq!(part(None, 100), Part::Whole);
+        assert_eq!(part(Some("bytes=0-"), 0), Part::None);
+    }
+}
