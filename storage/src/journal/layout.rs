@@ -27,9 +27,26 @@ impl Head {
     /// Whether both are the same: a few vector instructions, where `==` would be a call.
     #[inline]
     pub(super) fn is(&self, other: &Self) -> bool {
-        let ((a, _), (b, _)) = (self.0.as_chunks::<16>(), other.0.as_chunks::<16>());
-        let differ = a.iter().zip(b).fold(0, |d, (a, b)| d | (u128::from_ne_bytes(*a) ^ u128::from_ne_bytes(*b)));
+        let ((a, _), (b, _)) = (self.0.as_chunks::<8>(), other.0.as_chunks::<8>());
+        let differ = a.iter().zip(b).fold(0, |d, (a, b)| d | (u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b)));
         differ == 0
+    }
+
+    /// The place of the first byte from `at` on that differs.
+    #[inline]
+    pub(super) fn differs(&self, other: &Self, mut at: usize) -> Option<usize> {
+        loop {
+            let (a, b) = (self.0.get(at..)?, other.0.get(at..)?);
+            if let (Some(a), Some(b)) = (a.first_chunk(), b.first_chunk()) {
+                let differ = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
+                if differ != 0 {
+                    return Some(at + differ.trailing_zeros() as usize / 8);
+                }
+                at += 8;
+            } else {
+                return a.iter().zip(b).position(|(a, b)| a != b).map(|n| at + n);
+            }
+        }
     }
 
     /// A byte; 0 beyond the end.

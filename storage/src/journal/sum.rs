@@ -6,15 +6,24 @@ pub(super) fn sum(bytes: &[u8]) -> u16 {
     // little-endian u64 are split in halves that have room for 2^32 carries, which compilers turn into vector adds.
     let (chunks, rest) = bytes.as_chunks::<64>();
     let mut total = if chunks.is_empty() { 0 } else { sum_chunks(chunks) };
-    let (words, rest) = rest.as_chunks::<4>();
+    let (words, rest) = rest.as_chunks::<8>();
     for word in words {
-        total += u64::from(u32::from_le_bytes(*word));
+        let word = u64::from_le_bytes(*word);
+        total += (word & 0xffff_ffff) + (word >> 32);
     }
-    let mut last = [0; 4];
-    for (to, from) in last.iter_mut().zip(rest) {
-        *to = *from;
-    }
-    total += u64::from(u32::from_le_bytes(last));
+    let rest = match rest.split_first_chunk::<4>() {
+        Some((word, rest)) => {
+            total += u64::from(u32::from_le_bytes(*word));
+            rest
+        }
+        None => rest,
+    };
+    total += match *rest {
+        [a] => u64::from(a),
+        [a, b] => u64::from(u16::from_le_bytes([a, b])),
+        [a, b, c] => u64::from(u32::from_le_bytes([a, b, c, 0])),
+        _ => 0,
+    };
     total = (total & 0xffff_ffff) + (total >> 32);
     total = (total & 0xffff_ffff) + (total >> 32);
     fold(total as u32).swap_bytes()

@@ -109,16 +109,11 @@ impl<'a> Truth<'a> {
     /// Writes down where `head` differs from the truth, and makes it true.
     fn runs(&mut self, head: &mut Head, truth: &Head, len: usize) {
         let out = &mut *self.out;
-        let (mut count, mut end, mut at) = (0u8, 0, 0);
+        let (mut count, mut end) = (0u8, 0);
         let bytes = |from: usize, to: usize| truth.0.get(from..to).unwrap_or_default();
         let differs = |at: usize| head.0.get(at) != truth.0.get(at);
-        while at < len {
-            if !differs(at) {
-                at += 1;
-                continue;
-            }
-            let start = at;
-            let mut stop = at + 1;
+        while let Some(start) = head.differs(truth, end).filter(|start| *start < len) {
+            let mut stop = start + 1;
             // One equal byte between two others costs less than another run.
             while stop < len && (differs(stop) || (stop + 1 < len && differs(stop + 1))) {
                 stop += 1;
@@ -127,7 +122,7 @@ impl<'a> Truth<'a> {
             out.run_lengths.push((stop - start) as u8);
             out.patches.extend_from_slice(bytes(start, stop));
             count += 1;
-            (end, at) = (stop, stop);
+            end = stop;
         }
         out.runs.push(count);
         *head = *truth;
