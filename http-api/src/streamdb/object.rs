@@ -7,7 +7,8 @@ use std::sync::Arc;
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use streamdb_derive::{BodyLimits, BodyOutcome, Decode, Error, Object, Piece, Store, object};
+use streamdb_derive::{Error, Object, Store, object};
+use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Piece};
 use streamdb_types::Oid;
 
 use crate::answer::{attach, failed, say, say_gaps, whole};

@@ -2,9 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use streamdb_derive::{
-    BodyLimits, Conversation, Decode, Error, Kind, Message, Piece, Store, StreamInfo, conversation, raw,
-};
+use streamdb_derive::{Conversation, Error, Store, StreamInfo, conversation, raw};
+use streamdb_extract::{BodyLimits, Decode, Kind, Message, Piece};
 use streamdb_query::{Filter, Order, Page, page};
 use streamdb_sniff::{HEAD_BYTES, sniff};
 use streamdb_types::{Direction, Marks, Reason, StreamOffset, Timestamp};

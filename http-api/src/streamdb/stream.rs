@@ -8,7 +8,8 @@ use std::sync::Arc;
 use axum::http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use streamdb_derive::{Error, Piece, Store, Stream, raw};
+use streamdb_derive::{Error, Store, Stream, raw};
+use streamdb_extract::Piece;
 use streamdb_query::reason_word;
 use streamdb_types::{Marks, Oid, Reason, StreamOffset};
 
