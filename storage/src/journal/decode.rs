@@ -39,12 +39,6 @@ pub struct JournalFrame<'a> {
     pub data: &'a [u8],
     /// Whose it is: the connection's ordinal in the bucket, and the direction.
     pub connection: Option<(u32, Direction)>,
-    /// Where its payload begins in `data`.
-    pub payload_at: usize,
-    /// How long its payload is.
-    pub payload_len: usize,
-    /// Where in the stream the payload was fetched from; `None` when the journal itself has the payload, or there is none.
-    pub payload_from: Option<StreamOffset>,
 }
 
 impl<'a> JournalBlock<'a> {
@@ -103,12 +97,8 @@ impl<'a> JournalBlock<'a> {
         self.rows
     }
 
-    /// Whether it has none, which no encoder makes.
-    pub const fn is_empty(&self) -> bool {
-        self.rows == 0
-    }
-
     /// The connections that have a frame in it, by their ordinals in the bucket, in the order of their first ones.
+    #[cfg(test)]
     pub fn connections(&self) -> impl Iterator<Item = u32> {
         self.connections.iter().copied()
     }
@@ -304,16 +294,7 @@ impl<'a> Reader<'a> {
         let (to_pad, to_trailer) = rest.split_at_mut_checked(pad).ok_or(JournalError::Short)?;
         to_pad.fill(0);
         to_trailer.copy_from_slice(trailer);
-        Ok(Some(JournalFrame {
-            time: self.time,
-            interface,
-            wire_len,
-            data,
-            connection,
-            payload_at: header_len,
-            payload_len,
-            payload_from: offset.map(StreamOffset),
-        }))
+        Ok(Some(JournalFrame { time: self.time, interface, wire_len, data, connection }))
     }
 }
 

@@ -21,7 +21,7 @@ mod varint;
 
 use std::fmt;
 
-pub use decode::{Fetch, JournalBlock, JournalFrame};
+pub use decode::{JournalBlock, JournalFrame};
 pub use encode::Encoder;
 pub use rows::Rows;
 

@@ -43,11 +43,6 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// No rows.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Says what the frames of an interface begin with. It holds over [`clear`](Self::clear); an interface of which nothing
     /// was said is taken for Ethernet. A wrong link type costs room, not truth.
     pub fn set_link(&mut self, interface: u32, link: LinkType) {
@@ -158,11 +153,6 @@ impl Rows {
     /// How many rows there are.
     pub fn len(&self) -> usize {
         self.rows.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
     }
 
     /// Bytes in use: the arena's, and the rows' own.

@@ -25,7 +25,7 @@ struct Frame {
 type Streams = HashMap<(u32, Direction), Vec<u8>>;
 
 fn rows_of(frames: &[Frame], links: &[(u32, LinkType)]) -> Rows {
-    let mut rows = Rows::new();
+    let mut rows = Rows::default();
     for (interface, link) in links {
         rows.set_link(*interface, *link);
     }
@@ -85,8 +85,6 @@ fn check(frames: &[Frame], streams: &Streams, blocks: &[Vec<u8>], only: Option<&
                     assert_eq!(frame.connection, f.connection);
                     assert!(f.connection.is_none_or(|(conn, _)| listed.contains(&conn)));
                     assert_eq!(frame.data, f.data, "frame {i}");
-                    assert_eq!((frame.payload_at, frame.payload_len), (f.payload_at, f.payload_len));
-                    assert_eq!(frame.payload_from, f.offset.filter(|_| f.payload_len > 0).map(StreamOffset));
                     Ok(())
                 },
             )
@@ -519,7 +517,7 @@ fn ordinary_conversations_are_predicted() {
 
 #[test]
 fn a_row_is_split_anew() {
-    let mut rows = Rows::new();
+    let mut rows = Rows::default();
     let data: Vec<u8> = (0..100).collect();
     rows.push(Timestamp(5), 0, 100, &data, data.len(), 0);
     rows.push(Timestamp(6), 0, 100, &data, 40, 50);
