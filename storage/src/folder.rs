@@ -1,5 +1,7 @@
 //! The data folder: what lies where in it, who may write to it, and what is made whole before anybody does.
 
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,6 +12,8 @@ use crate::FORMAT_VERSION;
 use crate::error::{Error, Result};
 use crate::ledger::{Event, Ledger, LedgerReader};
 use crate::live::{LiveReader, LiveWriter, MAX_WORKERS, writer_alive};
+use crate::read::bucket::Bucket;
+use crate::read::cache::BlockCache;
 use crate::recover::{Recovered, recover};
 use crate::volume::Volume;
 
@@ -33,14 +37,23 @@ impl WriteFolder {
     /// # Errors
     /// When the folder is not ours, when another process writes to it, or when the system refuses something.
     pub fn open(path: &Path, volume: Box<dyn Volume>) -> Result<Self> {
-        let make = |path: &Path| volume.create_dir(path).map_err(Error::io(path, "make the folder"));
-        make(path)?;
+        let make = |path: &Path| match volume.create_dir(path) {
+            // One that is no folder shows at once: nothing can be made in it.
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
+            result => result.map(|()| true).map_err(Error::io(path, "make the folder")),
+        };
+        if make(path)? {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            volume.sync_dir(parent).map_err(Error::io(parent, "make the folder's name durable"))?;
+        }
         let ledger_path = path.join(LEDGER);
         if !ledger_path.exists() && !is_fresh(&*volume, path)? {
             return Err(Error::ForeignFolder(path.to_owned()));
         }
-        make(&path.join(BUCKETS))?;
-        make(&path.join(DERIVED))?;
+        let made = [BUCKETS, DERIVED].into_iter().map(|name| make(&path.join(name))).collect::<Result<Vec<bool>>>()?;
+        if made.contains(&true) {
+            volume.sync_dir(path).map_err(Error::io(path, "make the names in the folder durable"))?;
+        }
         let live = Arc::new(LiveWriter::open(&*volume, path)?);
         let mut ledger = Ledger::open(&*volume, &ledger_path)?;
         match ledger.facts().store().map(|entry| entry.event.clone()) {
@@ -86,6 +99,15 @@ impl WriteFolder {
         &self.live
     }
 
+    /// The ledger says of each bucket when it was sealed. The writer may have died before it could, or in recovery.
+    fn note_sealed(&self, path: &Path, id: BucketId) -> Result<()> {
+        let bucket = Bucket::open(path, id, Arc::new(BlockCache::new(0)))?;
+        // One whose directory cannot be read is damaged, which is for verification to tell, and sealed all the same.
+        let frames = bucket.contents(None).map_or(0, |contents| contents.frames);
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.append(now(), &Event::Sealed { id, bytes: bucket.file_len(), frames })
+    }
+
     fn recover(&self) -> Result<Vec<Recovered>> {
         let folder = self.buckets();
         for name in self.volume.list(&folder).map_err(Error::io(&folder, "list the buckets"))? {
@@ -95,11 +117,19 @@ impl WriteFolder {
                 self.volume.unlink(&path).map_err(Error::io(&path, "remove the unfinished bucket"))?;
             }
         }
+        let noted: BTreeSet<BucketId> = {
+            let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            let (sealed, dropped) = (ledger.facts().sealed(), ledger.facts().tombstones());
+            sealed.map(|(id, _)| id).chain(dropped.map(|(id, _)| id)).collect()
+        };
         let mut all = Vec::new();
         for id in bucket_ids(&folder)? {
             let path = folder.join(crate::write::bucket_file::file_name(id));
             if !crate::read::bucket::is_sealed(&path, id)? {
                 all.push(recover(&*self.volume, &path, id)?);
+            }
+            if !noted.contains(&id) {
+                self.note_sealed(&path, id)?;
             }
         }
         Ok(all)

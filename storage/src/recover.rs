@@ -56,7 +56,7 @@ pub(crate) fn recover(volume: &dyn Volume, path: &Path, id: BucketId) -> Result<
         let mut entry = *end;
         if scan.is_open(end.key, end.direction) {
             let peer = contents.find(end.key, end.direction.flip()).map_or(BlockPlace::NONE, |peer| peer.place);
-            entry.place = out.end(&bucket, end, peer)?;
+            entry.place = out.end(&bucket, end, peer, contents.frames)?;
             streams += 1;
         }
         ends.push(CutEnd { entry, at: BlockRef::NONE });
@@ -85,7 +85,7 @@ struct Ends {
 
 impl Ends {
     /// Writes the END of a stream that was left open.
-    fn end(&mut self, bucket: &Bucket, end: &EndEntry, peer: BlockPlace) -> Result<BlockPlace> {
+    fn end(&mut self, bucket: &Bucket, end: &EndEntry, peer: BlockPlace, frames: u64) -> Result<BlockPlace> {
         let Part { mut head, gaps, chunks, .. } = Part::read(bucket, end.place)?;
         let id = bucket.id();
         head.prev = end.place;
@@ -94,6 +94,9 @@ impl Ends {
         head.standing = Standing::Ended(Reason::Exiting);
         head.chunked = true;
         head.table_len = 0;
+        // Its newest OPEN may be older than its last frame, or tell of frames that were cut.
+        let first = head.frames.0.0;
+        head.frames.1 = frames.saturating_sub(first);
         head.stored = chunks.iter().map(|c| u64::from(c.len)).sum();
         let mut lists = chunks.chunks(CHUNKS_A_RECORD).peekable();
         let mut own: &[_] = &[];

@@ -185,7 +185,7 @@ pub(crate) enum Standing {
 /// What OPEN and END say of a stream, but for its gaps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StreamHead {
-    /// The stream's OPEN before this record in this bucket.
+    /// The stream's OPEN or END before this record in this bucket.
     pub(crate) prev: BlockPlace,
     /// The newest record of the other direction in this bucket.
     pub(crate) peer: BlockPlace,
@@ -249,7 +249,7 @@ impl StreamHead {
             put_varint(out, bucket.0.wrapping_sub(previous.0));
         }
         out.extend(self.first.0.to_le_bytes());
-        put_zigzag(out, self.last.since(self.first));
+        put_zigzag(out, time_between(self.first, self.last));
         put_varint(out, self.length.0);
         put_varint(out, self.stored);
         put_varint(out, self.packets);
@@ -287,7 +287,7 @@ impl StreamHead {
             (StreamOffset(r.varint()?), Some(BucketId(bucket.0.wrapping_sub(r.varint()?))))
         };
         let first = Timestamp(r.i64()?);
-        let last = first.plus(r.zigzag()?);
+        let last = time_after(first, r.zigzag()?);
         let length = StreamOffset(r.varint()?);
         let (stored, packets) = (r.varint()?, r.varint()?);
         let marks = Marks(u16::try_from(r.varint()?).map_err(|_| Short)?);
@@ -441,7 +441,7 @@ pub(crate) fn put_datagrams(out: &mut Vec<u8>, start: Timestamp, datagrams: &[Da
         if cut {
             put_varint(out, datagram.captured.into());
         }
-        put_zigzag(out, datagram.time.since(time));
+        put_zigzag(out, time_between(time, datagram.time));
         time = datagram.time;
     }
 }
@@ -458,7 +458,7 @@ pub(crate) fn datagrams(table: &[u8], start: Timestamp) -> Result<Vec<Datagram>,
         if captured > wire {
             return Err(Short);
         }
-        time = time.plus(r.zigzag()?);
+        time = time_after(time, r.zigzag()?);
         all.push(Datagram { wire, captured, time });
     }
     Ok(all)
@@ -473,6 +473,16 @@ pub struct Datagram {
     pub captured: u32,
     /// The time of its frame.
     pub time: Timestamp,
+}
+
+/// The difference of two times modulo 2^64, so that any two can be told apart.
+const fn time_between(from: Timestamp, to: Timestamp) -> i64 {
+    to.0.wrapping_sub(from.0)
+}
+
+/// The inverse of [`time_between`].
+const fn time_after(from: Timestamp, difference: i64) -> Timestamp {
+    Timestamp(from.0.wrapping_add(difference))
 }
 
 fn put_header(out: &mut Vec<u8>, kind: RecordKind, flags: u8, body_len: u32, conn: u32) {
@@ -634,6 +644,8 @@ mod tests {
             Datagram { wire: 100, captured: 100, time: Timestamp(50) },
             Datagram { wire: 70_000, captured: 10, time: Timestamp(40) },
             Datagram { wire: 0, captured: 0, time: Timestamp(90) },
+            Datagram { wire: 1, captured: 1, time: Timestamp(i64::MIN) },
+            Datagram { wire: 1, captured: 1, time: Timestamp(i64::MAX) },
         ];
         let mut out = Vec::new();
         put_datagrams(&mut out, Timestamp(45), &all);

@@ -5,7 +5,7 @@ use streamdb_types::{BlockPlace, StreamOffset};
 
 use super::bucket::Bucket;
 use crate::error::Result;
-use crate::format::record::{Chunk, RecordKind, StreamHead};
+use crate::format::record::{Chunk, RecordKind, Standing, StreamHead};
 use streamdb_types::Gap;
 
 /// One part of a stream: what its record says, and where its bytes are.
@@ -33,24 +33,9 @@ impl Part {
             };
             Ok((head, gaps, chunks))
         })?;
-        let mut list = head.list;
-        let mut before = place;
-        while !list.is_none() {
-            // References go backwards, so a ring of them cannot be.
-            if list >= before {
-                return Err(bucket.no_record(list));
-            }
-            before = list;
-            list = bucket.with_record(list, |record, _| {
-                if record.kind != RecordKind::List {
-                    return Err(bucket.no_record(before));
-                }
-                chunks.extend(record.chunks());
-                record.previous_list().map_err(|_| bucket.no_record(before))
-            })?;
-        }
-        if !head.chunked && head.standing == crate::format::record::Standing::Open {
-            follow_opens(bucket, head.prev, place, &mut chunks)?;
+        follow_lists(bucket, head.list, place, &mut chunks)?;
+        if head.standing == Standing::Open {
+            follow_opens(bucket, &head, place, &mut chunks)?;
         }
         chunks.sort_by_key(|c| (c.offset, c.place));
         let whole = chunks.iter().zip(chunks.iter().skip(1)).all(|(a, b)| a.end() <= b.offset);
@@ -61,19 +46,50 @@ impl Part {
     }
 }
 
-/// An open stream's bytes are in its OPENs, each of which names the one before.
-fn follow_opens(bucket: &Bucket, mut at: BlockPlace, mut before: BlockPlace, chunks: &mut Vec<Chunk>) -> Result<()> {
+/// The pieces of a chunk list, each of which names the one before.
+fn follow_lists(bucket: &Bucket, mut list: BlockPlace, mut before: BlockPlace, chunks: &mut Vec<Chunk>) -> Result<()> {
+    while !list.is_none() {
+        // References go backwards, so a ring of them cannot be.
+        if list >= before {
+            return Err(bucket.no_record(list));
+        }
+        before = list;
+        list = bucket.with_record(list, |record, _| {
+            if record.kind != RecordKind::List {
+                return Err(bucket.no_record(before));
+            }
+            chunks.extend(record.chunks());
+            record.previous_list().map_err(|_| bucket.no_record(before))
+        })?;
+    }
+    Ok(())
+}
+
+/// An open stream's bytes are in its OPENs, each of which names the record before. An END among those, written before more
+/// frames came, says all that was there by then.
+fn follow_opens(bucket: &Bucket, newest: &StreamHead, mut before: BlockPlace, chunks: &mut Vec<Chunk>) -> Result<()> {
+    let mut at = newest.prev;
     while !at.is_none() {
         if at >= before {
             return Err(bucket.no_record(at));
         }
         before = at;
-        at = bucket.with_record(at, |record, _| {
+        let end = bucket.with_record(at, |record, _| {
             let (head, _) = record.stream(bucket.id()).map_err(|_| bucket.no_record(before))?;
+            if head.key != newest.key || head.direction != newest.direction {
+                return Err(bucket.no_record(before));
+            }
             let len = record.bytes(&head).map_err(|_| bucket.no_record(before))?.len() as u32;
             chunks.extend((len > 0).then_some(Chunk { place: before, offset: head.body_offset, len }));
-            Ok(head.prev)
+            if head.chunked {
+                chunks.extend(record.chunks());
+            }
+            at = head.prev;
+            Ok((head.standing != Standing::Open).then_some(head.list))
         })?;
+        if let Some(list) = end {
+            return follow_lists(bucket, list, before, chunks);
+        }
     }
     Ok(())
 }

@@ -131,7 +131,8 @@ impl Store {
         Ok(all)
     }
 
-    /// Calls with each frame of a stream's connection, both directions, in the order in which they were captured.
+    /// Calls with each frame of a stream's connection, both directions, in the order in which they were captured: those in
+    /// the buckets in which the stream itself had one.
     ///
     /// # Errors
     /// At the first block that is damaged, and when `visit` says so.

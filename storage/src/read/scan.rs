@@ -72,7 +72,7 @@ impl Scan {
                     self.take(bucket, position, &record)?;
                 }
             }
-            BlockKind::Journal => self.found.frames = header.first_frame.0 + u64::from(header.records),
+            BlockKind::Journal => self.found.frames = header.first_frame.0.saturating_add(header.records.into()),
             BlockKind::Directory => return Err(bucket.damaged(position, "a directory without a trailer")),
         }
         bucket.still_whole(position)?;

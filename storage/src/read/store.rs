@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use streamdb_types::{BlockPlace, BucketId, ConnKey, Counters, Direction, Oid, Timestamp};
+use streamdb_types::{BlockPlace, BucketId, ConnKey, Counters, Direction, Oid, Reason, Timestamp};
 
 use super::bucket::Bucket;
 use super::cache::BlockCache;
@@ -12,8 +12,9 @@ use super::chunks::Part;
 use super::stream::{Stream, StreamInfo};
 use crate::error::{Error, Result};
 use crate::folder::{self, ReadFolder};
+use crate::format::block::BlockKind;
 use crate::format::directory::{Directory, EndEntry};
-use crate::format::record::Standing;
+use crate::format::record::{Standing, records};
 use crate::format::superblock::Superblock;
 
 /// Memory for decompressed blocks.
@@ -128,7 +129,13 @@ impl Store {
                         continue;
                     }
                     match info_at(&bucket, &contents, end) {
-                        Ok(info) => visit(info)?,
+                        Ok((mut info, standing)) => {
+                            if standing == Standing::Continues && bucket.is_sealed() {
+                                let peer = later.get(&(end.key, end.direction.flip())).filter(|newest| **newest > id);
+                                info.reason = self.how_it_went_on(end, peer.copied());
+                            }
+                            visit(info)?;
+                        }
                         Err(error) => damaged(error),
                     }
                 }
@@ -142,6 +149,19 @@ impl Store {
         Ok(())
     }
 
+    /// Why a stream ended that was to go on, and has nothing in any later bucket: as the other direction did, which has
+    /// something in bucket `peer`; or else the connection fell silent.
+    fn how_it_went_on(&self, end: &EndEntry, peer: Option<BucketId>) -> Option<Reason> {
+        let Some(id) = peer else { return Some(Reason::TimeCutoff) };
+        let bucket = self.bucket(id).ok()?;
+        let contents = self.contents(&bucket).ok()?;
+        let peer = contents.find(end.key, end.direction.flip())?;
+        match info_at(&bucket, &contents, peer).ok()? {
+            (_, Standing::Continues) if bucket.is_sealed() => Some(Reason::TimeCutoff),
+            (info, _) => info.reason,
+        }
+    }
+
     /// The stream that an oid names, ready to be read: its first LENGTH bytes, over all parts up to that record.
     ///
     /// # Errors
@@ -150,9 +170,15 @@ impl Store {
         let bucket = self.bucket(oid.bucket).map_err(|error| self.why_not(oid, error))?;
         let contents = self.contents(&bucket)?;
         // A place that was never vouched for is no place.
-        let known = contents.blocks.binary_search_by_key(&oid.place.position(), |b| b.position).is_ok();
-        let part = if known { Part::read(&bucket, oid.place).ok() } else { None };
-        let part = part.filter(|part| part.head.length.0 == oid.length).ok_or(Error::NoSuchStream(oid))?;
+        let block = contents.blocks.binary_search_by_key(&oid.place.position(), |b| b.position);
+        let block = block.ok().and_then(|at| contents.blocks.get(at)).ok_or(Error::NoSuchStream(oid))?;
+        if !matches!(block.kind, BlockKind::Shared | BlockKind::Long) {
+            return Err(Error::NoSuchStream(oid));
+        }
+        if !is_stream(&bucket, oid)? {
+            return Err(Error::NoSuchStream(oid));
+        }
+        let part = Part::read(&bucket, oid.place)?;
         self.put_together(bucket, &contents, part)
     }
 
@@ -241,12 +267,25 @@ impl Store {
     }
 }
 
+/// Whether a record of a stream begins where an oid says, and is as long: a place in the midst of a record is none, even
+/// if bytes of a stream look like a record there.
+fn is_stream(bucket: &Bucket, oid: Oid) -> Result<bool> {
+    let position = oid.place.position();
+    let block = bucket.block(position)?;
+    let mut all = records(block.bytes()).map_while(std::result::Result::ok);
+    let record = all.find(|record| record.place >= oid.place.place()).filter(|r| r.place == oid.place.place());
+    let head = record.and_then(|record| record.stream(bucket.id()).ok());
+    let is_stream = head.is_some_and(|(head, _)| head.length.0 == oid.length);
+    bucket.still_whole(position)?;
+    Ok(is_stream)
+}
+
 /// The oid of the stream with this END.
 pub(crate) const fn oid_of(bucket: BucketId, end: &EndEntry) -> Oid {
     Oid { bucket, place: end.place, length: end.length, index: 0 }
 }
 
-fn info_at(bucket: &Bucket, contents: &Directory, end: &EndEntry) -> Result<StreamInfo> {
+fn info_at(bucket: &Bucket, contents: &Directory, end: &EndEntry) -> Result<(StreamInfo, Standing)> {
     let place: BlockPlace = end.place;
     let (head, gaps) =
         bucket.with_record(place, |record, _| record.stream(bucket.id()).map_err(|_| bucket.no_record(place)))?;
@@ -254,10 +293,5 @@ fn info_at(bucket: &Bucket, contents: &Directory, end: &EndEntry) -> Result<Stre
         return Err(bucket.damaged(place.position(), "the directory and a stream's record differ"));
     }
     let peer = contents.find(end.key, end.direction.flip()).map(|peer| oid_of(bucket.id(), peer));
-    let mut info = StreamInfo::of(oid_of(bucket.id(), end), peer, &head, &gaps);
-    // It went on, and no later bucket has more of it: it fell silent and timed out.
-    if head.standing == Standing::Continues && bucket.is_sealed() {
-        info.reason = Some(streamdb_types::Reason::TimeCutoff);
-    }
-    Ok(info)
+    Ok((StreamInfo::of(oid_of(bucket.id(), end), peer, &head, &gaps), head.standing))
 }

@@ -38,7 +38,8 @@ pub struct StreamInfo {
     pub packets: u64,
     /// What was seen of it.
     pub marks: Marks,
-    /// Why it ended; `None` while it is open.
+    /// Why it ended; `None` while it is open, and where this record alone does not tell, as its bucket ended first: then
+    /// [`Store::streams`](crate::Store::streams) knows.
     pub reason: Option<Reason>,
     /// Which part of the stream the newest bucket has, from 0.
     pub part: u32,
@@ -100,9 +101,16 @@ impl Stream {
         let mut chunks: Vec<(Chunk, usize)> = Vec::new();
         let mut buckets = Vec::new();
         let mut said: Vec<Gap> = Vec::new();
+        let mut unlisted = Vec::new();
         let mut frames = Vec::new();
         for ((at, (bucket, part)), conn) in parts.into_iter().enumerate().zip(conns) {
-            frames.push((bucket.id(), *conn, part.head.frames.0, part.head.frames.1));
+            let (first, span) = part.head.frames;
+            // The frames of a stream that is open go on beyond what its newest record could know.
+            let span = if part.head.standing == Standing::Open { u64::MAX } else { span };
+            frames.push((bucket.id(), *conn, first, span));
+            if part.head.gaps_cut {
+                unlisted.push((part.head.base, part.head.length));
+            }
             said.extend_from_slice(&part.gaps);
             chunks.extend(part.chunks.into_iter().map(|chunk| (chunk, at)));
             buckets.push(bucket);
@@ -116,7 +124,7 @@ impl Stream {
             }
             fits
         });
-        let gaps = gaps_between(&chunks, info.length, &mut said);
+        let gaps = gaps_between(&chunks, info.length, &mut said, &unlisted);
         let info = StreamInfo { gap_bytes: gaps.iter().map(|g| g.length).fold(0, u64::saturating_add), ..info };
         Self { info, chunks, buckets, gaps, frames }
     }
@@ -172,8 +180,14 @@ impl Stream {
     }
 }
 
-/// What lies between the chunks, up to the length, with the kinds that the parts said where they said one.
-fn gaps_between(chunks: &[(Chunk, usize)], length: StreamOffset, said: &mut [Gap]) -> Vec<Gap> {
+/// What lies between the chunks, up to the length, with the kinds that the parts said where they said one. `unlisted`:
+/// ranges of parts that had more gaps than they could list.
+fn gaps_between(
+    chunks: &[(Chunk, usize)],
+    length: StreamOffset,
+    said: &mut [Gap],
+    unlisted: &[(StreamOffset, StreamOffset)],
+) -> Vec<Gap> {
     said.sort_by_key(|gap| gap.offset);
     let mut gaps: Vec<Gap> = Vec::new();
     let mut at = StreamOffset(0);
@@ -187,9 +201,18 @@ fn gaps_between(chunks: &[(Chunk, usize)], length: StreamOffset, said: &mut [Gap
             }
             let (kind, until) = match said.get(hint) {
                 Some(gap) if gap.offset <= at => (gap.kind, gap.end()),
-                Some(gap) => (GapKind::Lost, gap.offset),
-                // Neither bytes nor a word on them: they went with a part that is not there, or in a crash.
-                None => (GapKind::Lost, start),
+                next => {
+                    let until = next.map_or(start, |gap| gap.offset);
+                    let edges = unlisted.iter().flat_map(|(from, to)| [*from, *to]).filter(|edge| *edge > at);
+                    let until = edges.fold(until, Ord::min);
+                    if unlisted.iter().any(|(from, to)| *from <= at && at < *to) {
+                        // Nobody had it, as far as anybody knows.
+                        (GapKind::Missing, until)
+                    } else {
+                        // Neither bytes nor a word on them: they went with a part that is not there, or in a crash.
+                        (GapKind::Lost, until)
+                    }
+                }
             };
             let until = until.min(start);
             match gaps.last_mut() {
@@ -221,7 +244,7 @@ mod tests {
         let chunks = [chunk(10, 10), chunk(30, 5)];
         let mut said = [gap(20, 4, GapKind::SnapLength), gap(24, 6, GapKind::Missing), gap(35, 5, GapKind::Missing)];
         assert_eq!(
-            gaps_between(&chunks, StreamOffset(40), &mut said),
+            gaps_between(&chunks, StreamOffset(40), &mut said, &[]),
             [
                 gap(0, 10, GapKind::Lost),
                 gap(20, 4, GapKind::SnapLength),
@@ -229,7 +252,20 @@ mod tests {
                 gap(35, 5, GapKind::Missing)
             ]
         );
-        assert_eq!(gaps_between(&[], StreamOffset(0), &mut []), []);
-        assert_eq!(gaps_between(&chunks, StreamOffset(15), &mut []), [gap(0, 10, GapKind::Lost)]);
+        assert_eq!(gaps_between(&[], StreamOffset(0), &mut [], &[]), []);
+        assert_eq!(gaps_between(&chunks, StreamOffset(15), &mut [], &[]), [gap(0, 10, GapKind::Lost)]);
+        assert_eq!(
+            gaps_between(&chunks, StreamOffset(40), &mut said, &[(StreamOffset(5), StreamOffset(38))])
+                .into_iter()
+                .map(|gap| (gap.offset.0, gap.kind))
+                .collect::<Vec<_>>(),
+            [
+                (0, GapKind::Lost),
+                (5, GapKind::Missing),
+                (20, GapKind::SnapLength),
+                (24, GapKind::Missing),
+                (35, GapKind::Missing)
+            ]
+        );
     }
 }

@@ -156,6 +156,7 @@ impl BucketFile {
             bucket.prev_len = header.span() as u32;
             bucket.position = position + header.span();
         }
+        bucket.allocated = bucket.position;
         Ok(bucket)
     }
 

@@ -37,7 +37,9 @@ impl Writer {
 
     /// Writes an OPEN with the bytes that are not in a block yet: into the shared block, or as a block of its own.
     pub(super) fn emit_open(&mut self, slot: u32, direction: Direction) -> Result<()> {
-        self.cut_shared_before_long(slot, direction)?;
+        if self.stream(slot, direction).is_some_and(|s| s.fills_a_block()) {
+            self.cut_shared_before_long(slot, direction)?;
+        }
         let bucket = self.bucket.as_ref().map_or(BucketId(0), |b| b.id);
         let (first_time, last_time) = self.times();
         let Some(conn) = self.conns.get_mut(slot as usize).and_then(Option::as_mut) else { return Ok(()) };
@@ -49,12 +51,13 @@ impl Writer {
         head.stored = stream.stored;
         head.body_offset = offset;
         head.length = head.length.max(offset.add(len as u64));
+        stream.known.length = head.length;
         let mut table = Vec::new();
         record::put_datagrams(&mut table, head.first, &stream.datagrams);
         head.table_len = table.len() as u32;
         stream.keep_datagrams();
         let body_len = (len + table.len()) as u32;
-        let at = if stream.buffer.is_large() && len >= LONG_MIN {
+        let at = if stream.fills_a_block() {
             head.gaps_cut = !stream.known.gaps.is_empty();
             if self.shared.holds(BlockRef(head.peer.0)) {
                 head.peer = BlockPlace::NONE;
@@ -182,6 +185,8 @@ impl Writer {
             EndEntry { key: conn.key, conn: conn.ordinal, direction, place: BlockPlace::NONE, length: image.length.0 };
         let stream = conn.stream(direction);
         stream.newest = at;
+        // Should there be more, its OPENs lead back to here and no further.
+        stream.open = at;
         if let Some((offset, len)) = image.inline {
             stream.chunks.clear();
             stream.chunks.extend((len > 0).then_some(RefChunk { at, offset, len }));
@@ -201,6 +206,11 @@ impl Writer {
 }
 
 impl StreamTrack {
+    /// Whether what is not in a block yet becomes a block of its own.
+    fn fills_a_block(&self) -> bool {
+        self.buffer.is_large() && self.buffer.unflushed().len() >= LONG_MIN
+    }
+
     /// Whether END can hold the whole part in one piece, and should.
     fn can_inline(&self) -> bool {
         let whole = self.buffer.all().len() as u64;

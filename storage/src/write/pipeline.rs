@@ -129,8 +129,9 @@ impl Store {
                     let Some(bucket) = self.open.take() else { continue };
                     let id = bucket.id();
                     let frames = seal.frames;
+                    let folder = self.folder.buckets();
+                    self.syncer.before_seal().map_err(Error::io(&folder, "sync the open bucket"))?;
                     let bytes = bucket.seal(*seal)?;
-                    self.syncer.sealed();
                     let event = Event::Sealed { id, bytes, frames };
                     self.folder
                         .ledger()

@@ -17,6 +17,8 @@ struct State {
     /// The open bucket, and how far it is published and durable.
     open: Option<(BucketId, Arc<dyn VolumeFile>, u64)>,
     durable: u64,
+    /// A sync is under way.
+    busy: bool,
     failed: Option<std::io::Error>,
     stop: bool,
 }
@@ -58,9 +60,15 @@ impl Syncer {
         Ok(())
     }
 
-    /// The bucket is sealed, and with that durable.
-    pub(crate) fn sealed(&self) {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).open = None;
+    /// The bucket is about to be sealed, and with that made durable by who seals it. The error of a sync before that comes
+    /// first: a later sync of the same file would not tell of it again.
+    pub(crate) fn before_seal(&self) -> std::io::Result<()> {
+        let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.open = None;
+        while state.busy {
+            state = self.shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.failed.take().map_or(Ok(()), Err)
     }
 }
 
@@ -82,16 +90,23 @@ fn run(shared: &Shared, live: &LiveWriter, worker: usize) {
         let Some((id, file, position)) = state.open.clone().filter(|(_, _, end)| *end > state.durable) else {
             continue;
         };
+        state.busy = true;
         drop(state);
         let result = file.sync_data();
         state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.busy = false;
         match result {
             Ok(()) if state.open.as_ref().is_some_and(|(open, ..)| *open == id) => {
                 state.durable = position;
                 live.durable(worker, id, position);
             }
             Ok(()) => {}
-            Err(error) => state.failed = Some(error),
+            Err(error) => {
+                state.failed = Some(error);
+                // Syncing again would succeed and prove nothing.
+                state.open = None;
+            }
         }
+        shared.wake.notify_all();
     }
 }

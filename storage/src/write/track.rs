@@ -54,9 +54,9 @@ pub(crate) struct StreamTrack {
     /// The bytes of the part that are in blocks.
     pub(crate) chunks: Vec<RefChunk>,
     pub(crate) stored: u64,
-    /// The newest OPEN.
+    /// The newest OPEN or END of this direction, for the next one to name.
     pub(crate) open: BlockRef,
-    /// The newest OPEN or END, for the peer to name.
+    /// The same, for the peer to name.
     pub(crate) newest: BlockRef,
     /// The first of the chunks that the next END lists itself; those before are in LISTs, the last of which is here.
     pub(crate) listed: (usize, BlockRef),

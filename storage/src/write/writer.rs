@@ -314,7 +314,9 @@ impl Writer {
     /// When an earlier write failed.
     pub fn data(&mut self, slot: u32, direction: Direction, offset: StreamOffset, mut bytes: &[u8]) -> Result<()> {
         self.join_bucket(slot);
-        let Some(stream) = self.stream(slot, direction) else { return Ok(()) };
+        let Some(conn) = self.conns.get_mut(slot as usize).and_then(Option::as_mut) else { return Ok(()) };
+        conn.changed = true;
+        let stream = conn.stream(direction);
         stream.in_bucket = true;
         if stream.buffer.end() != offset {
             if !stream.buffer.unflushed().is_empty() {
@@ -418,7 +420,8 @@ impl Writer {
             known.packets = facts.packets;
             known.first = facts.first;
             known.last = facts.last;
-            known.length = facts.length;
+            // Bytes may have been written beyond what is said.
+            known.length = known.length.max(facts.length);
             known.marks = facts.marks;
             known.gaps.clear();
             known.gaps.extend_from_slice(facts.gaps);
