@@ -132,6 +132,8 @@ pub(super) struct OpenBucket {
     pub(super) id: BucketId,
     window_end: Timestamp,
     window_start: Timestamp,
+    /// The time of the last frame that was committed; before that, of the first thing in the bucket.
+    last_time: Timestamp,
     /// The id that the next block gets.
     pub(super) next_id: u32,
     /// Uncompressed bytes so far.
@@ -461,8 +463,9 @@ impl Writer {
         self.cut_journal()?;
         self.unflushed = 0;
         self.bound_memory();
-        if let Some(bucket) = &self.bucket {
-            let last = self.span.1;
+        let (_, last) = self.times();
+        if let Some(bucket) = &mut self.bucket {
+            bucket.last_time = last;
             self.pipeline.publish(bucket.frames, last)?;
         }
         self.span = (Timestamp(i64::MAX), Timestamp(i64::MIN));
@@ -549,6 +552,7 @@ impl Writer {
             id,
             window_start: start,
             window_end: superblock.window_end,
+            last_time: time,
             next_id: 1,
             bytes: 0,
             connections: 0,
@@ -635,11 +639,12 @@ impl Writer {
         self.send(block)
     }
 
+    /// Times of the frames since the last commit; when there was none, that of the last frame before it.
     pub(super) fn times(&self) -> (Timestamp, Timestamp) {
         let (first, last) = self.span;
         if first > last {
-            let start = self.bucket.as_ref().map_or(Timestamp(0), |b| b.window_start);
-            (start, start)
+            let last = self.bucket.as_ref().map_or(Timestamp(0), |b| b.last_time);
+            (last, last)
         } else {
             (first, last)
         }

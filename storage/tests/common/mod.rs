@@ -44,11 +44,11 @@ impl Random {
     }
 }
 
-/// The bytes of a stream: blocks of text and of noise take turns.
+/// The bytes of a stream: text, and now and then a stretch of noise.
 pub fn content(conn: usize, direction: Direction, offset: u64, len: usize) -> Vec<u8> {
     let salt = (conn as u64) << 48 | (direction as u64) << 40;
-    let byte = |at: u64| match at >> 11 & 1 {
-        0 => b"GET /index.html HTTP/1.1\r\nHost: example.org\r\n\r\n"[((at + salt) % 47) as usize],
+    let byte = |at: u64| match at >> 10 & 7 {
+        0..=6 => b"GET /index.html HTTP/1.1\r\nHost: example.org\r\n\r\n"[((at + salt) % 47) as usize],
         _ => Random(at ^ salt).next() as u8,
     };
     (offset..offset + len as u64).map(byte).collect()
