@@ -15,6 +15,9 @@ pub struct WorkerConfig {
     pub decode: streamdb_decode::Config,
     /// How streams are put together.
     pub reassembly: streamdb_reassembly::Config,
+    /// Whether what came is published at each tick, for readers who watch. Otherwise blocks are filled first, which takes
+    /// less room where frames are few.
+    pub publish_at_ticks: bool,
 }
 
 /// Decoding, reassembly and the writer, in one.
@@ -22,6 +25,7 @@ pub struct Worker {
     decoder: Decoder,
     flows: FlowTable,
     ticker: Ticker,
+    publish_at_ticks: bool,
     sink: StoreSink,
     /// The source's interfaces: the writer's number for each, and its link type.
     interfaces: Vec<(u32, LinkType)>,
@@ -35,6 +39,7 @@ impl Worker {
             decoder: Decoder::new(config.decode),
             flows: FlowTable::new(config.reassembly),
             ticker: Ticker::new(),
+            publish_at_ticks: config.publish_at_ticks,
             sink: StoreSink { writer, pieces: HashMap::new(), error: None },
             interfaces: Vec::new(),
             counted: Counters::default(),
@@ -178,12 +183,15 @@ impl Worker {
         self.counted.wire_bytes += u64::from(frame.wire_len).max(frame.data.len() as u64);
     }
 
-    /// A second of packet time is over: what is silent ends, what is at hand is published, and perhaps the bucket ends.
+    /// A second of packet time is over: what is silent ends, what is at hand may be published, and perhaps the bucket ends.
     fn tick(&mut self, now: Timestamp) -> Result<()> {
         self.decoder.tick(now);
         self.flows.tick(now, &mut self.sink);
-        self.flush()?;
-        if self.sink.writer.bucket_is_over(now) {
+        let over = self.sink.writer.bucket_is_over(now);
+        if over || self.publish_at_ticks {
+            self.flush()?;
+        }
+        if over {
             let counters = self.counters();
             self.sink.writer.end_bucket(&counters)?;
         }

@@ -43,6 +43,9 @@ pub(super) fn run(args: &Ingest) -> Result<ExitCode, Error> {
         // A filter that no frame could be tested with is an error before anything is written.
         Filter::compile(expression, LinkType::ETHERNET)?;
     }
+    if let Some(parent) = args.data.folder.parent() {
+        std::fs::create_dir_all(parent).map_err(|e| Error::Other(format!("{}: could not make the folder: {e}", parent.display())))?;
+    }
     let folder = Arc::new(WriteFolder::open(&args.data.folder, Box::new(DiskVolume))?);
     for recovered in folder.recovered() {
         complain(&format!(
@@ -79,6 +82,8 @@ fn worker_config(args: &Ingest) -> WorkerConfig {
     config.reassembly.overlap = args.overlap.into();
     config.reassembly.reject_bad_checksums = args.reject_bad_checksums;
     config.decode.verify_checksums = args.reject_bad_checksums;
+    // A pipe may be a capture that goes on; a file is all there, and nobody waits for its first seconds.
+    config.publish_at_ticks = !args.files.iter().all(|path| path.is_file());
     config
 }
 
