@@ -31,7 +31,7 @@ const JOURNAL_TARGET: usize = 256 << 10;
 const MAX_DATAGRAMS: usize = 1000;
 /// Bytes of UDP that are collected before they become a block.
 const MAX_DATAGRAM_BYTES: usize = 512 << 10;
-/// Attachments (secrets, names) are kept in pieces of this many bytes.
+/// Attachments (secrets, names) are kept in pieces of this many bytes; interfaces have no more bytes of options.
 const ATTACHMENT_PIECE: usize = 128 << 10;
 /// Frames with no row.
 const NO_ROW: u64 = u64::MAX;
@@ -197,9 +197,14 @@ impl Writer {
         })
     }
 
-    /// Announces an interface; its number is what frames name it by. The same description gets the same number.
+    /// Announces an interface; its number is what frames name it by. The same description gets the same number. Options
+    /// beyond 128 KiB would not fit into a block and are left out.
     pub fn interface(&mut self, interface: &Interface) -> u32 {
-        let known = self.interfaces.iter().position(|i| i == interface);
+        let mut interface = interface.clone();
+        if interface.options.len() > ATTACHMENT_PIECE {
+            interface.options.clear();
+        }
+        let known = self.interfaces.iter().position(|i| *i == interface);
         known.unwrap_or_else(|| {
             self.interfaces.push(interface.clone());
             let number = self.interfaces.len() - 1;
