@@ -9,7 +9,8 @@ help:
 	@echo 'make demo    build, store a small capture, serve it on 127.0.0.1 (DEMO_PORT=$(DEMO_PORT))'
 	@echo 'make test    formatting, lints, documentation, licences, all tests: what must pass before a change lands'
 	@echo 'make soak    the tests with many times the cases (STREAMDB_SOAK=1)'
-	@echo 'make bench   the benches: ingest, append, flow table, journal, look-up, extraction'
+	@echo 'make bench   the benches: append, flow table, journal, decoding, extraction, look-up; then, with HTTP=capture MIX=capture,'
+	@echo '             whole ingests beside other tools (benches/ingest.sh says more); BENCH=name runs one bench alone'
 	@echo 'make fuzz    each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS), or FUZZ_TARGET=name alone (needs cargo-fuzz and a nightly toolchain)'
 	@echo 'make setup   install what the build needs and this machine lacks (demo and test do it too)'
 
@@ -27,7 +28,8 @@ soak:
 
 bench:
 	@scripts/setup.sh
-	cargo bench --locked -p streamdb-benches
+	cargo bench --locked -p streamdb-benches $(if $(BENCH),--bench $(BENCH),--benches)
+	@HTTP='$(HTTP)' MIX='$(MIX)' benches/ingest.sh
 
 fuzz:
 	@scripts/setup.sh

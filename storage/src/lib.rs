@@ -10,6 +10,8 @@ mod error;
 mod export;
 mod folder;
 mod format;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod journal;
 mod ledger;
 mod live;

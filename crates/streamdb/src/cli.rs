@@ -62,7 +62,7 @@ pub(crate) struct Ingest {
     #[arg(long, value_enum, default_value = "full")]
     pub(crate) packets: PacketsFlag,
     /// The time window of a bucket, at least 1s
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = bucket_window)]
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = units::duration)]
     pub(crate) bucket: i64,
     /// The most bytes of a bucket, before compression
     #[arg(long, value_name = "SIZE", default_value = "4G", value_parser = bucket_bytes)]
@@ -195,12 +195,6 @@ impl From<OverlapFlag> for OverlapPolicy {
             OverlapFlag::Windows => Self::Windows,
         }
     }
-}
-
-fn bucket_window(text: &str) -> Result<i64, String> {
-    let window = units::duration(text)?;
-    // Buckets end at ticks, and a tick comes each second of packet time.
-    if window % 1_000_000_000 == 0 { Ok(window) } else { Err("a bucket takes whole seconds".into()) }
 }
 
 fn bucket_bytes(text: &str) -> Result<u64, String> {

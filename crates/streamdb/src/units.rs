@@ -1,6 +1,6 @@
 //! Times and sizes as people write them on a command line.
 
-/// Nanoseconds of a duration such as `90s`, `5m`, `2h`, `1d`; a number alone is seconds.
+/// Nanoseconds, whole seconds of them, of a duration such as `90s`, `5m`, `2h`, `1d`; a number alone is seconds.
 pub(crate) fn duration(text: &str) -> Result<i64, String> {
     let wanted = || format!("{text:?} is no duration: write it as 90s, 5m, 2h or 1d");
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());

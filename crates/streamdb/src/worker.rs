@@ -241,7 +241,15 @@ impl Sink for StoreSink {
         self.note(result);
     }
 
-    fn datagram(&mut self, slot: Slot, direction: Direction, offset: StreamOffset, bytes: &[u8], wire_len: u32, time: Timestamp) {
+    fn datagram(
+        &mut self,
+        slot: Slot,
+        direction: Direction,
+        offset: StreamOffset,
+        bytes: &[u8],
+        wire_len: u32,
+        time: Timestamp,
+    ) {
         let result = self.writer.datagram(slot.0, direction, offset, bytes, wire_len, time);
         self.note(result);
     }

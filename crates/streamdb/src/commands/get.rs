@@ -51,7 +51,10 @@ impl Pieces<'_> {
             Piece::Bytes(bytes) => self.out.write_all(bytes),
             Piece::Hole(gap) => {
                 let (length, kind) = (gap.length, gap.kind.word());
-                complain(&format!("{length} bytes from {} on are missing ({kind}); zeros stand for them", gap.offset.0));
+                complain(&format!(
+                    "{length} bytes from {} on are missing ({kind}); zeros stand for them",
+                    gap.offset.0
+                ));
                 io::copy(&mut io::Read::take(io::repeat(0), length), self.out).map(|_| ())
             }
         };

@@ -43,8 +43,11 @@ pub(super) fn run(args: &Ingest) -> Result<ExitCode, Error> {
         // A filter that no frame could be tested with is an error before anything is written.
         Filter::compile(expression, LinkType::ETHERNET)?;
     }
+    // A file that is not there is an error before that too.
+    let mut merged = Merged::open(&args.files)?;
     if let Some(parent) = args.data.folder.parent() {
-        std::fs::create_dir_all(parent).map_err(|e| Error::Other(format!("{}: could not make the folder: {e}", parent.display())))?;
+        std::fs::create_dir_all(parent)
+            .map_err(|e| Error::Other(format!("{}: could not make the folder: {e}", parent.display())))?;
     }
     let folder = Arc::new(WriteFolder::open(&args.data.folder, Box::new(DiskVolume))?);
     for recovered in folder.recovered() {
@@ -53,8 +56,7 @@ pub(super) fn run(args: &Ingest) -> Result<ExitCode, Error> {
             recovered.id, recovered.frames, recovered.streams, recovered.cut_bytes
         ));
     }
-    let prints = fingerprints(&folder, args)?;
-    let mut merged = Merged::open(&args.files)?;
+    let mut prints = fingerprints(&folder, args)?;
     let config = WriterConfig {
         compression: match args.compression {
             CompressionFlag::Fast => Compression::Fast,
@@ -72,6 +74,7 @@ pub(super) fn run(args: &Ingest) -> Result<ExitCode, Error> {
     let mut worker = Worker::new(Writer::new(Arc::clone(&folder), 0, config)?, worker_config(args));
     let errors = feed(&mut merged, &mut worker, args.filter.as_deref())?;
     let (counters, written) = worker.finish()?;
+    prints.retain(|(path, _)| !errors.iter().any(|error| nothing_in(error, path)));
     remember(&folder, &prints, &counters, &written)?;
     let errors: Vec<String> = errors.iter().map(|e| printable(&e.to_string())).collect();
     report(args, &counters, &written, begun.elapsed().as_secs_f64(), errors)
@@ -92,7 +95,8 @@ fn fingerprints(folder: &WriteFolder, args: &Ingest) -> Result<Vec<(PathBuf, Str
     let ledger = folder.ledger().lock().unwrap_or_else(PoisonError::into_inner);
     let mut prints = Vec::new();
     for path in args.files.iter().filter(|path| path.is_file()) {
-        let print = fingerprint(path).map_err(|e| Error::Other(format!("{}: could not read it: {e}", path.display())))?;
+        let print =
+            fingerprint(path).map_err(|e| Error::Other(format!("{}: could not read it: {e}", path.display())))?;
         if let Some(entry) = ledger.facts().ingested(&print).filter(|_| !args.again) {
             let name = path.display().to_string();
             return Err(streamdb_storage::Error::Ingested { name, time: entry.time }.into());
@@ -100,6 +104,19 @@ fn fingerprints(folder: &WriteFolder, args: &Ingest) -> Result<Vec<(PathBuf, Str
         prints.push((path.clone(), print));
     }
     Ok(prints)
+}
+
+/// Whether the error says that no frame of this file could be read: nothing of it is in the store.
+fn nothing_in(error: &streamdb_capture::Error, file: &Path) -> bool {
+    use streamdb_capture::Error as E;
+    match error {
+        E::Open { path, .. } | E::Empty { path, .. } | E::NotCapture { path, .. } => path == file,
+        E::Read { path, frames, .. }
+        | E::Truncated { path, frames, .. }
+        | E::Damaged { path, frames, .. }
+        | E::Decompress { path, frames, .. } => path == file && *frames == 0,
+        E::Filter { .. } => false,
+    }
 }
 
 /// Gives everything in the captures to the worker. Damage in one of them is kept for the end; the others go on.

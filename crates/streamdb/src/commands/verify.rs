@@ -53,7 +53,11 @@ pub(super) fn run(args: &Verify) -> Result<ExitCode, Error> {
         };
         json_line(&mut out, &report)?;
     } else {
-        let result = if findings.is_empty() { "all is well".into() } else { format!("{} things are wrong", findings.len()) };
+        let result = match findings.len() {
+            0 => "all is well".into(),
+            1 => "1 thing is wrong".into(),
+            n => format!("{n} things are wrong"),
+        };
         let looked = if args.deep { "every byte" } else { "headers and tables" };
         let error = out.error();
         writeln!(

@@ -1,0 +1,86 @@
+//! Frames of any bytes and link types: what is said of a frame is true of the frame, and the short way says what the long
+//! way says.
+
+use streamdb_decode::{Config, Content, Decoded, Decoder};
+use streamdb_types::{LinkType, Timestamp};
+
+use crate::script::Script;
+
+const LINKS: [u16; 16] = [1, 0, 9, 12, 14, 50, 51, 101, 108, 113, 204, 228, 229, 276, 147, 1];
+/// The most frames of one input.
+const FRAMES: usize = 32;
+
+/// Decodes frames, each with a byte of link type (a number of the list), two of length, one of how much the snap length cut
+/// off, and its bytes.
+pub fn decode(data: &[u8]) {
+    let mut script = Script(data);
+    let limits =
+        Config { max_fragment_packets: 3, max_fragment_bytes: 8192, fragment_timeout: 20, ..Config::default() };
+    let mut short = Decoder::new(limits);
+    // Where checksums are looked at every frame goes the long way.
+    let mut long = Decoder::new(Config { verify_checksums: true, ..limits });
+    let mut frames: Vec<&[u8]> = Vec::new();
+    while !script.is_over() && frames.len() < FRAMES {
+        let link = LinkType(LINKS[usize::from(script.byte() & 15)]);
+        let length = usize::from(script.short());
+        let cut = u32::from(script.byte());
+        let frame = script.bytes(length);
+        frames.push(frame);
+        let (wire_len, time, tag) = (frame.len() as u32 + cut, Timestamp(frames.len() as i64), frames.len() as u64 - 1);
+        let one = short.decode(link, frame, wire_len, time, tag);
+        let two = long.decode(link, frame, wire_len, time, tag);
+        true_of(&one, &frames);
+        assert_eq!(but_for_checksums(&one), but_for_checksums(&two));
+    }
+    assert_eq!(short.expired_fragments(), long.expired_fragments());
+    assert_eq!(short.reassembled_packets(), long.reassembled_packets());
+    short.tick(Timestamp(i64::MAX));
+    let given_up = short.expired_fragments();
+    short.tick(Timestamp(i64::MAX));
+    assert_eq!(short.expired_fragments(), given_up, "nothing is left to give up");
+    assert!(given_up <= frames.len() as u64 * 8);
+}
+
+/// The payload lies in the frame, or is made of pieces of frames that were given before, and every byte of it is in one.
+pub fn true_of(decoded: &Decoded<'_>, frames: &[&[u8]]) {
+    let (payload, wire_len) = match decoded.content {
+        Content::Tcp(segment) => (segment.payload, segment.wire_len),
+        Content::Udp(datagram) => (datagram.payload, datagram.wire_len),
+        Content::Fragment | Content::Other | Content::Malformed => {
+            assert!(decoded.pieces.is_empty());
+            return;
+        }
+    };
+    assert!(wire_len as usize >= payload.len());
+    if decoded.pieces.is_empty() {
+        if let Some(frame) = frames.last().filter(|_| !payload.is_empty()) {
+            assert_eq!(frame.get(decoded.payload_at..decoded.payload_at + payload.len()), Some(payload));
+        }
+        return;
+    }
+    let mut covered = vec![false; payload.len()];
+    for piece in decoded.pieces {
+        assert!(piece.len > 0);
+        let frame = frames[piece.tag as usize];
+        let there = &frame[piece.frame_at as usize..][..piece.len as usize];
+        let at = piece.payload_at as usize..piece.payload_at as usize + piece.len as usize;
+        assert_eq!(there, &payload[at.clone()], "a piece has other bytes than the payload");
+        covered[at].fill(true);
+    }
+    assert!(covered.iter().all(|byte| *byte), "a byte of the payload is in no piece");
+}
+
+fn but_for_checksums(decoded: &Decoded<'_>) -> String {
+    let content = match decoded.content {
+        Content::Tcp(mut segment) => {
+            segment.checksum_ok = None;
+            Content::Tcp(segment)
+        }
+        Content::Udp(mut datagram) => {
+            datagram.checksum_ok = None;
+            Content::Udp(datagram)
+        }
+        content => content,
+    };
+    format!("{:?}", Decoded { content, ..*decoded })
+}

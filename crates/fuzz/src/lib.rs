@@ -1,0 +1,21 @@
+//! Fuzz targets as plain functions: each takes bytes, does with them what a reader does, and asserts what must hold
+//! whatever they are. The programs in `targets` hand them to libFuzzer; the tests replay `seeds` without it.
+
+mod bucket;
+mod capture_file;
+mod decode;
+mod fragments;
+mod http;
+mod journal;
+mod reassembly;
+mod records;
+mod script;
+
+pub use bucket::bucket;
+pub use capture_file::capture_file;
+pub use decode::decode;
+pub use fragments::fragments;
+pub use http::http;
+pub use journal::journal;
+pub use reassembly::reassembly;
+pub use records::records;

@@ -1,0 +1,203 @@
+//! Runs the program as a user does, and reads what it says.
+
+#![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
+
+mod captures;
+mod http;
+mod made;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use streamdb_testkit::TestFolder;
+
+pub use captures::{About, Capture, Frame, corpus, frames_of_tcp, read_capture, testdata, unpacked};
+pub use http::{Answer, Server};
+pub use made::{Made, Talk};
+
+/// How long anything that is waited for may take, on a machine that has much else to do.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a run of the program said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: Option<i32>,
+    pub out: Vec<u8>,
+    pub err: String,
+}
+
+impl Said {
+    fn of(output: Output) -> Self {
+        let err = String::from_utf8(output.stderr).expect("standard error is text");
+        Self { code: output.status.code(), out: output.stdout, err }
+    }
+
+    /// What it printed, when all went well and it had nothing to complain of.
+    pub fn well(self) -> Vec<u8> {
+        assert_eq!((self.code, self.err.as_str()), (Some(0), ""), "{}", String::from_utf8_lossy(&self.out));
+        self.out
+    }
+
+    /// The one sentence that it failed with, without the name of the program.
+    pub fn sentence(&self) -> &str {
+        assert_eq!(self.code, Some(1), "{self:?}");
+        let line = self.err.strip_suffix('\n').unwrap_or_else(|| panic!("an unfinished line: {self:?}"));
+        assert!(!line.contains('\n'), "more than one sentence: {}", self.err);
+        line.strip_prefix("streamdb: ").unwrap_or_else(|| panic!("who speaks? {line}"))
+    }
+}
+
+/// The program, with its arguments.
+pub fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_streamdb"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// Runs the program to its end.
+pub fn streamdb<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Said {
+    Said::of(command(arguments).output().unwrap())
+}
+
+/// Waits for a child, and kills it when it takes too long.
+pub fn wait(child: &mut Child) -> ExitStatus {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if begun.elapsed() > PATIENCE {
+            let _ = child.kill();
+            panic!("it does not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Asks again and again until there is an answer.
+pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A data folder of a test, gone with it.
+pub struct Data {
+    folder: TestFolder,
+}
+
+impl Data {
+    /// A place where there is no data folder yet. On disk, where the room that a bucket allocates ahead costs no memory.
+    pub fn new(name: &str) -> Self {
+        Self { folder: TestFolder::new(name) }
+    }
+
+    /// One with these files in it.
+    pub fn with(name: &str, files: &[&Path]) -> Self {
+        let data = Self::new(name);
+        data.ingest(&[], files).well();
+        data
+    }
+
+    /// The data folder.
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// A file beside it, for whatever the test needs.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Such a file with content.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.beside(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// A command on this data folder.
+    pub fn command(&self, name: &str, arguments: &[&str]) -> Command {
+        let mut command = command([name, "--data"]);
+        command.arg(self.path()).args(arguments);
+        command
+    }
+
+    /// Runs a command on this data folder.
+    pub fn run(&self, name: &str, arguments: &[&str]) -> Said {
+        Said::of(self.command(name, arguments).output().unwrap())
+    }
+
+    /// Runs `ingest`.
+    pub fn ingest(&self, flags: &[&str], files: &[&Path]) -> Said {
+        Said::of(self.command("ingest", flags).args(files).output().unwrap())
+    }
+
+    /// The objects of a command that prints one a line.
+    pub fn json(&self, name: &str, arguments: &[&str]) -> Vec<Value> {
+        let said = self.run(name, &[&["--json"], arguments].concat()).well();
+        json_lines(&said)
+    }
+
+    /// The rows of streams.
+    pub fn streams(&self, filters: &[&str]) -> Vec<Value> {
+        self.json("streams", filters)
+    }
+
+    /// The bytes of one object, or with a flag, of its stream or its connection's frames.
+    pub fn get(&self, oid: &str, flags: &[&str]) -> Vec<u8> {
+        self.run("get", &[&[oid], flags].concat()).well()
+    }
+
+    /// Every frame, as an export has it.
+    pub fn export(&self) -> Capture {
+        let path = self.beside("export");
+        self.run("export", &["--pcap", path.to_str().unwrap()]).well();
+        let capture = read_capture(&path);
+        assert!(capture.whole, "the export ends within a record");
+        fs::remove_file(path).unwrap();
+        capture
+    }
+
+    /// Names and contents of the buckets.
+    pub fn buckets(&self) -> Vec<(String, Vec<u8>)> {
+        let entries = fs::read_dir(self.path().join("buckets")).unwrap().map(Result::unwrap);
+        let mut buckets: Vec<_> =
+            entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())).collect();
+        buckets.sort();
+        buckets
+    }
+
+    /// That nothing is wrong with the store, as far as it can tell itself.
+    pub fn is_well(&self) {
+        let report = json_lines(&self.run("verify", &["--deep", "--json"]).well());
+        assert_eq!((&report[0]["findings"], &report[0]["unsealed"]), (&Value::Array(vec![]), &Value::from(0)));
+        let stats = self.json("stats", &[]);
+        assert_eq!(stats[0]["unaccounted_payload_bytes"], 0, "{}", stats[0]);
+    }
+}
+
+/// One value a line.
+pub fn json_lines(bytes: &[u8]) -> Vec<Value> {
+    let text = std::str::from_utf8(bytes).expect("JSON is text");
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+}
+
+/// A text of a row.
+pub fn text<'r>(row: &'r Value, name: &str) -> &'r str {
+    row[name].as_str().unwrap_or_else(|| panic!("{name} is no text: {row}"))
+}
+
+/// Whether the long form of tests was asked for.
+pub fn soak() -> bool {
+    std::env::var_os("STREAMDB_SOAK").is_some()
+}
