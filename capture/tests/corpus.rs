@@ -40,10 +40,10 @@ fn reference(bytes: &[u8]) -> (Vec<Said>, bool) {
                 let (per_second, offset, _) = interfaces[interface];
                 let ticks = u64::from(b.ts_high) << 32 | u64::from(b.ts_low);
                 // Half a nanosecond cannot occur in the resolutions of the corpus, so rounding does not matter.
-                let nanos = u128::from(ticks % per_second) * 1_000_000_000 / u128::from(per_second);
-                let nanos = (i128::from(ticks / per_second) + i128::from(offset)) * 1_000_000_000 + nanos as i128;
-                // A capture with times beyond the year 2262 is among them.
-                last = i64::try_from(nanos).unwrap_or(i64::MAX);
+                // A capture with times before 1970 is among them: counts below zero, in two's complement.
+                let nanos = i128::from(ticks.cast_signed()) * 1_000_000_000;
+                let nanos = nanos.div_euclid(i128::from(per_second)) + i128::from(offset) * 1_000_000_000;
+                last = i64::try_from(nanos).unwrap();
                 frames.push(frame(last, interface as u32, b.origlen, &b.data[..b.caplen as usize]));
             }
             PcapBlockOwned::NG(Block::SimplePacket(b)) => {
