@@ -108,6 +108,16 @@ impl WriteFolder {
         ledger.append(now(), &Event::Sealed { id, bytes: bucket.file_len(), frames })
     }
 
+    /// Seals a bucket that was left open, and notes that it is sealed.
+    fn make_whole(&self, path: &Path, id: BucketId) -> Result<Option<Recovered>> {
+        let recovered = match crate::read::bucket::is_sealed(path, id)? {
+            true => None,
+            false => Some(recover(&*self.volume, path, id)?),
+        };
+        self.note_sealed(path, id)?;
+        Ok(recovered)
+    }
+
     fn recover(&self) -> Result<Vec<Recovered>> {
         let folder = self.buckets();
         for name in self.volume.list(&folder).map_err(Error::io(&folder, "list the buckets"))? {
@@ -123,13 +133,15 @@ impl WriteFolder {
             sealed.map(|(id, _)| id).chain(dropped.map(|(id, _)| id)).collect()
         };
         let mut all = Vec::new();
-        for id in bucket_ids(&folder)? {
+        // What the ledger calls sealed is never written again, whatever has become of its file since: damage in it is for
+        // verification to tell, and cutting it would make it worse.
+        for id in bucket_ids(&folder)?.into_iter().filter(|id| !noted.contains(id)) {
             let path = folder.join(crate::write::bucket_file::file_name(id));
-            if !crate::read::bucket::is_sealed(&path, id)? {
-                all.push(recover(&*self.volume, &path, id)?);
-            }
-            if !noted.contains(&id) {
-                self.note_sealed(&path, id)?;
+            match self.make_whole(&path, id) {
+                Ok(recovered) => all.extend(recovered),
+                // A bucket that cannot be recovered stays as it is, and is no reason not to write others.
+                Err(Error::Damaged { .. } | Error::Version { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(all)

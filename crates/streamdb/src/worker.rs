@@ -152,7 +152,15 @@ impl Worker {
             }
         }
         self.sink.error.take().map_or(Ok(()), Err)?;
-        if self.sink.writer.wants_commit() { self.flush() } else { Ok(()) }
+        if self.sink.writer.wants_commit() {
+            self.flush()?;
+            // Captures whose times stand still have no ticks.
+            if self.sink.writer.bucket_is_full() {
+                let counters = self.counters();
+                self.sink.writer.end_bucket(&counters)?;
+            }
+        }
+        Ok(())
     }
 
     /// The input is over: every stream gets its end, and the store is sealed.

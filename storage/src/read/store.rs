@@ -210,8 +210,12 @@ impl Store {
         let mut parts = vec![(bucket, part)];
         let mut conns = vec![conn];
         while let Some(id) = previous {
-            // What is gone is a gap of its own kind; what is there goes on.
-            let Ok(bucket) = self.bucket(id) else { break };
+            let bucket = match self.bucket(id) {
+                Ok(bucket) => bucket,
+                // What is gone is a gap of its own kind; what is there goes on.
+                Err(Error::NoBucket(_)) => break,
+                Err(error) => return Err(error),
+            };
             let contents = self.contents(&bucket)?;
             let Some(end) = contents.find(key, direction) else { break };
             let part = Part::read(&bucket, end.place)?;
@@ -246,15 +250,16 @@ impl Store {
     /// A bucket, mapped. One that was open is looked at again, as it may be sealed by now.
     pub(crate) fn bucket(&self, id: BucketId) -> Result<Arc<Bucket>> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.folder.buckets().join(crate::write::bucket_file::file_name(id));
+        // Retention may have taken it since it was mapped.
+        if !path.exists() {
+            buckets.remove(&id);
+            return Err(Error::NoBucket(id));
+        }
         if let Some(bucket) = buckets.get(&id)
             && (bucket.is_sealed() || self.folder.published(id).is_some())
         {
             return Ok(Arc::clone(bucket));
-        }
-        let path = self.folder.buckets().join(crate::write::bucket_file::file_name(id));
-        if !path.exists() {
-            buckets.remove(&id);
-            return Err(Error::NoBucket(id));
         }
         let bucket = Arc::new(Bucket::open(&path, id, Arc::clone(&self.cache))?);
         buckets.insert(id, Arc::clone(&bucket));

@@ -477,6 +477,11 @@ impl Writer {
         Ok(())
     }
 
+    /// Whether the open bucket has as many bytes as it may have: it has to end, whatever the time is.
+    pub fn bucket_is_full(&self) -> bool {
+        self.bucket.as_ref().is_some_and(|bucket| bucket.bytes >= self.config.bucket_bytes)
+    }
+
     /// Whether the open bucket has to end before a frame of this time.
     pub fn bucket_is_over(&self, now: Timestamp) -> bool {
         let Some(bucket) = &self.bucket else { return false };

@@ -52,7 +52,8 @@ pub(super) fn run(args: &Ingest) -> Result<ExitCode, Error> {
     let folder = Arc::new(WriteFolder::open(&args.data.folder, Box::new(DiskVolume))?);
     for recovered in folder.recovered() {
         complain(&format!(
-            "bucket {}: was left open; {} frames and {} streams of it are whole, {} bytes at its end were not and are cut",
+            "bucket {}: its writer died before it was sealed; {} frames in it are whole, {} streams that were open end \
+             there, and {} bytes that were not whole are cut",
             recovered.id, recovered.frames, recovered.streams, recovered.cut_bytes
         ));
     }
