@@ -133,14 +133,18 @@ impl WriteFolder {
             sealed.map(|(id, _)| id).chain(dropped.map(|(id, _)| id)).collect()
         };
         let mut all = Vec::new();
-        // What the ledger calls sealed is never written again, whatever has become of its file since: damage in it is for
-        // verification to tell, and cutting it would make it worse.
-        for id in bucket_ids(&folder)?.into_iter().filter(|id| !noted.contains(id)) {
+        for id in bucket_ids(&folder)? {
             let path = folder.join(crate::write::bucket_file::file_name(id));
-            match self.make_whole(&path, id) {
+            // What the ledger calls sealed is never written again, whatever has become of its file since: damage in it is
+            // for verification to tell, and cutting it would make it worse.
+            let result = match noted.contains(&id) {
+                true => crate::read::bucket::is_sealed(&path, id).map(|_| None),
+                false => self.make_whole(&path, id),
+            };
+            match result {
                 Ok(recovered) => all.extend(recovered),
-                // A bucket that cannot be recovered stays as it is, and is no reason not to write others.
-                Err(Error::Damaged { .. } | Error::Version { .. }) => {}
+                // A bucket that cannot be read stays as it is, and is no reason not to write others.
+                Err(Error::Damaged { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
