@@ -1,5 +1,6 @@
 //! What is wrong with a filter, in one sentence: which parameter, what was given, what is accepted.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::nearest::nearest;
@@ -28,7 +29,7 @@ pub enum FilterError {
         /// The value as given.
         given: String,
         /// What it takes.
-        accepted: &'static str,
+        accepted: Cow<'static, str>,
     },
 }
 
@@ -38,8 +39,8 @@ impl FilterError {
         Self::Unknown { name: name.to_owned(), nearest: nearest(name, known).map(str::to_owned) }
     }
 
-    pub(crate) fn value(name: &'static str, given: &str, accepted: &'static str) -> Self {
-        Self::Value { name, given: given.to_owned(), accepted }
+    pub(crate) fn value(name: &'static str, given: &str, accepted: impl Into<Cow<'static, str>>) -> Self {
+        Self::Value { name, given: given.to_owned(), accepted: accepted.into() }
     }
 }
 

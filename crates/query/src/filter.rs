@@ -6,6 +6,8 @@ use streamdb_storage::StreamInfo;
 use streamdb_types::{Direction, Endpoint, Path, Protocol, Reason, Timestamp, Tuple};
 
 use crate::address::AddressSet;
+use crate::community::community_id;
+use crate::object::ObjectFilter;
 use crate::set::Set;
 
 /// What is wanted of one end of a connection.
@@ -58,6 +60,10 @@ pub struct Filter {
     pub reason: Option<Set<Option<Reason>>>,
     /// TCP, UDP or others.
     pub protocol: Option<Set<Protocol>>,
+    /// The connection's community ids.
+    pub community: Option<Set<String>>,
+    /// What has to be found in the streams.
+    pub objects: ObjectFilter,
     /// How many to skip.
     pub offset: u64,
     /// At most this many after those.
@@ -67,7 +73,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether a stream is wanted; `offset` and `limit` are not looked at.
+    /// Whether a stream is wanted; `offset`, `limit` and `objects` are not looked at.
     pub fn matches(&self, stream: &StreamInfo) -> bool {
         self.start.is_none_or(|start| stream.first >= start)
             && self.end.is_none_or(|end| stream.first <= end)
@@ -84,6 +90,10 @@ impl Filter {
             && either(self.ip.as_ref(), |network| network.contains(client.addr) || network.contains(server.addr))
             && either(self.port.as_ref(), |port| *port == client.port || *port == server.port)
             && self.protocol.as_ref().is_none_or(|set| set.wants(|protocol| *protocol == tuple.protocol))
+            && self.community.as_ref().is_none_or(|set| {
+                let id = community_id(tuple);
+                set.wants(|wanted| *wanted == id)
+            })
     }
 
     /// Whether a packet of no connection is wanted by its addresses. Nobody opened anything, so that either may be the
@@ -93,18 +103,29 @@ impl Filter {
         let ports = self.src.port.is_some() || self.dst.port.is_some() || self.port.is_some();
         !ports
             && self.protocol.is_none()
+            && self.community.is_none()
             && (ends(a, b) || ends(b, a))
             && either(self.ip.as_ref(), |network| network.contains(a) || network.contains(b))
     }
 
     /// Whether anything is said of addresses, ports or the protocol.
     pub const fn names_ends(&self) -> bool {
-        self.names_sides() || self.ip.is_some() || self.port.is_some() || self.protocol.is_some()
+        self.names_sides()
+            || self.ip.is_some()
+            || self.port.is_some()
+            || self.protocol.is_some()
+            || self.community.is_some()
     }
 
     /// Whether at least one address is asked for, and not only against.
     pub fn has_address(&self) -> bool {
         [&self.src.addr, &self.dst.addr, &self.ip].into_iter().flatten().any(|set| !set.negated)
+    }
+
+    /// Whether it is closely enough said what is wanted for the whole store to be searched for it: by an address, a
+    /// connection's name, or a host, request target, file name or digest.
+    pub fn is_selective(&self) -> bool {
+        self.has_address() || self.community.as_ref().is_some_and(|set| !set.negated) || self.objects.is_selective()
     }
 
     /// The same filter with its two sides exchanged, as logs disagree on who is the source; `None` when it says nothing of

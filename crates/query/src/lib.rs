@@ -1,8 +1,9 @@
 //! One filter language for command line, API and pages, and the rows that it selects.
 //!
-//! - `parse` reads names and values into a `filter`; `address`, `set` and `moment` are its kinds of values
+//! - `parse` reads names and values into a `filter` (`object` has its terms about objects); `address`, `set`, `pattern` and
+//!   `moment` are its kinds of values
 //! - `select` runs a filter over a store
-//! - `row` is how a stream is shown; `community` its name in other tools
+//! - `row` is how a stream is shown, `object_row` how an object is; `community` is a connection's name in other tools
 
 mod address;
 mod community;
@@ -10,7 +11,10 @@ mod error;
 mod filter;
 mod moment;
 mod nearest;
+mod object;
+mod object_row;
 mod parse;
+mod pattern;
 mod row;
 mod select;
 mod set;
@@ -21,7 +25,10 @@ pub use error::FilterError;
 pub use filter::{End, Filter, Order};
 pub use moment::parse_moment;
 pub use nearest::nearest;
+pub use object::{ObjectFilter, Wording, meta};
+pub use object_row::{ObjectLine, hex};
 pub use parse::{ALIASES, PARAMETERS};
+pub use pattern::{BytesExpression, Expression};
 pub use row::{StreamRow, json_line, reason_word};
 pub use select::{Page, page, rows};
 pub use set::Set;

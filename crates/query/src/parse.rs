@@ -1,11 +1,15 @@
 //! Names and values into a filter. Nothing is guessed: what is not understood is an error.
 
-use streamdb_types::{Direction, Protocol, Reason, Timestamp};
+use std::ops::RangeInclusive;
+
+use streamdb_types::{Direction, ObjectKind, Protocol, Reason, Timestamp};
 
 use crate::address::{AddressSet, Network};
 use crate::error::FilterError;
 use crate::filter::{Filter, Order};
 use crate::moment::{self, parse_moment};
+use crate::object::ObjectFilter;
+use crate::pattern::{BytesExpression, Expression};
 use crate::set::Set;
 
 /// The parameters of the filter language.
@@ -21,6 +25,21 @@ pub const PARAMETERS: &[&str] = &[
     "direction",
     "reason",
     "protocol",
+    "community_id",
+    "kind",
+    "method",
+    "host",
+    "uri",
+    "status",
+    "mime",
+    "filetype",
+    "name",
+    "md5",
+    "sha1",
+    "sha256",
+    "size",
+    "incomplete",
+    "pcre",
     "offset",
     "limit",
     "sort",
@@ -38,6 +57,17 @@ const ADDRESSES: &str =
 const PORTS: &str = "port numbers from 0 to 65535, as in 80 or 80,443, and ! in front for all others";
 const REASONS: &str = "letters of c (FIN), r (RST), t (SYN timeout), e (exiting), l (size cutoff), i (time cutoff), or open, as in c,r, and ! in front for all others";
 const PROTOCOLS: &str = "tcp, udp or protocol numbers, as in tcp or 6,17, and ! in front for all others";
+
+const COMMUNITY_IDS: &str = "community ids, as in 1:LQU9qZlK+B5F3KDmev6m5PMibrg=, and ! in front for all others";
+const KINDS: &str = "request, response, part, file or stream, with commas between several, and ! in front for all others";
+const HOSTS: &str = "host names, as in www.example.com or *.example.com, and ! in front for all others";
+const MIMES: &str = "MIME types, as in application/pdf or image/*, and ! in front for all others";
+const NAMES: &str = "file names, as in setup.exe or *.zip, and ! in front for all others";
+const STATUSES: &str = "status codes, as in 200 or 301,302, and ! in front for all others";
+const MD5: &str = "MD5 digests, 32 hexadecimal digits each, and ! in front for all others";
+const SHA1: &str = "SHA-1 digests, 40 hexadecimal digits each, and ! in front for all others";
+const SHA256: &str = "SHA-256 digests, 64 hexadecimal digits each, and ! in front for all others";
+const SIZES: &str = "a number of bytes or a range, as in 22528, 1K-64K or 1M-";
 
 impl Filter {
     /// Reads names and values, as of a query string.
@@ -116,6 +146,7 @@ impl Filter {
             }
             "reason" => self.reason = Some(reasons(name, value)?),
             "protocol" => self.protocol = Some(set(name, value, PROTOCOLS, protocol)?),
+            "community_id" => self.community = Some(set(name, value, COMMUNITY_IDS, community)?),
             "offset" => self.offset = number()?,
             "limit" => self.limit = Some(number()?),
             "sort" => {
@@ -124,6 +155,45 @@ impl Filter {
                     "1" => Order::NewestFirst,
                     _ => return Err(FilterError::value(name, value, "1 (newest first) or 0 (as stored)")),
                 };
+            }
+            _ => return self.objects.take(name, value),
+        }
+        Ok(())
+    }
+}
+
+impl ObjectFilter {
+    fn take(&mut self, name: &'static str, value: &str) -> Result<(), FilterError> {
+        let upper = |item: &str| {
+            let plain = !item.is_empty() && item.bytes().all(|b| b.is_ascii_graphic());
+            plain.then(|| item.to_ascii_uppercase())
+        };
+        match name {
+            "kind" => {
+                self.kind = Some(set(name, value, KINDS, |item| ObjectKind::ALL.into_iter().find(|k| k.word() == item))?);
+            }
+            "method" => self.method = Some(set(name, value, "methods, as in GET or POST,PUT", upper)?),
+            "host" => self.host = Some(names(name, value, HOSTS)?),
+            "mime" => self.mime = Some(names(name, value, MIMES)?),
+            "name" => self.name = Some(names(name, value, NAMES)?),
+            // A target may have commas, an expression too.
+            "uri" => self.uri = Some(one(name, value, |text| Expression::name(text, true))?),
+            "filetype" => self.filetype = Some(one(name, value, Expression::anywhere)?),
+            "status" => self.status = Some(set(name, value, STATUSES, |item| item.parse().ok().filter(|n| *n < 1000))?),
+            "md5" => self.md5 = Some(set(name, value, MD5, unhex)?),
+            "sha1" => self.sha1 = Some(set(name, value, SHA1, unhex)?),
+            "sha256" => self.sha256 = Some(set(name, value, SHA256, unhex)?),
+            "size" => self.size = Some(sizes(value).ok_or_else(|| FilterError::value(name, value, SIZES))?),
+            "incomplete" => {
+                self.incomplete = Some(match value {
+                    "1" => true,
+                    "0" => false,
+                    _ => return Err(FilterError::value(name, value, "1 (those that are not complete) or 0 (those that are)")),
+                });
+            }
+            "pcre" => {
+                let expression = BytesExpression::new(value).map_err(|why| FilterError::value(name, value, why))?;
+                self.pcre = Some(expression);
             }
             _ => return Err(FilterError::unknown(name, PARAMETERS.iter().copied())),
         }
@@ -166,6 +236,71 @@ fn set<T>(
         values.push(one(item.trim()).ok_or_else(error)?);
     }
     Ok(Set { values, negated })
+}
+
+/// Names in which `*` stands for anything.
+fn names(name: &'static str, value: &str, accepted: &'static str) -> Result<Set<Expression>, FilterError> {
+    set(name, value, accepted, |item| if item.is_empty() { None } else { Expression::name(item, false).ok() })
+}
+
+/// One value, perhaps negated.
+fn one(
+    name: &'static str,
+    value: &str,
+    read: impl Fn(&str) -> Result<Expression, String>,
+) -> Result<Set<Expression>, FilterError> {
+    let (negated, text) = match value.strip_prefix('!') {
+        Some(text) => (true, text),
+        None => (false, value),
+    };
+    if text.is_empty() {
+        return Err(FilterError::value(name, value, "a text, and ! in front for all others"));
+    }
+    let expression = read(text).map_err(|why| FilterError::value(name, value, why))?;
+    Ok(Set { values: vec![expression], negated })
+}
+
+fn community(item: &str) -> Option<String> {
+    let digest = item.strip_prefix("1:")?;
+    let plain = digest.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b));
+    (plain && digest.len() == 28).then(|| item.to_owned())
+}
+
+fn unhex<const N: usize>(item: &str) -> Option<[u8; N]> {
+    let digits = item.as_bytes();
+    if digits.len() != 2 * N {
+        return None;
+    }
+    let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?;
+    }
+    Some(bytes)
+}
+
+/// `22528`, `1000-5000`, `1M-`, `-64K`.
+fn sizes(text: &str) -> Option<RangeInclusive<u64>> {
+    match text.split_once('-') {
+        None => size(text).map(|n| n..=n),
+        Some(("", "")) => None,
+        Some((from, to)) => {
+            let from = if from.is_empty() { 0 } else { size(from)? };
+            let to = if to.is_empty() { u64::MAX } else { size(to)? };
+            (from <= to).then_some(from..=to)
+        }
+    }
+}
+
+fn size(text: &str) -> Option<u64> {
+    let (digits, unit) = match text.as_bytes().last()? {
+        b'k' | b'K' => (text.get(..text.len() - 1)?, 1 << 10),
+        b'm' | b'M' => (text.get(..text.len() - 1)?, 1 << 20),
+        b'g' | b'G' => (text.get(..text.len() - 1)?, 1 << 30),
+        _ => (text, 1u64),
+    };
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    if plain { digits.parse::<u64>().ok()?.checked_mul(unit) } else { None }
 }
 
 fn addresses(name: &'static str, value: &str) -> Result<AddressSet, FilterError> {
