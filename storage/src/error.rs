@@ -52,6 +52,9 @@ pub enum Error {
         /// Its process, if it said so.
         pid: Option<u32>,
     },
+    /// Somebody else derives.
+    #[error("{0}: another process is deriving from this data folder; it finds what comes, too")]
+    Deriving(PathBuf),
     /// There is no such stream.
     #[error("{0}: there is no such stream in this store")]
     NoSuchStream(Oid),

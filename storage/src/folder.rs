@@ -19,7 +19,7 @@ use crate::volume::Volume;
 
 const LEDGER: &str = "ledger";
 const BUCKETS: &str = "buckets";
-const DERIVED: &str = "derived";
+pub(crate) const DERIVED: &str = "derived";
 
 /// A data folder that this process, and no other, writes to.
 pub struct WriteFolder {

@@ -6,6 +6,7 @@
 //!
 //! One [`Writer`] a worker, in one process; any number of readers ([`Store`]), in any process, with no lock between them.
 
+mod derived;
 mod error;
 mod export;
 mod folder;
@@ -22,6 +23,7 @@ mod verify;
 mod volume;
 mod write;
 
+pub use derived::{Covered, DERIVATION, DerivedWriter};
 pub use error::{Error, Result};
 pub use export::{CaptureFormat, CaptureWriter};
 pub use folder::{WriteFolder, now};
@@ -31,6 +33,7 @@ pub use format::superblock::Superblock;
 pub use ledger::{DamagedLine, Entry, Event, Facts, Ledger, LedgerReader, SealedBucket};
 pub use live::{LiveReader, LiveWriter, MAX_WORKERS, Mark, writer_alive};
 pub use map::{Map, MapError, SharedPage, SharedPageWriter};
+pub use read::derived::DeriveLock;
 pub use read::frames::{FrameFilter, StoredFrame};
 pub use read::store::{BucketInfo, Store};
 pub use read::stream::{Read, Stream, StreamInfo};

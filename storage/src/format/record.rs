@@ -500,7 +500,7 @@ fn finish_header(out: &mut [u8], start: usize) {
     }
 }
 
-fn put_tuple(out: &mut Vec<u8>, tuple: &Tuple) {
+pub(crate) fn put_tuple(out: &mut Vec<u8>, tuple: &Tuple) {
     out.push(tuple.protocol.0);
     match (tuple.client.addr, tuple.server.addr) {
         (IpAddr::V4(client), IpAddr::V4(server)) => {
@@ -523,7 +523,7 @@ fn put_tuple(out: &mut Vec<u8>, tuple: &Tuple) {
     out.extend(tuple.server.port.to_le_bytes());
 }
 
-fn tuple(r: &mut Reader<'_>) -> Result<Tuple, Short> {
+pub(crate) fn tuple(r: &mut Reader<'_>) -> Result<Tuple, Short> {
     let protocol = Protocol(r.u8()?);
     let (client, server): (IpAddr, IpAddr) = match r.u8()? {
         4 => (Ipv4Addr::from_octets(r.array()?).into(), Ipv4Addr::from_octets(r.array()?).into()),

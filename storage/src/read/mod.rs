@@ -4,6 +4,7 @@
 pub(crate) mod bucket;
 pub(crate) mod cache;
 pub(crate) mod chunks;
+pub(crate) mod derived;
 pub(crate) mod frames;
 pub(crate) mod scan;
 pub(crate) mod store;

@@ -9,6 +9,7 @@ use streamdb_types::{BlockPlace, BucketId, ConnKey, Counters, Direction, Oid, Re
 use super::bucket::Bucket;
 use super::cache::BlockCache;
 use super::chunks::Part;
+use super::derived::DerivedCache;
 use super::stream::{Stream, StreamInfo};
 use crate::error::{Error, Result};
 use crate::folder::{self, ReadFolder};
@@ -52,6 +53,7 @@ pub struct Store {
     folder: ReadFolder,
     buckets: Mutex<BTreeMap<BucketId, Arc<Bucket>>>,
     cache: Arc<BlockCache>,
+    pub(super) derived: Mutex<DerivedCache>,
 }
 
 impl Store {
@@ -61,7 +63,8 @@ impl Store {
     /// When there is none, or one of another version.
     pub fn open(path: &Path) -> Result<Self> {
         let folder = ReadFolder::open(path)?;
-        Ok(Self { folder, buckets: Mutex::default(), cache: Arc::new(BlockCache::new(CACHE_BYTES)) })
+        let cache = Arc::new(BlockCache::new(CACHE_BYTES));
+        Ok(Self { folder, buckets: Mutex::default(), cache, derived: Mutex::default() })
     }
 
     /// The folder.
@@ -290,7 +293,7 @@ pub(crate) const fn oid_of(bucket: BucketId, end: &EndEntry) -> Oid {
     Oid { bucket, place: end.place, length: end.length, index: 0 }
 }
 
-fn info_at(bucket: &Bucket, contents: &Directory, end: &EndEntry) -> Result<(StreamInfo, Standing)> {
+pub(super) fn info_at(bucket: &Bucket, contents: &Directory, end: &EndEntry) -> Result<(StreamInfo, Standing)> {
     let place: BlockPlace = end.place;
     let (head, gaps) =
         bucket.with_record(place, |record, _| record.stream(bucket.id()).map_err(|_| bucket.no_record(place)))?;
