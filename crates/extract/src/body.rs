@@ -45,7 +45,7 @@ pub struct BodyOutcome {
     /// Bytes of the body as sent that are known to be missing.
     pub missing: u64,
     /// Length of the body as sent, without framing, coded; holes included. With a problem that stops decoding: what was
-    /// taken up to there.
+    /// taken up to there, or all of it from [`body_both`].
     pub encoded_length: u64,
     /// Length of what was handed out, holes included.
     pub length: u64,
@@ -115,12 +115,42 @@ pub fn body(
     limits: &BodyLimits,
     out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
 ) -> BodyOutcome {
-    let (codings, refused) = match decode {
+    let codings = match decode {
         Decode::Raw => (Vec::new(), None),
         Decode::Decoded => codings(message),
     };
+    hand_out(message, source, codings, limits, None, out)
+}
+
+/// Hands out the body of a message in one pass both as it was sent and as it was meant. `encoded` is given each piece with
+/// only the framing taken off, before `out` is given what it decodes to.
+///
+/// When no coding is undone ([`BodyOutcome::decoded`] is false), `encoded` is not called: `out` is given the body as sent.
+/// When decoding ends before the body does, as it is damaged, has a hole or goes beyond a limit, `encoded` is given the rest
+/// all the same. When `out` breaks off, both end.
+pub fn body_both(
+    message: &Message,
+    source: &dyn Source,
+    limits: &BodyLimits,
+    encoded: &mut dyn FnMut(Piece<'_>),
+    out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
+) -> BodyOutcome {
+    hand_out(message, source, codings(message), limits, Some(encoded), out)
+}
+
+fn hand_out<'o>(
+    message: &Message,
+    source: &dyn Source,
+    (codings, refused): (Vec<&'static Coding>, Option<Problem>),
+    limits: &BodyLimits,
+    as_sent: Option<&'o mut dyn FnMut(Piece<'_>)>,
+    out: &'o mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
+) -> BodyOutcome {
     let mut hand = Hand {
         stack: (!codings.is_empty()).then(|| Stack::new(&codings, limits)),
+        // Without a coding both would be the same.
+        as_sent: as_sent.filter(|_| !codings.is_empty()),
+        ended: false,
         out,
         first: Vec::new(),
         length: 0,
@@ -128,7 +158,7 @@ pub fn body(
         problem: refused,
     };
     let walked = hand.walk(message, source);
-    if walked.is_continue() {
+    if walked.is_continue() && !hand.ended {
         hand.finish();
     }
     let spoilt = hand.problem.as_ref().is_some_and(Problem::spoils);
@@ -166,6 +196,10 @@ fn codings(message: &Message) -> (Vec<&'static Coding>, Option<Problem>) {
 /// What takes pieces as sent and hands them out as meant.
 struct Hand<'o> {
     stack: Option<Stack>,
+    /// Who wants the pieces as sent, too.
+    as_sent: Option<&'o mut dyn FnMut(Piece<'_>)>,
+    /// Whether decoding has ended, and only `as_sent` is still given pieces.
+    ended: bool,
     out: &'o mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     /// The first bytes that were handed out.
     first: Vec<u8>,
@@ -213,6 +247,12 @@ impl Hand<'_> {
 
     fn bytes(&mut self, bytes: &[u8]) -> ControlFlow<()> {
         self.encoded = self.encoded.saturating_add(bytes.len() as u64);
+        if let Some(as_sent) = &mut self.as_sent {
+            as_sent(Piece::Bytes(bytes));
+        }
+        if self.ended {
+            return ControlFlow::Continue(());
+        }
         let mut sink = Sink { out: self.out, first: &mut self.first, length: &mut self.length };
         let done = match &mut self.stack {
             Some(stack) => stack.push(bytes, &mut |piece| sink.take(piece)),
@@ -223,9 +263,14 @@ impl Hand<'_> {
 
     fn hole(&mut self, gap: Gap) -> ControlFlow<()> {
         self.encoded = self.encoded.saturating_add(gap.length);
+        if let Some(as_sent) = &mut self.as_sent {
+            as_sent(Piece::Hole(gap));
+        }
+        if self.ended {
+            return ControlFlow::Continue(());
+        }
         if self.stack.is_some() {
-            self.problem = Some(Problem::Hole(gap));
-            return ControlFlow::Break(());
+            return self.end(Problem::Hole(gap));
         }
         self.length = self.length.saturating_add(gap.length);
         let flow = (self.out)(Piece::Hole(gap));
@@ -250,13 +295,20 @@ impl Hand<'_> {
 
     fn halted(&mut self, done: Result<(), Halt>) -> ControlFlow<()> {
         let Err(halt) = done else { return ControlFlow::Continue(()) };
-        self.problem = Some(match halt {
+        self.end(match halt {
             Halt::Stopped => Problem::Stopped,
             Halt::Output => Problem::OutputLimit,
             Halt::Ratio => Problem::RatioLimit,
             Halt::Damaged(coding) => Problem::Coding { coding, fault: Fault::Damaged },
-        });
-        ControlFlow::Break(())
+        })
+    }
+
+    /// Decoding ends here; the walk goes on for who wants the body as sent.
+    fn end(&mut self, problem: Problem) -> ControlFlow<()> {
+        let goes_on = self.as_sent.is_some() && problem != Problem::Stopped;
+        self.problem = Some(problem);
+        self.ended = true;
+        if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 }
 

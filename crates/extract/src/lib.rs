@@ -4,6 +4,7 @@
 //! - `dissect` asks one dissector per protocol (`http1` so far) and knows what to do when none answers
 //! - `message` is what they all answer with
 //! - `body` walks a message's body: framing off, then the content codings, one file each in `coding`
+//! - `xor` takes a repeating key off pieces of a body
 //!
 //! A new protocol is a new folder beside `http1` and a line in `dissect`; a new coding is a new file and a line in
 //! `coding`.
@@ -20,8 +21,9 @@ mod notes;
 mod source;
 mod span;
 mod window;
+mod xor;
 
-pub use body::{BodyOutcome, Decode, Piece, Problem, body};
+pub use body::{BodyOutcome, Decode, Piece, Problem, body, body_both};
 pub use coding::Fault;
 pub use dissect::messages;
 pub use fields::Fields;
@@ -32,3 +34,4 @@ pub use message::{Framing, Incomplete, Kind, Message, MessageIndex, Messages, Si
 pub use notes::Notes;
 pub use source::{Read, Source, gaps};
 pub use span::Span;
+pub use xor::Xor;

@@ -8,8 +8,10 @@ use std::io::Write as _;
 use std::ops::ControlFlow;
 
 use proptest::prelude::*;
-use streamdb_extract::{BodyLimits, Decode, Fault, Limits, MemorySource, Message, Piece, Problem, body, messages};
-use streamdb_types::Direction;
+use streamdb_extract::{
+    BodyLimits, BodyOutcome, Decode, Fault, Limits, MemorySource, Message, Piece, Problem, body, body_both, messages,
+};
+use streamdb_types::{Direction, GapKind};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut coder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
@@ -138,6 +140,52 @@ fn the_receiver_may_stop() {
     });
     assert_eq!(outcome.problem, Some(Problem::Stopped));
     assert!(n < 200_000 && !outcome.complete);
+}
+
+/// The body as sent and as meant, in one pass.
+fn both(message: &Message, source: &MemorySource, limits: &BodyLimits) -> (Vec<u8>, Vec<u8>, BodyOutcome) {
+    let (mut encoded, mut plain) = (Vec::new(), Vec::new());
+    let take = |to: &mut Vec<u8>, piece: Piece<'_>| match piece {
+        Piece::Bytes(bytes) => to.extend_from_slice(bytes),
+        Piece::Hole(gap) => to.extend(std::iter::repeat_n(b'?', gap.length as usize)),
+    };
+    let outcome = body_both(message, source, limits, &mut |piece| take(&mut encoded, piece), &mut |piece| {
+        take(&mut plain, piece);
+        ControlFlow::Continue(())
+    });
+    (encoded, plain, outcome)
+}
+
+#[test]
+fn one_pass_gives_the_body_as_sent_and_as_meant() {
+    let text = b"some text that is long enough to be worth it, and worth it again".repeat(3000);
+    let gz = gzip(&text);
+    let (source, message) = response("gzip", &gz);
+    let limits = BodyLimits::default();
+    let (encoded, plain, outcome) = both(&message, &source, &limits);
+    assert!(encoded == gz && plain == text && outcome.complete && outcome.decoded);
+    assert_eq!((outcome.encoded_length, outcome.length), (gz.len() as u64, text.len() as u64));
+
+    // What ends decoding does not end the body as sent.
+    let (encoded, plain, outcome) = both(&message, &source, &BodyLimits { output: 100, ..limits });
+    assert!(encoded == gz && plain == text[..100] && !outcome.complete);
+    assert_eq!((outcome.encoded_length, outcome.problem), (gz.len() as u64, Some(Problem::OutputLimit)));
+    let holed = source.clone().with_gap(message.body.start.0 + 20, 5, GapKind::Missing);
+    let (encoded, plain, outcome) = both(&message, &holed, &limits);
+    assert_eq!(encoded, [&gz[..20], b"?????", &gz[25..]].concat());
+    assert!(text.starts_with(&plain) && matches!(outcome.problem, Some(Problem::Hole(_))));
+
+    // Without a coding that is undone there is one stream.
+    for coding in ["identity", "sdch"] {
+        let (source, message) = response(coding, &text);
+        let (encoded, plain, outcome) = both(&message, &source, &limits);
+        assert!(encoded.is_empty() && plain == text && !outcome.decoded);
+    }
+
+    // Who wants no more gets no more of either.
+    let mut n = 0;
+    let outcome = body_both(&message, &source, &limits, &mut |_| n += 1, &mut |_| ControlFlow::Break(()));
+    assert!(n == 1 && outcome.problem == Some(Problem::Stopped), "{n}");
 }
 
 fn cases(few: u32) -> ProptestConfig {
