@@ -1,18 +1,35 @@
-//! What bytes are: a MIME type, a sentence like file(1)'s, and a file name extension, from the first bytes alone.
+//! What bytes are: a MIME type, a sentence like file(1)'s in its present and its former wording, and a file name extension.
 //!
-//! Pure, bounded by the length of its input, and cannot fail: what nothing knows is text or data.
+//! Pure, bounded by [`HEAD_BYTES`], and cannot fail: what nothing knows is text or data. Nothing captured reaches a sentence
+//! but as printable ASCII.
 //!
-//! - `kind` asks the describers one after the other
-//! - `program`, `document`, `image`, `packed`: sentences of our own for what an analyst meets most
+//! - `kind` is the answer, and asks the describers one after the other
+//! - `pe`, `xor`, `elf`, `program`: what machines run, also under a key
+//! - `image`, `packed`, `archive`, `zip`, `document`, `ole`, `pdf`, `media`: sentences of our own for what is met most
 //! - `signature`: what else the `infer` package knows
-//! - `text`: scripts, markup and plain text
+//! - `text`, `encoding`, `script`: texts, their manner, and what they are written in
+//! - `session`, `tls`: streams of protocols that nobody takes apart
+//! - `bytes`: numbers, words and printable text out of bytes
 
+mod archive;
+mod bytes;
 mod document;
+mod elf;
+mod encoding;
 mod image;
 mod kind;
+mod media;
+mod ole;
 mod packed;
+mod pdf;
+mod pe;
 mod program;
+mod script;
+mod session;
 mod signature;
 mod text;
+mod tls;
+mod xor;
+mod zip;
 
-pub use kind::{HEAD_BYTES, Kind, sniff};
+pub use kind::{Content, HEAD_BYTES, Kind, SENTENCE_BYTES, XorKey, sniff, sniff_content, sniff_stream};

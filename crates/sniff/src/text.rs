@@ -1,120 +1,182 @@
-//! Text: its encoding and line ends, and what its first words show it to be.
+//! Text: what its first words show it to be.
 
-use crate::kind::Kind;
+use std::borrow::Cow;
 
-/// How a text is encoded.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Encoding {
-    Ascii,
-    Utf8,
-    Utf8Bom,
-    Utf16Le,
-    Utf16Be,
-    Latin,
+use crate::bytes::{contains, first, from, starts_with};
+use crate::encoding::{Encoding, Manner, manner};
+use crate::kind::{Content, Kind};
+use crate::script;
+
+pub(crate) use crate::encoding::is_text;
+
+/// How many bytes the words are looked for in.
+const WORDS: usize = 4096;
+
+/// The sentence for a text that begins with the head.
+pub(crate) fn describe(content: &Content<'_>) -> Option<Kind> {
+    let text = Text { manner: manner(content)?, whole: content.is_whole() };
+    let words = text.manner.encoding.strip(content.head());
+    let narrow = narrow(&text.manner, words);
+    let words = narrow.as_ref().map_or(words, |narrow| first(narrow, words.len() / 2));
+    let starts = first(words, WORDS);
+    if starts.starts_with(b"#!") {
+        let (mime, what, extension) = script::by_interpreter(starts);
+        return Some(text.program(mime, what, extension));
+    }
+    let starts = starts.trim_ascii_start();
+    text.markup(starts)
+        .or_else(|| text.json(words.trim_ascii()))
+        .or_else(|| text.mail(starts))
+        .or_else(|| {
+            let (mime, what, extension) = script::by_words(starts)?;
+            Some(if what == "Python script" {
+                text.program(mime, what, extension)
+            } else {
+                text.document(mime, what, extension)
+            })
+        })
+        .or_else(|| Some(text.plain()))
 }
 
-impl Encoding {
-    const fn sentence(self) -> &'static str {
-        match self {
-            Self::Ascii => "ASCII text",
-            Self::Utf8 => "Unicode text, UTF-8 text",
-            Self::Utf8Bom => "Unicode text, UTF-8 (with BOM) text",
-            Self::Utf16Le => "Unicode text, UTF-16, little-endian text",
-            Self::Utf16Be => "Unicode text, UTF-16, big-endian text",
-            Self::Latin => "ISO-8859 text",
+/// UTF-16 as single bytes, for looking at the words; other letters become question marks.
+fn narrow(manner: &Manner, words: &[u8]) -> Option<[u8; WORDS]> {
+    let unit = match manner.encoding {
+        Encoding::Utf16Le => u16::from_le_bytes,
+        Encoding::Utf16Be => u16::from_be_bytes,
+        _ => return None,
+    };
+    let mut narrow = [b' '; WORDS];
+    for (to, pair) in narrow.iter_mut().zip(words.as_chunks::<2>().0) {
+        *to = u8::try_from(unit(*pair)).ok().filter(u8::is_ascii).unwrap_or(b'?');
+    }
+    Some(narrow)
+}
+
+/// A text of which the manner is known.
+struct Text {
+    manner: Manner,
+    whole: bool,
+}
+
+impl Text {
+    fn plain(&self) -> Kind {
+        let encoding = self.manner.encoding;
+        let description = match self.manner.suffix() {
+            Cow::Borrowed(_) => Cow::Borrowed(encoding.sentence()),
+            Cow::Owned(suffix) => Cow::Owned(format!("{}{suffix}", encoding.sentence())),
+        };
+        Kind { description, ..Kind::fixed("text/plain", "", "txt") }.formerly(encoding.legacy())
+    }
+
+    /// `PHP script, ASCII text`
+    fn document(&self, mime: &'static str, what: &str, extension: &'static str) -> Kind {
+        let sentence = format!("{what}, {}{}", self.manner.encoding.sentence(), self.manner.suffix());
+        Kind::made(mime, sentence, extension)
+    }
+
+    /// `Python script, ASCII text executable`
+    fn program(&self, mime: &'static str, what: &str, extension: &'static str) -> Kind {
+        let sentence = format!("{what}, {} executable{}", self.manner.encoding.sentence(), self.manner.suffix());
+        Kind::made(mime, sentence, extension)
+    }
+
+    fn markup(&self, words: &[u8]) -> Option<Kind> {
+        if !words.starts_with(b"<") {
+            return None;
         }
+        const SVG: Kind = Kind::fixed("image/svg+xml", "SVG Scalable Vector Graphics image", "svg");
+        if starts_with(words, b"<?php") || words.starts_with(b"<?=") {
+            return Some(self.document("text/x-php", "PHP script", "php"));
+        }
+        if words.starts_with(b"<svg") {
+            return Some(SVG);
+        }
+        if starts_with(words, b"<?xml") {
+            if contains(words, b"<svg") {
+                return Some(SVG);
+            }
+            let opening = first(words, 1024);
+            if contains(opening, b"<!doctype html") || contains(opening, b"<html") {
+                return Some(self.document("text/html", "XHTML document", "xhtml").formerly("XHTML document text"));
+            }
+            let what =
+                if contains(first(words, 64), b"version=\"1.1\"") { "XML 1.1 document" } else { "XML 1.0 document" };
+            return Some(self.document("text/xml", what, "xml").formerly("XML document text"));
+        }
+        let html = is_html(words);
+        if (html || starts_with(words, b"<hta:")) && contains(words, b"<hta:application") {
+            return Some(self.document("application/hta", "HTML Application (HTA)", "hta"));
+        }
+        html.then(|| self.document("text/html", "HTML document", "html").formerly("HTML document text"))
     }
-}
 
-/// Whether these bytes read as text in an encoding that is told without guessing (ASCII or UTF-8).
-pub(crate) fn is_text(head: &[u8]) -> bool {
-    matches!(encoding(head), Some(Encoding::Ascii | Encoding::Utf8 | Encoding::Utf8Bom))
-}
+    /// An object whose first member has a name, or an array that begins with an object; of a whole text also other arrays,
+    /// if they end as they should.
+    fn json(&self, words: &[u8]) -> Option<Kind> {
+        const JSON: Kind = Kind::fixed("application/json", "JSON text data", "json");
+        let object = |bytes: &[u8]| -> bool {
+            let Some(rest) = bytes.strip_prefix(b"{").map(<[u8]>::trim_ascii_start) else { return false };
+            let Some(name) = rest.strip_prefix(b"\"") else { return false };
+            let name = first(name, WORDS);
+            let Some(end) = memchr::memchr(b'"', name) else { return false };
+            from(name, end + 1).trim_ascii_start().starts_with(b":")
+        };
+        let closes = |close: &[u8]| !self.whole || words.ends_with(close);
+        if words.starts_with(b"{") {
+            let empty = self.whole
+                && words.trim_ascii_end().strip_suffix(b"}").is_some_and(|w| from(w, 1).trim_ascii().is_empty());
+            return (empty || object(words) && closes(b"}")).then_some(JSON);
+        }
+        let array = words.strip_prefix(b"[")?.trim_ascii_start();
+        if object(array) && closes(b"]") {
+            return Some(JSON);
+        }
+        let inside = array.strip_suffix(b"]").filter(|_| self.whole)?;
+        let scalar = match inside {
+            [b'"', rest @ ..] => first(rest, WORDS).iter().position(|b| *b == b'"').map(|end| end + 2),
+            [b'0'..=b'9' | b'-', ..] => {
+                inside.iter().position(|b| !matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
+            }
+            [b'[', ..] | [] => return Some(JSON),
+            _ => return None,
+        };
+        let behind = from(inside, scalar.unwrap_or(inside.len())).trim_ascii_start();
+        (behind.is_empty() || behind.starts_with(b",")).then_some(JSON)
+    }
 
-/// The sentence for a text that begins with `head`.
-pub(crate) fn describe(head: &[u8]) -> Option<Kind> {
-    let encoding = encoding(head)?;
-    let sentence = encoding.sentence();
-    let words = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
-    if words.starts_with(b"#!") {
-        return Some(script(words, sentence));
+    /// Header fields, at least three of them, of which one is only in mails (RFC 5322 §3.6).
+    fn mail(&self, words: &[u8]) -> Option<Kind> {
+        const FIRST: [&[u8]; 10] = [
+            b"received:",
+            b"return-path:",
+            b"delivered-to:",
+            b"from:",
+            b"date:",
+            b"message-id:",
+            b"mime-version:",
+            b"subject:",
+            b"to:",
+            b"x-",
+        ];
+        const TELLING: [&[u8]; 5] = [b"received:", b"return-path:", b"message-id:", b"delivered-to:", b"mime-version:"];
+        if !FIRST.iter().any(|name| starts_with(words, name)) {
+            return None;
+        }
+        let (mut fields, mut telling) = (0, false);
+        for line in words.split(|b| *b == b'\n') {
+            let line = line.trim_ascii_end();
+            if matches!(line.first(), Some(b' ' | b'\t')) && fields > 0 {
+                continue;
+            }
+            let name = first(line, memchr::memchr(b':', line).unwrap_or(0));
+            if name.is_empty() || !name.iter().all(|b| b.is_ascii_graphic()) {
+                break;
+            }
+            telling |= TELLING.iter().any(|name| starts_with(line, name));
+            fields += 1;
+        }
+        (telling && fields >= 3).then(|| self.document("message/rfc822", "RFC 822 mail", "eml"))
     }
-    if starts_with(words, b"<?php") {
-        return Some(Kind::made("text/x-php", format!("PHP script, {sentence}"), "php"));
-    }
-    if starts_with(words, b"<?xml") {
-        let version = if words.windows(13).take(64).any(|w| w == b"version=\"1.1\"") { "1.1" } else { "1.0" };
-        return Some(Kind::made("text/xml", format!("XML {version} document, {sentence}"), "xml"));
-    }
-    if starts_with(words, b"<svg") {
-        return Some(Kind::fixed("image/svg+xml", "SVG Scalable Vector Graphics image", "svg"));
-    }
-    if is_html(words) {
-        return Some(Kind::made("text/html", format!("HTML document, {sentence}"), "html"));
-    }
-    if is_json(words) {
-        return Some(Kind::fixed("application/json", "JSON text data", "json"));
-    }
-    Some(if head.windows(2).any(|pair| pair == b"\r\n") {
-        Kind::made("text/plain", format!("{sentence}, with CRLF line terminators"), "txt")
-    } else {
-        Kind::fixed("text/plain", sentence, "txt")
-    })
-}
-
-/// The encoding of a text, or nothing when a byte of it is in no text.
-fn encoding(head: &[u8]) -> Option<Encoding> {
-    match head {
-        [0xff, 0xfe, rest @ ..] if utf16_is_text(rest, u16::from_le_bytes) => return Some(Encoding::Utf16Le),
-        [0xfe, 0xff, rest @ ..] if utf16_is_text(rest, u16::from_be_bytes) => return Some(Encoding::Utf16Be),
-        _ => {}
-    }
-    // The controls that file(1) allows in texts: bell to carriage return, and escape.
-    if head.iter().any(|b| matches!(b, 0..=6 | 0x0e..=0x1a | 0x1c..=0x1f | 0x7f)) {
-        return None;
-    }
-    if head.is_ascii() {
-        return Some(Encoding::Ascii);
-    }
-    let utf8 = match std::str::from_utf8(head) {
-        Ok(_) => true,
-        // A character cut by the end of the head is no error.
-        Err(error) => error.error_len().is_none(),
-    };
-    if utf8 {
-        return Some(if head.starts_with(b"\xef\xbb\xbf") { Encoding::Utf8Bom } else { Encoding::Utf8 });
-    }
-    let controls = head.iter().any(|b| (0x80..0xa0).contains(b));
-    (!controls).then_some(Encoding::Latin)
-}
-
-fn utf16_is_text(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> bool {
-    let (pairs, _) = bytes.as_chunks::<2>();
-    !pairs.is_empty() && pairs.iter().all(|pair| !matches!(unit(*pair), 0..=6 | 0x0e..=0x1a | 0xfffe | 0xffff))
-}
-
-/// A script, by the interpreter that its first line names.
-fn script(words: &[u8], sentence: &str) -> Kind {
-    let line = words.split(|b| *b == b'\n').next().unwrap_or_default();
-    let has = |name: &[u8]| line.windows(name.len()).any(|w| w == name);
-    let (mime, what, extension) = if has(b"python") {
-        ("text/x-python", "Python", "py")
-    } else if has(b"perl") {
-        ("text/x-perl", "Perl", "pl")
-    } else if has(b"ruby") {
-        ("text/x-ruby", "Ruby", "rb")
-    } else if has(b"node") {
-        ("text/javascript", "Node.js", "js")
-    } else if has(b"php") {
-        ("text/x-php", "PHP", "php")
-    } else if has(b"bash") {
-        ("text/x-shellscript", "Bourne-Again shell", "sh")
-    } else if has(b"sh") {
-        ("text/x-shellscript", "POSIX shell", "sh")
-    } else {
-        return Kind::made("text/plain", format!("script, {sentence} executable"), "txt");
-    };
-    Kind::made(mime, format!("{what} script, {sentence} executable"), extension)
 }
 
 /// The tags of the WHATWG MIME Sniffing Standard §7.1 that are not also common in other texts.
@@ -138,19 +200,4 @@ fn is_html(words: &[u8]) -> bool {
         starts_with(words, tag)
             && (tag.ends_with(b"-") || matches!(after, None | Some(b' ' | b'>' | b'\t' | b'\r' | b'\n')))
     })
-}
-
-/// An object whose first member has a name, or an array that begins with an object.
-fn is_json(words: &[u8]) -> bool {
-    let object = |bytes: &[u8]| -> bool {
-        let Some(rest) = bytes.strip_prefix(b"{").map(<[u8]>::trim_ascii_start) else { return false };
-        let Some(name) = rest.strip_prefix(b"\"") else { return false };
-        let Some(end) = name.iter().position(|b| *b == b'"') else { return false };
-        name.get(end + 1..).unwrap_or_default().trim_ascii_start().starts_with(b":")
-    };
-    object(words) || words.strip_prefix(b"[").is_some_and(|rest| object(rest.trim_ascii_start()))
-}
-
-fn starts_with(bytes: &[u8], prefix: &[u8]) -> bool {
-    bytes.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }

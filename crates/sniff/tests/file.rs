@@ -1,0 +1,171 @@
+//! Compares the sentences with those of file(1) 5.44, over the files of the machine it runs on.
+//!
+//! `STREAMDB_SNIFF_FILES=folder:folder` compares those folders instead, and all files in them.
+#![allow(clippy::unwrap_used, reason = "a test that cannot read the system's files has failed")]
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use streamdb_sniff::{Content, HEAD_BYTES, sniff_content};
+
+/// The version whose wording is ours.
+const VERSION: &str = "file-5.44";
+/// How many files of one extension are taken from one of the folders.
+const OF_EACH: usize = 6;
+/// How many of the files whose kinds we name must have the same sentence.
+const AGREEING: f64 = 0.97;
+
+/// Where we differ on purpose: what ours begins with, what theirs contains, and why.
+const ON_PURPOSE: &[(&str, &str, &str)] = &[
+    ("ELF 64-bit LSB pie executable", "shared object", "libc.so can be run, and file(1) asks the file's mode"),
+    ("ELF 64-bit LSB shared object", "pie executable", "file(1) asks the file's mode"),
+    ("Perl script", "Perl script text executable", "file(1) takes it for binary, and so says no encoding"),
+    ("Bourne-Again shell script", "executable (binary data)", "as above"),
+    ("POSIX shell script", "executable (binary data)", "as above"),
+    ("script, ", "script", "an interpreter that is not ours to name; file(1) prints its path"),
+    ("Node.js script", "a /usr/bin/env", "the interpreter's name is enough"),
+    ("dash script", "a /bin/dash script", "as above"),
+    ("dash script", "a /usr/bin/dash script", "as above"),
+    ("Python script", "a /usr/bin/", "as above"),
+    ("Perl script", "a /usr/bin/", "as above"),
+    ("Ruby script", "a /usr/bin/", "as above"),
+    ("Lua script", "a /usr/bin/", "as above"),
+    ("awk script", "a /usr/bin/", "as above"),
+    ("makefile script", "makefile script", "file(1) says that it is an executable in another place"),
+    ("PHP script", "a /usr/bin/", "as above"),
+    ("Tcl/Tk script", "a /usr/bin/", "as above"),
+    ("JavaScript source", "", "file(1) knows none without a first line"),
+    ("PowerShell script", "", "as above"),
+    ("VBScript source", "", "as above"),
+    ("HTML Application (HTA)", "HTML document", "as above"),
+    ("Python script", "text", "file(1) looks for other words"),
+    ("XHTML document", "XML 1.0 document", "file(1) looks for the word in another place"),
+    ("RFC 822 mail", "text", "file(1) has a sentence for each first field"),
+    ("Composite Document File V2 Document", "Composite Document File V2 Document", "their properties are not ours"),
+    ("Microsoft Excel 2007+", "Microsoft", "told by its directory, not by the order of its members"),
+    ("Microsoft Word 2007+", "Microsoft", "as above"),
+    ("Microsoft PowerPoint 2007+", "Microsoft", "as above"),
+    ("Java archive data (JAR)", "Zip archive data", "told by the manifest, wherever it stands"),
+    ("Android package (APK)", "Zip archive data", "as above"),
+    ("PDF document", "PDF document", "pages are counted at the root of their tree, not at the first count"),
+    ("RIFF (little-endian) data", "RIFF (little-endian) data", "without the codec"),
+    ("Web Open Font Format", "Web Open Font Format", "without its version"),
+    ("MS Windows icon resource", "MS Windows icon resource", "without the depths"),
+    ("PC bitmap", "PC bitmap", "without the places of its parts"),
+    ("Audio file with ID3", "Audio file with ID3", "without what it contains"),
+    ("MPEG audio", "MPEG ADTS", "without rates"),
+    ("RPM v3.0", "RPM v3.0", "without the package's name"),
+    ("MS Windows shortcut", "MS Windows shortcut", "without what it points to"),
+    ("Mach-O", "Mach-O", "without flags and the list of architectures"),
+    ("PostScript document text", "PostScript document text", "without conformance"),
+    ("MS-DOS executable", "MS-DOS executable", "without the loaders of the eighties"),
+    ("JSON text data", "JSON", "one object per line is not apart"),
+    ("TIFF image data", "TIFF image data", "without the directory"),
+    ("OpenType font data", "OpenType font data", "without its tables"),
+];
+
+fn files(folder: &Path, most: Option<usize>) -> Vec<PathBuf> {
+    let (mut files, mut folders) = (Vec::new(), vec![folder.to_path_buf()]);
+    let mut taken: BTreeMap<String, usize> = BTreeMap::new();
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        paths.sort();
+        for path in paths {
+            let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+            if meta.is_dir() {
+                folders.push(path);
+            } else if meta.is_file() && path.to_str().is_some_and(|path| !path.contains('\n')) {
+                let extension = path.extension().map(OsStr::to_string_lossy).unwrap_or_default().into_owned();
+                let of_it = taken.entry(extension).or_default();
+                *of_it += 1;
+                if most.is_none_or(|most| *of_it <= most) {
+                    files.push(path);
+                }
+            }
+        }
+    }
+    files
+}
+
+/// What file(1) says of each, in the same order.
+fn theirs(files: &[PathBuf]) -> Vec<String> {
+    let mut child = Command::new("file")
+        .args(["--brief", "--no-sandbox", "--files-from", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut names = child.stdin.take().unwrap();
+    let list: String = files.iter().map(|path| format!("{}\n", path.display())).collect();
+    let writing = std::thread::spawn(move || names.write_all(list.as_bytes()).unwrap());
+    let output = child.wait_with_output().unwrap();
+    writing.join().unwrap();
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+fn ours(path: &Path) -> Option<String> {
+    let mut head = Vec::new();
+    let file = File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.take(HEAD_BYTES as u64).read_to_end(&mut head).ok()?;
+    Some(sniff_content(Content::of_length(&head, length)).description.into_owned())
+}
+
+/// Whether all parts of our sentence stand in theirs, in this order: theirs may say more.
+fn says(theirs: &str, ours: &str) -> bool {
+    let theirs = theirs.replace(" (stripped to external PDB)", "");
+    let mut parts = theirs.split(", ");
+    ours.split(", ").all(|part| parts.any(|other| other == part))
+}
+
+#[test]
+fn the_sentences_are_those_of_file() {
+    let version = Command::new("file").arg("--version").output();
+    let version = version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    if !version.starts_with(VERSION) {
+        println!("skipped: {VERSION} is not installed");
+        return;
+    }
+    let chosen = std::env::var_os("STREAMDB_SNIFF_FILES");
+    let files: Vec<PathBuf> = match &chosen {
+        Some(folders) => std::env::split_paths(folders).flat_map(|folder| self::files(&folder, None)).collect(),
+        None => ["/usr/bin", "/usr/lib", "/usr/share"]
+            .iter()
+            .flat_map(|folder| self::files(Path::new(folder), Some(OF_EACH)))
+            .collect(),
+    };
+    let theirs = theirs(&files);
+    assert_eq!(theirs.len(), files.len(), "a line of file(1) for each name");
+
+    // By the first words of theirs: how many, how many the same, how many differ on purpose.
+    let mut kinds: BTreeMap<String, [usize; 3]> = BTreeMap::new();
+    let mut differing = Vec::new();
+    for (path, theirs) in files.iter().zip(&theirs) {
+        let Some(ours) = ours(path) else { continue };
+        let words: Vec<&str> = theirs.split([' ', ',']).take(3).collect();
+        let counts = kinds.entry(words.join(" ")).or_default();
+        counts[0] += 1;
+        if says(theirs, &ours) {
+            counts[1] += 1;
+        } else if ON_PURPOSE.iter().any(|(start, part, _)| ours.starts_with(start) && theirs.contains(part)) {
+            counts[2] += 1;
+        } else if ours == "data" {
+            // A kind that we do not name.
+            counts[0] -= 1;
+        } else {
+            differing.push(format!("{}\n    ours:   {ours}\n    theirs: {theirs}", path.display()));
+        }
+    }
+    for (kind, [all, same, purpose]) in kinds.iter().filter(|(_, [all, ..])| *all > 0) {
+        println!("{all:6} {same:6} {purpose:6}  {kind}");
+    }
+    let [all, same, purpose] = kinds.values().fold([0; 3], |sum, counts| std::array::from_fn(|n| sum[n] + counts[n]));
+    println!("{all} files of kinds that we name: {same} with the same sentence, {purpose} with another on purpose");
+    println!("{} others:\n{}", differing.len(), differing.join("\n"));
+    assert!((same + purpose) as f64 >= AGREEING * all as f64, "too many differ: {} of {all}", differing.len());
+}
