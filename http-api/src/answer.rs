@@ -29,7 +29,9 @@ pub(crate) fn refuse(status: StatusCode, why: &str) -> Response {
 /// The refusal that fits to what went wrong.
 pub(crate) fn failed(error: &Error) -> Response {
     let status = match error {
-        Error::NoSuchMessage { .. } | Error::Store(StoreError::NoSuchStream(_)) => StatusCode::NOT_FOUND,
+        Error::NoSuchMessage { .. } | Error::NothingInside(_) | Error::Store(StoreError::NoSuchStream(_)) => {
+            StatusCode::NOT_FOUND
+        }
         Error::Store(StoreError::Gone { .. }) => StatusCode::GONE,
         Error::Store(_) | Error::Output(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Head, Limits, Message, Messages, Piece, Source};
-use streamdb_storage::{Store, StreamInfo};
+use streamdb_storage::{Store, Stream, StreamInfo};
 use streamdb_types::{Direction, Gap, Oid};
 
 use crate::error::Error;
@@ -23,11 +23,26 @@ pub struct Conversation {
 /// When there is no such stream, or when a block of either direction is damaged.
 pub fn conversation(store: &Store, oid: Oid) -> Result<Conversation, Error> {
     let stream = store.stream(oid)?;
-    let (key, direction, reason) = (stream.info().key, stream.info().direction, stream.info().reason);
-    let other = match store.newest(key, direction.flip())? {
-        Some(other) => StreamSource::new(other),
-        None => StreamSource::absent(reason),
+    let other = store.newest(stream.info().key, stream.info().direction.flip())?;
+    both(stream, other)
+}
+
+/// The connection of a stream whose newest record this is: what [`conversation`] finds, without looking for it in every
+/// bucket since the connection began.
+pub(crate) fn conversation_of(store: &Store, info: &StreamInfo) -> Result<Conversation, Error> {
+    let stream = store.stream(info.oid)?;
+    let other = match info.peer {
+        Some(peer) => Some(store.stream(peer)?),
+        // It began and ended in this bucket, so that the other direction would be here too.
+        None if info.key.bucket == info.oid.bucket && info.reason.is_some() => None,
+        None => store.newest(info.key, info.direction.flip())?,
     };
+    both(stream, other)
+}
+
+fn both(stream: Stream, other: Option<Stream>) -> Result<Conversation, Error> {
+    let (direction, reason) = (stream.info().direction, stream.info().reason);
+    let other = other.map_or_else(|| StreamSource::absent(reason), StreamSource::new);
     let stream = StreamSource::new(stream);
     let sources = match direction {
         Direction::ToServer => [stream, other],
@@ -84,6 +99,23 @@ impl Conversation {
         out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<BodyOutcome, Error> {
         let outcome = streamdb_extract::body(message, self.source(message.direction), decode, limits, out);
+        self.checked()?;
+        Ok(outcome)
+    }
+
+    /// Hands out the body of a message both as it was sent and as it was meant, as
+    /// [`body_both`](streamdb_extract::body_both) does.
+    ///
+    /// # Errors
+    /// When a block is damaged: what was handed out before is true, and not all.
+    pub(crate) fn body_both(
+        &mut self,
+        message: &Message,
+        limits: &BodyLimits,
+        encoded: &mut dyn FnMut(Piece<'_>),
+        out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
+    ) -> Result<BodyOutcome, Error> {
+        let outcome = streamdb_extract::body_both(message, self.source(message.direction), limits, encoded, out);
         self.checked()?;
         Ok(outcome)
     }

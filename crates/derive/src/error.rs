@@ -16,6 +16,9 @@ pub enum Error {
         /// How many there are.
         messages: usize,
     },
+    /// The message is there, and nothing lies inside it.
+    #[error("{0}: nothing is known to lie inside this message")]
+    NothingInside(Oid),
     /// Whoever was to take the bytes did not.
     #[error("the output was refused: {0}")]
     Output(#[from] std::io::Error),

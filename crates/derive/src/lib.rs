@@ -4,15 +4,22 @@
 //! - `conversation` is both directions of a connection and the messages in them
 //! - `object` is one message, by its oid
 //! - `raw` is a stream's bytes without a meaning, `capture` the frames they came in
+//! - `rows` says what all objects of a connection are, with `digest`, `name` and `inside`; `deriver` keeps those rows, and
+//!   follows what is published
 //!
 //! The types of the store and of extraction that these functions take and give are exported again, so that whoever shows
 //! objects needs no other door to them.
 
 mod capture;
 mod conversation;
+mod deriver;
+mod digest;
 mod error;
+mod inside;
+mod name;
 mod object;
 mod raw;
+mod rows;
 mod source;
 
 pub use streamdb_extract::{
@@ -22,7 +29,10 @@ pub use streamdb_storage::{CaptureFormat, Error as StoreError, Store, Stream, St
 
 pub use capture::{capture, capture_format};
 pub use conversation::{Conversation, conversation};
+pub use deriver::{Deriver, Progress, objects};
 pub use error::Error;
+pub use inside::INSIDE;
 pub use object::{Object, object};
 pub use raw::raw;
+pub use rows::Rows;
 pub use source::StreamSource;

@@ -3,29 +3,50 @@
 use std::ops::ControlFlow;
 
 use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Framing, Head, Message, Piece};
+use streamdb_sniff::{Content, HEAD_BYTES, XorKey, sniff_content};
 use streamdb_storage::Store;
 use streamdb_types::{Gap, Oid, StreamOffset};
 
 use crate::conversation::{Conversation, conversation};
 use crate::error::Error;
+use crate::inside::{INSIDE, Inside};
 
 /// A message, ready to be handed out.
 #[derive(Debug)]
 pub struct Object {
     conversation: Conversation,
     message: Message,
+    /// It lies inside the message, under this key.
+    under: Option<XorKey>,
 }
 
-/// Finds the message that an oid names.
+/// Finds the message that an oid names, or what lies inside it: the INDEX of that is the message's and 2^32 more.
 ///
 /// # Errors
 /// When there is no such stream or message, or when a block is damaged.
 pub fn object(store: &Store, oid: Oid) -> Result<Object, Error> {
-    let conversation = conversation(store, oid)?;
+    let mut conversation = conversation(store, oid)?;
     let messages = conversation.messages().of(conversation.asked());
-    let message = usize::try_from(oid.index).ok().and_then(|index| messages.get(index)).cloned();
+    let message = usize::try_from(oid.index % INSIDE).ok().and_then(|index| messages.get(index)).cloned();
     let message = message.ok_or(Error::NoSuchMessage { oid, messages: messages.len() })?;
-    Ok(Object { conversation, message })
+    let under = match oid.index / INSIDE {
+        0 => None,
+        1 => Some(key_of(&mut conversation, &message)?.ok_or(Error::NothingInside(oid))?),
+        _ => return Err(Error::NothingInside(oid)),
+    };
+    Ok(Object { conversation, message, under })
+}
+
+/// The key that the executable in a message lies under, if it does.
+fn key_of(conversation: &mut Conversation, message: &Message) -> Result<Option<XorKey>, Error> {
+    let mut taken = 0;
+    let outcome = conversation.body(message, Decode::Decoded, &BodyLimits::default(), &mut |piece| {
+        if let Piece::Bytes(bytes) = piece {
+            taken += bytes.len();
+        }
+        if taken < HEAD_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(outcome.what.xor_key)
 }
 
 impl Object {
@@ -57,14 +78,30 @@ impl Object {
         limits: &BodyLimits,
         out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<BodyOutcome, Error> {
-        self.conversation.body(&self.message, decode, limits, out)
+        let inside = self.under.and_then(|key| Inside::under(key.as_bytes(), key.begins_at() as u64));
+        let Some((mut inside, key)) = inside.zip(self.under) else {
+            return self.conversation.body(&self.message, decode, limits, out);
+        };
+        let mut head = Vec::new();
+        let outer = self.conversation.body(&self.message, Decode::Decoded, limits, &mut |piece| {
+            inside.piece(piece, &mut |piece| {
+                if let Piece::Bytes(bytes) = piece {
+                    head.extend(bytes.iter().take(HEAD_BYTES - head.len().min(HEAD_BYTES)));
+                }
+                out(piece)
+            })
+        })?;
+        let length = outer.length.saturating_sub(key.begins_at() as u64);
+        let content = if outer.complete { Content::of_length(&head, length) } else { Content::beginning(&head) };
+        Ok(BodyOutcome { length, encoded_length: length, decoded: true, what: sniff_content(content), ..outer })
     }
 
     /// The length of the body as it is handed out, and the holes in it by their offsets there, when both are known without
     /// decoding: when it lies in the stream as it was meant.
     pub fn plain(&self) -> Option<(u64, Vec<Gap>)> {
         let message = &self.message;
-        let coded = !message.content_codings.is_empty() || !message.transfer_codings.is_empty();
+        let coded =
+            !message.content_codings.is_empty() || !message.transfer_codings.is_empty() || self.under.is_some();
         if coded || message.framing == Framing::Chunked {
             return None;
         }

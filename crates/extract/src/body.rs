@@ -3,13 +3,13 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
-use streamdb_sniff::{HEAD_BYTES, Kind as What, sniff};
+use streamdb_sniff::{Content, HEAD_BYTES, Kind as What, sniff_content, sniff_stream};
 use streamdb_types::{Gap, StreamOffset};
 
 use crate::coding::{self, Coding, Fault, Halt, Stack};
 use crate::http1::{Chunks, Step};
 use crate::limits::BodyLimits;
-use crate::message::{Framing, Message};
+use crate::message::{Framing, Kind, Message};
 use crate::source::Source;
 use crate::span::Span;
 use crate::window::{Stop, Window};
@@ -164,7 +164,16 @@ fn hand_out<'o>(
     let spoilt = hand.problem.as_ref().is_some_and(Problem::spoils);
     let complete = message.is_complete() && !spoilt;
     // No bytes because none could be had is not the same as an empty body.
-    let what = if hand.first.is_empty() && !complete { What::DATA } else { sniff(&hand.first) };
+    let what = if hand.first.is_empty() && !complete {
+        What::DATA
+    } else {
+        // What was cut off is not known by its length.
+        let content = match complete {
+            true => Content::of_length(&hand.first, hand.length),
+            false => Content::beginning(&hand.first),
+        };
+        if message.kind == Kind::Stream { sniff_stream(content) } else { sniff_content(content) }
+    };
     BodyOutcome {
         complete,
         missing: message.missing,

@@ -25,12 +25,18 @@ pub(crate) enum Command {
     Serve(Serve),
     /// List streams
     Streams(Streams),
+    /// List objects: what is in the streams
+    Objects(Streams),
     /// Hand out one stream, one object, or the frames of one connection
     Get(Get),
     /// Write frames as a capture file again
     Export(Export),
     /// Check that everything is there and agrees with itself
     Verify(Verify),
+    /// Find the objects in what is stored, following what comes, until Ctrl-C
+    Derive(Derive),
+    /// Throw away what was derived from the buckets, and derive it again
+    Reindex(Reindex),
     /// List the buckets
     Buckets(Listing),
     /// Say how much is stored, and what became of every byte
@@ -101,6 +107,27 @@ pub(crate) struct Streams {
     #[arg(value_name = "NAME=VALUE")]
     pub(crate) filters: Vec<String>,
     /// One JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Derive {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// End when all that is there is done
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Print a summary as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reindex {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// Print a summary as one JSON object
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -2,8 +2,10 @@
 
 mod cli;
 mod commands;
+mod deriving;
 mod output;
 mod progress;
+mod stop;
 mod units;
 pub mod worker;
 

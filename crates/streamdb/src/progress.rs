@@ -31,6 +31,23 @@ impl Progress {
         Self { bar: Some(bar), shown: 0 }
     }
 
+    /// A bar of buckets done of buckets in all.
+    pub(crate) fn buckets() -> Self {
+        let mut bar = Self::new(Some(0));
+        if let (Some(bar), Ok(style)) = (&mut bar.bar, ProgressStyle::with_template("{bar:40} {pos}/{len} buckets {eta}")) {
+            bar.set_style(style);
+        }
+        bar
+    }
+
+    /// This many buckets of all are done.
+    pub(crate) fn step(&self, done: usize, all: usize) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(all as u64);
+            bar.set_position(done as u64);
+        }
+    }
+
     /// This many bytes are done.
     pub(crate) fn set(&mut self, done: u64) {
         if let Some(bar) = &self.bar

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use streamdb_capture::{Filter, Item, Merged, fingerprint};
+use streamdb_derive::Progress as Derived;
 use streamdb_storage::{
     Compression, DiskVolume, Event, Packets, WriteFolder, Writer, WriterConfig, WriterSummary, now,
 };
@@ -15,6 +16,7 @@ use streamdb_types::{Counters, LinkType};
 
 use super::{Error, json_line};
 use crate::cli::{CompressionFlag, Ingest, PacketsFlag};
+use crate::deriving::Deriving;
 use crate::output::{Output, complain, printable};
 use crate::progress::Progress;
 use crate::units;
@@ -31,6 +33,9 @@ struct Summary {
     streams: u64,
     buckets: u64,
     stored_bytes: u64,
+    /// Absent when they were not looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    objects: Option<u64>,
     seconds: f64,
     unaccounted_payload_bytes: i64,
     counters: BTreeMap<&'static str, u64>,
@@ -72,13 +77,15 @@ pub(super) fn run(args: &Ingest) -> Result<ExitCode, Error> {
         bucket_bytes: args.bucket_size,
         ..WriterConfig::default()
     };
+    let deriving = if args.no_derive { None } else { Deriving::start(&args.data.folder)? };
     let mut worker = Worker::new(Writer::new(Arc::clone(&folder), 0, config)?, worker_config(args));
     let errors = feed(&mut merged, &mut worker, args.filter.as_deref())?;
     let (counters, written) = worker.finish()?;
     prints.retain(|(path, _)| !errors.iter().any(|error| nothing_in(error, path)));
     remember(&folder, &prints, &counters, &written)?;
+    let derived = deriving.map(Deriving::finish).transpose()?;
     let errors: Vec<String> = errors.iter().map(|e| printable(&e.to_string())).collect();
-    report(args, &counters, &written, begun.elapsed().as_secs_f64(), errors)
+    report(args, &counters, &written, derived, begun.elapsed().as_secs_f64(), errors)
 }
 
 fn worker_config(args: &Ingest) -> WorkerConfig {
@@ -182,6 +189,7 @@ fn report(
     args: &Ingest,
     counters: &Counters,
     written: &WriterSummary,
+    derived: Option<Derived>,
     seconds: f64,
     errors: Vec<String>,
 ) -> Result<ExitCode, Error> {
@@ -199,6 +207,7 @@ fn report(
             streams: counters.streams,
             buckets: written.buckets,
             stored_bytes: written.bytes,
+            objects: derived.map(|derived| derived.objects),
             seconds,
             unaccounted_payload_bytes: counters.unaccounted(),
             counters: Counters::NAMES.iter().copied().zip(counters.values()).collect(),
@@ -207,8 +216,9 @@ fn report(
         json_line(&mut out, &summary)?;
     } else {
         let rate = units::bytes((counters.captured_bytes as f64 / seconds.max(0.001)) as u64);
+        let objects = derived.map_or_else(String::new, |derived| format!(", {} objects", derived.objects));
         let line = format!(
-            "{} frames, {} in {} connections; {} buckets, {} on disk; {seconds:.2} s, {rate}/s\n",
+            "{} frames, {} in {} connections{objects}; {} buckets, {} on disk; {seconds:.2} s, {rate}/s\n",
             counters.frames,
             units::bytes(counters.captured_bytes),
             counters.connections,

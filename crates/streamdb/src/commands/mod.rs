@@ -1,9 +1,12 @@
 //! The commands, one file each.
 
 mod buckets;
+mod derive;
 mod export;
 mod get;
 mod ingest;
+mod objects;
+mod reindex;
 mod serve;
 mod stats;
 mod streams;
@@ -52,9 +55,12 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Ingest(ingest) => ingest::run(&ingest),
         Command::Serve(serve) => serve::run(&serve).map(done),
         Command::Streams(streams) => streams::run(&streams),
+        Command::Objects(objects) => objects::run(&objects),
         Command::Get(get) => get::run(&get).map(done),
         Command::Export(export) => export::run(&export).map(done),
         Command::Verify(verify) => verify::run(&verify),
+        Command::Derive(derive) => derive::run(&derive),
+        Command::Reindex(reindex) => reindex::run(&reindex),
         Command::Buckets(listing) => buckets::run(&listing),
         Command::Stats(listing) => stats::run(&listing),
     }

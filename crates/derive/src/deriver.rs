@@ -1,0 +1,183 @@
+//! The loop that follows what is published: for each connection that ended, the rows of its objects are made and kept.
+//!
+//! It reads nothing but buckets, in this process or another than the one that writes them. When it falls behind, nothing is
+//! lost: it goes on where it was, and who asks for objects before they have rows gets them made at that moment
+//! ([`objects`]).
+
+use streamdb_storage::{Covered, DeriveLock, DiskVolume, Error as StoreError, Store, StreamInfo};
+use streamdb_types::{BucketId, ObjectRow};
+
+use crate::error::Error;
+use crate::rows::Rows;
+
+/// Connections between two commits: what is made again after a kill.
+const COMMIT_AFTER: u64 = 4096;
+
+/// What one round did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Connections whose rows were made.
+    pub connections: u64,
+    /// Rows made.
+    pub objects: u64,
+    /// Connections that could not be read. They are damaged, and are tried again by a reindex alone.
+    pub damaged: u64,
+}
+
+impl Progress {
+    /// Adds another round.
+    pub const fn add(&mut self, other: &Self) {
+        self.connections += other.connections;
+        self.objects += other.objects;
+        self.damaged += other.damaged;
+    }
+}
+
+/// Makes and keeps the rows of a store. One at a time.
+#[derive(Debug)]
+pub struct Deriver {
+    lock: DeriveLock,
+    rows: Rows,
+    /// Every bucket before this one is covered.
+    done: Option<BucketId>,
+}
+
+impl Deriver {
+    /// Takes the right to derive.
+    ///
+    /// # Errors
+    /// When another process has it, or the folder cannot be written.
+    pub fn new(store: &Store) -> Result<Self, Error> {
+        Ok(Self { lock: store.derive_lock()?, rows: Rows::new(), done: None })
+    }
+
+    /// Makes the rows of what ended since the last time, until all that is published is covered or `stop` says so. What
+    /// cannot be read is told to `damaged`.
+    ///
+    /// # Errors
+    /// When the store cannot be listed, or rows cannot be written.
+    pub fn catch_up(
+        &mut self,
+        store: &Store,
+        stop: &dyn Fn() -> bool,
+        damaged: &mut dyn FnMut(&Error),
+    ) -> Result<Progress, Error> {
+        let mut progress = Progress::default();
+        let mut all_before = true;
+        for id in store.bucket_ids()? {
+            if self.done.is_some_and(|done| id <= done) {
+                continue;
+            }
+            if stop() {
+                break;
+            }
+            let whole = match self.bucket(store, id, stop, damaged, &mut progress) {
+                Ok(whole) => whole,
+                // Retention took it, or it cannot be read; the others go on.
+                Err(Error::Store(StoreError::NoBucket(_))) => true,
+                Err(error @ Error::Store(StoreError::Damaged { .. } | StoreError::Version { .. })) => {
+                    damaged(&error);
+                    true
+                }
+                Err(error) => return Err(error),
+            };
+            all_before &= whole;
+            if all_before {
+                self.done = Some(id);
+            }
+        }
+        Ok(progress)
+    }
+
+    /// Throws the rows of every bucket away, and makes them again one bucket after the other, so that the others' can be
+    /// searched meanwhile. `each` is told of every bucket: how many are done, and how many there are.
+    ///
+    /// # Errors
+    /// As [`catch_up`](Self::catch_up).
+    pub fn reindex(
+        &mut self,
+        store: &Store,
+        stop: &dyn Fn() -> bool,
+        damaged: &mut dyn FnMut(&Error),
+        each: &mut dyn FnMut(usize, usize),
+    ) -> Result<Progress, Error> {
+        let ids = store.bucket_ids()?;
+        let mut progress = Progress::default();
+        for (at, id) in ids.iter().enumerate() {
+            if stop() {
+                break;
+            }
+            store.forget_derived(&self.lock, &DiskVolume, *id)?;
+            match self.bucket(store, *id, stop, damaged, &mut progress) {
+                Ok(_) | Err(Error::Store(StoreError::NoBucket(_))) => {}
+                Err(error @ Error::Store(StoreError::Damaged { .. } | StoreError::Version { .. })) => damaged(&error),
+                Err(error) => return Err(error),
+            }
+            each(at + 1, ids.len());
+        }
+        self.done = None;
+        Ok(progress)
+    }
+
+    /// Covers a bucket as far as it is published; whether that is all there will ever be.
+    fn bucket(
+        &mut self,
+        store: &Store,
+        id: BucketId,
+        stop: &dyn Fn() -> bool,
+        damaged: &mut dyn FnMut(&Error),
+        progress: &mut Progress,
+    ) -> Result<bool, Error> {
+        let covered = store.covered(id)?;
+        if covered.whole {
+            return Ok(true);
+        }
+        let mut ended: Vec<StreamInfo> = Vec::new();
+        let next = store.ended_since(id, covered.to, &mut |stream| {
+            ended.push(stream);
+            Ok(())
+        })?;
+        if next == covered {
+            return Ok(false);
+        }
+        let mut writer = store.derived_writer(&self.lock, &DiskVolume, id)?;
+        let mut since = Progress::default();
+        for stream in &ended {
+            if stop() {
+                return Ok(false);
+            }
+            match self.rows.of(store, stream) {
+                Ok(rows) => {
+                    since.objects += rows.len() as u64;
+                    writer.connection(stream.key, &stream.tuple, &rows)?;
+                }
+                Err(error) => {
+                    since.damaged += 1;
+                    damaged(&error);
+                }
+            }
+            since.connections += 1;
+            if since.connections == COMMIT_AFTER {
+                // Up to this stream's record, all are covered: they come in the order of their records.
+                writer.commit(Covered { to: stream.oid.place, whole: false })?;
+                progress.add(&std::mem::take(&mut since));
+            }
+        }
+        writer.commit(next)?;
+        progress.add(&since);
+        Ok(next.whole)
+    }
+}
+
+/// The objects of a stream's connection: the rows that are kept, or else made now. A connection that is still open has none
+/// that are kept.
+///
+/// # Errors
+/// When a block is damaged.
+pub fn objects(store: &Store, stream: &StreamInfo, rows: &mut Rows) -> Result<Vec<ObjectRow>, Error> {
+    let kept = match stream.reason {
+        Some(_) => store.derived_rows(stream.oid.bucket, stream.key)?,
+        None => None,
+    };
+    kept.map_or_else(|| rows.of(store, stream), Ok)
+}

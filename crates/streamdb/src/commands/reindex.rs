@@ -1,0 +1,47 @@
+//! `streamdb reindex`: what was derived is thrown away and derived again.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use serde::Serialize;
+use streamdb_derive::{Deriver, Progress};
+use streamdb_storage::Store;
+
+use super::{Error, json_line};
+use crate::cli::Reindex;
+use crate::output::{Output, complain};
+use crate::progress::Progress as Bar;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Summary {
+    connections: u64,
+    objects: u64,
+    damaged: u64,
+}
+
+pub(super) fn run(args: &Reindex) -> Result<ExitCode, Error> {
+    let store = Store::open(&args.data.folder)?;
+    let mut deriver = Deriver::new(&store)?;
+    let bar = Bar::buckets();
+    let told = &mut |error: &streamdb_derive::Error| complain(&error.to_string());
+    let progress = deriver.reindex(&store, &|| false, told, &mut |done, all| bar.step(done, all))?;
+    bar.finish();
+    report(&progress, args.json)
+}
+
+/// Says what was done; what was damaged makes it a failure.
+pub(super) fn report(progress: &Progress, json: bool) -> Result<ExitCode, Error> {
+    let mut out = Output::open(None)?;
+    let Progress { connections, objects, damaged } = *progress;
+    if json {
+        json_line(&mut out, &Summary { connections, objects, damaged })?;
+    } else {
+        let failed = out.error();
+        writeln!(out, "{objects} objects in {connections} connections; {damaged} connections are damaged")
+            .map_err(failed)?;
+    }
+    let failed = out.error();
+    out.flush().map_err(failed)?;
+    Ok(if damaged == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
