@@ -156,6 +156,23 @@ fn every_download_is_found_and_handed_out() {
 }
 
 #[test]
+fn a_program_that_is_called_a_page_is_found_among_ordinary_browsing() {
+    case("imagedump");
+    let data = Data::with("demo-imagedump", &[&testdata("imagedump", "capture.pcap")]);
+    let server = Server::start(&data);
+    let answer = server.get("/streamdb/?srcip=10.0.0.5&dstip=203.0.113.9");
+    let line = "2012-03-02 07:51:51 10.0.0.5:49211 <- 203.0.113.9:80 5s 22968 bytes Time cutoff";
+    let (first, rest) = answer.text().split_once("\n\n").unwrap();
+    assert!(
+        first.starts_with("Returning 2 of 2 at offset 0 from Fri Mar  2 07:51:51 2012 to Fri Mar  2 07:51:51 2012")
+    );
+    assert!(rest.starts_with(&format!("{line}\n")), "{rest}");
+    // What came after it: a name, and a port that nothing answered.
+    let knocked = data.streams(&["dstip=198.51.100.66"]);
+    assert_eq!((knocked.len(), text(&knocked[0], "reason"), &knocked[0]["dst_port"]), (1, "t", &Value::from(7771)));
+}
+
+#[test]
 fn disorder_loss_and_repetition_change_no_byte() {
     case("lossy-path");
 }

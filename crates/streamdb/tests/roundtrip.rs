@@ -90,7 +90,7 @@ fn all(work: &[(PathBuf, Setting)]) {
 
 #[test]
 fn our_own_captures_come_back_in_every_setting() {
-    let cases = ["nginx-downloads", "lossy-path"].map(|case| testdata(case, "capture.pcap"));
+    let cases = ["nginx-downloads", "lossy-path", "imagedump", "codings"].map(|case| testdata(case, "capture.pcap"));
     let work: Vec<_> = cases.iter().flat_map(|case| SETTINGS.map(|setting| (case.clone(), setting))).collect();
     all(&work);
 }
