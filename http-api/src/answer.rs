@@ -11,6 +11,7 @@ use streamdb_types::Oid;
 const LONGEST: usize = 1000;
 
 pub(crate) const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+pub(crate) const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// An answer of this type.

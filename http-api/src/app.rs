@@ -9,6 +9,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 use streamdb_derive::Store;
+use streamdb_query::Zone;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
@@ -23,13 +24,19 @@ const AT_A_TIME: usize = 16;
 pub struct App {
     store: Arc<Store>,
     listen: IpAddr,
+    zone: Zone,
     turns: Arc<Semaphore>,
 }
 
 impl App {
     /// Over this store, for requests that come to this address.
     pub fn new(store: Arc<Store>, listen: IpAddr) -> Self {
-        Self { store, listen, turns: Arc::new(Semaphore::new(AT_A_TIME)) }
+        Self { store, listen, zone: Zone::UTC, turns: Arc::new(Semaphore::new(AT_A_TIME)) }
+    }
+
+    /// The zone in which dates are read and shown.
+    pub(crate) const fn zone(&self) -> &Zone {
+        &self.zone
     }
 
     pub(crate) const fn listen(&self) -> IpAddr {
@@ -57,7 +64,8 @@ impl App {
 /// The routes. Only `GET` and `HEAD` are answered.
 pub fn router(app: App) -> Router {
     Router::new()
-        .route("/", get(front::page))
+        .route("/", get(front::front))
+        .route("/style.css", get(front::style))
         .route("/streamdb", get(streamdb::answer))
         .route("/streamdb/", get(streamdb::answer))
         .fallback(|| async { refuse(StatusCode::NOT_FOUND, "There is no such page here; / says what there is.") })

@@ -25,7 +25,7 @@ mod source;
 pub use streamdb_extract::{
     BodyLimits, BodyOutcome, Decode, Framing, Head, Kind, Limits, Message, MessageIndex, Messages, Piece,
 };
-pub use streamdb_storage::{CaptureFormat, Error as StoreError, Store, Stream, StreamInfo};
+pub use streamdb_storage::{CaptureFormat, Error as StoreError, Store, Stream, StreamInfo, now};
 
 pub use capture::{capture, capture_format};
 pub use conversation::{Conversation, conversation};

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use streamdb_extract::{BodyLimits, BodyOutcome, Kind, Message, Piece, Problem};
+use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Kind, Message, Piece, Problem};
 use streamdb_sniff::{Content, HEAD_BYTES, XorKey, sniff_content};
 use streamdb_storage::{Store, StreamInfo};
 use streamdb_types::{Digests, ObjectKind, ObjectRow};
@@ -17,16 +17,19 @@ use crate::name;
 const HELD: usize = 4 << 20;
 /// Most contents whose digests are remembered.
 const KNOWN: usize = 1 << 18;
+/// Longest body that is read whole while somebody waits.
+const HURRY: u64 = 32 << 20;
 /// Most bytes of a text in a row.
 const TEXT: usize = 16 << 10;
 
 /// Makes rows; keeps what makes the next ones cheaper.
 #[derive(Debug)]
 pub struct Rows {
-    /// `None`: no digests are made.
-    known: Option<Known>,
+    known: Known,
     /// Memory for content, and for content as sent.
     buffers: [Vec<u8>; 2],
+    /// Bodies of more bytes as sent are looked at by their beginning alone.
+    longest: u64,
 }
 
 /// Who takes pieces.
@@ -40,14 +43,15 @@ struct Read {
 }
 
 impl Rows {
-    /// With digests.
+    /// Of all content.
     pub fn new() -> Self {
-        Self { known: Some(Known::new(KNOWN)), buffers: Default::default() }
+        Self { known: Known::new(KNOWN), buffers: Default::default(), longest: u64::MAX }
     }
 
-    /// Without digests, which cost most.
-    pub fn without_digests() -> Self {
-        Self { known: None, buffers: Default::default() }
+    /// Of content that somebody waits for: of long bodies only the beginning is read. Their rows have no digests, and
+    /// whether such a body decodes is not known.
+    pub fn in_a_hurry() -> Self {
+        Self { longest: HURRY, ..Self::new() }
     }
 
     /// The objects of a stream's connection, in the order in which it is read.
@@ -78,13 +82,16 @@ impl Rows {
         message: &Message,
         base: ObjectRow,
     ) -> Result<(ObjectRow, Option<XorKey>), Error> {
+        if message.body.len() > self.longest {
+            return beginning(conversation, message, base);
+        }
         let read = self.read(conversation, message)?;
         let digests = self.digests(read.content, &mut |out| {
-            conversation.body(message, streamdb_extract::Decode::Decoded, &BodyLimits::default(), out).map(|_| ())
+            conversation.body(message, Decode::Decoded, &BodyLimits::default(), out).map(|_| ())
         })?;
         let digests_encoded = match read.encoded {
             Some(encoded) => self.digests(encoded, &mut |out| {
-                conversation.body(message, streamdb_extract::Decode::Raw, &BodyLimits::default(), out).map(|_| ())
+                conversation.body(message, Decode::Raw, &BodyLimits::default(), out).map(|_| ())
             })?,
             None => None,
         };
@@ -118,7 +125,7 @@ impl Rows {
         let mut head = Vec::new();
         let walk = |conversation: &mut Conversation, out: Out<'_>| {
             let Some(mut inside) = Inside::under(key.as_bytes(), key.begins_at() as u64) else { return Ok(()) };
-            let decode = streamdb_extract::Decode::Decoded;
+            let decode = Decode::Decoded;
             conversation.body(message, decode, &BodyLimits::default(), &mut |piece| inside.piece(piece, out)).map(|_| ())
         };
         walk(conversation, &mut |piece| {
@@ -164,10 +171,7 @@ impl Rows {
     }
 
     fn taking(&mut self, buffer: usize) -> Taking {
-        match self.known {
-            Some(_) => Taking::holding(self.buffers.get_mut(buffer).map(std::mem::take).unwrap_or_default()),
-            None => Taking::nothing(),
-        }
+        Taking::holding(self.buffers.get_mut(buffer).map(std::mem::take).unwrap_or_default())
     }
 
     /// The digests of what was taken; `again` walks the same bytes once more.
@@ -176,8 +180,8 @@ impl Rows {
         taken: Taken,
         again: &mut dyn FnMut(Out<'_>) -> Result<(), Error>,
     ) -> Result<Option<Digests>, Error> {
-        let (Some(known), Some(sha256)) = (&mut self.known, taken.sha256) else { return Ok(None) };
-        let digests = known.digests(sha256, |others| match &taken.held {
+        let Some(sha256) = taken.sha256 else { return Ok(None) };
+        let digests = self.known.digests(sha256, |others| match &taken.held {
             Some(held) => {
                 others.update(held);
                 Ok(())
@@ -201,6 +205,34 @@ impl Default for Rows {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Fills in what the beginning of the content tells, and the framing.
+fn beginning(
+    conversation: &mut Conversation,
+    message: &Message,
+    base: ObjectRow,
+) -> Result<(ObjectRow, Option<XorKey>), Error> {
+    let mut taken = 0;
+    let outcome = conversation.body(message, Decode::Decoded, &BodyLimits::default(), &mut |piece| {
+        taken += match piece {
+            Piece::Bytes(bytes) => bytes.len() as u64,
+            Piece::Hole(gap) => gap.length,
+        };
+        if taken < HEAD_BYTES as u64 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    let row = ObjectRow {
+        mime: outcome.what.mime.to_owned(),
+        legacy: outcome.what.legacy().to_owned(),
+        size: message.body.len(),
+        encoded_size: message.body.len(),
+        complete: message.is_complete(),
+        missing_bytes: message.missing,
+        reason: message.incomplete.map(|why| why.words().to_owned()),
+        description: outcome.what.description.into_owned(),
+        ..base
+    };
+    Ok((row, None))
 }
 
 /// What is known of an object without its content.

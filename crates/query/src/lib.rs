@@ -23,7 +23,7 @@ pub use address::AddressSet;
 pub use community::community_id;
 pub use error::FilterError;
 pub use filter::{End, Filter, Order};
-pub use moment::parse_moment;
+pub use moment::{Zone, parse_moment};
 pub use nearest::nearest;
 pub use object::{ObjectFilter, Wording, meta};
 pub use object_row::{ObjectLine, hex};

@@ -1,4 +1,5 @@
-//! Moments as people and tools write them: epoch seconds, dates, ISO 8601, and how long ago. Read in UTC.
+//! Moments as people and tools write them: epoch seconds, dates, ISO 8601, and how long ago. Read and shown in UTC, or in a
+//! time zone that the operator names.
 
 use jiff::Span;
 use jiff::civil::{DateTime, Weekday};
@@ -13,12 +14,52 @@ const NANOS: i64 = 1_000_000_000;
 /// No moment needs more characters.
 const LONGEST: usize = 64;
 
+/// The time zone in which moments without an offset are read, and dates are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zone(TimeZone);
+
+impl Zone {
+    /// Universal time.
+    pub const UTC: Self = Self(TimeZone::UTC);
+
+    /// The zone of this IANA name, as in `Europe/Berlin`, from this machine's own tables or those that come with the
+    /// program; `None` when there is none.
+    pub fn named(name: &str) -> Option<Self> {
+        TimeZone::get(name).ok().map(Self)
+    }
+
+    /// `2012-03-02 07:51:51`.
+    pub fn date(&self, moment: Timestamp) -> String {
+        self.civil(moment).map_or_else(|| moment.to_string(), |date| date.strftime("%Y-%m-%d %H:%M:%S").to_string())
+    }
+
+    /// `Fri Mar  2 07:51:51 2012`, as asctime of C has it.
+    pub fn long_date(&self, moment: Timestamp) -> String {
+        self.civil(moment).map_or_else(|| moment.to_string(), |date| date.strftime("%a %b %e %H:%M:%S %Y").to_string())
+    }
+
+    /// `UTC`, or the name.
+    pub fn name(&self) -> &str {
+        self.0.iana_name().unwrap_or("UTC")
+    }
+
+    fn civil(&self, moment: Timestamp) -> Option<DateTime> {
+        let moment = jiff::Timestamp::from_nanosecond(moment.0.into()).ok()?;
+        Some(self.0.to_datetime(moment))
+    }
+
+    fn moment(&self, date: DateTime) -> Option<Timestamp> {
+        from_jiff(self.0.to_timestamp(date).ok()?)
+    }
+}
+
 /// Reads a moment: its first nanosecond, and how many nanoseconds the text does not tell apart from it (a second when it
 /// names a whole second). `None` when it is none, or lies outside the years 1678 to 2261.
 ///
 /// `2012-03-02 07:51:51`, `2012-03-02`, `2012-03-02T07:51:51.5+01:00`, `1330674711.046917`, `now`, `today`, `yesterday`,
-/// `2 weeks ago`, `1h 30m ago`, `last tuesday`, `last week`, `Fri Mar  2 07:51:51 2012`. Without an offset it is UTC.
-pub fn parse_moment(text: &str, now: Timestamp) -> Option<(Timestamp, i64)> {
+/// `2 weeks ago`, `1h 30m ago`, `last tuesday`, `last week`, `Fri Mar  2 07:51:51 2012`. Without an offset it is a moment of
+/// the zone.
+pub fn parse_moment(text: &str, now: Timestamp, zone: &Zone) -> Option<(Timestamp, i64)> {
     let text = text.trim();
     if text.is_empty() || text.len() > LONGEST {
         return None;
@@ -31,12 +72,12 @@ pub fn parse_moment(text: &str, now: Timestamp) -> Option<(Timestamp, i64)> {
         return Some((from_jiff(moment)?, fine));
     }
     if let Ok(date) = text.parse::<DateTime>() {
-        return Some((from_civil(date)?, fine));
+        return Some((zone.moment(date)?, fine));
     }
     if let Ok(date) = DateTime::strptime("%a %b %e %H:%M:%S %Y", text) {
-        return Some((from_civil(date)?, NANOS));
+        return Some((zone.moment(date)?, NANOS));
     }
-    Some((from_civil(words(&text.to_ascii_lowercase(), civil(now)?)?)?, 1))
+    Some((zone.moment(words(&text.to_ascii_lowercase(), zone.civil(now)?)?)?, 1))
 }
 
 /// Seconds since 1970, with up to nine decimals.
@@ -81,15 +122,6 @@ fn weekday(name: &str) -> Option<Weekday> {
     Weekday::from_monday_zero_offset(i8::try_from(at).ok()?).ok()
 }
 
-fn civil(moment: Timestamp) -> Option<DateTime> {
-    let moment = jiff::Timestamp::from_nanosecond(moment.0.into()).ok()?;
-    Some(TimeZone::UTC.to_datetime(moment))
-}
-
-fn from_civil(date: DateTime) -> Option<Timestamp> {
-    from_jiff(TimeZone::UTC.to_timestamp(date).ok()?)
-}
-
 fn from_jiff(moment: jiff::Timestamp) -> Option<Timestamp> {
     i64::try_from(moment.as_nanosecond()).ok().map(Timestamp)
 }
@@ -102,7 +134,7 @@ mod tests {
     const NOW: &str = "2012-03-02T07:51:51.25Z";
 
     fn read(text: &str) -> Option<String> {
-        let (moment, _) = parse_moment(text, NOW.parse().unwrap())?;
+        let (moment, _) = parse_moment(text, NOW.parse().unwrap(), &Zone::UTC)?;
         Some(moment.to_string().replace(".000000000Z", "Z"))
     }
 
@@ -134,6 +166,19 @@ mod tests {
     }
 
     #[test]
+    fn dates_of_a_zone() {
+        let moment: Timestamp = "2012-03-02T07:51:51.9Z".parse().unwrap();
+        assert_eq!(Zone::UTC.date(moment), "2012-03-02 07:51:51");
+        assert_eq!(Zone::UTC.long_date(moment), "Fri Mar  2 07:51:51 2012");
+        assert_eq!(Zone::UTC.long_date("1969-12-31T00:00:00Z".parse().unwrap()), "Wed Dec 31 00:00:00 1969");
+        let berlin = Zone::named("Europe/Berlin").unwrap();
+        assert_eq!(berlin.date(moment), "2012-03-02 08:51:51");
+        assert_eq!(parse_moment("2012-03-02 08:51:51", moment, &berlin).unwrap().0.to_string(), "2012-03-02T07:51:51.000000000Z");
+        assert_eq!(parse_moment("today", moment, &berlin).unwrap().0.to_string(), "2012-03-01T23:00:00.000000000Z");
+        assert!(Zone::named("Mars/Olympus").is_none());
+    }
+
+    #[test]
     fn what_is_no_moment_is_refused() {
         let long = "1".repeat(65);
         for bad in [
@@ -157,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_whole_second_is_as_long_as_a_second() {
-        let fine = |text| parse_moment(text, Timestamp(0)).unwrap().1;
+        let fine = |text| parse_moment(text, Timestamp(0), &Zone::UTC).unwrap().1;
         assert_eq!(fine("1330674711"), NANOS);
         assert_eq!(fine("2012-03-02 07:51:51"), NANOS);
         assert_eq!(fine("2012-03-02 07:51:51.5"), 1);

@@ -7,7 +7,7 @@ use streamdb_types::{Direction, ObjectKind, Protocol, Reason, Timestamp};
 use crate::address::{AddressSet, Network};
 use crate::error::FilterError;
 use crate::filter::{Filter, Order};
-use crate::moment::{self, parse_moment};
+use crate::moment::{self, Zone, parse_moment};
 use crate::object::ObjectFilter;
 use crate::pattern::{BytesExpression, Expression};
 use crate::set::Set;
@@ -75,7 +75,7 @@ impl Filter {
     /// # Errors
     /// At the first that is unknown, given twice, or has a value that it does not take.
     pub fn parse<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self, FilterError> {
-        Self::parse_at(pairs, streamdb_storage::now())
+        Self::parse_at(pairs, streamdb_storage::now(), &Zone::UTC)
     }
 
     /// Reads words of a command line, `name=value` each; `dstport!80` is `dstport=!80`.
@@ -94,13 +94,14 @@ impl Filter {
         Self::parse(words.iter().map(pair).collect::<Result<Vec<_>, _>>()?)
     }
 
-    /// As [`parse`](Self::parse), at a given time: what `now` is.
+    /// As [`parse`](Self::parse), at a given time, which is what `now` is, in a time zone.
     ///
     /// # Errors
     /// The same.
     pub fn parse_at<N: AsRef<str>, V: AsRef<str>>(
         pairs: impl IntoIterator<Item = (N, V)>,
         now: Timestamp,
+        zone: &Zone,
     ) -> Result<Self, FilterError> {
         let mut filter = Self::default();
         let mut seen: Vec<&'static str> = Vec::new();
@@ -114,12 +115,12 @@ impl Filter {
                 return Err(FilterError::Twice(name));
             }
             seen.push(name);
-            filter.take(name, &value, now)?;
+            filter.take(name, &value, now, zone)?;
         }
         Ok(filter)
     }
 
-    fn take(&mut self, name: &'static str, value: &str, now: Timestamp) -> Result<(), FilterError> {
+    fn take(&mut self, name: &'static str, value: &str, now: Timestamp, zone: &Zone) -> Result<(), FilterError> {
         let value = value.trim();
         let number = || {
             let plain = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
@@ -133,9 +134,9 @@ impl Filter {
             "srcport" => self.src.port = Some(ports(name, value)?),
             "dstport" => self.dst.port = Some(ports(name, value)?),
             "port" => self.port = Some(ports(name, value)?),
-            "start" => self.start = Some(moment(name, value, now)?.0),
+            "start" => self.start = Some(moment(name, value, now, zone)?.0),
             "end" => {
-                let (first, fine) = moment(name, value, now)?;
+                let (first, fine) = moment(name, value, now, zone)?;
                 // A second that is named is meant whole.
                 self.end = Some(first.plus(fine - 1));
             }
@@ -331,8 +332,8 @@ fn protocol(item: &str) -> Option<Protocol> {
     }
 }
 
-fn moment(name: &'static str, value: &str, now: Timestamp) -> Result<(Timestamp, i64), FilterError> {
-    parse_moment(value, now).ok_or_else(|| FilterError::value(name, value, moment::ACCEPTED))
+fn moment(name: &'static str, value: &str, now: Timestamp, zone: &Zone) -> Result<(Timestamp, i64), FilterError> {
+    parse_moment(value, now, zone).ok_or_else(|| FilterError::value(name, value, moment::ACCEPTED))
 }
 
 #[cfg(test)]

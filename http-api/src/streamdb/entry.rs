@@ -1,7 +1,8 @@
 //! What a search shows: connections, and the objects in them.
 
 use streamdb_derive::StreamInfo;
-use streamdb_types::{Direction, Oid, Timestamp};
+use streamdb_query::Zone;
+use streamdb_types::{Direction, ObjectRow, Timestamp};
 
 /// The answer to a search.
 pub(super) struct Listing {
@@ -14,6 +15,13 @@ pub(super) struct Listing {
     pub connections: Vec<Connection>,
     /// What could not be read, and what was left out: one sentence each.
     pub remarks: Vec<String>,
+}
+
+impl Listing {
+    /// Objects shown.
+    pub(super) fn objects(&self) -> usize {
+        self.connections.iter().map(|connection| connection.objects.len()).sum()
+    }
 }
 
 /// A connection with those of its streams that were found.
@@ -29,67 +37,41 @@ pub(super) struct Connection {
 
 /// An object as a listing shows it.
 pub(super) struct Entry {
-    pub oid: Oid,
+    pub row: ObjectRow,
     pub stream: StreamInfo,
-    pub meta: String,
-    /// Printable.
+    /// The head of a message, printable.
+    pub head: String,
+    /// The content, printable.
     pub content: String,
-    pub complete: bool,
-    /// Bytes.
-    pub missing: u64,
+    /// What is to be said of the content: that it is cut here, or what is wrong with it.
+    pub notes: Vec<String>,
 }
 
 impl Connection {
     /// `2012-03-02 07:51:51 10.0.0.5:49211 <- 203.0.113.9:80 5s 22968 bytes Time cutoff`.
-    pub(super) fn line(&self) -> String {
-        line(&self.shown, self.times)
+    pub(super) fn line(&self, zone: &Zone) -> String {
+        line(&self.shown, self.times, zone)
+    }
+
+    /// Whole seconds from the first frame to the last.
+    pub(super) const fn seconds(&self) -> i64 {
+        let (first, last) = self.times;
+        last.seconds().saturating_sub(first.seconds())
     }
 }
 
 /// The line of a stream.
-pub(super) fn line(stream: &StreamInfo, (first, last): (Timestamp, Timestamp)) -> String {
+pub(super) fn line(stream: &StreamInfo, (first, last): (Timestamp, Timestamp), zone: &Zone) -> String {
     let arrow = match stream.direction {
         Direction::ToServer => "->",
         Direction::ToClient => "<-",
     };
     let (client, server) = (stream.tuple.client, stream.tuple.server);
     let seconds = last.seconds().saturating_sub(first.seconds());
-    let reason = stream.reason.map_or_else(|| "open".to_owned(), |reason| reason.to_string());
-    let length = stream.length.0;
-    format!("{} {client} {arrow} {server} {seconds}s {length} bytes {reason}", date(first))
+    format!("{} {client} {arrow} {server} {seconds}s {} bytes {}", zone.date(first), stream.length.0, reason(stream))
 }
 
-/// `2012-03-02 07:51:51`.
-pub(super) fn date(moment: Timestamp) -> String {
-    let (year, month, day, hour, minute, second) = moment.civil();
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
-}
-
-/// `Fri Mar  2 07:51:51 2012`, as asctime of C has it.
-pub(super) fn long_date(moment: Timestamp) -> String {
-    // 1970-01-01 was a Thursday.
-    let days = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let (year, month, day, hour, minute, second) = moment.civil();
-    let weekday = usize::try_from(moment.seconds().div_euclid(86_400).rem_euclid(7)).unwrap_or(0);
-    let weekday = days.get(weekday).unwrap_or(&"");
-    let month = (month as usize).checked_sub(1).and_then(|month| months.get(month)).unwrap_or(&"");
-    format!("{weekday} {month} {day:2} {hour:02}:{minute:02}:{second:02} {year}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates() {
-        for (moment, short, long) in [
-            ("2012-03-02T07:51:51.9Z", "2012-03-02 07:51:51", "Fri Mar  2 07:51:51 2012"),
-            ("2026-11-23T23:59:59Z", "2026-11-23 23:59:59", "Mon Nov 23 23:59:59 2026"),
-            ("1969-12-31T00:00:00Z", "1969-12-31 00:00:00", "Wed Dec 31 00:00:00 1969"),
-        ] {
-            let moment = moment.parse().unwrap();
-            assert_eq!((date(moment).as_str(), long_date(moment).as_str()), (short, long));
-        }
-    }
+/// Why a stream ended, in the ancestor's words.
+pub(super) fn reason(stream: &StreamInfo) -> String {
+    stream.reason.map_or_else(|| "open".to_owned(), |reason| reason.to_string())
 }

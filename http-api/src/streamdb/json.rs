@@ -3,14 +3,15 @@
 use std::net::IpAddr;
 
 use serde::Serialize;
-use streamdb_query::reason_word;
+use streamdb_query::{ObjectLine, Zone, reason_word};
 
-use super::entry::{Connection, Entry, Listing, date, line};
+use super::entry::{Connection, Entry, Listing, line};
+use super::text::{content, meta_line};
 
 /// Characters of the meta line in a label.
 const IN_LABEL: usize = 50;
 
-/// The ancestor's fields, and after them what it did not have.
+/// The ancestor's fields, and after them all that is known of the object.
 #[derive(Serialize)]
 struct Row<'l> {
     start: String,
@@ -23,38 +24,41 @@ struct Row<'l> {
     length: u64,
     direction: char,
     reason: &'static str,
-    meta: &'l str,
-    data: &'l str,
+    meta: String,
+    data: String,
     label: String,
     oid: String,
     complete: bool,
     missing_bytes: u64,
+    object: ObjectLine<'l>,
 }
 
-pub(super) fn render(listing: &Listing) -> Vec<u8> {
+pub(super) fn render(listing: &Listing, zone: &Zone) -> Vec<u8> {
     let rows: Vec<Row<'_>> =
-        listing.connections.iter().flat_map(|c| c.objects.iter().map(move |object| row(c, object))).collect();
+        listing.connections.iter().flat_map(|c| c.objects.iter().map(move |object| row(c, object, zone))).collect();
     serde_json::to_vec(&rows).unwrap_or_else(|_| b"[]".to_vec())
 }
 
-fn row<'l>(connection: &Connection, object: &'l Entry) -> Row<'l> {
-    let (first, last) = connection.times;
+fn row<'l>(connection: &Connection, object: &'l Entry, zone: &Zone) -> Row<'l> {
     let stream = &object.stream;
+    let meta = meta_line(object);
+    let of_meta: String = meta.chars().take(IN_LABEL).collect();
     Row {
-        start: date(first),
+        start: zone.date(connection.times.0),
         srcip: stream.tuple.client.addr,
         srcport: stream.tuple.client.port,
         dstip: stream.tuple.server.addr,
         dstport: stream.tuple.server.port,
-        duration: last.seconds().saturating_sub(first.seconds()),
+        duration: connection.seconds(),
         length: stream.length.0,
         direction: stream.direction.letter(),
         reason: reason_word(stream.reason),
-        meta: &object.meta,
-        data: &object.content,
-        label: format!("{} {}", line(stream, connection.times), object.meta.chars().take(IN_LABEL).collect::<String>()),
-        oid: object.oid.to_string(),
-        complete: object.complete,
-        missing_bytes: object.missing,
+        label: format!("{} {of_meta}", line(stream, connection.times, zone)),
+        meta,
+        data: content(object),
+        oid: object.row.oid.to_string(),
+        complete: object.row.complete,
+        missing_bytes: object.row.missing_bytes,
+        object: ObjectLine::of(&object.row),
     }
 }

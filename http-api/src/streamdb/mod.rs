@@ -1,13 +1,17 @@
 //! `GET /streamdb/`: the contract of the 2012 StreamDB, that log searches and scripts link to.
 //!
 //! - `params` reads what is asked for; `usage` is what a wrong question gets with its answer
-//! - `search`, `entry`, `printable`: what a search finds; `text` and `json` show it
-//! - `object`, `stream`, `range`, `frames`: what an oid names, as a download
+//! - `find`, `search`, `entry`, `printable`: what a search finds; `text`, `json` and `page` show it
+//! - `object`, `zip`, `dump`, `stream`, `range`, `frames`: what an oid names, as a download; `hex` is how bytes are dumped
 
+mod dump;
 mod entry;
+mod find;
 mod frames;
+mod hex;
 mod json;
 mod object;
+mod page;
 mod params;
 mod printable;
 mod range;
@@ -15,15 +19,18 @@ mod search;
 mod stream;
 mod text;
 mod usage;
+mod zip;
 
 use std::time::Instant;
 
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::{ACCEPT, VARY};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
+use streamdb_derive::{Error, Store};
 use tokio::task::JoinHandle;
 
-use self::params::{Asked, Wanted};
+use self::params::{Asked, Search, Shape, Wanted};
 use crate::answer::{JSON, PLAIN, failed, refuse, whole};
 use crate::app::App;
 use crate::channel::maker;
@@ -34,29 +41,22 @@ pub(crate) async fn answer(
     headers: HeaderMap,
     query: Result<Query<Vec<(String, String)>>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
+    let page = likes_pages(&headers);
     let Ok(Query(pairs)) = query else { return misused("the query string cannot be read") };
-    match Asked::parse(&pairs) {
+    let mut answer = match Asked::parse(&pairs, streamdb_derive::now(), app.zone()) {
+        Err(why) if page => page::form(&pairs, &why, app.zone()),
         Err(why) => misused(&why),
-        Ok(Asked::Search(search)) => {
-            let begun = Instant::now();
-            let work = app.start(move |store| {
-                let listing = search::search(store, &search)?;
-                Ok(match search.as_json {
-                    true => whole(StatusCode::OK, JSON, json::render(&listing)),
-                    false => whole(StatusCode::OK, PLAIN, text::render(&listing, begun.elapsed())),
-                })
-            });
-            match work.await {
-                Ok(work) => finished(work).await.unwrap_or_else(|error| failed(&error)),
-                Err(refusal) => refusal,
-            }
-        }
+        Ok(Asked::Nothing) if page => page::form(&pairs, "", app.zone()),
+        Ok(Asked::Nothing) => misused("an address is needed, as in srcip=10.0.0.5; or an oid"),
+        Ok(Asked::Search(search)) => found(&app, *search, pairs, page).await,
         Ok(Asked::Object { oid, wanted }) => {
             let (maker, answer) = maker();
             let work = app.start(move |store| match wanted {
                 Wanted::Object => object::send(store, oid, maker),
                 Wanted::Stream => stream::send(store, oid, &headers, maker),
                 Wanted::Frames => frames::send(store, oid, maker),
+                Wanted::Zip => zip::send(store, oid, maker),
+                Wanted::Hex { raw } => dump::send(store, oid, raw, maker),
             });
             match work.await {
                 // The work goes on while the body is sent.
@@ -64,7 +64,35 @@ pub(crate) async fn answer(
                 Err(refusal) => refusal,
             }
         }
+    };
+    answer.headers_mut().append(VARY, HeaderValue::from_static("accept"));
+    answer
+}
+
+/// The answer to a search.
+async fn found(app: &App, search: Search, pairs: Vec<(String, String)>, page: bool) -> Response {
+    let begun = Instant::now();
+    let zone = app.zone().clone();
+    let page = page && search.shape.is_none();
+    let work = app.start(move |store: &std::sync::Arc<Store>| -> Result<Response, Error> {
+        let listing = search::search(store, &search, page.then_some(page::SHOWN))?;
+        let took = begun.elapsed();
+        Ok(match search.shape {
+            Some(Shape::Json) => whole(StatusCode::OK, JSON, json::render(&listing, &zone)),
+            None if page => page::results(listing, &search, &pairs, took, &zone, false),
+            _ => whole(StatusCode::OK, PLAIN, text::render(&listing, took, &zone)),
+        })
+    });
+    match work.await {
+        Ok(work) => finished(work).await.unwrap_or_else(|error| failed(&error)),
+        Err(refusal) => refusal,
     }
+}
+
+/// Whether a client asks for pages: browsers do, and say so; scripts take anything.
+fn likes_pages(headers: &HeaderMap) -> bool {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    accept.split(',').any(|kind| kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/html"))
 }
 
 async fn finished<E>(work: JoinHandle<Result<Response, E>>) -> Result<Response, E> {
@@ -78,6 +106,6 @@ fn misused(why: &str) -> Response {
     whole(StatusCode::BAD_REQUEST, PLAIN, format!("{why}\n\n{}", usage::USAGE))
 }
 
-fn broken() -> Response {
+pub(super) fn broken() -> Response {
     refuse(StatusCode::INTERNAL_SERVER_ERROR, "The answer could not be made: this is a fault of StreamDB.")
 }

@@ -1,7 +1,7 @@
 //! What is asked for. Nothing is guessed: what is not understood is a refusal that says what is accepted.
 
-use streamdb_query::{ALIASES, Filter, FilterError, PARAMETERS};
-use streamdb_types::Oid;
+use streamdb_query::{ALIASES, Filter, FilterError, PARAMETERS, Zone};
+use streamdb_types::{Oid, Timestamp};
 
 /// Streams shown when no limit is given.
 const LIMIT: u64 = 100;
@@ -9,13 +9,14 @@ const LIMIT: u64 = 100;
 const MOST: u64 = 10_000;
 
 /// Parameters of this endpoint alone.
-const OURS: [&str; 6] = ["oid", "raw", "as_json", "as_pcap", "quiet", "filename"];
-/// Parameters of the ancestor that are not here yet.
-const NOT_YET: [&str; 4] = ["pcre", "filetype", "as_hex", "submit"];
+const OURS: [&str; 9] =
+    ["oid", "raw", "as_text", "as_json", "as_hex", "as_pcap", "as_zip", "quiet", "filename"];
 
 /// A request that is understood.
 #[derive(Debug, PartialEq)]
 pub(super) enum Asked {
+    /// Nothing at all: a page shows the form, a script gets the usage.
+    Nothing,
     Search(Box<Search>),
     Object { oid: Oid, wanted: Wanted },
 }
@@ -26,7 +27,17 @@ pub(super) struct Search {
     pub filter: Filter,
     /// Streams as they are instead of the messages in them.
     pub raw: bool,
-    pub as_json: bool,
+    /// How it is answered; `None` as the client likes it best.
+    pub shape: Option<Shape>,
+}
+
+/// How a search is answered, when it says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    Text,
+    Json,
+    /// Text, with the contents as hex dumps.
+    Hex,
 }
 
 /// What of an oid.
@@ -35,23 +46,25 @@ pub(super) enum Wanted {
     Object,
     Stream,
     Frames,
+    /// The object in a zip archive with the password `infected`.
+    Zip,
+    /// A hex dump of the object, or of the stream's bytes.
+    Hex { raw: bool },
 }
 
 impl Asked {
     /// Reads a query string's pairs; the error is a sentence. A parameter without a value is one that a form left empty.
-    pub(super) fn parse(pairs: &[(String, String)]) -> Result<Self, String> {
+    pub(super) fn parse(pairs: &[(String, String)], now: Timestamp, zone: &Zone) -> Result<Self, String> {
         let mut terms: Vec<(&str, &str)> = Vec::new();
         let mut seen: Vec<&str> = Vec::new();
-        let (mut oid, mut raw, mut as_json, mut as_pcap) = (None, false, false, false);
+        let mut flags = Flags::default();
+        let mut oid = None;
         for (name, value) in pairs.iter().map(|(name, value)| (name.as_str(), value.trim())) {
             if value.is_empty() && !name.contains('!') {
                 if known(name) {
                     continue;
                 }
                 return Err(unknown(name));
-            }
-            if NOT_YET.contains(&name) {
-                return Err(format!("{name}: this version of StreamDB does not have this parameter yet"));
             }
             if !OURS.contains(&name) {
                 terms.push((name, value));
@@ -63,9 +76,12 @@ impl Asked {
             seen.push(name);
             match name {
                 "oid" => oid = Some(value.parse::<Oid>().map_err(|error| error.to_string())?),
-                "raw" => raw = flag(name, value)?,
-                "as_json" => as_json = flag(name, value)?,
-                "as_pcap" => as_pcap = flag(name, value)?,
+                "raw" => flags.raw = flag(name, value)?,
+                "as_text" => flags.text = flag(name, value)?,
+                "as_json" => flags.json = flag(name, value)?,
+                "as_hex" => flags.hex = flag(name, value)?,
+                "as_pcap" => flags.pcap = flag(name, value)?,
+                "as_zip" => flags.zip = flag(name, value)?,
                 // The ancestor took these two and did nothing with them.
                 _ => {}
             }
@@ -77,32 +93,69 @@ impl Asked {
                         "oid names one object, so that {name:?} has nothing to select; leave one of them out"
                     ));
                 }
-                let wanted = match (raw, as_pcap, as_json) {
-                    (_, _, true) => return Err("as_json goes with a search, not with oid".to_owned()),
-                    (true, true, _) => return Err("raw and as_pcap exclude each other".to_owned()),
-                    (true, false, _) => Wanted::Stream,
-                    (false, true, _) => Wanted::Frames,
-                    (false, false, _) => Wanted::Object,
-                };
-                Ok(Self::Object { oid, wanted })
+                Ok(Self::Object { oid, wanted: flags.of_object()? })
             }
-            None if as_pcap => Err("as_pcap goes with oid, not with a search".to_owned()),
-            None => Ok(Self::Search(Box::new(Search { filter: filter(&terms)?, raw, as_json }))),
+            None if terms.is_empty() && !flags.any() => Ok(Self::Nothing),
+            None => {
+                let shape = flags.of_search()?;
+                let filter = filter(&terms, now, zone)?;
+                Ok(Self::Search(Box::new(Search { filter, raw: flags.raw, shape })))
+            }
         }
     }
 }
 
-fn filter(terms: &[(&str, &str)]) -> Result<Filter, String> {
-    let mut filter = Filter::parse(terms.iter().copied()).map_err(|error| match error {
+/// How the answer is to be.
+#[derive(Clone, Copy, Default)]
+struct Flags {
+    raw: bool,
+    text: bool,
+    json: bool,
+    hex: bool,
+    pcap: bool,
+    zip: bool,
+}
+
+impl Flags {
+    const fn any(self) -> bool {
+        self.raw || self.text || self.json || self.hex || self.pcap || self.zip
+    }
+
+    fn of_object(self) -> Result<Wanted, String> {
+        match (self.raw, self.pcap, self.zip, self.hex) {
+            _ if self.json => Err("as_json goes with a search, not with oid".to_owned()),
+            _ if self.text => Err("as_text goes with a search, not with oid".to_owned()),
+            (false, false, false, false) => Ok(Wanted::Object),
+            (true, false, false, false) => Ok(Wanted::Stream),
+            (false, true, false, false) => Ok(Wanted::Frames),
+            (false, false, true, false) => Ok(Wanted::Zip),
+            (raw, false, false, true) => Ok(Wanted::Hex { raw }),
+            _ => Err("raw, as_pcap, as_zip and as_hex exclude each other, but for raw with as_hex".to_owned()),
+        }
+    }
+
+    fn of_search(self) -> Result<Option<Shape>, String> {
+        match (self.text, self.json, self.hex) {
+            _ if self.pcap => Err("as_pcap goes with oid, not with a search".to_owned()),
+            _ if self.zip => Err("as_zip goes with oid, not with a search".to_owned()),
+            (false, false, false) => Ok(None),
+            (true, false, false) => Ok(Some(Shape::Text)),
+            (false, true, false) => Ok(Some(Shape::Json)),
+            (_, false, true) => Ok(Some(Shape::Hex)),
+            _ => Err("as_json excludes as_text and as_hex".to_owned()),
+        }
+    }
+}
+
+fn filter(terms: &[(&str, &str)], now: Timestamp, zone: &Zone) -> Result<Filter, String> {
+    let mut filter = Filter::parse_at(terms.iter().copied(), now, zone).map_err(|error| match error {
         FilterError::Unknown { name, .. } => unknown(&name),
         error => error.to_string(),
     })?;
-    if !filter.has_address() {
-        return Err(
-            "an address is needed: srcip, dstip or ip, as in srcip=10.0.0.5 (one with ! in front is not enough); \
-                    or an oid"
-                .to_owned(),
-        );
+    if !filter.is_selective() {
+        return Err("an address is needed: srcip, dstip or ip, as in srcip=10.0.0.5 (one with ! in front is not enough); \
+                    or a host, uri, name, md5, sha1, sha256 or community_id; or an oid"
+            .to_owned());
     }
     let limit = filter.limit.unwrap_or(LIMIT);
     if limit > MOST {
@@ -117,7 +170,7 @@ fn names() -> impl Iterator<Item = &'static str> {
 }
 
 fn known(name: &str) -> bool {
-    names().chain(NOT_YET).any(|known| known == name)
+    names().any(|known| known == name)
 }
 
 fn unknown(name: &str) -> String {
@@ -137,7 +190,8 @@ mod tests {
     use super::*;
 
     fn parse(query: &[(&str, &str)]) -> Result<Asked, String> {
-        Asked::parse(&query.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect::<Vec<_>>())
+        let pairs = query.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect::<Vec<_>>();
+        Asked::parse(&pairs, Timestamp::new(1_330_674_711, 0), &Zone::UTC)
     }
 
     #[test]
@@ -146,10 +200,22 @@ mod tests {
             panic!("a search is wanted");
         };
         assert_eq!(search.filter.limit, Some(LIMIT));
-        assert!(search.filter.dst.port.unwrap().negated && !search.raw && !search.as_json);
-        for query in [&[][..], &[("srcip", "!10.0.0.5")], &[("srcport", "80")], &[("srcip", "")]] {
+        assert!(search.filter.dst.port.unwrap().negated && !search.raw && search.shape.is_none());
+        for query in [
+            &[("srcip", "!10.0.0.5")][..],
+            &[("srcport", "80")],
+            &[("as_json", "1")],
+            &[("filetype", "executable")],
+            &[("host", "!a.example")],
+        ] {
             assert!(parse(query).unwrap_err().starts_with("an address is needed"), "{query:?}");
         }
+        let digest = "00".repeat(32);
+        for query in [("sha256", digest.as_str()), ("host", "a.example"), ("uri", "/x"), ("name", "*.exe")] {
+            assert!(matches!(parse(&[query]), Ok(Asked::Search(_))), "{query:?}");
+        }
+        assert_eq!(parse(&[]), Ok(Asked::Nothing));
+        assert_eq!(parse(&[("srcip", ""), ("quiet", "1"), ("filename", "x.pcap")]), Ok(Asked::Nothing));
     }
 
     #[test]
@@ -158,14 +224,17 @@ mod tests {
             let query = [&[("oid", "1-2-3-4"), ("quiet", "1")], extra].concat();
             parse(&query).map(|asked| match asked {
                 Asked::Object { wanted, .. } => wanted,
-                Asked::Search(_) => panic!("an object is wanted"),
+                _ => panic!("an object is wanted"),
             })
         };
         assert_eq!(wanted(&[]), Ok(Wanted::Object));
         assert_eq!(wanted(&[("raw", "1")]), Ok(Wanted::Stream));
         assert_eq!(wanted(&[("raw", "0"), ("as_pcap", "1")]), Ok(Wanted::Frames));
+        assert_eq!(wanted(&[("as_zip", "1")]), Ok(Wanted::Zip));
+        assert_eq!(wanted(&[("as_hex", "1"), ("raw", "1")]), Ok(Wanted::Hex { raw: true }));
         for extra in [
             &[("raw", "1"), ("as_pcap", "1")][..],
+            &[("as_zip", "1"), ("as_hex", "1")],
             &[("srcip", "10.0.0.5")],
             &[("as_json", "1")],
             &[("oid", "1-2-3-4")],
@@ -181,11 +250,12 @@ mod tests {
             (("raw", "yes"), "raw: \"yes\" is not accepted; it takes 1 or 0"),
             (("as_jason", "1"), "there is no parameter \"as_jason\"; did you mean as_json?"),
             (("scrip", ""), "there is no parameter \"scrip\"; did you mean srcip?"),
-            (("pcre", "x"), "pcre: this version of StreamDB does not have this parameter yet"),
             (("as_pcap", "1"), "as_pcap goes with oid, not with a search"),
         ] {
             assert_eq!(parse(&[query]).unwrap_err(), why);
         }
+        let why = parse(&[("ip", "10.0.0.5"), ("pcre", "(?=x)")]).unwrap_err();
+        assert!(why.contains("no look-around, no back-references"), "{why}");
         let long = parse(&[("ip", "10.0.0.5"), ("limit", "10001")]).unwrap_err();
         assert_eq!(long, "limit: \"10001\" is not accepted; it takes at most 10000");
     }

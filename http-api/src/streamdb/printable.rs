@@ -1,5 +1,8 @@
 //! Captured bytes for human eyes: unprintable ones as dots, so that neither a terminal nor a page obeys them.
 
+/// Most bytes of a line that holds what was captured.
+pub(super) const LINE: usize = 4096;
+
 /// Appends the bytes to `out`: printable ASCII, line ends and tabs as they are; the CR of a CRLF is left out.
 pub(super) fn push(out: &mut String, bytes: &[u8]) {
     let mut bytes = bytes.iter().copied().peekable();

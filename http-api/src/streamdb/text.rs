@@ -3,26 +3,53 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::entry::{Listing, long_date};
+use streamdb_query::{Wording, Zone, meta};
 
-pub(super) fn render(listing: &Listing, took: Duration) -> String {
-    let objects: usize = listing.connections.iter().map(|connection| connection.objects.len()).sum();
+use super::entry::{Entry, Listing};
+use super::printable;
+
+/// The line over a listing.
+pub(super) fn first_line(listing: &Listing, took: Duration, zone: &Zone) -> String {
     let (from, to) = listing.times;
-    let mut out = format!(
-        "Returning {objects} of {} at offset {} from {} to {} ({} ms)\n\n",
+    format!(
+        "Returning {} of {} at offset {} from {} to {} ({} ms)",
+        listing.objects(),
         listing.found,
         listing.offset,
-        long_date(from),
-        long_date(to),
+        zone.long_date(from),
+        zone.long_date(to),
         took.as_millis()
-    );
+    )
+}
+
+/// The line over an object, in the ancestor's words, printable.
+pub(super) fn meta_line(object: &Entry) -> String {
+    printable::line(meta(&object.row, Wording::Legacy).as_bytes(), printable::LINE)
+}
+
+/// The content of an object as the ancestor printed it: head, blank line, body; and what is to be said of it.
+pub(super) fn content(object: &Entry) -> String {
+    let mut out = object.head.clone();
+    if !out.is_empty() && !object.content.is_empty() {
+        out.push('\n');
+    }
+    out.push_str(&object.content);
+    for note in &object.notes {
+        // Writing into a string cannot fail.
+        let _ = write!(out, "\n[{note}]\n");
+    }
+    out
+}
+
+pub(super) fn render(listing: &Listing, took: Duration, zone: &Zone) -> String {
+    let mut out = first_line(listing, took, zone);
+    out.push_str("\n\n");
     for connection in &listing.connections {
-        paragraph(&mut out, &connection.line());
+        paragraph(&mut out, &connection.line(zone));
         for object in &connection.objects {
-            paragraph(&mut out, &object.meta);
-            // Writing into a string cannot fail.
-            let _ = write!(out, "oid={}\n\n", object.oid);
-            paragraph(&mut out, &object.content);
+            paragraph(&mut out, &meta_line(object));
+            let _ = write!(out, "oid={}\n\n", object.row.oid);
+            paragraph(&mut out, &content(object));
         }
         if let Some(trouble) = &connection.trouble {
             paragraph(&mut out, &format!("[{trouble}]"));

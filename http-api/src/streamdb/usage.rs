@@ -5,19 +5,34 @@ Usage: GET /streamdb/?name=value&name=value...
 
   srcip, dstip       address of the side that opened the connection, and of the other: IPv4 or IPv6, networks
                      as in 10.0.0.0/8, lists with commas, ! in front for all others
-  ip                 address of either side; at least one address is needed
+  ip                 address of either side
   srcport, dstport   ports, as addresses; port is that of either side
-  start, end         when the stream began: epoch seconds, 2012-03-02 07:51:51, 2012-03-02T07:51:51Z, 2 weeks ago (UTC)
+  start, end         when the stream began: epoch seconds, 2012-03-02 07:51:51, 2012-03-02T07:51:51Z, 2 weeks ago
   direction          c: bytes to the client, s: bytes to the server
   reason             how the stream ended: c FIN, r RST, t SYN Timeout, e exiting, l Size cutoff, i Time cutoff, or open
   protocol           tcp, udp, or a number
+  community_id       1:...
+  host, uri          whom a request was for, and for what: *.example.com, /path (what it begins with; * for anything)
+  method, status     of a request and its response
+  filetype           regular expression over what an object is (the line over it), as in filetype=executable
+  mime               by content: application/pdf, image/*
+  name               the name that its sender gave it: *.exe
+  md5, sha1, sha256  of an object's content, or of its bytes as sent
+  size               bytes of content: 22528, 1K-64K, 1M-
+  incomplete         1: only objects that are not complete, 0: only those that are
+  kind               request, response, file, stream
+  pcre               regular expression over bytes: only objects whose head and content have it (linear time: no look-around,
+                     no back-references)
   offset, limit      skip so many streams, and show at most so many (100; 10000 at most)
   sort               1: newest first
   raw                1: the streams' own bytes, not taken apart
-  as_json            1: JSON
-  oid                FILE-OFFSET-LENGTH-INDEX, as a search shows it: download that object
-                     with raw=1 the bytes of its stream, with as_pcap=1 the frames of its connection
+  as_json, as_hex    1: JSON; hex dumps. A browser gets a page: as_text=1 text
+  oid                FILE-OFFSET-LENGTH-INDEX, as a search shows it: download that object, decoded
+                     with raw=1 the bytes of its stream, with as_pcap=1 the frames of its connection, with as_zip=1 a zip
+                     with the password infected, with as_hex=1 a hex dump
 
+At least one of srcip, dstip, ip (not negated), host, uri, name, md5, sha1, sha256 or community_id is needed; or an oid.
+Also accepted: sip dip spt dpt stime etime; dstport!80 for dstport=!80; quiet and filename, which do nothing.
 If a search finds nothing, it is run once more with source and destination exchanged.
 
 Example: /streamdb/?srcip=10.0.0.5&dstip=203.0.113.9&dstport=80&start=2012-03-02 07:50:00&end=2012-03-02 07:53:00

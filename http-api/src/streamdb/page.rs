@@ -1,0 +1,306 @@
+//! A listing as a page for browsers: a form, the conversation, and links to what can be downloaded. Plain HTML; what was
+//! captured is escaped text in it, and nothing of it is loaded or run.
+
+use std::time::Duration;
+
+use askama::Template;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use streamdb_query::{Wording, Zone, hex, meta};
+use streamdb_types::{Direction, ObjectKind};
+
+use super::entry::{Connection, Entry, Listing};
+use super::params::Search;
+use super::text::first_line;
+use super::{printable, usage};
+use crate::answer::{HTML, whole};
+
+/// Most bytes of an object that a page shows: who wants more has the download.
+pub(super) const SHOWN: usize = 16 << 10;
+
+#[derive(Template)]
+#[template(path = "search.html")]
+struct Page<'p> {
+    form: Form<'p>,
+    zone: &'p str,
+    listing: Option<Shown>,
+    first_line: String,
+    as_text: String,
+    as_json: String,
+    as_hex: String,
+    /// The next page of results; empty when this is the last one.
+    next: String,
+    can_submit: bool,
+    /// Why there is no result; empty when nothing was asked for.
+    why: &'p str,
+    usage: &'static str,
+}
+
+/// What was asked for, to be asked for again.
+#[derive(Default)]
+struct Form<'p> {
+    ip: &'p str,
+    srcip: &'p str,
+    srcport: &'p str,
+    dstip: &'p str,
+    dstport: &'p str,
+    start: &'p str,
+    end: &'p str,
+    host: &'p str,
+    uri: &'p str,
+    filetype: &'p str,
+    sha256: &'p str,
+    pcre: &'p str,
+    sort: bool,
+    incomplete: bool,
+    raw: bool,
+    /// Terms for which the form has no field.
+    others: Vec<(&'p str, &'p str)>,
+}
+
+impl<'p> Form<'p> {
+    fn of(pairs: &'p [(String, String)]) -> Self {
+        let mut form = Self::default();
+        for (name, value) in pairs.iter().map(|(name, value)| (name.as_str(), value.trim())) {
+            match name {
+                "ip" => form.ip = value,
+                "srcip" | "sip" => form.srcip = value,
+                "srcport" | "spt" => form.srcport = value,
+                "dstip" | "dip" => form.dstip = value,
+                "dstport" | "dpt" => form.dstport = value,
+                "start" | "stime" => form.start = value,
+                "end" | "etime" => form.end = value,
+                "host" => form.host = value,
+                "uri" => form.uri = value,
+                "filetype" => form.filetype = value,
+                "sha256" => form.sha256 = value,
+                "pcre" => form.pcre = value,
+                "sort" => form.sort = value == "1",
+                "incomplete" if value == "1" => form.incomplete = true,
+                "raw" => form.raw = value == "1",
+                // Each search begins at its first page, in the shape of a page.
+                "offset" | "as_json" | "as_hex" | "quiet" | "filename" | "submit" => {}
+                _ if value.is_empty() && !name.contains('!') => {}
+                _ => form.others.push((name, value)),
+            }
+        }
+        form
+    }
+}
+
+struct Shown {
+    remarks: Vec<String>,
+    connections: Vec<ShownConnection>,
+}
+
+struct ShownConnection {
+    line: String,
+    oid: String,
+    streams: Vec<ShownStream>,
+    objects: Vec<ShownObject>,
+    trouble: String,
+}
+
+struct ShownStream {
+    oid: String,
+    way: &'static str,
+}
+
+struct ShownObject {
+    oid: String,
+    class: &'static str,
+    meta: String,
+    legacy: String,
+    size: String,
+    complete: bool,
+    why: String,
+    mismatch: bool,
+    declared: String,
+    has_content: bool,
+    sha256: String,
+    md5: String,
+    head: String,
+    content: String,
+    notes: Vec<String>,
+}
+
+/// The answer to a search.
+pub(super) fn results(
+    listing: Listing,
+    search: &Search,
+    pairs: &[(String, String)],
+    took: Duration,
+    zone: &Zone,
+    can_submit: bool,
+) -> Response {
+    let first_line = first_line(&listing, took, zone);
+    let limit = search.filter.limit.unwrap_or(u64::MAX);
+    let after = listing.offset.saturating_add(limit);
+    let next = if listing.found > after { link(pairs, Some(("offset", &after.to_string()))) } else { String::new() };
+    render(&Page {
+        form: Form::of(pairs),
+        zone: zone.name(),
+        first_line,
+        as_text: link(pairs, Some(("as_text", "1"))),
+        as_json: link(pairs, Some(("as_json", "1"))),
+        as_hex: link(pairs, Some(("as_hex", "1"))),
+        next,
+        can_submit,
+        why: "",
+        usage: usage::USAGE,
+        listing: Some(Shown {
+            remarks: listing.remarks,
+            connections: listing.connections.into_iter().map(|connection| shown(connection, zone)).collect(),
+        }),
+    })
+}
+
+/// The form, with nothing found because nothing could be looked for: `why` says why, or is empty.
+pub(super) fn form(pairs: &[(String, String)], why: &str, zone: &Zone) -> Response {
+    let mut response = render(&Page {
+        form: Form::of(pairs),
+        zone: zone.name(),
+        listing: None,
+        first_line: String::new(),
+        as_text: String::new(),
+        as_json: String::new(),
+        as_hex: String::new(),
+        next: String::new(),
+        can_submit: false,
+        why,
+        usage: usage::USAGE,
+    });
+    if !why.is_empty() {
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+    }
+    response
+}
+
+fn render(page: &Page<'_>) -> Response {
+    match page.render() {
+        Ok(text) => html(text),
+        Err(_) => super::broken(),
+    }
+}
+
+/// A page, with the policy that it lives under: it may use the sheet, and send its form here.
+pub(super) fn html(text: String) -> Response {
+    let mut response = whole(StatusCode::OK, HTML, text);
+    response.headers_mut().insert(
+        axum::http::header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        ),
+    );
+    response
+}
+
+/// The same search, but for how it is shown and where it begins, with one more parameter.
+fn link(pairs: &[(String, String)], extra: Option<(&str, &str)>) -> String {
+    let kept = pairs
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .filter(|(name, value)| {
+            let shape = ["as_text", "as_json", "as_hex", "offset", "submit"].contains(name);
+            !shape && (!value.is_empty() || name.contains('!'))
+        })
+        .chain(extra);
+    let mut query = form_urlencoded::Serializer::new(String::from("/streamdb/?"));
+    for (name, value) in kept {
+        query.append_pair(name, value);
+    }
+    query.finish()
+}
+
+fn shown(connection: Connection, zone: &Zone) -> ShownConnection {
+    let line = connection.line(zone);
+    let mut streams: Vec<ShownStream> = Vec::new();
+    let names = connection.objects.iter().map(|object| &object.stream).chain([&connection.shown]);
+    for stream in names {
+        let way = match stream.direction {
+            Direction::ToServer => "to the server",
+            Direction::ToClient => "to the client",
+        };
+        if !streams.iter().any(|known| known.way == way) {
+            streams.push(ShownStream { oid: stream.oid.to_string(), way });
+        }
+    }
+    ShownConnection {
+        line,
+        oid: connection.shown.oid.to_string(),
+        streams,
+        trouble: connection.trouble.unwrap_or_default(),
+        objects: connection.objects.into_iter().map(shown_object).collect(),
+    }
+}
+
+fn shown_object(object: Entry) -> ShownObject {
+    let row = object.row;
+    let line = |wording| printable::line(meta(&row, wording).as_bytes(), printable::LINE);
+    let declared = row.declared_type.as_deref().unwrap_or_default();
+    let declared = printable::line(declared.as_bytes(), 100);
+    // A program is no page and no picture, whatever its sender says.
+    let program = ["executable", "elf", "dosexec"].iter().any(|kind| row.mime.contains(kind));
+    let harmless = ["text/", "image/", "audio/", "video/", "font/", "application/json", "application/pdf"];
+    let mismatch = program && harmless.iter().any(|kind| declared.starts_with(kind));
+    ShownObject {
+        oid: row.oid.to_string(),
+        class: match row.kind {
+            _ if !row.complete => "incomplete",
+            _ if mismatch => "odd",
+            ObjectKind::Request => "request",
+            _ => "response",
+        },
+        meta: line(Wording::Current),
+        legacy: line(Wording::Legacy),
+        size: bytes(row.size),
+        complete: row.complete,
+        why: match (row.reason.as_deref(), row.missing_bytes) {
+            (reason, 0) => reason.unwrap_or("unknown").to_owned(),
+            (reason, missing) => format!("{}, {missing} bytes missing", reason.unwrap_or("gap")),
+        },
+        mismatch,
+        declared,
+        has_content: row.size > 0,
+        sha256: row.digests.filter(|_| row.size > 0).map(|digests| hex(&digests.sha256)).unwrap_or_default(),
+        md5: row.digests.map(|digests| hex(&digests.md5)).unwrap_or_default(),
+        head: object.head,
+        content: object.content,
+        notes: object.notes,
+    }
+}
+
+/// `22,528 bytes`.
+fn bytes(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text + if count == 1 { " byte" } else { " bytes" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_commas() {
+        for (n, text) in [(0, "0 bytes"), (1, "1 byte"), (999, "999 bytes"), (22528, "22,528 bytes"), (1 << 30, "1,073,741,824 bytes")] {
+            assert_eq!(bytes(n), text);
+        }
+    }
+
+    #[test]
+    fn links_ask_the_same_in_another_shape() {
+        let pairs = [("srcip", "10.0.0.5"), ("dstport!80", ""), ("uri", "/a?b=c&d"), ("offset", "5"), ("end", ""), ("as_hex", "1")];
+        let pairs: Vec<(String, String)> = pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        assert_eq!(
+            link(&pairs, Some(("as_json", "1"))),
+            "/streamdb/?srcip=10.0.0.5&dstport%2180=&uri=%2Fa%3Fb%3Dc%26d&as_json=1"
+        );
+    }
+}
