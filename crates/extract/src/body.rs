@@ -308,7 +308,7 @@ impl Hand<'_> {
             Halt::Stopped => Problem::Stopped,
             Halt::Output => Problem::OutputLimit,
             Halt::Ratio => Problem::RatioLimit,
-            Halt::Damaged(coding) => Problem::Coding { coding, fault: Fault::Damaged },
+            Halt::Fatal(coding, fault) => Problem::Coding { coding, fault },
         })
     }
 

@@ -4,26 +4,14 @@
 
 mod common;
 
-use std::io::Write as _;
 use std::ops::ControlFlow;
 
+use common::coders::{br, code, gzip, raw_deflate, zlib, zstd};
 use proptest::prelude::*;
 use streamdb_extract::{
     BodyLimits, BodyOutcome, Decode, Fault, Limits, MemorySource, Message, Piece, Problem, body, body_both, messages,
 };
 use streamdb_types::{Direction, GapKind};
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut coder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    coder.write_all(bytes).unwrap();
-    coder.finish().unwrap()
-}
-
-fn zlib(bytes: &[u8]) -> Vec<u8> {
-    let mut coder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
-    coder.write_all(bytes).unwrap();
-    coder.finish().unwrap()
-}
 
 /// A response with this body, coded as declared.
 fn response(coding: &str, bytes: &[u8]) -> (MemorySource, Message) {
@@ -47,7 +35,7 @@ type Case<'a> = (&'a str, Vec<u8>, &'a [u8], bool, Option<Problem>);
 #[test]
 fn what_is_wrong_is_said() {
     let text = b"some text that is long enough to be worth it, and worth it again";
-    let (gz, z) = (gzip(text), zlib(text));
+    let (gz, z, br, zs) = (gzip(text), zlib(text), br(text), zstd(text));
     let problem = |coding, fault| Some(Problem::Coding { coding, fault });
     let cut = |bytes: &[u8], n: usize| bytes[..bytes.len() - n].to_vec();
     let bent = |bytes: &[u8], from_end: usize| {
@@ -56,6 +44,10 @@ fn what_is_wrong_is_said() {
         bytes[at] ^= 0x55;
         bytes
     };
+    let doubled = text.repeat(2);
+    let skipped: &[u8] = b"\x53\x2a\x4d\x18\x03\0\0\0abc";
+    // A frame of no content that asks for a window of 16 MiB.
+    let wide_window = b"\x28\xb5\x2f\xfd\0\x70\x01\0\0".to_vec();
     let cases: Vec<Case<'_>> = vec![
         ("gzip", gz.clone(), text, true, None),
         ("gzip", vec![], b"", true, None),
@@ -67,14 +59,35 @@ fn what_is_wrong_is_said() {
         ("gzip", text.to_vec(), text, true, problem("gzip", Fault::NotCoded)),
         ("gzip", b"\x1f".to_vec(), b"", false, problem("gzip", Fault::Truncated)),
         ("deflate", z.clone(), text, true, None),
-        ("deflate", z[2..z.len() - 4].to_vec(), text, true, None),
+        ("deflate", raw_deflate(text), text, true, None),
         ("deflate", cut(&z, 4), text, true, problem("deflate", Fault::NoTrailer)),
         ("deflate", bent(&z, 1), text, false, problem("deflate", Fault::Checksum)),
         ("deflate", b"\xff\xff plain".to_vec(), b"\xff\xff plain", true, problem("deflate", Fault::NotCoded)),
         ("deflate", vec![], b"", true, None),
         ("deflate, gzip", gzip(&z), text, true, None),
+        ("br", br.clone(), text, true, None),
+        ("br", vec![], b"", true, None),
+        ("br", [br.clone(), b"left".to_vec()].concat(), text, true, None),
+        ("br", br[..1].to_vec(), b"", false, problem("br", Fault::Truncated)),
+        ("br", b"<p>plain</p>".to_vec(), b"<p>plain</p>", true, problem("br", Fault::NotCoded)),
+        ("zstd", zs.clone(), text, true, None),
+        ("zstd", vec![], b"", true, None),
+        ("zstd", [zs.clone(), zs.clone()].concat(), &doubled, true, None),
+        // A frame to be skipped, before, between and after.
+        ("zstd", [skipped, &zs, skipped, &zs, skipped].concat(), &doubled, true, None),
+        ("zstd", [zs.clone(), b"left over".to_vec()].concat(), text, true, None),
+        ("zstd", [zs.clone(), zs[..9].to_vec()].concat(), text, false, problem("zstd", Fault::Truncated)),
+        ("zstd", cut(&zs, 1), text, false, problem("zstd", Fault::Truncated)),
+        ("zstd", bent(&zs, 1), text, false, problem("zstd", Fault::Checksum)),
+        ("zstd", b"(".to_vec(), b"", false, problem("zstd", Fault::Truncated)),
+        ("zstd", text.to_vec(), text, true, problem("zstd", Fault::NotCoded)),
+        ("zstd", wide_window, b"", false, problem("zstd", Fault::Window)),
+        ("deflate, gzip, br, zstd", code("deflate, gzip, br, zstd", text), text, true, None),
         ("identity", text.to_vec(), text, true, None),
         ("gzip, sdch", gz.clone(), &gz, true, Some(Problem::UnknownCoding("sdch".into()))),
+        ("dcb", br.clone(), &br, true, Some(Problem::UnknownCoding("dcb".into()))),
+        ("dcz", zs.clone(), &zs, true, Some(Problem::UnknownCoding("dcz".into()))),
+        ("compress", zs.clone(), &zs, true, Some(Problem::UnknownCoding("compress".into()))),
         ("gzip,gzip,gzip,gzip,gzip", gz.clone(), &gz, true, Some(Problem::TooManyCodings(5))),
     ];
     for (coding, bytes, content, complete, problem) in cases {
@@ -92,10 +105,12 @@ fn what_is_wrong_is_said() {
     })
     .take(200_000)
     .collect();
-    let gz = gzip(&noise);
-    let (content, complete, fault) = decoded("gzip", &gz[..gz.len() / 2]);
-    assert!(noise.starts_with(&content) && content.len() > 50_000, "{} of {}", content.len(), gz.len());
-    assert_eq!((complete, fault), (false, problem("gzip", Fault::Truncated)));
+    for coding in ["gzip", "deflate", "br", "zstd"] {
+        let whole = code(coding, &noise);
+        let (content, complete, fault) = decoded(coding, &whole[..whole.len() / 2]);
+        assert!(noise.starts_with(&content) && content.len() > 50_000, "{coding}: {}", content.len());
+        assert_eq!((complete, fault), (false, problem(coding, Fault::Truncated)));
+    }
 }
 
 #[test]
@@ -201,15 +216,11 @@ proptest! {
     #[test]
     fn damaged_data_is_never_called_whole(
         content in prop::collection::vec(prop::sample::select(b"abcdefgh".to_vec()), 0..2000),
-        coding in prop::sample::select(vec!["gzip", "deflate", "deflate, gzip"]),
+        coding in prop::sample::select(vec!["gzip", "deflate", "zstd", "deflate, gzip", "zstd, deflate", "br, zstd"]),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
         cut in prop::option::of(any::<prop::sample::Index>()),
     ) {
-        let whole = match coding {
-            "gzip" => gzip(&content),
-            "deflate" => zlib(&content),
-            _ => gzip(&zlib(&content)),
-        };
+        let whole = code(coding, &content);
         let mut bytes = whole.clone();
         // Damage after the header: what is no header at all is handed out as not coded.
         for (at, by) in damage {

@@ -76,7 +76,7 @@ impl Deflate {
                 Ok(())
             }
             Inflated::Damaged if self.inflate.has_made_nothing() && !self.tried.is_empty() => self.retry(out),
-            Inflated::Damaged => Err(Halt::Damaged(NAME)),
+            Inflated::Damaged => Err(Halt::Fatal(NAME, Fault::Damaged)),
         }
     }
 

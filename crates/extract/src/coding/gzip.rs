@@ -142,7 +142,7 @@ impl Gzip {
                 *input = input.get(used..).unwrap_or_default();
                 self.state = State::Trailer;
             }
-            Inflated::Damaged => return Err(Halt::Damaged(NAME)),
+            Inflated::Damaged => return Err(Halt::Fatal(NAME, Fault::Damaged)),
         }
         Ok(())
     }

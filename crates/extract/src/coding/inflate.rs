@@ -2,10 +2,7 @@
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::{Halt, Out};
-
-/// How much is decoded at a time.
-const STEP_BYTES: usize = 32 << 10;
+use super::{Halt, Out, STEP_BYTES};
 
 /// A decoder of raw deflate data.
 pub(super) struct Inflate {

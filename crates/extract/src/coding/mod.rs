@@ -3,9 +3,11 @@
 //! A decoder is pushed pieces of any size and hands on what they decode to. Decoders are stacked; each one's output is
 //! bounded.
 
+mod brotli;
 mod deflate;
 mod gzip;
 mod inflate;
+mod zstd;
 
 use std::fmt;
 
@@ -20,7 +22,10 @@ pub(crate) struct Coding {
 }
 
 /// Every coding that can be undone.
-const ALL: [&Coding; 2] = [&gzip::CODING, &deflate::CODING];
+const ALL: [&Coding; 4] = [&gzip::CODING, &deflate::CODING, &brotli::CODING, &zstd::CODING];
+
+/// How much is decoded at a time.
+const STEP_BYTES: usize = 32 << 10;
 
 /// The coding of this name.
 pub(crate) fn find(name: &str) -> Option<&'static Coding> {
@@ -48,8 +53,8 @@ pub(crate) enum Halt {
     Output,
     /// Too many bytes came out for those that went in.
     Ratio,
-    /// The data is damaged.
-    Damaged(&'static str),
+    /// This coding cannot go on, as this is wrong with its data.
+    Fatal(&'static str, Fault),
 }
 
 /// What is wrong with coded data.
@@ -61,6 +66,8 @@ pub enum Fault {
     Truncated,
     /// All of it is there but the check sum and length after it.
     NoTrailer,
+    /// It asks for a larger window than the coding allows; decoded up to there.
+    Window,
     /// Its check sum or length does not fit what was decoded.
     Checksum,
     /// It is not coded at all, whatever was declared; handed out as it is.
@@ -71,7 +78,7 @@ impl Fault {
     /// Whether content is missing or wrong because of it.
     pub const fn spoils(self) -> bool {
         match self {
-            Self::Damaged | Self::Truncated | Self::Checksum => true,
+            Self::Damaged | Self::Truncated | Self::Window | Self::Checksum => true,
             Self::NoTrailer | Self::NotCoded => false,
         }
     }
@@ -84,6 +91,7 @@ impl fmt::Display for Fault {
             Self::Damaged => "data is damaged",
             Self::Truncated => "data ends early",
             Self::NoTrailer => "check sum is missing",
+            Self::Window => "data asks for more memory than is allowed",
             Self::Checksum => "check sum is wrong",
             Self::NotCoded => "was declared, but the data is not coded",
         })

@@ -1,7 +1,9 @@
 //! What the tests share: bodies collected, invariants checked, messages written as text.
 
 #![allow(dead_code, reason = "each test program uses its part of it")]
-#![allow(clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+pub mod coders;
 
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
