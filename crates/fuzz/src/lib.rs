@@ -10,6 +10,7 @@ mod journal;
 mod reassembly;
 mod records;
 mod script;
+mod sniff;
 
 pub use bucket::bucket;
 pub use capture_file::capture_file;
@@ -19,3 +20,4 @@ pub use http::http;
 pub use journal::journal;
 pub use reassembly::reassembly;
 pub use records::records;
+pub use sniff::sniff;

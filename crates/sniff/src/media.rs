@@ -25,6 +25,9 @@ pub(crate) fn describe(head: &[u8]) -> Option<Kind> {
         [0xa1, 0xb2, _, _, ..] | [_, _, 0xb2, 0xa1, ..] => pcap(head),
         [0x0a, 0x0d, 0x0d, 0x0a, ..] => pcapng(head),
         [0x30, 0x82, ..] | [0x30, 0x81, ..] => certificate(head),
+        [b'%', b'!', ..] if head.starts_with(b"%!PS-AdobeFont") || head.starts_with(b"%!FontType1") => {
+            Some(Kind::fixed("application/x-font-type1", "PostScript Type 1 font text", "pfa"))
+        }
         _ if head.starts_with(b"SQLite format 3\0") => {
             Some(Kind::fixed("application/vnd.sqlite3", "SQLite 3.x database", "sqlite"))
         }

@@ -14,6 +14,7 @@ const SENTENCES: &[(&str, &str, &str, &str)] = &[
     ("wav", "audio/x-wav", "RIFF (little-endian) data, WAVE audio", "wav"),
     ("mid", "audio/midi", "Standard MIDI data", "mid"),
     ("crx", "application/x-chrome-extension", "Google Chrome extension", "crx"),
+    ("bc", "application/x-llvm", "LLVM IR bitcode", "bc"),
     ("ps", "application/postscript", "PostScript document text", "ps"),
     ("psd", "image/vnd.adobe.photoshop", "Adobe Photoshop Image", "psd"),
     ("jxl", "image/jxl", "JPEG XL codestream", "jxl"),
@@ -32,7 +33,8 @@ pub(crate) fn describe(head: &[u8]) -> Option<Kind> {
         "bc" => head.starts_with(b"BC\xc0\xde"),
         "mp3" | "aac" | "mpg" => !text::is_text(head),
         // What our own describers looked at more closely and did not find to be one.
-        "exe" | "dll" | "elf" | "class" | "dex" | "mach" | "bmp" | "ico" | "der" | "pem" | "Z" | "tar" | "bz2" => false,
+        "exe" | "dll" | "elf" | "class" | "dex" | "mach" | "bmp" | "ico" | "der" | "pem" | "Z" | "tar" | "bz2"
+        | "ttf" | "otf" => false,
         // The text describer says more about these.
         "html" | "xml" | "sh" => false,
         _ => true,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::bytes::{contains, first, from, starts_with};
+use crate::bytes::{contains, find, first, from, starts_with};
 use crate::encoding::{Encoding, Manner, manner};
 use crate::kind::{Content, Kind};
 use crate::script;
@@ -181,7 +181,16 @@ impl Text {
 
 /// The tags of the WHATWG MIME Sniffing Standard §7.1 that are not also common in other texts.
 fn is_html(words: &[u8]) -> bool {
-    const TAGS: [&[u8]; 12] = [
+    // A comment begins a page, unless declarations follow: that is a document type.
+    if words.starts_with(b"<!--") {
+        let mut rest = words;
+        while let Some(comment) = rest.strip_prefix(b"<!--") {
+            let Some(end) = find(comment, b"-->") else { return true };
+            rest = from(comment, end + 3).trim_ascii_start();
+        }
+        return !matches!(rest, [b'<', b'!', ..] | [b'%', ..]) || starts_with(rest, b"<!doctype html");
+    }
+    const TAGS: [&[u8]; 11] = [
         b"<!doctype html",
         b"<html",
         b"<head",
@@ -193,11 +202,9 @@ fn is_html(words: &[u8]) -> bool {
         b"<table",
         b"<div",
         b"<h1",
-        b"<!--",
     ];
     TAGS.iter().any(|tag| {
         let after = words.get(tag.len());
-        starts_with(words, tag)
-            && (tag.ends_with(b"-") || matches!(after, None | Some(b' ' | b'>' | b'\t' | b'\r' | b'\n')))
+        starts_with(words, tag) && matches!(after, None | Some(b' ' | b'>' | b'\t' | b'\r' | b'\n'))
     })
 }

@@ -93,12 +93,17 @@ pub(crate) fn describe(head: &[u8]) -> Kind {
 
 /// OpenDocument and EPUB begin with a stored member that names the type.
 fn by_mimetype(head: &[u8]) -> Option<Kind> {
-    const TYPES: [(&str, &str, &str); 8] = [
+    const TYPES: [(&str, &str, &str); 13] = [
         ("application/vnd.oasis.opendocument.text", "OpenDocument Text", "odt"),
         ("application/vnd.oasis.opendocument.text-template", "OpenDocument Text Template", "ott"),
         ("application/vnd.oasis.opendocument.spreadsheet", "OpenDocument Spreadsheet", "ods"),
         ("application/vnd.oasis.opendocument.presentation", "OpenDocument Presentation", "odp"),
         ("application/vnd.oasis.opendocument.graphics", "OpenDocument Drawing", "odg"),
+        ("application/vnd.oasis.opendocument.spreadsheet-template", "OpenDocument Spreadsheet Template", "ots"),
+        ("application/vnd.oasis.opendocument.presentation-template", "OpenDocument Presentation Template", "otp"),
+        ("application/vnd.oasis.opendocument.graphics-template", "OpenDocument Drawing Template", "otg"),
+        ("application/vnd.oasis.opendocument.text-master", "OpenDocument Master Document", "odm"),
+        ("application/vnd.oasis.opendocument.base", "OpenDocument Database", "odb"),
         ("application/vnd.oasis.opendocument.formula", "OpenDocument Formula", "odf"),
         ("application/epub+zip", "EPUB document", "epub"),
         ("image/openraster", "OpenRaster Image Format", "ora"),

@@ -65,6 +65,15 @@ const ON_PURPOSE: &[(&str, &str, &str)] = &[
     ("MS-DOS executable", "MS-DOS executable", "without the loaders of the eighties"),
     ("JSON text data", "JSON", "one object per line is not apart"),
     ("TIFF image data", "TIFF image data", "without the directory"),
+    ("PE32", "PE32", "one section is said, too; Nullsoft's installers are told by their section"),
+    ("PE32", "Linux kernel", "a kernel that is a program for EFI, too"),
+    ("Zip archive data", "Zip data (MIME type", "an unknown type is not said"),
+    ("ISO 9660", "ISO 9660", "whether one can boot from it is not said"),
+    ("PEM ", "ASCII text", "file(1) knows fewer labels"),
+    ("PGP public key block", "PGP public key block", "without its packets"),
+    ("PostScript Type 1 font text", "PostScript Type 1 font text", "without its name"),
+    ("makefile script", "a /usr/bin/make", "the interpreter's name is enough"),
+    ("HTML document", "text", "file(1) looks for tags anywhere, we at the beginning"),
     ("OpenType font data", "OpenType font data", "without its tables"),
 ];
 
