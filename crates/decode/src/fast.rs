@@ -107,14 +107,18 @@ fn udp(src: IpAddr, dst: IpAddr, segment: &[u8], wire: usize) -> Option<(Content
     let (h, rest) = segment.split_first_chunk::<8>()?;
     let (from, to) = (u16::from_be_bytes([h[0], h[1]]), u16::from_be_bytes([h[2], h[3]]));
     let length = usize::from(u16::from_be_bytes([h[4], h[5]]));
-    if udp_tunnel::may_be(from, to) || length > wire {
+    if length > wire {
         return None;
     }
     let wire = length.checked_sub(8)?;
+    let payload = rest.get(..wire).unwrap_or(rest);
+    if udp_tunnel::may_be(from, to, payload) {
+        return None;
+    }
     let content = Content::Udp(UdpDatagram {
         src: Endpoint::new(src, from),
         dst: Endpoint::new(dst, to),
-        payload: rest.get(..wire).unwrap_or(rest),
+        payload,
         // Below 64 KiB.
         wire_len: wire as u32,
         checksum_ok: None,

@@ -12,6 +12,7 @@ mod fragments;
 mod gre;
 mod ip;
 mod link;
+mod nflog;
 mod packet;
 mod span;
 mod transport;

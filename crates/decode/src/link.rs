@@ -3,6 +3,7 @@
 use etherparse::SingleVlanHeaderSlice;
 use streamdb_types::{Hop, HopKind, LinkType};
 
+use crate::nflog;
 use crate::span::Span;
 use crate::walk::{End, Layer, Next, Walk};
 
@@ -30,7 +31,8 @@ pub(crate) fn open(link: LinkType, span: Span<'_>) -> Next<'_> {
         LinkType::LINUX_SLL2 => cooked2(span),
         LinkType::NULL | LinkType::LOOP => loopback(span),
         LinkType::PPP => Ok((Layer::Ppp, span)),
-        LinkType::PPP_HDLC => hdlc(span),
+        LinkType::PPP_HDLC | LinkType::C_HDLC => hdlc(span),
+        LinkType::NFLOG => nflog::nflog(span),
         LinkType::PPP_ETHER => Ok((Layer::Pppoe, span)),
         LinkType::PPP_WITH_DIR => Ok((Layer::Ppp, span.skip(1).ok_or(End::Malformed)?)),
         _ => Err(End::Other),
@@ -53,6 +55,10 @@ pub(crate) const fn by_ethertype(ethertype: u16) -> Result<Layer, End> {
         0x8847 | 0x8848 => Layer::Mpls,
         // RFC 2516 §3; discovery (0x8863) carries no packets.
         0x8864 => Layer::Pppoe,
+        // IEEE 802.1Q §9.7 (I-TAG) and IEEE 802.1BR §7.5 (E-TAG), and the VN-Tag that went before the latter.
+        0x88e7 => Layer::Backbone,
+        0x893f => Layer::ETag,
+        0x8926 => Layer::VnTag,
         // Transparent Ethernet bridging (RFC 1701).
         0x6558 => Layer::Ethernet,
         _ => return Err(End::Other),
@@ -74,6 +80,20 @@ pub(crate) fn vlan<'s>(walk: &mut Walk, span: Span<'s>) -> Next<'s> {
         walk.push(Hop { kind: HopKind::Vlan, id: id.into() })?;
     }
     ethertype_or_length(tag.ether_type().0, span.skip(4).ok_or(End::Malformed)?)
+}
+
+/// A customer's frame on a provider's backbone (IEEE 802.1Q §9.7): the backbone service instance, then the frame.
+pub(crate) fn backbone<'s>(walk: &mut Walk, span: Span<'s>) -> Next<'s> {
+    let (&[_, s0, s1, s2], rest) = span.take::<4>().ok_or(End::Malformed)?;
+    walk.push(Hop { kind: HopKind::Backbone, id: u32::from_be_bytes([0, s0, s1, s2]) })?;
+    Ok((Layer::Ethernet, rest))
+}
+
+/// A tag of this many bytes between a switch and its port extender or a virtual interface: which port the frame came from
+/// and goes to. These differ by direction, so it is no hop.
+pub(crate) fn port_tag(span: Span<'_>, len: usize) -> Next<'_> {
+    let (ethertype, rest) = span.skip(len).and_then(Span::take::<2>).ok_or(End::Malformed)?;
+    ethertype_or_length(u16::from_be_bytes(*ethertype), rest)
 }
 
 /// Up to 1500 the field is a length, and LLC follows (IEEE 802.3 §3.2.6).
@@ -171,7 +191,7 @@ pub(crate) fn ppp(span: Span<'_>) -> Next<'_> {
     }
 }
 
-/// LINKTYPE_PPP_HDLC: PPP, or Cisco's framing (RFC 1547 §4.3.1) when the address byte says so.
+/// LINKTYPE_PPP_HDLC and LINKTYPE_C_HDLC: PPP, or Cisco's framing (RFC 1547 §4.3.1) when the address byte says so.
 fn hdlc(span: Span<'_>) -> Next<'_> {
     match span.take::<4>() {
         Some(([0x0f | 0x8f, _, high, low], rest)) => Ok((by_ethertype(u16::from_be_bytes([*high, *low]))?, rest)),
@@ -238,6 +258,26 @@ mod tests {
     fn padding_is_not_payload() {
         assert_eq!(ethernet(0x0800, &cat(&[&tcp4(b""), &[0; 6]])), hello4("").replace("hello", ""));
         assert_eq!(ethernet(0x86dd, &cat(&[&tcp6(b"hello"), &[0; 4]])), hello6(""));
+    }
+
+    #[test]
+    fn a_backbone_is_a_hop() {
+        let inner = eth(0x8100, &tag(7, 0x0800, &tcp4(b"hello")));
+        let service = cat(&[&[0xe0, 0x1e, 0xbb, 0x30], &inner]);
+        assert_eq!(ethernet(0x88e7, &service), hello4("backbone 2014000, vlan 7"));
+        assert_eq!(ethernet(0x88a8, &tag(9, 0x88e7, &service)), hello4("vlan 9, backbone 2014000, vlan 7"));
+        assert_eq!(ethernet(0x88e7, &service[..3]), ": malformed");
+    }
+
+    #[test]
+    fn tags_of_ports_are_no_hops() {
+        let ip = tcp4(b"hello");
+        assert_eq!(ethernet(0x8926, &cat(&[&[0x80, 1, 0, 0x33, 8, 0], &ip])), hello4(""));
+        assert_eq!(ethernet(0x893f, &cat(&[&[0, 0, 0, 1, 0, 0, 8, 0], &ip])), hello4(""));
+        let sandwich = tag(250, 0x8926, &cat(&[&[0, 0, 0, 0x33, 0x81, 0], &tag(251, 0x0800, &ip)]));
+        assert_eq!(ethernet(0x8100, &sandwich), hello4("vlan 250, vlan 251"));
+        assert_eq!(ethernet(0x8926, &[0; 5]), ": malformed");
+        assert_eq!(ethernet(0x893f, &[0; 7]), ": malformed");
     }
 
     #[test]
@@ -315,6 +355,7 @@ mod tests {
             (LinkType::PPP, &[0xff, 0x03, 0x21]),
             (LinkType::PPP_HDLC, &[0xff, 0x03, 0x00, 0x21]),
             (LinkType::PPP_HDLC, &[0x0f, 0x00, 0x08, 0x00]),
+            (LinkType::C_HDLC, &[0x8f, 0x00, 0x08, 0x00]),
             (LinkType::PPP_WITH_DIR, &[0x00, 0xff, 0x03, 0x00, 0x21]),
             (LinkType::PPP_WITH_DIR, &[0x01, 0x21]),
         ] {

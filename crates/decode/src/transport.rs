@@ -67,7 +67,7 @@ pub(crate) fn udp<'s>(walk: &mut Walk, span: Span<'s>) -> Step<'s> {
     let found = Found { content: Content::Udp(datagram), at: rest.at, len: rest.bytes.len() };
     if let Some((hop, layer, inner)) = udp_tunnel::open(src, dst, &walk.net, rest) {
         let outside = walk.path;
-        if walk.push(hop).is_ok() {
+        if hop.is_none_or(|hop| walk.push(hop).is_ok()) {
             walk.plain = Some((found, outside));
             return Step::Next(layer, inner);
         }

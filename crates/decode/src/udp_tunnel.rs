@@ -1,9 +1,9 @@
-//! Tunnels over UDP: VXLAN, GENEVE, GTP-U, Teredo. A port is only a hint; the header has to be valid, and the walk takes
-//! the tunnel back when no IP packet is found in it.
+//! Tunnels over UDP: VXLAN, GENEVE, GTP-U, GRE, Teredo. A port is only a hint; the header has to be valid, and the walk
+//! takes the tunnel back when no IP packet is found in it.
 
 use streamdb_types::{Hop, HopKind};
 
-use crate::ip::pair_id;
+use crate::ip::{self, pair_id};
 use crate::link::by_ethertype;
 use crate::span::Span;
 use crate::walk::{Layer, Net};
@@ -13,31 +13,38 @@ const VXLAN_LINUX: u16 = 8472;
 const VXLAN_GPE: u16 = 4790;
 const GENEVE: u16 = 6081;
 const GTP: u16 = 2152;
+const GRE: u16 = 4754;
 const TEREDO: u16 = 3544;
+
+/// The first bytes of the address of a Teredo client (RFC 4380 §2.6).
+const TEREDO_PREFIX: [u8; 4] = [0x20, 0x01, 0, 0];
 
 /// The most GTP extension headers that are gone through.
 const MAX_EXTENSIONS: usize = 8;
 
-/// Whether a datagram between these ports may be a tunnel. The well-known port is mostly the receiver's, as the sender's is
-/// a hash of the inner flow (RFC 7348 §5, RFC 8926 §3.3), but not always.
-pub(crate) const fn may_be(src: u16, dst: u16) -> bool {
-    is_tunnel(dst) || is_tunnel(src)
+/// Whether a datagram between these ports, with this payload, may be a tunnel. The well-known port is mostly the receiver's,
+/// as the sender's is a hash of the inner flow (RFC 7348 §5, RFC 8926 §3.3), but not always.
+pub(crate) fn may_be(src: u16, dst: u16, payload: &[u8]) -> bool {
+    is_tunnel(dst) || is_tunnel(src) || is_of_teredo(payload)
 }
 
 const fn is_tunnel(port: u16) -> bool {
-    matches!(port, VXLAN | VXLAN_LINUX | VXLAN_GPE | GENEVE | GTP | TEREDO)
+    matches!(port, VXLAN | VXLAN_LINUX | VXLAN_GPE | GENEVE | GTP | GRE | TEREDO)
 }
 
-/// The tunnel that this payload may be: its hop, the first header in it, and where that begins.
-pub(crate) fn open<'s>(src: u16, dst: u16, net: &Net, payload: Span<'s>) -> Option<(Hop, Layer, Span<'s>)> {
-    match if is_tunnel(dst) { dst } else { src } {
+/// The tunnel that this payload may be: its hop, if it is one by itself, the first header in it, and where that begins.
+pub(crate) fn open<'s>(src: u16, dst: u16, net: &Net, payload: Span<'s>) -> Option<(Option<Hop>, Layer, Span<'s>)> {
+    let (hop, layer, inner) = match if is_tunnel(dst) { dst } else { src } {
         VXLAN | VXLAN_LINUX => vxlan(payload),
         VXLAN_GPE => vxlan_gpe(payload),
         GENEVE => geneve(payload),
         GTP => gtp(payload),
+        // RFC 8086 §3: a GRE header, which makes the hop.
+        GRE => return Some((None, Layer::Protocol(ip::GRE), payload)),
         TEREDO => teredo(net, payload),
-        _ => None,
-    }
+        _ => teredo_elsewhere(net, payload),
+    }?;
+    Some((Some(hop), layer, inner))
 }
 
 /// RFC 7348 §5. Reserved bits are not looked at, as it says.
@@ -47,11 +54,12 @@ fn vxlan(span: Span<'_>) -> Option<(Hop, Layer, Span<'_>)> {
     (flags & 0x08 != 0).then_some((Hop { kind: HopKind::Vxlan, id }, Layer::Ethernet, rest))
 }
 
-/// VXLAN with a next protocol (draft-ietf-nvo3-vxlan-gpe-13 §3); without the P bit it is as VXLAN.
+/// VXLAN with a next protocol (draft-ietf-nvo3-vxlan-gpe-13 §3). Without the P bit it is as VXLAN, in which the field is
+/// reserved and 0; there are senders that set the field and not the bit.
 fn vxlan_gpe(span: Span<'_>) -> Option<(Hop, Layer, Span<'_>)> {
     let (hop, ethernet, rest) = vxlan(span)?;
     let layer = match span.bytes {
-        [flags, _, _, protocol, ..] if flags & 0x04 != 0 => match protocol {
+        [flags, _, _, protocol, ..] if flags & 0x04 != 0 || *protocol != 0 => match protocol {
             1 => Layer::Ipv4,
             2 => Layer::Ipv6,
             3 => Layer::Ethernet,
@@ -109,6 +117,19 @@ fn teredo<'s>(net: &Net, span: Span<'s>) -> Option<(Hop, Layer, Span<'s>)> {
     (rest.nibble()? == 6).then_some((Hop { kind: HopKind::Teredo, id: pair_id(net) }, Layer::Ipv6, rest))
 }
 
+/// Between clients, and from relays to clients, Teredo has any port (RFC 4380 §5.2.4): an IPv6 packet that fills the
+/// datagram, from or to the address of a Teredo client.
+fn teredo_elsewhere<'s>(net: &Net, span: Span<'s>) -> Option<(Hop, Layer, Span<'s>)> {
+    let (header, rest) = span.take::<40>()?;
+    let fills = usize::from(u16::from_be_bytes([header[4], header[5]])) == rest.wire;
+    (fills && is_of_teredo(span.bytes)).then_some((Hop { kind: HopKind::Teredo, id: pair_id(net) }, Layer::Ipv6, span))
+}
+
+fn is_of_teredo(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|first| first >> 4 == 6)
+        && [8..12, 24..28].into_iter().any(|place| bytes.get(place).is_some_and(|prefix| prefix == TEREDO_PREFIX))
+}
+
 fn ip_layer(span: Span<'_>) -> Option<Layer> {
     match span.nibble()? {
         4 => Some(Layer::Ipv4),
@@ -121,7 +142,7 @@ fn ip_layer(span: Span<'_>) -> Option<Layer> {
 mod tests {
     use streamdb_types::LinkType;
 
-    use crate::frames::{cat, eth, geneve, gtp, ipv4, tag, tcp4, tcp6, udp, udp4, vxlan};
+    use crate::frames::{cat, eth, geneve, gre, gtp, ipv4, tag, tcp4, tcp6, udp, udp4, vxlan};
     use crate::said::{self, hello4, hello6};
 
     fn over(src: u16, dst: u16, payload: &[u8]) -> String {
@@ -149,6 +170,38 @@ mod tests {
         }
         let tagged = vxlan(1, &eth(0x8100, &tag(7, 0x86dd, &tcp6(b"hello"))));
         assert_eq!(over(5555, 4789, &tagged), hello6("vxlan 1, vlan 7"));
+    }
+
+    #[test]
+    fn the_next_protocol_counts_without_its_bit() {
+        assert_eq!(over(5555, 4790, &cat(&[&[8, 0, 0, 1, 0, 0, 9, 0], &tcp4(b"hello")])), hello4("vxlan 9"));
+        assert_eq!(
+            over(5555, 4790, &cat(&[&[8, 0, 0, 0, 0, 0, 9, 0], &eth(0x0800, &tcp4(b"hello"))])),
+            hello4("vxlan 9")
+        );
+    }
+
+    #[test]
+    fn gre_makes_its_own_hop() {
+        assert_eq!(over(5555, 4754, &gre(0, 0x0800, &[], &tcp4(b"hello"))), hello4("gre 882291277"));
+        assert_eq!(over(4754, 5555, &gre(0x2000, 0x86dd, &[0, 0, 1, 0], &tcp6(b"hello"))), hello6("gre 256"));
+        let no_packet = gre(0, 0x0800, &[], b"hello");
+        assert_eq!(over(5555, 4754, &no_packet), plain(5555, 4754, &no_packet));
+        assert_eq!(over(5555, 4754, b"no"), plain(5555, 4754, b"no"));
+    }
+
+    #[test]
+    fn teredo_is_known_by_its_addresses_at_any_port() {
+        for place in [8, 24] {
+            let mut packet = tcp6(b"hello");
+            packet[place..place + 4].copy_from_slice(&[0x20, 1, 0, 0]);
+            let said = over(5555, 32900, &packet);
+            assert!(said.starts_with("teredo 882291277: tcp [") && said.ends_with("\"hello\""), "{said}");
+            packet.push(0);
+            assert_eq!(over(5555, 32900, &packet), plain(5555, 32900, &packet), "it does not fill the datagram");
+        }
+        let packet = tcp6(b"hello");
+        assert_eq!(over(5555, 32900, &packet), plain(5555, 32900, &packet), "no address of Teredo");
     }
 
     #[test]

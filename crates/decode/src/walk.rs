@@ -20,6 +20,12 @@ pub(crate) enum Layer {
     Ethernet,
     /// A VLAN tag after its ethertype.
     Vlan,
+    /// An I-TAG after its ethertype.
+    Backbone,
+    /// A VN-Tag after its ethertype.
+    VnTag,
+    /// An E-TAG after its ethertype.
+    ETag,
     /// 802.2 LLC, perhaps with SNAP.
     Llc,
     /// A label stack.
@@ -156,6 +162,9 @@ impl Walk {
         match layer {
             Layer::Ethernet => link::ethernet(span).into(),
             Layer::Vlan => link::vlan(self, span).into(),
+            Layer::Backbone => link::backbone(self, span).into(),
+            Layer::VnTag => link::port_tag(span, 4).into(),
+            Layer::ETag => link::port_tag(span, 6).into(),
             Layer::Llc => link::llc(span).into(),
             Layer::Mpls => link::mpls(span).into(),
             Layer::Pppoe => link::pppoe(self, span).into(),

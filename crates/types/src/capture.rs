@@ -19,6 +19,8 @@ impl LinkType {
     pub const PPP_ETHER: Self = Self(51);
     /// Raw IP, version by its first nibble.
     pub const RAW: Self = Self(101);
+    /// Cisco's HDLC (RFC 1547 §4.3.1), or PPP in HDLC-like framing.
+    pub const C_HDLC: Self = Self(104);
     /// OpenBSD loopback: as NULL, in network byte order.
     pub const LOOP: Self = Self(108);
     /// Linux cooked capture v1.
@@ -29,6 +31,8 @@ impl LinkType {
     pub const IPV4: Self = Self(228);
     /// Raw IPv6.
     pub const IPV6: Self = Self(229);
+    /// Attributes that Linux's packet filter logged, the IP packet among them.
+    pub const NFLOG: Self = Self(239);
     /// Linux cooked capture v2.
     pub const LINUX_SLL2: Self = Self(276);
 }

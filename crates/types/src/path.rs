@@ -28,6 +28,8 @@ pub enum HopKind {
     Gtp = 9,
     /// Teredo (RFC 4380); the id is the hash as in [`Ip`](Self::Ip).
     Teredo = 10,
+    /// Provider backbone bridging (IEEE 802.1Q, I-TAG); the id is the backbone service instance (24 bits).
+    Backbone = 11,
 }
 
 impl HopKind {
@@ -43,6 +45,7 @@ impl HopKind {
             8 => Self::Geneve,
             9 => Self::Gtp,
             10 => Self::Teredo,
+            11 => Self::Backbone,
             _ => return None,
         })
     }
@@ -59,6 +62,7 @@ impl HopKind {
             Self::Geneve => "geneve",
             Self::Gtp => "gtp",
             Self::Teredo => "teredo",
+            Self::Backbone => "backbone",
         }
     }
 }

@@ -136,6 +136,13 @@ pub fn tcp6(payload: &[u8]) -> Vec<u8> {
     ipv6(6, &tcp(49211, 80, 1000, 0x18, &[], payload))
 }
 
+/// As `tcp6`, to the address of a Teredo client; with the word after its prefix the checksum stays right.
+pub fn teredo6(payload: &[u8]) -> Vec<u8> {
+    let mut packet = tcp6(payload);
+    packet[24..30].copy_from_slice(&[0x20, 1, 0, 0, 0xdc, 0xff]);
+    packet
+}
+
 pub fn udp4(src: u16, dst: u16, payload: &[u8]) -> Vec<u8> {
     ipv4(17, &udp(src, dst, payload))
 }
@@ -202,7 +209,12 @@ pub fn every_kind(payload: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         ("vxlan", eth(0x0800, &udp4(5555, 4789, &vxlan(4242, &inner)))),
         ("geneve", eth(0x86dd, &udp6(5555, 6081, &geneve(77, 0x6558, &[0; 8], &inner)))),
         ("gtp", eth(0x0800, &udp4(2152, 2152, &gtp(2, &[0, 1, 0, 0], &tcp4(payload))))),
+        ("gre over udp", eth(0x0800, &udp4(5555, 4754, &gre(0, 0x0800, &[], &tcp4(payload))))),
         ("teredo", eth(0x0800, &udp4(5555, 3544, &tcp6(payload)))),
+        ("teredo elsewhere", eth(0x0800, &udp4(5555, 32900, &teredo6(payload)))),
+        ("backbone", eth(0x88e7, &cat(&[&[0, 0, 0x12, 0x34], &inner]))),
+        ("vn-tag", eth(0x8926, &cat(&[&[0, 0, 0, 0x33, 8, 0], &tcp4(payload)]))),
+        ("e-tag", eth(0x893f, &cat(&[&[0, 0, 0, 1, 0, 0, 8, 0], &tcp4(payload)]))),
         ("fragment", eth(0x0800, &ipv4_fragment(17, 9, 0, true, &udp(1, 2, &cat(&[payload, &[0; 16]]))))),
         ("last fragment", eth(0x0800, &ipv4_fragment(17, 9, 16, false, payload))),
         ("fragment6", eth(0x86dd, &ipv6_fragment(17, 9, 0, true, &udp(1, 2, &cat(&[payload, &[0; 16]]))))),
