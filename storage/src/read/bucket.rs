@@ -13,7 +13,7 @@ use crate::format::block::{BlockHeader, BlockKind, Codec, HEADER_LEN, HeaderProb
 use crate::format::directory::Directory;
 use crate::format::record::{Record, record_at};
 use crate::format::superblock::{SUPERBLOCK_LEN, Superblock, SuperblockProblem, TRAILER_LEN, Trailer};
-use crate::map::Map;
+use crate::map::{Map, MapError};
 
 /// Addresses (not memory) that are kept for an open bucket, so that following it does not map it anew.
 const ROOM_TO_GROW: u64 = 5 << 30;
@@ -64,6 +64,8 @@ pub(crate) struct Bucket {
     state: Mutex<State>,
     cache: Arc<BlockCache>,
     sealed: bool,
+    /// Where its last bytes are, when they could not be read: whether it is sealed is not known then.
+    unreadable_end: Option<MapError>,
 }
 
 impl Bucket {
@@ -92,12 +94,26 @@ impl Bucket {
         let trailer = length
             .checked_sub(TRAILER_LEN as u64)
             .and_then(|at| Trailer::decode(map.get(at, TRAILER_LEN).ok()?, id).filter(|t| t.end == at));
+        let end = length.saturating_sub(TRAILER_LEN as u64);
+        let unreadable_end = map.check(end, TRAILER_LEN as u64).err();
         let sealed = trailer.is_some();
         if !sealed {
             map = Map::follow(file, path, length, ROOM_TO_GROW).map_err(Error::io(path, "map the bucket"))?;
         }
         let state = trailer.map_or_else(|| State::Open(Box::default()), |trailer| State::Sealed(trailer, None));
-        Ok(Self { path: path.to_owned(), superblock, map: map.into(), state: state.into(), cache, sealed })
+        Ok(Self { path: path.to_owned(), superblock, map: map.into(), state: state.into(), cache, sealed, unreadable_end })
+    }
+
+    /// Whether the system gave the bytes of a bucket without trailer as far as they were looked at: its last ones, and
+    /// those that a scan walked over.
+    pub(crate) fn is_readable(&self) -> Result<()> {
+        if let Some(error) = &self.unreadable_end {
+            return Err(error.clone().into());
+        }
+        match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            State::Open(scan) => scan.is_readable(&self.path),
+            State::Sealed(..) => Ok(()),
+        }
     }
 
     pub(crate) const fn id(&self) -> BucketId {

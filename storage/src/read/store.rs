@@ -142,7 +142,7 @@ impl Store {
                 Ok(())
             });
             match result {
-                Err(error @ (Error::Damaged { .. } | Error::Version { .. })) => damaged(error),
+                Err(error @ (Error::Damaged { .. } | Error::Unreadable { .. } | Error::Version { .. })) => damaged(error),
                 other => other?,
             }
         }
