@@ -44,6 +44,25 @@ pub enum Error {
         /// What was expected and what was found.
         what: String,
     },
+    /// The system could not give some bytes of a file of the store.
+    #[error("{path}: bytes {first} to {last} cannot be read: the file was cut, or the disk fails")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The first byte of the first bad page.
+        first: u64,
+        /// The last byte of the last bad page.
+        last: u64,
+    },
+    /// An unsealed bucket that cannot be read to its end.
+    #[error(
+        "{source}; this bucket is left as it is, what can be read of it is served, and the next start tries to recover it again"
+    )]
+    NotRecovered {
+        /// Why not; it names the file.
+        #[source]
+        source: Box<Self>,
+    },
     /// Somebody else writes.
     #[error("{path}: another process{} is writing to this data folder; wait for it or stop it", pid.map(|p| format!(" (process {p})")).unwrap_or_default())]
     Locked {

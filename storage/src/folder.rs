@@ -14,7 +14,7 @@ use crate::ledger::{Event, Ledger, LedgerReader};
 use crate::live::{LiveReader, LiveWriter, MAX_WORKERS, writer_alive};
 use crate::read::bucket::Bucket;
 use crate::read::cache::BlockCache;
-use crate::recover::{Recovered, recover};
+use crate::recover::{Recovered, Unsealed, recover};
 use crate::volume::Volume;
 
 const LEDGER: &str = "ledger";
@@ -28,11 +28,12 @@ pub struct WriteFolder {
     ledger: Mutex<Ledger>,
     live: Arc<LiveWriter>,
     recovered: Vec<Recovered>,
+    not_recovered: Vec<Error>,
 }
 
 impl WriteFolder {
     /// Opens a data folder for writing, or makes one of an empty or new folder. What an earlier writer left unsealed is
-    /// recovered.
+    /// recovered; but a bucket that the disk does not give to be read is left as it is.
     ///
     /// # Errors
     /// When the folder is not ours, when another process writes to it, or when the system refuses something.
@@ -66,8 +67,8 @@ impl WriteFolder {
         for id in bucket_ids(&path.join(BUCKETS))? {
             ledger.note_existing(id);
         }
-        let mut folder = Self { path: path.to_owned(), volume, ledger: ledger.into(), live, recovered: Vec::new() };
-        folder.recovered = folder.recover()?;
+        let mut folder = Self { path: path.to_owned(), volume, ledger: ledger.into(), live, recovered: Vec::new(), not_recovered: Vec::new() };
+        folder.recover()?;
         Ok(folder)
     }
 
@@ -84,6 +85,11 @@ impl WriteFolder {
     /// What recovery did when the folder was opened.
     pub fn recovered(&self) -> &[Recovered] {
         &self.recovered
+    }
+
+    /// The buckets that could not be read when the folder was opened, and so are left as they are; each names its file.
+    pub fn not_recovered(&self) -> &[Error] {
+        &self.not_recovered
     }
 
     /// The ledger.
@@ -108,17 +114,23 @@ impl WriteFolder {
         ledger.append(now(), &Event::Sealed { id, bytes: bucket.file_len(), frames })
     }
 
-    /// Seals a bucket that was left open, and notes that it is sealed.
-    fn make_whole(&self, path: &Path, id: BucketId) -> Result<Option<Recovered>> {
-        let recovered = match crate::read::bucket::is_sealed(path, id)? {
-            true => None,
-            false => Some(recover(&*self.volume, path, id)?),
+    /// Seals a bucket that was left open, and notes that it is sealed. What cannot be read is left as it is: the inner
+    /// result says why.
+    fn make_whole(&self, path: &Path, id: BucketId) -> Result<Result<Option<Recovered>>> {
+        let unsealed = match crate::read::bucket::is_sealed(path, id) {
+            Ok(true) => None,
+            Ok(false) => match Unsealed::read(&*self.volume, path, id) {
+                Ok(unsealed) => Some(unsealed),
+                Err(error) => return Ok(Err(error)),
+            },
+            Err(error) => return Ok(Err(error)),
         };
+        let recovered = unsealed.map(recover).transpose()?;
         self.note_sealed(path, id)?;
-        Ok(recovered)
+        Ok(Ok(recovered))
     }
 
-    fn recover(&self) -> Result<Vec<Recovered>> {
+    fn recover(&mut self) -> Result<()> {
         let folder = self.buckets();
         for name in self.volume.list(&folder).map_err(Error::io(&folder, "list the buckets"))? {
             if Path::new(&name).extension().is_some_and(|e| e == "tmp") {
@@ -132,23 +144,24 @@ impl WriteFolder {
             let (sealed, dropped) = (ledger.facts().sealed(), ledger.facts().tombstones());
             sealed.map(|(id, _)| id).chain(dropped.map(|(id, _)| id)).collect()
         };
-        let mut all = Vec::new();
         for id in bucket_ids(&folder)? {
             let path = folder.join(crate::write::bucket_file::file_name(id));
             // What the ledger calls sealed is never written again, whatever has become of its file since: damage in it is
             // for verification to tell, and cutting it would make it worse.
-            let result = match noted.contains(&id) {
-                true => crate::read::bucket::is_sealed(&path, id).map(|_| None),
-                false => self.make_whole(&path, id),
-            };
-            match result {
-                Ok(recovered) => all.extend(recovered),
+            if noted.contains(&id) {
+                match crate::read::bucket::is_sealed(&path, id) {
+                    Err(error @ Error::Version { .. }) => return Err(error),
+                    _ => continue,
+                }
+            }
+            match self.make_whole(&path, id)? {
+                Ok(recovered) => self.recovered.extend(recovered),
+                Err(error @ Error::Version { .. }) => return Err(error),
                 // A bucket that cannot be read stays as it is, and is no reason not to write others.
-                Err(Error::Damaged { .. }) => {}
-                Err(error) => return Err(error),
+                Err(error) => self.not_recovered.push(Error::NotRecovered { source: error.into() }),
             }
         }
-        Ok(all)
+        Ok(())
     }
 }
 

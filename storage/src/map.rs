@@ -54,9 +54,7 @@ impl From<MapError> for crate::Error {
             MapError::Outside { path, offset, len, mapped } => {
                 Self::damaged(&path, offset, format!("{len} bytes are wanted there, and the file has {mapped} in all"))
             }
-            MapError::Damaged { path, first, last } => {
-                Self::damaged(&path, first, format!("it cannot be read up to byte {last}: cut, or the disk fails"))
-            }
+            MapError::Damaged { path, first, last } => Self::Unreadable { path, first, last },
         }
     }
 }

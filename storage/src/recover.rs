@@ -1,5 +1,8 @@
 //! What a writer that died left behind is made whole: a bucket without a trailer is cut after its last whole block, its
 //! open streams get their END, and it is sealed. Doing so twice gives the same bytes, so dying in it is harmless.
+//!
+//! Only what was read is judged: where the disk does not give the bytes, nobody knows what they are, and the bucket stays
+//! as it is.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -35,14 +38,35 @@ pub struct Recovered {
     pub frames: u64,
 }
 
+/// A bucket without a trailer, read to its end: nothing is changed yet.
+pub(crate) struct Unsealed {
+    bucket: Bucket,
+    scan: Scan,
+    file: Arc<dyn VolumeFile>,
+    cut_bytes: u64,
+}
+
+impl Unsealed {
+    /// Reads all of it. An error says that it must be left as it is.
+    pub(crate) fn read(volume: &dyn Volume, path: &Path, id: BucketId) -> Result<Self> {
+        let mut scan = Scan::default();
+        let bucket = Bucket::open(path, id, Arc::new(BlockCache::new(64 << 20)))?;
+        bucket.is_readable()?;
+        let file: Arc<dyn VolumeFile> =
+            volume.open(path).map_err(Error::io(path, "open the bucket to recover it"))?.into();
+        scan.follow(&bucket, None)?;
+        scan.is_readable(path)?;
+        let beyond = written_beyond(&*file, scan.position);
+        let cut_bytes = beyond.map_err(Error::io(path, "read the bucket to recover it"))?;
+        Ok(Self { bucket, scan, file, cut_bytes })
+    }
+}
+
 /// Seals a bucket that has no trailer.
-pub(crate) fn recover(volume: &dyn Volume, path: &Path, id: BucketId) -> Result<Recovered> {
-    let mut scan = Scan::default();
-    let bucket = Bucket::open(path, id, Arc::new(BlockCache::new(64 << 20)))?;
-    scan.follow(&bucket, None)?;
+pub(crate) fn recover(unsealed: Unsealed) -> Result<Recovered> {
+    let Unsealed { bucket, mut scan, file, cut_bytes } = unsealed;
+    let (path, id) = (bucket.path.as_path(), bucket.id());
     let contents = scan.contents();
-    let file: Arc<dyn VolumeFile> = volume.open(path).map_err(Error::io(path, "open the bucket to recover it"))?.into();
-    let cut_bytes = written_beyond(&*file, scan.position).map_err(Error::io(path, "read the bucket to recover it"))?;
     let headers = std::mem::take(&mut scan.headers);
     let blocks = headers.len();
     // What was cut must not be taken for a block of ours later: the file ends here, and grows again by what is written.

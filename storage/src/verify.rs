@@ -78,6 +78,9 @@ impl Store {
                 let before = verified.bytes;
                 let done = verified.bytes + bucket.file_len();
                 let mut at = |position: u64| progress(before.saturating_add(position), total);
+                if let Err(error) = bucket.is_readable() {
+                    verified.find(path.clone(), &error);
+                }
                 verified.blocks += chain(&bucket, &contents, &mut at)?;
                 match how {
                     Verify::Quick => verified.frames += contents.frames,

@@ -10,11 +10,13 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use common::{Driver, LittleRoom, Model, Op, Place, QuickVolume, Random, content, frame_of, list, read_all, soak};
-use streamdb_storage::{Error, FrameFilter, Store, Verify, WriteFolder, WriterConfig};
+use streamdb_storage::{Error, FrameFilter, Store, Verify, Volume, VolumeFile, WriteFolder, WriterConfig};
 use streamdb_testkit::{Fault, FaultVolume, TestFolder};
 use streamdb_types::{Direction, Reason};
 
@@ -468,5 +470,94 @@ fn a_power_cut_in_a_run_leaves_what_was_there() {
                 }
             }
         }
+    }
+}
+
+/// A disk that loses bytes of a bucket, from `cut` on, between the moment in which it is mapped and the one in which it is
+/// read.
+#[derive(Debug)]
+struct Failing {
+    cut: u64,
+}
+
+impl Volume for Failing {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn VolumeFile>> {
+        QuickVolume.create(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn VolumeFile>> {
+        if path.extension().is_some_and(|e| e == "sdb") {
+            std::fs::OpenOptions::new().write(true).open(path)?.set_len(self.cut)?;
+        }
+        QuickVolume.open(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        QuickVolume.rename(from, to)
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        QuickVolume.unlink(path)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<OsString>> {
+        QuickVolume.list(folder)
+    }
+
+    fn sync_dir(&self, folder: &Path) -> io::Result<()> {
+        QuickVolume.sync_dir(folder)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        QuickVolume.create_dir(path)
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_not_the_end() {
+    let case = case(false);
+    let ends = blocks(&case.open);
+    let expected = {
+        let folder = folder_with(case, &case.open);
+        drop(WriteFolder::open(folder.path(), Box::new(QuickVolume)).unwrap());
+        std::fs::read(bucket(folder.path(), case)).unwrap()
+    };
+    // Pages within the blocks that give a signal instead of bytes.
+    let last = *ends.last().unwrap() as u64;
+    let pages = [ends[1], ends[ends.len() / 2], ends[ends.len() - 2]].map(|at| at as u64 / 4096 * 4096);
+    for cut in pages.into_iter().chain([last / 4096 * 4096]) {
+        let folder = folder_with(case, &case.open);
+        let writer = WriteFolder::open(folder.path(), Box::new(Failing { cut })).unwrap();
+        assert_eq!(writer.recovered(), []);
+        let [error @ Error::NotRecovered { .. }] = writer.not_recovered() else { panic!("{:?}", writer.not_recovered()) };
+        assert!(error.to_string().contains("1.sdb: bytes "), "{error}");
+        drop(writer);
+        let left = std::fs::read(bucket(folder.path(), case)).unwrap();
+        assert!(left == case.open[..cut as usize], "the bucket was changed");
+        // The disk has the bytes again, and nothing is lost.
+        std::fs::write(bucket(folder.path(), case), &case.open).unwrap();
+        drop(WriteFolder::open(folder.path(), Box::new(QuickVolume)).unwrap());
+        assert!(std::fs::read(bucket(folder.path(), case)).unwrap() == expected);
+    }
+    // What follows the last whole block cannot be read.
+    let folder = folder_with(case, &case.open);
+    let volume = FaultVolume::new(QuickVolume);
+    drop(WriteFolder::open(folder.path(), Box::new(volume.clone())).unwrap());
+    let is_read = |o: &streamdb_testkit::Operation| o.name == "read_at" && o.path.extension().is_some_and(|e| e == "sdb");
+    let reads: Vec<usize> = (0..volume.operations()).filter(|n| is_read(&volume.log()[*n])).collect();
+    assert!(!reads.is_empty());
+    for n in reads {
+        let folder = folder_with(case, &case.open);
+        let failing = FaultVolume::new(QuickVolume);
+        failing.fail_at(n, Fault { errno: 5, ..Fault::default() });
+        let mut driver = Driver::on(folder.path(), WriterConfig::default(), Box::new(failing));
+        assert_eq!(driver.writer.folder().not_recovered().len(), 1);
+        assert!(std::fs::read(bucket(folder.path(), case)).unwrap() == case.open, "the bucket was changed");
+        // Others are written all the same, and what can be read is served.
+        driver.act(&segment(0, Direction::ToServer, Place::Next, 300));
+        driver.finish();
+        let store = Store::open(folder.path()).unwrap();
+        let infos: Vec<_> = store.buckets().unwrap().into_iter().map(|info| info.unwrap()).collect();
+        assert_eq!(infos.iter().map(|i| (i.sealed, i.frames > 0)).collect::<Vec<_>>(), [(false, true), (true, true)]);
     }
 }

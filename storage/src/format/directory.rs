@@ -2,12 +2,22 @@
 
 use streamdb_types::{BlockPlace, BucketId, ConnKey, Counters, Direction, FrameNumber, Timestamp};
 
-use super::block::{BlockHeader, BlockKind};
+use super::block::{BlockHeader, BlockKind, HEADER_LEN, SHARED_MAX};
 use super::bytes::{Reader, Short, put_varint};
+use super::superblock::SUPERBLOCK_LEN;
 
 const MAGIC: &[u8; 8] = b"SDBDIR01";
 const BLOCK_ENTRY: usize = 40;
 const END_ENTRY: usize = 40;
+
+const FIXED: usize = 32;
+/// The fewest bytes of a stream's record.
+const MIN_RECORD: usize = 80;
+/// The most notes, and the most counters that are read.
+const MAX_NOTES: u64 = 1 << 17;
+const MAX_COUNTERS: u64 = 1024;
+/// The most bytes of a directory.
+const MAX_BYTES: u64 = 256 << 20;
 
 /// One block, as the directory lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +108,22 @@ impl Directory {
         out
     }
 
+    /// How many bytes the directory with this beginning may have, in a bucket with so many bytes before it: its counts are
+    /// not more than what can be there.
+    pub(crate) fn most_bytes(beginning: &[u8], before: u64) -> Result<u64, Short> {
+        let mut r = Reader(beginning);
+        if r.take(8)? != MAGIC {
+            return Err(Short);
+        }
+        let (blocks, ends) = (u64::from(r.u32()?), u64::from(r.u32()?));
+        let most_blocks = before.saturating_sub(SUPERBLOCK_LEN as u64) / HEADER_LEN as u64;
+        if blocks > most_blocks || ends > blocks * (SHARED_MAX / MIN_RECORD) as u64 {
+            return Err(Short);
+        }
+        let rest = FIXED as u64 + 10 + 8 * MAX_NOTES + 10 + 10 * MAX_COUNTERS;
+        Ok(MAX_BYTES.min(blocks * BLOCK_ENTRY as u64 + ends * END_ENTRY as u64 + rest))
+    }
+
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Short> {
         let mut r = Reader(bytes);
         if r.take(8)? != MAGIC {
@@ -135,11 +161,15 @@ impl Directory {
             return Err(Short);
         }
         let mut notes = Vec::new();
-        for _ in 0..r.varint()? {
+        let count = r.varint()?;
+        if count > MAX_NOTES {
+            return Err(Short);
+        }
+        for _ in 0..count {
             notes.push(BlockPlace(r.u64()?));
         }
         let mut values = Vec::new();
-        for _ in 0..r.varint()?.min(1024) {
+        for _ in 0..r.varint()?.min(MAX_COUNTERS) {
             values.push(r.varint()?);
         }
         let counters = Counters::from_values(values);
@@ -197,6 +227,20 @@ mod tests {
         let key = ConnKey { bucket: BucketId(1), number: 4 };
         assert_eq!(directory().find(key, Direction::ToClient), Some(&directory().ends[2]));
         assert_eq!(directory().find(key, Direction::ToServer), None);
+    }
+
+    #[test]
+    fn no_more_is_read_than_there_can_be() {
+        let bytes = directory().encode();
+        let before = 4096 + 2 * 64;
+        assert!(Directory::most_bytes(&bytes, before).is_ok_and(|most| bytes.len() as u64 <= most && most < 2 << 20));
+        assert_eq!(Directory::most_bytes(&bytes, before - 1), Err(Short), "two blocks have no room there");
+        let mut many = bytes.clone();
+        many[12..16].copy_from_slice(&7000u32.to_le_bytes());
+        assert_eq!(Directory::most_bytes(&many, before), Err(Short), "two blocks do not hold 7000 records");
+        many[8..16].copy_from_slice(&[0xff; 8]);
+        assert_eq!(Directory::most_bytes(&many, 1 << 30), Err(Short));
+        assert!(Directory::most_bytes(&many, u64::MAX).is_ok_and(|most| most == MAX_BYTES));
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! One bucket file, mapped: its superblock, its blocks, its table of contents.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +14,7 @@ use crate::format::block::{BlockHeader, BlockKind, Codec, HEADER_LEN, HeaderProb
 use crate::format::directory::Directory;
 use crate::format::record::{Record, record_at};
 use crate::format::superblock::{SUPERBLOCK_LEN, Superblock, SuperblockProblem, TRAILER_LEN, Trailer};
-use crate::map::Map;
+use crate::map::{Map, MapError};
 
 /// Addresses (not memory) that are kept for an open bucket, so that following it does not map it anew.
 const ROOM_TO_GROW: u64 = 5 << 30;
@@ -56,6 +57,24 @@ enum State {
     Open(Box<Scan>),
 }
 
+/// What tells whether a file is the same as before: which it is, its length, and when it was changed last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    file: (u64, u64),
+    length: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        Self {
+            file: (metadata.dev(), metadata.ino()),
+            length: metadata.len(),
+            changed: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
 /// A bucket, mapped.
 pub(crate) struct Bucket {
     pub(crate) path: PathBuf,
@@ -64,13 +83,18 @@ pub(crate) struct Bucket {
     state: Mutex<State>,
     cache: Arc<BlockCache>,
     sealed: bool,
+    /// The file as it was when it was opened.
+    pub(crate) stamp: Stamp,
+    /// Where its last bytes are, when they could not be read: whether it is sealed is not known then.
+    unreadable_end: Option<MapError>,
 }
 
 impl Bucket {
     /// Maps a bucket and checks its superblock.
     pub(crate) fn open(path: &Path, id: BucketId, cache: Arc<BlockCache>) -> Result<Self> {
         let file = File::open(path).map_err(Error::io(path, "open the bucket"))?;
-        let length = file.metadata().map_err(Error::io(path, "ask for the length of the bucket"))?.len();
+        let stamp = Stamp::of(&file.metadata().map_err(Error::io(path, "ask for the length of the bucket"))?);
+        let length = stamp.length;
         if length < SUPERBLOCK_LEN as u64 {
             return Err(Error::damaged(path, length, format!("a bucket has {SUPERBLOCK_LEN} bytes at least")));
         }
@@ -92,12 +116,35 @@ impl Bucket {
         let trailer = length
             .checked_sub(TRAILER_LEN as u64)
             .and_then(|at| Trailer::decode(map.get(at, TRAILER_LEN).ok()?, id).filter(|t| t.end == at));
+        let end = length.saturating_sub(TRAILER_LEN as u64);
+        let unreadable_end = map.check(end, TRAILER_LEN as u64).err();
         let sealed = trailer.is_some();
         if !sealed {
             map = Map::follow(file, path, length, ROOM_TO_GROW).map_err(Error::io(path, "map the bucket"))?;
         }
         let state = trailer.map_or_else(|| State::Open(Box::default()), |trailer| State::Sealed(trailer, None));
-        Ok(Self { path: path.to_owned(), superblock, map: map.into(), state: state.into(), cache, sealed })
+        Ok(Self {
+            path: path.to_owned(),
+            superblock,
+            map: map.into(),
+            state: state.into(),
+            cache,
+            sealed,
+            stamp,
+            unreadable_end,
+        })
+    }
+
+    /// Whether the system gave the bytes of a bucket without trailer as far as they were looked at: its last ones, and
+    /// those that a scan walked over.
+    pub(crate) fn is_readable(&self) -> Result<()> {
+        if let Some(error) = &self.unreadable_end {
+            return Err(error.clone().into());
+        }
+        match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            State::Open(scan) => scan.is_readable(&self.path),
+            State::Sealed(..) => Ok(()),
+        }
     }
 
     pub(crate) const fn id(&self) -> BucketId {
@@ -230,10 +277,18 @@ impl Bucket {
     fn read_directory(&self, trailer: &Trailer) -> Result<Directory> {
         let mut bytes = Vec::new();
         let mut position = trailer.directory;
-        for _ in 0..trailer.directory_blocks {
+        let mut most = 0;
+        for n in 0..trailer.directory_blocks {
             let block = self.block(position)?;
             if block.header.kind != BlockKind::Directory {
                 return Err(self.damaged(position, "a directory block was expected here"));
+            }
+            if n == 0 {
+                let counts = Directory::most_bytes(block.bytes(), trailer.directory);
+                most = counts.map_err(|_| self.damaged(position, "the directory lists more than there can be"))?;
+            }
+            if (bytes.len() + block.bytes().len()) as u64 > most {
+                return Err(self.damaged(position, "the directory is longer than what it lists"));
             }
             bytes.extend_from_slice(block.bytes());
             self.still_whole(position)?;
@@ -254,4 +309,49 @@ impl Bucket {
 /// Whether a bucket's file ends with a trailer of its own.
 pub(crate) fn is_sealed(path: &Path, id: BucketId) -> Result<bool> {
     Bucket::open(path, id, Arc::new(BlockCache::new(0))).map(|bucket| bucket.is_sealed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DiskVolume;
+    use crate::write::bucket_file::{BucketFile, Compression, CutBlock};
+    use streamdb_testkit::TestFolder;
+    use streamdb_types::{FrameNumber, Timestamp};
+
+    #[test]
+    fn a_directory_is_not_longer_than_what_it_lists() {
+        let folder = TestFolder::new("bomb");
+        let id = BucketId(1);
+        let superblock = Superblock { id, worker: 0, window_start: Timestamp(0), window_end: Timestamp(1) };
+        let mut file = BucketFile::create(&DiskVolume, folder.path(), &superblock, Compression::Full).unwrap();
+        // A few bytes each, and 256 KiB for who reads them.
+        for n in 0..40 {
+            let mut bytes = vec![0; HEADER_LEN + (256 << 10)];
+            bytes[HEADER_LEN..HEADER_LEN + 8].copy_from_slice(b"SDBDIR01");
+            let (kind, first_frame) = (BlockKind::Directory, FrameNumber(0));
+            let (first_time, last_time, at) = (Timestamp(0), Timestamp(0), HEADER_LEN);
+            let references = Vec::new();
+            file.write(&mut CutBlock {
+                id: n,
+                kind,
+                bytes,
+                at,
+                records: 0,
+                first_frame,
+                first_time,
+                last_time,
+                references,
+            })
+            .unwrap();
+        }
+        let directory = SUPERBLOCK_LEN as u64;
+        let trailer = Trailer { directory, directory_blocks: 40, blocks: 40, end: file.position, headers_crc: 0 };
+        file.file.write_at(&trailer.encode(id), file.position).unwrap();
+        file.file.truncate(file.position + TRAILER_LEN as u64).unwrap();
+        let bucket = Bucket::open(&folder.path().join("1.sdb"), id, Arc::new(BlockCache::new(0))).unwrap();
+        assert!(bucket.is_sealed());
+        let error = bucket.contents(None).unwrap_err().to_string();
+        assert!(error.contains("the directory is longer than what it lists"), "{error}");
+    }
 }

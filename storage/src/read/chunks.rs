@@ -20,7 +20,7 @@ pub(crate) struct Part {
 impl Part {
     /// Reads the record at a place and follows it.
     pub(crate) fn read(bucket: &Bucket, place: BlockPlace) -> Result<Self> {
-        let (head, gaps, mut chunks) = bucket.with_record(place, |record, _| {
+        let (head, mut gaps, mut chunks) = bucket.with_record(place, |record, _| {
             if !matches!(record.kind, RecordKind::Open | RecordKind::End) {
                 return Err(bucket.no_record(place));
             }
@@ -35,7 +35,9 @@ impl Part {
         })?;
         follow_lists(bucket, head.list, place, &mut chunks)?;
         if head.standing == Standing::Open {
-            follow_opens(bucket, &head, place, &mut chunks)?;
+            follow_opens(bucket, &head, place, &mut chunks, &mut gaps)?;
+            gaps.sort_by_key(|gap| gap.offset);
+            gaps.dedup();
         }
         chunks.sort_by_key(|c| (c.offset, c.place));
         let whole = chunks.iter().zip(chunks.iter().skip(1)).all(|(a, b)| a.end() <= b.offset);
@@ -44,6 +46,17 @@ impl Part {
         }
         Ok(Self { place, head, gaps, chunks })
     }
+}
+
+/// The most chunks of a part. Each has a record of its own, of about a hundred bytes.
+const MAX_CHUNKS: u64 = 1 << 25;
+
+/// A part cannot have more chunks than its file has bytes, whatever its lists decompress to.
+fn enough(bucket: &Bucket, at: BlockPlace, count: usize) -> Result<()> {
+    if count as u64 <= bucket.file_len().min(MAX_CHUNKS) {
+        return Ok(());
+    }
+    Err(bucket.damaged(at.position(), "a stream lists more chunks than there can be"))
 }
 
 /// The pieces of a chunk list, each of which names the one before.
@@ -59,15 +72,22 @@ fn follow_lists(bucket: &Bucket, mut list: BlockPlace, mut before: BlockPlace, c
                 return Err(bucket.no_record(before));
             }
             chunks.extend(record.chunks());
+            enough(bucket, before, chunks.len())?;
             record.previous_list().map_err(|_| bucket.no_record(before))
         })?;
     }
     Ok(())
 }
 
-/// An open stream's bytes are in its OPENs, each of which names the record before. An END among those, written before more
+/// An open stream's bytes are in its OPENs, each of which names the record before, and so are its gaps. An END among those, written before more
 /// frames came, says all that was there by then.
-fn follow_opens(bucket: &Bucket, newest: &StreamHead, mut before: BlockPlace, chunks: &mut Vec<Chunk>) -> Result<()> {
+fn follow_opens(
+    bucket: &Bucket,
+    newest: &StreamHead,
+    mut before: BlockPlace,
+    chunks: &mut Vec<Chunk>,
+    gaps: &mut Vec<Gap>,
+) -> Result<()> {
     let mut at = newest.prev;
     while !at.is_none() {
         if at >= before {
@@ -75,7 +95,7 @@ fn follow_opens(bucket: &Bucket, newest: &StreamHead, mut before: BlockPlace, ch
         }
         before = at;
         let end = bucket.with_record(at, |record, _| {
-            let (head, _) = record.stream(bucket.id()).map_err(|_| bucket.no_record(before))?;
+            let (head, listed) = record.stream(bucket.id()).map_err(|_| bucket.no_record(before))?;
             if head.key != newest.key || head.direction != newest.direction {
                 return Err(bucket.no_record(before));
             }
@@ -84,6 +104,9 @@ fn follow_opens(bucket: &Bucket, newest: &StreamHead, mut before: BlockPlace, ch
             if head.chunked {
                 chunks.extend(record.chunks());
             }
+            // A gap that the stream ended with then is what the records after it say.
+            gaps.extend(listed.into_iter().filter(|gap| gap.end() < head.length));
+            enough(bucket, before, chunks.len().max(gaps.len()))?;
             at = head.prev;
             Ok((head.standing != Standing::Open).then_some(head.list))
         })?;

@@ -1,9 +1,11 @@
 //! What is in a bucket that has no directory: found by walking its blocks from the front.
 //!
 //! Readers of a bucket that is being written follow it this way up to what is published; recovery finds this way what a
-//! dead writer left. The walk stops at the first block that is not whole: what lies beyond was never vouched for.
+//! dead writer left. The walk stops at the first block that is not whole: what lies beyond was never vouched for. It also
+//! stops where the disk does not give the bytes, and says so: what lies there is not known.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use streamdb_types::{BlockPlace, ConnKey, Direction};
@@ -28,6 +30,8 @@ pub(crate) struct Scan {
     /// Streams without END: recovery gives them one.
     open: HashMap<(ConnKey, Direction), bool>,
     contents: Option<Arc<Directory>>,
+    /// The first and the last byte at which the walk stopped, as they could not be read.
+    pub(crate) unreadable: Option<(u64, u64)>,
 }
 
 impl Default for Scan {
@@ -40,6 +44,7 @@ impl Default for Scan {
             streams: HashMap::new(),
             open: HashMap::new(),
             contents: None,
+            unreadable: None,
         }
     }
 }
@@ -51,10 +56,20 @@ impl Scan {
             match self.step(bucket) {
                 Ok(()) => {}
                 Err(Error::Damaged { .. }) if published.is_none() => break,
+                Err(Error::Unreadable { first, last, .. }) if published.is_none() => {
+                    self.unreadable = Some((first, last));
+                    break;
+                }
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// An error when the walk stopped at bytes that could not be read.
+    pub(crate) fn is_readable(&self, path: &Path) -> Result<()> {
+        let Some((first, last)) = self.unreadable else { return Ok(()) };
+        Err(Error::Unreadable { path: path.to_owned(), first, last })
     }
 
     fn step(&mut self, bucket: &Bucket) -> Result<()> {

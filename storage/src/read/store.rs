@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use streamdb_types::{BlockPlace, BucketId, ConnKey, Counters, Direction, Oid, Reason, Timestamp};
 
-use super::bucket::Bucket;
+use super::bucket::{Bucket, Stamp};
 use super::cache::BlockCache;
 use super::chunks::Part;
 use super::derived::DerivedCache;
@@ -20,6 +20,9 @@ use crate::format::superblock::Superblock;
 
 /// Memory for decompressed blocks.
 const CACHE_BYTES: usize = 256 << 20;
+
+/// Unsealed buckets of which the scan is kept.
+const SCANS_KEPT: usize = 64;
 
 /// What is known of a bucket.
 #[derive(Clone, Debug)]
@@ -145,7 +148,9 @@ impl Store {
                 Ok(())
             });
             match result {
-                Err(error @ (Error::Damaged { .. } | Error::Version { .. })) => damaged(error),
+                Err(error @ (Error::Damaged { .. } | Error::Unreadable { .. } | Error::Version { .. })) => {
+                    damaged(error)
+                }
                 other => other?,
             }
         }
@@ -213,14 +218,17 @@ impl Store {
         let mut parts = vec![(bucket, part)];
         let mut conns = vec![conn];
         while let Some(id) = previous {
-            let bucket = match self.bucket(id) {
-                Ok(bucket) => bucket,
-                // What is gone is a gap of its own kind; what is there goes on.
-                Err(Error::NoBucket(_)) => break,
+            let found = match self.bucket(id) {
+                Ok(bucket) => {
+                    let contents = self.contents(&bucket)?;
+                    contents.find(key, direction).copied().map(|end| (bucket, end))
+                }
+                Err(Error::NoBucket(_)) => None,
                 Err(error) => return Err(error),
             };
-            let contents = self.contents(&bucket)?;
-            let Some(end) = contents.find(key, direction) else { break };
+            // What is gone is a gap of its own kind; what is there goes on. A part that was lost in a failed write may have
+            // others before it.
+            let Some((bucket, end)) = found.or_else(|| self.part_before(id, key, direction)) else { break };
             let part = Part::read(&bucket, end.place)?;
             if part.head.part >= number {
                 return Err(bucket.damaged(end.place.position(), "the parts of a stream are not in order"));
@@ -233,6 +241,18 @@ impl Store {
         parts.reverse();
         conns.reverse();
         Ok(Stream::over(parts, info, &conns))
+    }
+
+    /// The newest part of a stream in the buckets before this one.
+    fn part_before(&self, id: BucketId, key: ConnKey, direction: Direction) -> Option<(Arc<Bucket>, EndEntry)> {
+        let ids = self.ids().ok()?;
+        let mut before =
+            ids.into_iter().rev().skip_while(|other| *other >= id).take_while(|other| *other >= key.bucket);
+        before.find_map(|id| {
+            let bucket = self.bucket(id).ok()?;
+            let end = self.contents(&bucket).ok()?.find(key, direction).copied()?;
+            Some((bucket, end))
+        })
     }
 
     fn why_not(&self, oid: Oid, error: Error) -> Error {
@@ -250,21 +270,33 @@ impl Store {
         folder::bucket_ids(&self.folder.buckets())
     }
 
-    /// A bucket, mapped. One that was open is looked at again, as it may be sealed by now.
+    /// A bucket, mapped. One that was open is looked at again, as it may be sealed by now; but as long as nobody writes to
+    /// it, what a scan of it found is kept.
     pub(crate) fn bucket(&self, id: BucketId) -> Result<Arc<Bucket>> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.folder.buckets().join(crate::write::bucket_file::file_name(id));
         // Retention may have taken it since it was mapped.
-        if !path.exists() {
+        let Ok(metadata) = std::fs::metadata(&path) else {
             buckets.remove(&id);
             return Err(Error::NoBucket(id));
-        }
+        };
         if let Some(bucket) = buckets.get(&id)
-            && (bucket.is_sealed() || self.folder.published(id).is_some())
+            && (bucket.is_sealed() || bucket.stamp == Stamp::of(&metadata) || self.folder.published(id).is_some())
         {
             return Ok(Arc::clone(bucket));
         }
         let bucket = Arc::new(Bucket::open(&path, id, Arc::clone(&self.cache))?);
+        if !bucket.is_sealed() {
+            let mut others: Vec<BucketId> = buckets
+                .iter()
+                .filter(|(other, known)| **other != id && !known.is_sealed())
+                .map(|(id, _)| *id)
+                .collect();
+            others.truncate((others.len() + 1).saturating_sub(SCANS_KEPT));
+            for other in others {
+                buckets.remove(&other);
+            }
+        }
         buckets.insert(id, Arc::clone(&bucket));
         Ok(bucket)
     }
@@ -302,4 +334,36 @@ pub(super) fn info_at(bucket: &Bucket, contents: &Directory, end: &EndEntry) -> 
     }
     let peer = contents.find(end.key, end.direction.flip()).map(|peer| oid_of(bucket.id(), peer));
     Ok((StreamInfo::of(oid_of(bucket.id(), end), peer, &head, &gaps), head.standing))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use streamdb_testkit::TestFolder;
+
+    #[test]
+    fn a_bucket_that_nobody_writes_is_scanned_once() {
+        let folder = TestFolder::new("scan");
+        let write = crate::WriteFolder::open(folder.path(), Box::new(crate::DiskVolume)).unwrap();
+        drop(write);
+        let ids: Vec<BucketId> = (1..=SCANS_KEPT as u64 + 2).map(BucketId).collect();
+        let superblock = |id| Superblock { id, worker: 0, window_start: Timestamp(0), window_end: Timestamp(1) };
+        let path = |id: BucketId| folder.path().join("buckets").join(format!("{id}.sdb"));
+        for id in &ids {
+            std::fs::write(path(*id), superblock(*id).encode()).unwrap();
+        }
+        let store = Store::open(folder.path()).unwrap();
+        let first = store.bucket(ids[0]).unwrap();
+        assert!(Arc::ptr_eq(&first, &store.bucket(ids[0]).unwrap()));
+        // A file that changed is another one.
+        let mut longer = superblock(ids[0]).encode().to_vec();
+        longer.resize(8192, 0);
+        std::fs::write(path(ids[0]), longer).unwrap();
+        let second = store.bucket(ids[0]).unwrap();
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert!(Arc::ptr_eq(&second, &store.bucket(ids[0]).unwrap()));
+        // And so many are kept, not more.
+        ids.iter().for_each(|id| drop(store.bucket(*id).unwrap()));
+        assert_eq!(store.buckets.lock().unwrap().len(), SCANS_KEPT);
+    }
 }

@@ -62,6 +62,9 @@ pub(super) fn run(args: &Ingest) -> Result<ExitCode, Error> {
             recovered.id, recovered.frames, recovered.streams, recovered.cut_bytes
         ));
     }
+    for error in folder.not_recovered() {
+        complain(&error.to_string());
+    }
     let mut prints = fingerprints(&folder, args)?;
     let config = WriterConfig {
         compression: match args.compression {
