@@ -1,11 +1,13 @@
 //! The commands, one file each.
 
 mod buckets;
+mod capture;
 mod export;
 mod get;
 mod ingest;
 mod serve;
 mod stats;
+mod storing;
 mod streams;
 mod verify;
 
@@ -23,6 +25,8 @@ pub(crate) enum Error {
     Store(#[from] streamdb_storage::Error),
     #[error(transparent)]
     Capture(#[from] streamdb_capture::Error),
+    #[error(transparent)]
+    Live(#[from] streamdb_capture::LiveError),
     #[error(transparent)]
     Derive(#[from] streamdb_derive::Error),
     #[error(transparent)]
@@ -50,6 +54,7 @@ impl Error {
 pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
     match command {
         Command::Ingest(ingest) => ingest::run(&ingest),
+        Command::Capture(capture) => capture::run(&capture),
         Command::Serve(serve) => serve::run(&serve).map(done),
         Command::Streams(streams) => streams::run(&streams),
         Command::Get(get) => get::run(&get).map(done),
