@@ -24,13 +24,11 @@ const BLOCK_MILLIS: i32 = 100;
 /// How long a batch waits for its first frame.
 const WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// When nothing has come for a wait, everything older than this has: the kernel holds back less.
-const SETTLED: i64 = 200_000_000;
+const SETTLED: Duration = Duration::from_millis(200);
 /// The most frames of a batch, so that who takes them can look up in between however many there are.
 const BATCH: usize = 4096;
 /// How often the counters of the kernel are read, and an idle interface is looked at.
 const LOOK: Duration = Duration::from_secs(1);
-/// Draining is over after this long at the latest, also when a clock was set meanwhile.
-const DRAIN: Duration = Duration::from_secs(10);
 
 /// What to capture, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +71,8 @@ pub struct Live {
     interface: Interface,
     /// Nanoseconds of a unit of libpcap's times.
     unit: i64,
+    /// Bytes of the ring, at most.
+    buffer: u64,
     announced: bool,
     drops: DropCounts,
     /// When the counters of the kernel are read next, and the interface is looked at next.
@@ -81,11 +81,14 @@ pub struct Live {
     stopping: Option<Stopping>,
 }
 
-/// Frames are taken up to this moment; the wait for them ends at the deadline.
+/// How the end is known: a frame comes that is later than it, or none comes any more, or more came than the ring held.
+/// The last two hold whatever the clock is set to meanwhile.
 #[derive(Clone, Copy, Debug)]
 struct Stopping {
     at: Timestamp,
-    deadline: Instant,
+    since: Instant,
+    /// Bytes that may still be in the ring from before.
+    left: u64,
 }
 
 impl Live {
@@ -133,6 +136,7 @@ impl Live {
             name: name.into(),
             interface,
             unit: if nanoseconds { 1 } else { 1000 },
+            buffer: settings.buffer.into(),
             announced: false,
             drops: DropCounts::default(),
             next_drops: now + LOOK,
@@ -162,48 +166,59 @@ impl Live {
             self.next_drops = now + LOOK;
             self.say_drops(&mut take)?;
         }
-        let mut handed_out = self.dispatch(&mut take)?;
-        if handed_out == Some(0) && self.wait()? {
-            handed_out = self.dispatch(&mut take)?;
+        let batch = self.frames(&mut take);
+        match &batch {
+            Ok(Batch::Frames(_) | Batch::Idle(_)) => {}
+            Ok(Batch::End) => self.say_drops(&mut take)?,
+            // It has failed already; what can still be learned is.
+            Err(_) => drop(self.say_drops(&mut take)),
         }
-        let over = match handed_out {
-            None => true,
-            Some(0) => {
-                let settled = clock().plus(-SETTLED);
-                if self.stopping.is_none_or(|stopping| settled < stopping.at) {
-                    self.look()?;
-                    return Ok(Batch::Idle(settled));
-                }
-                true
-            }
-            Some(_) => self.stopping.is_some_and(|stopping| Instant::now() >= stopping.deadline),
-        };
-        if over {
-            self.say_drops(&mut take)?;
-            return Ok(Batch::End);
-        }
-        Ok(Batch::Frames(handed_out.unwrap_or(0)))
+        batch
     }
 
     /// Takes no frame from this moment on; the next batches hand out what came before it, and say when that is all.
     pub fn stop(&mut self) {
-        self.stopping.get_or_insert_with(|| Stopping { at: clock(), deadline: Instant::now() + DRAIN });
+        let (at, since, left) = (clock(), Instant::now(), self.buffer);
+        self.stopping.get_or_insert(Stopping { at, since, left });
     }
 
-    /// Hands out frames that are there, and says how many; `None` when one came that is too late to be taken.
+    /// Hands out frames, waiting for them if there are none.
+    fn frames(&mut self, take: &mut impl FnMut(Item<'_>)) -> Result<Batch, LiveError> {
+        let mut handed_out = self.dispatch(take)?;
+        if handed_out == Some(0) && self.wait()? {
+            handed_out = self.dispatch(take)?;
+        }
+        match handed_out {
+            Some(0) if self.stopping.is_none_or(|stopping| stopping.since.elapsed() < SETTLED) => {
+                self.look()?;
+                Ok(Batch::Idle(clock().plus(-(SETTLED.as_nanos() as i64))))
+            }
+            None | Some(0) => Ok(Batch::End),
+            Some(count) => Ok(Batch::Frames(count)),
+        }
+    }
+
+    /// Hands out frames that are there, and says how many; `None` when those from before the end are all handed out.
     fn dispatch(&mut self, take: &mut impl FnMut(Item<'_>)) -> Result<Option<usize>, LiveError> {
         let (unit, end) = (self.unit, self.stopping.map(|stopping| stopping.at));
         let mut late = false;
+        let mut bytes = 0;
         let result = self.capture.dispatch(Some(BATCH), |packet| {
             let header = packet.header;
             // With nanoseconds the field of microseconds has those.
             let time = Timestamp::new(header.ts.tv_sec, header.ts.tv_usec.saturating_mul(unit));
             late |= end.is_some_and(|end| time >= end);
             if !late {
+                // Beside its bytes a frame has a header in the ring.
+                bytes += packet.data.len() as u64 + 1;
                 take(Item::Frame(Frame { time, interface: 0, wire_len: header.len, data: packet.data }));
             }
         });
         let count = result.map_err(|error| LiveError::broken(&self.name, error))?;
+        if let Some(stopping) = &mut self.stopping {
+            stopping.left = stopping.left.saturating_sub(bytes);
+            late |= stopping.left == 0;
+        }
         Ok((!late).then_some(count))
     }
 
