@@ -6,7 +6,7 @@ FUZZ_SECONDS ?= 60
 .PHONY: help demo test soak bench fuzz setup
 
 help:
-	@echo 'make demo    build, store a small capture, serve it on 127.0.0.1 (DEMO_PORT=$(DEMO_PORT))'
+	@echo 'make demo    build, store a small capture, serve it on 127.0.0.1 (DEMO_PORT=$(DEMO_PORT)); as root, capture there, too'
 	@echo 'make test    formatting, lints, documentation, licences, all tests: what must pass before a change lands'
 	@echo 'make soak    the tests with many times the cases (STREAMDB_SOAK=1)'
 	@echo 'make bench   the benches: append, flow table, journal, decoding, extraction, look-up; then, with HTTP=capture MIX=capture,'

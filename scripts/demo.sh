@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # From nothing to a page in the browser: builds the program, stores a small capture in a fresh folder, finds the download
-# in it, and serves the folder on this machine only, until Ctrl-C. DEMO_PORT says where.
+# in it, and serves the folder on this machine only, until Ctrl-C. Where this user may capture, what goes over loopback to
+# and from that server is captured into the same folder meanwhile. DEMO_PORT says where.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 port=${DEMO_PORT:-8080}
@@ -24,6 +25,9 @@ oid=$("$streamdb" streams --data "$data" --json |
     grep -F "\"src_port\":$port_of_client," | grep -F '"direction":"c"' | sed -n 's/.*"oid":"\([0-9-]*\)".*/\1/p' || true)
 [ -n "$oid" ] || { echo "demo: the download is not among the streams of $data" >&2; exit 1; }
 
+serve=("$streamdb" serve --data "$data" --listen "127.0.0.1:$port")
+capture=("$streamdb" capture -i lo --filter "tcp port $port" --data "$data")
+
 cat <<TEXT
 
 == look at it
@@ -34,7 +38,34 @@ What 10.0.0.5 downloaded, whole and decoded, and the frames it came in:
     curl -s 'http://127.0.0.1:$port/streamdb/?oid=$oid&as_pcap=1' -o tools.pcap
 sha256sum must print
     $sha256
+TEXT
+
+if [ "$(id -u)" != 0 ]; then
+    cat <<TEXT
+Live capture needs root. In another terminal, this captures what you ask here, too:
+    sudo ${capture[0]} capture -i lo --filter 'tcp port $port' --data $data
+and a second later it is here:
+    http://127.0.0.1:$port/streamdb/?dstip=127.0.0.1
 Ctrl-C ends it.
 
 TEXT
-exec "$streamdb" serve --data "$data" --listen "127.0.0.1:$port"
+    exec "${serve[@]}"
+fi
+
+cat <<TEXT
+Live: what you ask here is captured from loopback as you do, and a second later it is here, downloads included:
+    http://127.0.0.1:$port/streamdb/?dstip=127.0.0.1
+Ctrl-C ends it.
+
+TEXT
+# Each child is told once: a second signal would end the capture before it has stored everything.
+"${capture[@]}" & capturing=$!
+"${serve[@]}" & serving=$!
+trap 'kill -TERM $capturing $serving 2>/dev/null; wait; exit 0' TERM
+# Ctrl-C reaches the children by itself.
+trap 'wait; exit 0' INT
+status=0
+wait $serving || status=$?
+kill -TERM $capturing 2>/dev/null || true
+wait
+exit $status

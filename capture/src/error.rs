@@ -218,7 +218,7 @@ impl fmt::Display for Shown<'_> {
 }
 
 /// A text whose control characters are written as escapes.
-struct Plain<'a>(&'a str);
+pub(crate) struct Plain<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Plain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

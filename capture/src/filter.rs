@@ -1,4 +1,4 @@
-//! Capture filters in libpcap's language, for frames from files.
+//! Capture filters in libpcap's language: for frames from files, and what they have in common with live ones.
 
 use std::fmt;
 
@@ -20,13 +20,7 @@ impl Filter {
     /// # Errors
     /// When libpcap does not take it: its syntax is wrong, or it asks for what frames of this link type do not have.
     pub fn compile(expression: &str, link_type: LinkType) -> Result<Self, Error> {
-        let fail = |error: pcap::Error| {
-            let message = match error {
-                pcap::Error::PcapError(message) => message,
-                other => other.to_string(),
-            };
-            Error::Filter { expression: expression.into(), link_type, message }
-        };
+        let fail = |reason| error(expression, link_type, reason);
         let capture = Capture::dead(Linktype(dlt(link_type))).map_err(fail)?;
         Ok(Self { program: capture.compile(expression, true).map_err(fail)? })
     }
@@ -43,6 +37,15 @@ impl fmt::Debug for Filter {
     }
 }
 
+/// Why libpcap does not take an expression.
+pub(crate) fn error(expression: &str, link_type: LinkType, reason: pcap::Error) -> Error {
+    let message = match reason {
+        pcap::Error::PcapError(message) => message,
+        other => other.to_string(),
+    };
+    Error::Filter { expression: expression.into(), link_type, message }
+}
+
 /// libpcap's own number of a link type. They differ from those in files for a few that systems number differently
 /// (libpcap, pcap-common.c); these are Linux's.
 const fn dlt(link_type: LinkType) -> i32 {
@@ -54,6 +57,18 @@ const fn dlt(link_type: LinkType) -> i32 {
         106 => 19,
         n => n as i32,
     }
+}
+
+/// The link type of libpcap's own number; the counterpart of [`dlt`].
+pub(crate) fn link_type(Linktype(dlt): Linktype) -> LinkType {
+    LinkType(match dlt {
+        11 => 100,
+        12 => 101,
+        15 => 102,
+        16 => 103,
+        19 => 106,
+        n => u16::try_from(n).unwrap_or(u16::MAX),
+    })
 }
 
 #[cfg(test)]
@@ -80,6 +95,14 @@ mod tests {
         assert!(!matches("src port 53", LinkType::RAW, &frame));
         assert!(matches("", LinkType::ETHERNET, &frame));
         assert!(!matches("udp", LinkType::ETHERNET, &[]), "a frame too short for what is asked is not wanted");
+    }
+
+    #[test]
+    fn libpcaps_numbers_go_there_and_back() {
+        for number in (0..=300).filter(|number| ![11, 12, 15, 16, 19].contains(number)) {
+            assert_eq!(link_type(Linktype(dlt(LinkType(number)))), LinkType(number));
+        }
+        assert_eq!(link_type(Linktype(12)), LinkType::RAW);
     }
 
     #[test]

@@ -25,7 +25,9 @@ pub(crate) fn target(target: &[u8]) -> Option<String> {
     let path = target.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
     let path = match path.windows(3).position(|three| three == b"://") {
         // Without a path there is no name: the last segment would be the host.
-        Some(at) => path.get(at + 3..).and_then(|rest| rest.iter().position(|b| *b == b'/').and_then(|at| rest.get(at..)))?,
+        Some(at) => {
+            path.get(at + 3..).and_then(|rest| rest.iter().position(|b| *b == b'/').and_then(|at| rest.get(at..)))?
+        }
         None => path,
     };
     if !path.starts_with(b"/") {

@@ -100,8 +100,7 @@ impl Object {
     /// decoding: when it lies in the stream as it was meant.
     pub fn plain(&self) -> Option<(u64, Vec<Gap>)> {
         let message = &self.message;
-        let coded =
-            !message.content_codings.is_empty() || !message.transfer_codings.is_empty() || self.under.is_some();
+        let coded = !message.content_codings.is_empty() || !message.transfer_codings.is_empty() || self.under.is_some();
         if coded || message.framing == Framing::Chunked {
             return None;
         }

@@ -126,7 +126,9 @@ impl Rows {
         let walk = |conversation: &mut Conversation, out: Out<'_>| {
             let Some(mut inside) = Inside::under(key.as_bytes(), key.begins_at() as u64) else { return Ok(()) };
             let decode = Decode::Decoded;
-            conversation.body(message, decode, &BodyLimits::default(), &mut |piece| inside.piece(piece, out)).map(|_| ())
+            conversation
+                .body(message, decode, &BodyLimits::default(), &mut |piece| inside.piece(piece, out))
+                .map(|_| ())
         };
         walk(conversation, &mut |piece| {
             if let Piece::Bytes(bytes) = piece {
@@ -194,7 +196,8 @@ impl Rows {
             }),
         })?;
         // The memory is used again.
-        if let (Some(held), Some(buffer)) = (taken.held, self.buffers.iter_mut().find(|buffer| buffer.capacity() == 0)) {
+        if let (Some(held), Some(buffer)) = (taken.held, self.buffers.iter_mut().find(|buffer| buffer.capacity() == 0))
+        {
             *buffer = held;
         }
         Ok(Some(digests))

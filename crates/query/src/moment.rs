@@ -173,7 +173,10 @@ mod tests {
         assert_eq!(Zone::UTC.long_date("1969-12-31T00:00:00Z".parse().unwrap()), "Wed Dec 31 00:00:00 1969");
         let berlin = Zone::named("Europe/Berlin").unwrap();
         assert_eq!(berlin.date(moment), "2012-03-02 08:51:51");
-        assert_eq!(parse_moment("2012-03-02 08:51:51", moment, &berlin).unwrap().0.to_string(), "2012-03-02T07:51:51.000000000Z");
+        assert_eq!(
+            parse_moment("2012-03-02 08:51:51", moment, &berlin).unwrap().0.to_string(),
+            "2012-03-02T07:51:51.000000000Z"
+        );
         assert_eq!(parse_moment("today", moment, &berlin).unwrap().0.to_string(), "2012-03-01T23:00:00.000000000Z");
         assert!(Zone::named("Mars/Olympus").is_none());
     }

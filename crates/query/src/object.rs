@@ -72,7 +72,9 @@ impl ObjectFilter {
         self.kind.as_ref().is_none_or(|set| set.wants(|kind| *kind == row.kind))
             && self.method.as_ref().is_none_or(|set| set.wants(|method| Some(method) == row.method.as_ref()))
             && self.host.as_ref().is_none_or(|set| {
-                set.wants(|name| row.host.as_ref().is_some_and(|host| name.is_in(host) || name.is_in(without_port(host))))
+                set.wants(|name| {
+                    row.host.as_ref().is_some_and(|host| name.is_in(host) || name.is_in(without_port(host)))
+                })
             })
             && text(&self.uri, row.uri.as_deref())
             && self.status.as_ref().is_none_or(|set| set.wants(|status| Some(*status) == row.status))
@@ -93,7 +95,9 @@ impl ObjectFilter {
 /// A host without the port after it; an IPv6 address in brackets keeps them.
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) => {
+        Some((name, port))
+            if port.bytes().all(|b| b.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) =>
+        {
             name
         }
         _ => host,

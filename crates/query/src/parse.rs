@@ -59,7 +59,8 @@ const REASONS: &str = "letters of c (FIN), r (RST), t (SYN timeout), e (exiting)
 const PROTOCOLS: &str = "tcp, udp or protocol numbers, as in tcp or 6,17, and ! in front for all others";
 
 const COMMUNITY_IDS: &str = "community ids, as in 1:LQU9qZlK+B5F3KDmev6m5PMibrg=, and ! in front for all others";
-const KINDS: &str = "request, response, part, file or stream, with commas between several, and ! in front for all others";
+const KINDS: &str =
+    "request, response, part, file or stream, with commas between several, and ! in front for all others";
 const HOSTS: &str = "host names, as in www.example.com or *.example.com, and ! in front for all others";
 const MIMES: &str = "MIME types, as in application/pdf or image/*, and ! in front for all others";
 const NAMES: &str = "file names, as in setup.exe or *.zip, and ! in front for all others";
@@ -171,7 +172,8 @@ impl ObjectFilter {
         };
         match name {
             "kind" => {
-                self.kind = Some(set(name, value, KINDS, |item| ObjectKind::ALL.into_iter().find(|k| k.word() == item))?);
+                self.kind =
+                    Some(set(name, value, KINDS, |item| ObjectKind::ALL.into_iter().find(|k| k.word() == item))?);
             }
             "method" => self.method = Some(set(name, value, "methods, as in GET or POST,PUT", upper)?),
             "host" => self.host = Some(names(name, value, HOSTS)?),
@@ -189,7 +191,13 @@ impl ObjectFilter {
                 self.incomplete = Some(match value {
                     "1" => true,
                     "0" => false,
-                    _ => return Err(FilterError::value(name, value, "1 (those that are not complete) or 0 (those that are)")),
+                    _ => {
+                        return Err(FilterError::value(
+                            name,
+                            value,
+                            "1 (those that are not complete) or 0 (those that are)",
+                        ));
+                    }
                 });
             }
             "pcre" => {

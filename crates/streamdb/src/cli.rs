@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use streamdb_capture::MAX_FRAME;
 use streamdb_reassembly::OverlapPolicy;
 use streamdb_types::Oid;
 
@@ -21,6 +22,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Store capture files (pcap, pcapng; plain, gzip or zstd; `-` is standard input)
     Ingest(Ingest),
+    /// Store what goes over a network interface, until Ctrl-C
+    Capture(Capture),
     /// Serve streams and objects over HTTP
     Serve(Serve),
     /// List streams
@@ -51,13 +54,11 @@ pub(crate) struct Data {
     pub(crate) folder: PathBuf,
 }
 
+/// How frames become a store: what all commands that write have in common.
 #[derive(Debug, Args)]
-pub(crate) struct Ingest {
+pub(crate) struct Storing {
     #[command(flatten)]
     pub(crate) data: Data,
-    /// Capture files, in any order: their frames are merged by time
-    #[arg(value_name = "FILE", required = true)]
-    pub(crate) files: Vec<PathBuf>,
     /// Print a summary as one JSON object, with every counter
     #[arg(long)]
     pub(crate) json: bool,
@@ -82,12 +83,40 @@ pub(crate) struct Ingest {
     /// Leave frames with wrong checksums out of streams; they are kept as frames
     #[arg(long)]
     pub(crate) reject_bad_checksums: bool,
+    /// Only store: `streamdb derive` finds the objects later, or does so beside this
+    #[arg(long)]
+    pub(crate) no_derive: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ingest {
+    /// Capture files, in any order: their frames are merged by time
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) storing: Storing,
     /// Store a file that was ingested before once more
     #[arg(long)]
     pub(crate) again: bool,
-    /// Only store; objects are found when they are asked for in any case
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Capture {
+    /// The interface to capture from; `any` is all of them
+    #[arg(short, long, value_name = "IFACE")]
+    pub(crate) interface: String,
+    #[command(flatten)]
+    pub(crate) storing: Storing,
+    /// The most bytes of a frame to keep
+    #[arg(long, value_name = "BYTES", default_value_t = MAX_FRAME as u32,
+        value_parser = clap::value_parser!(u32).range(64..=MAX_FRAME as i64))]
+    pub(crate) snaplen: u32,
+    /// How much the kernel keeps for us while we are busy
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = ring_bytes)]
+    pub(crate) buffer: u32,
+    /// Take only frames that the interface takes by itself
     #[arg(long)]
-    pub(crate) no_derive: bool,
+    pub(crate) no_promisc: bool,
 }
 
 #[derive(Debug, Args)]
@@ -229,6 +258,17 @@ fn bucket_bytes(text: &str) -> Result<u64, String> {
     const MOST: u64 = 4 << 30;
     let size = units::size(text)?;
     if (LEAST..=MOST).contains(&size) { Ok(size) } else { Err("a bucket has 16M to 4G".into()) }
+}
+
+/// libpcap takes a signed 32-bit number.
+fn ring_bytes(text: &str) -> Result<u32, String> {
+    const LEAST: u64 = 1 << 20;
+    const MOST: u64 = 2047 << 20;
+    let size = units::size(text)?;
+    match u32::try_from(size) {
+        Ok(bytes) if (LEAST..=MOST).contains(&size) => Ok(bytes),
+        _ => Err("a buffer has 1M to 2047M".into()),
+    }
 }
 
 #[cfg(test)]

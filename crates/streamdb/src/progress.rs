@@ -1,9 +1,12 @@
-//! A progress bar with a rate, on a terminal; nothing anywhere else.
+//! What one sees of a long run on a terminal: a bar with a rate, or a line each second; nothing anywhere else.
 
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use streamdb_types::Counters;
+
+use crate::units;
 
 /// Bytes done of bytes in all.
 pub(crate) struct Progress {
@@ -34,7 +37,9 @@ impl Progress {
     /// A bar of buckets done of buckets in all.
     pub(crate) fn buckets() -> Self {
         let mut bar = Self::new(Some(0));
-        if let (Some(bar), Ok(style)) = (&mut bar.bar, ProgressStyle::with_template("{bar:40} {pos}/{len} buckets {eta}")) {
+        if let (Some(bar), Ok(style)) =
+            (&mut bar.bar, ProgressStyle::with_template("{bar:40} {pos}/{len} buckets {eta}"))
+        {
             bar.set_style(style);
         }
         bar
@@ -63,5 +68,71 @@ impl Progress {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// How a capture goes, each second.
+pub(crate) struct Pulse {
+    line: Option<ProgressBar>,
+    last: Instant,
+    counters: Counters,
+}
+
+impl Pulse {
+    /// A line, when standard error is a terminal.
+    pub(crate) fn new() -> Self {
+        let line = std::io::stderr().is_terminal().then(|| {
+            let line = ProgressBar::new_spinner();
+            if let Ok(style) = ProgressStyle::with_template("{msg}") {
+                line.set_style(style);
+            }
+            line
+        });
+        Self { line, last: Instant::now(), counters: Counters::default() }
+    }
+
+    /// Shows the rates since the last second, when one is over; asks for the counters and the open connections then.
+    pub(crate) fn show(&mut self, ask: impl FnOnce() -> (Counters, usize)) {
+        let Some(line) = &self.line else { return };
+        let elapsed = self.last.elapsed();
+        if elapsed < Duration::from_secs(1) {
+            return;
+        }
+        let (counters, open) = ask();
+        line.set_message(pulse(&counters.since(&self.counters), &counters, open, elapsed));
+        line.tick();
+        self.last = Instant::now();
+        self.counters = counters;
+    }
+
+    /// Takes the line away.
+    pub(crate) fn finish(self) {
+        if let Some(line) = self.line {
+            line.finish_and_clear();
+        }
+    }
+}
+
+fn pulse(since: &Counters, all: &Counters, open: usize, time: Duration) -> String {
+    let rate = |n: u64| (n as f64 / time.as_secs_f64()) as u64;
+    format!(
+        "{} frames/s, {}, {} dropped by the kernel, {} by the interface, {open} connections open",
+        rate(since.frames),
+        units::bits(rate(since.wire_bytes.saturating_mul(8))),
+        all.dropped_kernel,
+        all.dropped_interface,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_of_a_capture_in_one_line() {
+        let since = Counters { frames: 3000, wire_bytes: 375_000, ..Counters::default() };
+        let all = Counters { dropped_kernel: 7, dropped_interface: 1, ..since };
+        let wanted = "2000 frames/s, 2.0 Mbit/s, 7 dropped by the kernel, 1 by the interface, 12 connections open";
+        assert_eq!(pulse(&since, &all, 12, Duration::from_millis(1500)), wanted);
     }
 }

@@ -33,19 +33,47 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 
 /// Bytes for people: `1.4 GB`.
 pub(crate) fn bytes(n: u64) -> String {
-    let mut value = n as f64;
-    for unit in ["B", "kB", "MB", "GB"] {
-        if value < 1000.0 {
-            return if unit == "B" { format!("{n} B") } else { format!("{value:.1} {unit}") };
-        }
-        value /= 1000.0;
+    decimal(n, ["B", "kB", "MB", "GB", "TB"])
+}
+
+/// Bits per second for people: `9.4 Gbit/s`.
+pub(crate) fn bits(n: u64) -> String {
+    decimal(n, ["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"])
+}
+
+fn decimal(n: u64, [one, units @ ..]: [&str; 5]) -> String {
+    if n < 1000 {
+        return format!("{n} {one}");
     }
-    format!("{value:.1} TB")
+    let mut value = n as f64 / 1000.0;
+    let mut unit = units.iter();
+    let mut name = unit.next();
+    while value >= 1000.0
+        && let Some(next) = unit.next()
+    {
+        value /= 1000.0;
+        name = Some(next);
+    }
+    format!("{value:.1} {}", name.unwrap_or(&one))
+}
+
+/// A size as [`size`] takes it, in the largest unit that says it exactly: `64M`.
+pub(crate) fn binary(n: u64) -> String {
+    let units = [(40, "T"), (30, "G"), (20, "M"), (10, "K")];
+    let fits = units.iter().find(|(shift, _)| n > 0 && n.is_multiple_of(1 << shift));
+    fits.map_or_else(|| n.to_string(), |(shift, unit)| format!("{}{unit}", n >> shift))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_written_as_people_write_them() {
+        for text in ["1", "1023", "64M", "3K", "4G", "1T", "1025"] {
+            assert_eq!(binary(size(text).unwrap()), text);
+        }
+    }
 
     #[test]
     fn what_people_write_is_understood() {

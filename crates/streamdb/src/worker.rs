@@ -77,19 +77,27 @@ impl Worker {
         self.counted.filtered_frames += 1;
     }
 
+    /// It is so late, says the source: a frame of this time comes next, or none has come for a while.
+    ///
+    /// # Errors
+    /// When the store cannot write.
+    pub fn clock(&mut self, now: Timestamp) -> Result<()> {
+        match self.ticker.advance(now) {
+            None => Ok(()),
+            Some(Step::Tick(now)) => self.tick(now),
+            Some(Step::Back(now)) => {
+                self.counted.clock_steps_back += 1;
+                self.tick(now)
+            }
+        }
+    }
+
     /// Takes a frame.
     ///
     /// # Errors
     /// When the store cannot write.
     pub fn frame(&mut self, frame: &Frame<'_>) -> Result<()> {
-        match self.ticker.advance(frame.time) {
-            None => {}
-            Some(Step::Tick(now)) => self.tick(now)?,
-            Some(Step::Back(now)) => {
-                self.counted.clock_steps_back += 1;
-                self.tick(now)?;
-            }
-        }
+        self.clock(frame.time)?;
         let (interface, link) = self.interfaces.get(frame.interface as usize).copied().unwrap_or((0, LinkType::NULL));
         self.count(frame);
         let Self { decoder, flows, sink, counted, .. } = self;
@@ -183,6 +191,11 @@ impl Worker {
         counters.reassembled_packets = self.decoder.reassembled_packets();
         counters.expired_fragments = self.decoder.expired_fragments();
         counters
+    }
+
+    /// Connections that are known now.
+    pub fn open_connections(&self) -> usize {
+        self.flows.open_connections()
     }
 
     fn count(&mut self, frame: &Frame<'_>) {

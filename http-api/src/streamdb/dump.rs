@@ -24,12 +24,7 @@ pub(super) fn send(store: &Arc<Store>, oid: Oid, as_is: bool, maker: Maker) {
     }
 }
 
-fn body(
-    store: &Store,
-    oid: Oid,
-    as_is: bool,
-    mut writer: HexWriter<crate::channel::BodyWriter>,
-) -> Result<(), Error> {
+fn body(store: &Store, oid: Oid, as_is: bool, mut writer: HexWriter<crate::channel::BodyWriter>) -> Result<(), Error> {
     let mut written = Ok(());
     let take = &mut |piece: Piece<'_>| {
         written = match piece {

@@ -289,14 +289,27 @@ mod tests {
 
     #[test]
     fn numbers_have_commas() {
-        for (n, text) in [(0, "0 bytes"), (1, "1 byte"), (999, "999 bytes"), (22528, "22,528 bytes"), (1 << 30, "1,073,741,824 bytes")] {
+        for (n, text) in [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (999, "999 bytes"),
+            (22528, "22,528 bytes"),
+            (1 << 30, "1,073,741,824 bytes"),
+        ] {
             assert_eq!(bytes(n), text);
         }
     }
 
     #[test]
     fn links_ask_the_same_in_another_shape() {
-        let pairs = [("srcip", "10.0.0.5"), ("dstport!80", ""), ("uri", "/a?b=c&d"), ("offset", "5"), ("end", ""), ("as_hex", "1")];
+        let pairs = [
+            ("srcip", "10.0.0.5"),
+            ("dstport!80", ""),
+            ("uri", "/a?b=c&d"),
+            ("offset", "5"),
+            ("end", ""),
+            ("as_hex", "1"),
+        ];
         let pairs: Vec<(String, String)> = pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         assert_eq!(
             link(&pairs, Some(("as_json", "1"))),

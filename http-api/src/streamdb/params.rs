@@ -9,8 +9,7 @@ const LIMIT: u64 = 100;
 const MOST: u64 = 10_000;
 
 /// Parameters of this endpoint alone.
-const OURS: [&str; 9] =
-    ["oid", "raw", "as_text", "as_json", "as_hex", "as_pcap", "as_zip", "quiet", "filename"];
+const OURS: [&str; 9] = ["oid", "raw", "as_text", "as_json", "as_hex", "as_pcap", "as_zip", "quiet", "filename"];
 
 /// A request that is understood.
 #[derive(Debug, PartialEq)]
@@ -18,7 +17,10 @@ pub(super) enum Asked {
     /// Nothing at all: a page shows the form, a script gets the usage.
     Nothing,
     Search(Box<Search>),
-    Object { oid: Oid, wanted: Wanted },
+    Object {
+        oid: Oid,
+        wanted: Wanted,
+    },
 }
 
 #[derive(Debug, PartialEq)]
@@ -49,7 +51,9 @@ pub(super) enum Wanted {
     /// The object in a zip archive with the password `infected`.
     Zip,
     /// A hex dump of the object, or of the stream's bytes.
-    Hex { raw: bool },
+    Hex {
+        raw: bool,
+    },
 }
 
 impl Asked {
@@ -153,9 +157,11 @@ fn filter(terms: &[(&str, &str)], now: Timestamp, zone: &Zone) -> Result<Filter,
         error => error.to_string(),
     })?;
     if !filter.is_selective() {
-        return Err("an address is needed: srcip, dstip or ip, as in srcip=10.0.0.5 (one with ! in front is not enough); \
+        return Err(
+            "an address is needed: srcip, dstip or ip, as in srcip=10.0.0.5 (one with ! in front is not enough); \
                     or a host, uri, name, md5, sha1, sha256 or community_id; or an oid"
-            .to_owned());
+                .to_owned(),
+        );
     }
     let limit = filter.limit.unwrap_or(LIMIT);
     if limit > MOST {

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use streamdb_derive::{
-    BodyLimits, Conversation, Decode, Error, INSIDE, Kind, Message, Piece, Rows, Store, StreamInfo,
-    conversation, object, objects, raw,
+    BodyLimits, Conversation, Decode, Error, INSIDE, Kind, Message, Piece, Rows, Store, StreamInfo, conversation,
+    object, objects, raw,
 };
 use streamdb_query::{Filter, Order};
 use streamdb_sniff::{Content, HEAD_BYTES, sniff_stream};

@@ -42,7 +42,8 @@ impl Derived {
         if facts.len() < HEAD as u64 {
             return Ok(None);
         }
-        let map = Map::follow(file, path, facts.len(), ROOM_TO_GROW).map_err(Error::io(path, "map the rows of a bucket"))?;
+        let map =
+            Map::follow(file, path, facts.len(), ROOM_TO_GROW).map_err(Error::io(path, "map the rows of a bucket"))?;
         // A file that cannot be read is as good as none: its rows are made again.
         if !map.read(0, HEAD, |head| file::is_head(head, bucket)).unwrap_or(false) {
             return Ok(None);

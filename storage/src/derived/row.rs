@@ -1,8 +1,6 @@
 //! The rows of one connection as bytes: what all have in common once, then each.
 
-use streamdb_types::{
-    BlockPlace, BucketId, ConnKey, Digests, Direction, ObjectKind, ObjectRow, Oid, Timestamp, Tuple,
-};
+use streamdb_types::{BlockPlace, BucketId, ConnKey, Digests, Direction, ObjectKind, ObjectRow, Oid, Timestamp, Tuple};
 
 use crate::format::bytes::{Reader, Short, put_varint, put_zigzag};
 use crate::format::record::{put_tuple, tuple};
@@ -91,7 +89,8 @@ fn put_row(out: &mut Vec<u8>, row: &ObjectRow) {
     if row.legacy != row.description {
         put_bytes(out, row.legacy.as_bytes());
     }
-    for text in [&row.method, &row.host, &row.uri, &row.declared_type, &row.filename, &row.reason].into_iter().flatten() {
+    for text in [&row.method, &row.host, &row.uri, &row.declared_type, &row.filename, &row.reason].into_iter().flatten()
+    {
         put_bytes(out, text.as_bytes());
     }
     if let Some(key) = &row.xor_key {
@@ -107,12 +106,8 @@ fn put_row(out: &mut Vec<u8>, row: &ObjectRow) {
 fn read_row(r: &mut Reader<'_>, key: ConnKey, tuple: Tuple) -> Result<ObjectRow, Short> {
     let flags = r.varint()?;
     let has = |flag: u64| flags & flag != 0;
-    let oid = Oid {
-        bucket: BucketId(r.varint()?),
-        place: BlockPlace(r.varint()?),
-        length: r.varint()?,
-        index: r.varint()?,
-    };
+    let oid =
+        Oid { bucket: BucketId(r.varint()?), place: BlockPlace(r.varint()?), length: r.varint()?, index: r.varint()? };
     let kind = usize::try_from(r.varint()?).ok().and_then(|kind| ObjectKind::ALL.get(kind)).copied().ok_or(Short)?;
     let start = Timestamp(r.zigzag()?);
     let (size, encoded_size, missing_bytes) = (r.varint()?, r.varint()?, r.varint()?);

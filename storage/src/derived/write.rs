@@ -84,6 +84,9 @@ impl DerivedWriter {
 
 impl std::fmt::Debug for DerivedWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DerivedWriter").field("path", &self.path).field("covered", &self.covered).finish_non_exhaustive()
+        f.debug_struct("DerivedWriter")
+            .field("path", &self.path)
+            .field("covered", &self.covered)
+            .finish_non_exhaustive()
     }
 }

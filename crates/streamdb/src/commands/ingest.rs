@@ -1,6 +1,5 @@
 //! `streamdb ingest`: capture files into the store.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, PoisonError};
@@ -8,97 +7,50 @@ use std::time::Instant;
 
 use serde::Serialize;
 use streamdb_capture::{Filter, Item, Merged, fingerprint};
-use streamdb_derive::Progress as Derived;
-use streamdb_storage::{
-    Compression, DiskVolume, Event, Packets, WriteFolder, Writer, WriterConfig, WriterSummary, now,
-};
+use streamdb_storage::{Event, WriteFolder, Writer, WriterSummary, now};
 use streamdb_types::{Counters, LinkType};
 
-use super::{Error, json_line};
-use crate::cli::{CompressionFlag, Ingest, PacketsFlag};
+use super::Error;
+use super::storing::{self, Summary};
+use crate::cli::Ingest;
 use crate::deriving::Deriving;
-use crate::output::{Output, complain, printable};
+use crate::output::{complain, printable};
 use crate::progress::Progress;
-use crate::units;
-use crate::worker::{Worker, WorkerConfig};
+use crate::worker::Worker;
 
 /// What `--json` prints.
 #[derive(Serialize)]
-struct Summary {
+struct Report<'a> {
     files: usize,
-    /// Frames and bytes of the captures, connections and streams: the first things one looks for; they are counters too.
-    frames: u64,
-    bytes: u64,
-    connections: u64,
-    streams: u64,
-    buckets: u64,
-    stored_bytes: u64,
-    /// Absent when they were not looked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    objects: Option<u64>,
-    seconds: f64,
-    unaccounted_payload_bytes: i64,
-    counters: BTreeMap<&'static str, u64>,
+    #[serde(flatten)]
+    summary: &'a Summary,
     errors: Vec<String>,
 }
 
 pub(super) fn run(args: &Ingest) -> Result<ExitCode, Error> {
     let begun = Instant::now();
-    if let Some(expression) = &args.filter {
+    let storing = &args.storing;
+    if let Some(expression) = &storing.filter {
         // A filter that no frame could be tested with is an error before anything is written.
         Filter::compile(expression, LinkType::ETHERNET)?;
     }
     // A file that is not there is an error before that too.
     let mut merged = Merged::open(&args.files)?;
-    if let Some(parent) = args.data.folder.parent() {
-        std::fs::create_dir_all(parent)
-            .map_err(|e| Error::Other(format!("{}: could not make the folder: {e}", parent.display())))?;
-    }
-    let folder = Arc::new(WriteFolder::open(&args.data.folder, Box::new(DiskVolume))?);
-    for recovered in folder.recovered() {
-        complain(&format!(
-            "bucket {}: its writer died before it was sealed; {} frames in it are whole, {} streams that were open end \
-             there, and {} bytes that were not whole are cut",
-            recovered.id, recovered.frames, recovered.streams, recovered.cut_bytes
-        ));
-    }
-    for error in folder.not_recovered() {
-        complain(&error.to_string());
-    }
+    let folder = storing::open(&storing.data.folder)?;
     let mut prints = fingerprints(&folder, args)?;
-    let config = WriterConfig {
-        compression: match args.compression {
-            CompressionFlag::Fast => Compression::Fast,
-            CompressionFlag::Full => Compression::Full,
-        },
-        packets: match args.packets {
-            PacketsFlag::Full => Packets::Full,
-            PacketsFlag::Tcp => Packets::Tcp,
-            PacketsFlag::Off => Packets::Off,
-        },
-        bucket_window: args.bucket,
-        bucket_bytes: args.bucket_size,
-        ..WriterConfig::default()
-    };
-    let deriving = if args.no_derive { None } else { Deriving::start(&args.data.folder)? };
-    let mut worker = Worker::new(Writer::new(Arc::clone(&folder), 0, config)?, worker_config(args));
-    let errors = feed(&mut merged, &mut worker, args.filter.as_deref())?;
+    let mut config = storing::worker_config(storing);
+    // A pipe may be a capture that goes on; a file is all there, and nobody waits for its first seconds.
+    config.publish_at_ticks = !args.files.iter().all(|path| path.is_file());
+    let deriving = storing::derive(storing)?;
+    let writer = Writer::new(Arc::clone(&folder), 0, storing::writer_config(storing))?;
+    let mut worker = Worker::new(writer, config);
+    let errors = feed(&mut merged, &mut worker, storing.filter.as_deref())?;
     let (counters, written) = worker.finish()?;
     prints.retain(|(path, _)| !errors.iter().any(|error| nothing_in(error, path)));
     remember(&folder, &prints, &counters, &written)?;
     let derived = deriving.map(Deriving::finish).transpose()?;
     let errors: Vec<String> = errors.iter().map(|e| printable(&e.to_string())).collect();
-    report(args, &counters, &written, derived, begun.elapsed().as_secs_f64(), errors)
-}
-
-fn worker_config(args: &Ingest) -> WorkerConfig {
-    let mut config = WorkerConfig::default();
-    config.reassembly.overlap = args.overlap.into();
-    config.reassembly.reject_bad_checksums = args.reject_bad_checksums;
-    config.decode.verify_checksums = args.reject_bad_checksums;
-    // A pipe may be a capture that goes on; a file is all there, and nobody waits for its first seconds.
-    config.publish_at_ticks = !args.files.iter().all(|path| path.is_file());
-    config
+    report(args, &Summary::new(&counters, &written, derived, begun.elapsed()), errors)
 }
 
 /// The files' fingerprints; an error when one of them was ingested before.
@@ -188,50 +140,15 @@ fn remember(
     Ok(())
 }
 
-fn report(
-    args: &Ingest,
-    counters: &Counters,
-    written: &WriterSummary,
-    derived: Option<Derived>,
-    seconds: f64,
-    errors: Vec<String>,
-) -> Result<ExitCode, Error> {
+fn report(args: &Ingest, summary: &Summary, errors: Vec<String>) -> Result<ExitCode, Error> {
     let code = if errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     for error in &errors {
         complain(error);
     }
-    let mut out = Output::open(None)?;
-    if args.json {
-        let summary = Summary {
-            files: args.files.len(),
-            frames: counters.frames,
-            bytes: counters.captured_bytes,
-            connections: counters.connections,
-            streams: counters.streams,
-            buckets: written.buckets,
-            stored_bytes: written.bytes,
-            objects: derived.map(|derived| derived.objects),
-            seconds,
-            unaccounted_payload_bytes: counters.unaccounted(),
-            counters: Counters::NAMES.iter().copied().zip(counters.values()).collect(),
-            errors,
-        };
-        json_line(&mut out, &summary)?;
+    if args.storing.json {
+        storing::print_json(&Report { files: args.files.len(), summary, errors })?;
     } else {
-        let rate = units::bytes((counters.captured_bytes as f64 / seconds.max(0.001)) as u64);
-        let objects = derived.map_or_else(String::new, |derived| format!(", {} objects", derived.objects));
-        let line = format!(
-            "{} frames, {} in {} connections{objects}; {} buckets, {} on disk; {seconds:.2} s, {rate}/s\n",
-            counters.frames,
-            units::bytes(counters.captured_bytes),
-            counters.connections,
-            written.buckets,
-            units::bytes(written.bytes),
-        );
-        let error = out.error();
-        std::io::Write::write_all(&mut out, line.as_bytes()).map_err(error)?;
+        summary.print()?;
     }
-    let error = out.error();
-    std::io::Write::flush(&mut out).map_err(error)?;
     Ok(code)
 }

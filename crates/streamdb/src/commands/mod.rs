@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod buckets;
+mod capture;
 mod derive;
 mod export;
 mod get;
@@ -9,6 +10,7 @@ mod objects;
 mod reindex;
 mod serve;
 mod stats;
+mod storing;
 mod streams;
 mod verify;
 
@@ -26,6 +28,8 @@ pub(crate) enum Error {
     Store(#[from] streamdb_storage::Error),
     #[error(transparent)]
     Capture(#[from] streamdb_capture::Error),
+    #[error(transparent)]
+    Live(#[from] streamdb_capture::LiveError),
     #[error(transparent)]
     Derive(#[from] streamdb_derive::Error),
     #[error(transparent)]
@@ -53,6 +57,7 @@ impl Error {
 pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
     match command {
         Command::Ingest(ingest) => ingest::run(&ingest),
+        Command::Capture(capture) => capture::run(&capture),
         Command::Serve(serve) => serve::run(&serve).map(done),
         Command::Streams(streams) => streams::run(&streams),
         Command::Objects(objects) => objects::run(&objects),

@@ -51,8 +51,7 @@ pub(super) fn run(args: &Streams) -> Result<ExitCode, Error> {
                 return ControlFlow::Break(());
             }
             room -= 1;
-            let written =
-                if args.json { json_line(&mut out, &ObjectLine::of(row)) } else { text_line(&mut out, row) };
+            let written = if args.json { json_line(&mut out, &ObjectLine::of(row)) } else { text_line(&mut out, row) };
             if let Err(error) = written {
                 refused = Some(error);
                 return ControlFlow::Break(());

@@ -5,6 +5,7 @@
 mod captures;
 mod http;
 mod made;
+mod wire;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -18,6 +19,7 @@ use streamdb_testkit::TestFolder;
 pub use captures::{About, Capture, Frame, corpus, frames_of_tcp, read_capture, testdata, unpacked};
 pub use http::{Answer, Server};
 pub use made::{Made, Talk};
+pub use wire::{Wire, inside, installed, ip, may_capture, within};
 
 /// How long anything that is waited for may take, on a machine that has much else to do.
 pub const PATIENCE: Duration = Duration::from_secs(60);

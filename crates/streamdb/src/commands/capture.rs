@@ -1,0 +1,145 @@
+//! `streamdb capture`: what goes over an interface into the store, until somebody says stop.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use serde::Serialize;
+use streamdb_capture::{Batch, Item, Live, LiveError, LiveSettings};
+use streamdb_storage::Writer;
+use streamdb_types::Counters;
+
+use super::Error;
+use super::storing::{self, Summary};
+use crate::cli::Capture;
+use crate::deriving::Deriving;
+use crate::output::complain;
+use crate::progress::Pulse;
+use crate::stop::stop_flag;
+use crate::units;
+use crate::worker::Worker;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    interface: &'a str,
+    #[serde(flatten)]
+    summary: &'a Summary,
+    dropped_by_kernel: u64,
+    dropped_by_interface: u64,
+    /// Why the capture ended before it was told to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
+    let begun = Instant::now();
+    let stop = stop_flag()?;
+    // A mistake in what to capture leaves nothing behind; and while the folder is made whole, the kernel keeps frames.
+    let mut live = Live::open(&settings(args))?;
+    let storing = &args.storing;
+    let folder = storing::open(&storing.data.folder)?;
+    let mut config = storing::worker_config(storing);
+    config.publish_at_ticks = true;
+    let mut worker = Worker::new(Writer::new(folder, 0, storing::writer_config(storing))?, config);
+    // It reads what is published, beside this thread: nothing here waits for it.
+    let deriving = storing::derive(storing)?;
+    let how = if std::io::stderr().is_terminal() { "; Ctrl-C ends it" } else { "" };
+    complain(&format!("capturing from {} into {}{how}", args.interface, storing.data.folder.display()));
+    let broken = feed(&mut live, &mut worker, &stop)?;
+    drop(live);
+    let (counters, written) = worker.finish()?;
+    let derived = deriving.map(Deriving::finish).transpose()?;
+    let summary = Summary::new(&counters, &written, derived, begun.elapsed());
+    report(args, &summary, &counters, broken)
+}
+
+fn settings(args: &Capture) -> LiveSettings {
+    LiveSettings {
+        filter: args.storing.filter.clone(),
+        snap_length: args.snaplen,
+        buffer: args.buffer,
+        promiscuous: !args.no_promisc,
+        ..LiveSettings::new(&args.interface)
+    }
+}
+
+/// Gives what comes to the worker until the flag is set and the rest is drained, or the interface fails: that error is
+/// handed back, as what came before it is to be sealed all the same.
+fn feed(live: &mut Live, worker: &mut Worker, stop: &AtomicBool) -> Result<Option<LiveError>, Error> {
+    let mut pulse = Pulse::new();
+    let mut broken = None;
+    loop {
+        let mut taken = Ok(());
+        let batch = live.batch(|item| {
+            // After an error the rest of the batch has no place to go.
+            if taken.is_ok() {
+                taken = take(worker, &item);
+            }
+        });
+        taken?;
+        match batch {
+            Ok(Batch::Frames(_)) => {}
+            Ok(Batch::Idle(now)) => worker.clock(now)?,
+            Ok(Batch::End) => break,
+            Err(error) => {
+                broken = Some(error);
+                break;
+            }
+        }
+        if stop.load(Ordering::Relaxed) {
+            live.stop();
+        }
+        pulse.show(|| (worker.counters(), worker.open_connections()));
+    }
+    pulse.finish();
+    Ok(broken)
+}
+
+fn take(worker: &mut Worker, item: &Item<'_>) -> streamdb_storage::Result<()> {
+    match item {
+        Item::Frame(frame) => worker.frame(frame),
+        Item::Interface(_, interface) => {
+            worker.interface(interface);
+            Ok(())
+        }
+        Item::Drops(drops) => worker.dropped(drops.by_kernel, drops.by_interface),
+        Item::Secrets { kind, data } => worker.attachment(Some(*kind), data),
+        Item::Names(data) => worker.attachment(None, data),
+    }
+}
+
+fn report(
+    args: &Capture,
+    summary: &Summary,
+    counters: &Counters,
+    broken: Option<LiveError>,
+) -> Result<ExitCode, Error> {
+    let (dropped_by_kernel, dropped_by_interface) = (counters.dropped_kernel, counters.dropped_interface);
+    if args.storing.json {
+        let error = broken.as_ref().map(LiveError::to_string);
+        let interface = args.interface.as_str();
+        storing::print_json(&Report { interface, summary, dropped_by_kernel, dropped_by_interface, error })?;
+    } else {
+        summary.print()?;
+    }
+    if dropped_by_kernel > 0 {
+        complain(&format!(
+            "{dropped_by_kernel} frames were dropped by the kernel, as they came faster than they were stored: give more \
+             --buffer ({} now) for bursts; --compression fast, or less to store by --filter, for what lasts",
+            units::binary(args.buffer.into())
+        ));
+    }
+    if dropped_by_interface > 0 {
+        complain(&format!(
+            "{dropped_by_interface} frames were dropped by the interface before the kernel saw them: give it more receive \
+             buffers (ethtool -G {} rx N)",
+            args.interface
+        ));
+    }
+    match broken {
+        Some(error) => Err(error.into()),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}

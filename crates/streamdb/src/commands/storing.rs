@@ -1,0 +1,134 @@
+//! What commands that write have in common: the folder, the settings, and the summary at the end.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use streamdb_derive::Progress;
+use streamdb_storage::{Compression, DiskVolume, Packets, WriteFolder, WriterConfig, WriterSummary};
+use streamdb_types::Counters;
+
+use super::{Error, json_line};
+use crate::cli::{CompressionFlag, PacketsFlag, Storing};
+use crate::deriving::Deriving;
+use crate::output::{Output, complain};
+use crate::units;
+use crate::worker::WorkerConfig;
+
+/// Opens the data folder for writing, made with its parents if need be, and says what was recovered in it.
+pub(super) fn open(path: &Path) -> Result<Arc<WriteFolder>, Error> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)
+            .map_err(|e| Error::Other(format!("{}: could not make the folder: {e}", parent.display())))?;
+    }
+    let folder = Arc::new(WriteFolder::open(path, Box::new(DiskVolume))?);
+    for recovered in folder.recovered() {
+        complain(&format!(
+            "bucket {}: its writer died before it was sealed; {} frames in it are whole, {} streams that were open end \
+             there, and {} bytes that were not whole are cut",
+            recovered.id, recovered.frames, recovered.streams, recovered.cut_bytes
+        ));
+    }
+    for error in folder.not_recovered() {
+        complain(&error.to_string());
+    }
+    Ok(folder)
+}
+
+/// Begins to derive beside what is stored, unless the flags say otherwise or another process does it.
+pub(super) fn derive(args: &Storing) -> Result<Option<Deriving>, Error> {
+    if args.no_derive { Ok(None) } else { Ok(Deriving::start(&args.data.folder)?) }
+}
+
+/// How the flags have buckets written.
+pub(super) fn writer_config(args: &Storing) -> WriterConfig {
+    WriterConfig {
+        compression: match args.compression {
+            CompressionFlag::Fast => Compression::Fast,
+            CompressionFlag::Full => Compression::Full,
+        },
+        packets: match args.packets {
+            PacketsFlag::Full => Packets::Full,
+            PacketsFlag::Tcp => Packets::Tcp,
+            PacketsFlag::Off => Packets::Off,
+        },
+        bucket_window: args.bucket,
+        bucket_bytes: args.bucket_size,
+        ..WriterConfig::default()
+    }
+}
+
+/// How the flags have streams put together.
+pub(super) fn worker_config(args: &Storing) -> WorkerConfig {
+    let mut config = WorkerConfig::default();
+    config.reassembly.overlap = args.overlap.into();
+    config.reassembly.reject_bad_checksums = args.reject_bad_checksums;
+    config.decode.verify_checksums = args.reject_bad_checksums;
+    config
+}
+
+/// What a run came to, as `--json` prints it.
+#[derive(Serialize)]
+pub(super) struct Summary {
+    /// Frames and bytes, connections and streams: the first things one looks for; they are counters too.
+    frames: u64,
+    bytes: u64,
+    connections: u64,
+    streams: u64,
+    buckets: u64,
+    stored_bytes: u64,
+    /// Absent when this process did not look for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    objects: Option<u64>,
+    seconds: f64,
+    unaccounted_payload_bytes: i64,
+    counters: BTreeMap<&'static str, u64>,
+}
+
+impl Summary {
+    pub(super) fn new(counters: &Counters, written: &WriterSummary, derived: Option<Progress>, time: Duration) -> Self {
+        Self {
+            frames: counters.frames,
+            bytes: counters.captured_bytes,
+            connections: counters.connections,
+            streams: counters.streams,
+            buckets: written.buckets,
+            stored_bytes: written.bytes,
+            objects: derived.map(|derived| derived.objects),
+            seconds: time.as_secs_f64(),
+            unaccounted_payload_bytes: counters.unaccounted(),
+            counters: Counters::NAMES.iter().copied().zip(counters.values()).collect(),
+        }
+    }
+
+    /// Prints it for people, in one line.
+    pub(super) fn print(&self) -> Result<(), Error> {
+        let mut out = Output::open(None)?;
+        let error = out.error();
+        let rate = units::bytes((self.bytes as f64 / self.seconds.max(0.001)) as u64);
+        let objects = self.objects.map_or_else(String::new, |objects| format!(", {objects} objects"));
+        writeln!(
+            out,
+            "{} frames, {} in {} connections{objects}; {} buckets, {} on disk; {:.2} s, {rate}/s",
+            self.frames,
+            units::bytes(self.bytes),
+            self.connections,
+            self.buckets,
+            units::bytes(self.stored_bytes),
+            self.seconds,
+        )
+        .and_then(|()| out.flush())
+        .map_err(error)
+    }
+}
+
+/// Prints a command's summary as one JSON object.
+pub(super) fn print_json(summary: &impl Serialize) -> Result<(), Error> {
+    let mut out = Output::open(None)?;
+    json_line(&mut out, summary)?;
+    let error = out.error();
+    out.flush().map_err(error)
+}

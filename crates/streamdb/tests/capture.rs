@@ -1,0 +1,491 @@
+//! Live capture, from real interfaces: loopback, and a wire between two network namespaces. Where the user may not capture,
+//! or a program is missing that a test compares with, it says so and passes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "only tests")]
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::{
+    Data, Frame, Said, Server, Wire, inside, installed, ip, json_lines, may_capture, testdata, text, until, wait,
+    within,
+};
+use serde_json::Value;
+use streamdb::worker::{Worker, WorkerConfig};
+use streamdb_capture::{CaptureFile, Item};
+use streamdb_storage::{DiskVolume, WriteFolder, Writer, WriterConfig};
+use streamdb_types::Timestamp;
+
+/// A running `streamdb capture`.
+struct Capturing {
+    child: Child,
+    err: BufReader<ChildStderr>,
+    /// What it said before it began.
+    first: String,
+}
+
+impl Capturing {
+    /// Starts one in the namespace, if any, and waits until it captures.
+    fn start(data: &Data, namespace: Option<&str>, flags: &[&str]) -> Self {
+        let mut command = data.command("capture", flags);
+        if let Some(namespace) = namespace {
+            command = inside(namespace, &command);
+        }
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut err = BufReader::new(child.stderr.take().unwrap());
+        let mut first = String::new();
+        loop {
+            let mut line = String::new();
+            assert!(err.read_line(&mut line).unwrap() > 0, "it did not begin: {first}");
+            if line.starts_with("streamdb: capturing from ") {
+                return Self { child, err, first };
+            }
+            first += &line;
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// What it said from its beginning on, when it has ended.
+    fn said(mut self) -> Said {
+        let (mut out, mut err) = (Vec::new(), String::new());
+        self.child.stdout.take().unwrap().read_to_end(&mut out).unwrap();
+        self.err.read_to_string(&mut err).unwrap();
+        let code = wait(&mut self.child).code();
+        Said { code, out, err }
+    }
+
+    /// Asks it to end, which must go well.
+    fn stop(self) -> Said {
+        self.signal("-TERM");
+        let said = self.said();
+        assert_eq!(said.code, Some(0), "{said:?}");
+        said
+    }
+
+    /// The summary of one with `--json`.
+    fn summary(self) -> Value {
+        json_lines(&self.stop().out).remove(0)
+    }
+}
+
+/// A server for one connection, and a client connected to it.
+struct Pair {
+    client: TcpStream,
+    server: TcpStream,
+}
+
+impl Pair {
+    fn on_loopback() -> (TcpListener, SocketAddr, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address, format!("tcp port {}", address.port()))
+    }
+
+    fn connect(listener: &TcpListener, address: SocketAddr) -> Self {
+        let client = TcpStream::connect(address).unwrap();
+        Self { client, server: listener.accept().unwrap().0 }
+    }
+
+    fn across(wire: &Wire, address: &str) -> Self {
+        let listener = within(&wire.far, || TcpListener::bind(address).unwrap());
+        let address = listener.local_addr().unwrap();
+        let client = within(&wire.near, || TcpStream::connect(address).unwrap());
+        Self { client, server: listener.accept().unwrap().0 }
+    }
+
+    /// The client asks for the body and gets it; both stay connected.
+    fn download(&mut self, body: &[u8]) {
+        self.client.write_all(b"GET /tool.exe HTTP/1.1\r\nHost: files.example\r\n\r\n").unwrap();
+        let mut asked = [0; 1024];
+        assert!(self.server.read(&mut asked).unwrap() > 0);
+        let answer = [head(body).as_bytes(), body].concat();
+        let server = &mut self.server;
+        std::thread::scope(|scope| {
+            scope.spawn(|| server.write_all(&answer).unwrap());
+            let mut got = vec![0; answer.len()];
+            self.client.read_exact(&mut got).unwrap();
+            assert!(got == answer);
+        });
+    }
+
+    fn port(&self) -> u16 {
+        self.client.local_addr().unwrap().port()
+    }
+}
+
+fn head(body: &[u8]) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: {}\r\n\r\n", body.len())
+}
+
+/// Bytes that do not repeat.
+fn body(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_u32;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state >> 24) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+/// The stream to a client, once it is there with this length.
+fn stream_to(data: &Data, port: u16, length: usize) -> Value {
+    let filter = format!("srcport={port}");
+    until("the stream can be read", || {
+        let said = data.run("streams", &["--json", &filter, "direction=c"]);
+        // Until the first tick there is no bucket to read.
+        let rows = if said.code == Some(0) { json_lines(&said.out) } else { Vec::new() };
+        rows.into_iter().find(|row| row["length"] == length)
+    })
+}
+
+#[test]
+fn a_download_over_loopback_is_handed_out_while_it_is_captured() {
+    if !may_capture() {
+        return;
+    }
+    let data = Data::new("capture-loopback");
+    let (listener, address, filter) = Pair::on_loopback();
+    let capturing = Capturing::start(&data, None, &["-i", "lo", "--filter", &filter, "--json"]);
+    let body = body(3_000_000);
+    let mut pair = Pair::connect(&listener, address);
+    pair.download(&body);
+    // Both ends are open, and nothing comes any more: the clock alone publishes.
+    let row = stream_to(&data, pair.port(), head(&body).len() + body.len());
+    assert_eq!((text(&row, "reason"), &row["gap_bytes"]), ("open", &0.into()));
+    let oid = text(&row, "oid");
+    assert!(data.get(oid, &[]) == body);
+    let server = Server::start(&data);
+    assert!(server.get(&format!("/streamdb/?oid={oid}")).body == body);
+    let listed = server.get(&format!("/streamdb/?srcip=127.0.0.1&srcport={}", pair.port()));
+    assert!(listed.text().contains("GET files.example/tool.exe"), "{}", listed.text());
+
+    let asked = Instant::now();
+    let summary = capturing.summary();
+    assert!(asked.elapsed() < Duration::from_secs(20), "an idle capture ends at once: {:?}", asked.elapsed());
+    assert_eq!(
+        (&summary["interface"], &summary["connections"], &summary["buckets"]),
+        (&"lo".into(), &1.into(), &1.into())
+    );
+    assert_eq!((&summary["dropped_by_kernel"], &summary["unaccounted_payload_bytes"]), (&0.into(), &0.into()));
+    data.is_well();
+    let row = stream_to(&data, pair.port(), head(&body).len() + body.len());
+    assert_eq!(text(&row, "reason"), "e", "it was open when the capture ended");
+    assert!(data.get(text(&row, "oid"), &[]) == body);
+    // What was named before is still there; and the frames are as long as loopback makes them.
+    assert!(data.get(oid, &[]) == body);
+    let frames = data.export().frames;
+    assert_eq!(frames.len() as u64, summary["frames"].as_u64().unwrap());
+    assert!(frames.iter().any(|frame| frame.data.len() > 9000));
+    let about = &frames[0].interface;
+    let named = [(2, b"lo".to_vec()), (11, Vec::new())];
+    assert_eq!((about.link_type, about.per_second, &about.options[..]), (1, 1_000_000_000, &named[..]));
+}
+
+/// Frames without their times, and with them: tcpdump's tap and ours look at the clock one after the other.
+fn assert_same_frames(ours: &[Frame], theirs: &[Frame]) {
+    let bytes = |frames: &[Frame]| frames.iter().map(|f| (f.wire_len, f.data.clone())).collect::<Vec<_>>();
+    assert_eq!((ours.len(), bytes(ours) == bytes(theirs)), (theirs.len(), true));
+    for (ours, theirs) in ours.iter().zip(theirs) {
+        assert!(ours.nanos().abs_diff(theirs.nanos()) < 1_000_000_000, "{} and {}", ours.nanos(), theirs.nanos());
+    }
+}
+
+#[test]
+fn the_frames_are_those_that_tcpdump_sees() {
+    let Some(wire) = Wire::with_addresses() else { return };
+    if !installed("tcpdump") {
+        return;
+    }
+    let data = Data::new("capture-tcpdump");
+    let theirs = data.beside("tcpdump.pcap");
+    let mut tcpdump = Command::new("tcpdump");
+    tcpdump.args(["-i", "far0", "--time-stamp-precision=nano", "-U", "-Z", "root", "-w"]).arg(&theirs);
+    let mut tcpdump = inside(&wire.far, &tcpdump).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(tcpdump.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("listening on far0"), "{line}");
+    let capturing = Capturing::start(&data, Some(&wire.far), &["-i", "far0", "--json"]);
+    let body = body(400_000);
+    let mut pair = Pair::across(&wire, "10.9.0.2:0");
+    pair.download(&body);
+    stream_to(&data, pair.port(), head(&body).len() + body.len());
+    let summary = capturing.summary();
+    assert_eq!(summary["dropped_by_kernel"], 0);
+    let ours = data.export().frames;
+    // Unlike ours, it gives up what is in its ring when it is told to end.
+    until("tcpdump has written as much", || (common::read_capture(&theirs).frames.len() >= ours.len()).then_some(()));
+    assert!(Command::new("kill").args(["-INT", &tcpdump.id().to_string()]).status().unwrap().success());
+    assert!(wait(&mut tcpdump).success());
+    assert_same_frames(&ours, &common::read_capture(&theirs).frames);
+    data.is_well();
+}
+
+/// Sends a capture's frames from the near end as fast as can be, so many times, and checks that all were sent.
+fn replay(wire: &Wire, capture: &Path, times: u64) -> u64 {
+    let frames = times * common::read_capture(capture).frames.len() as u64;
+    let mut tcpreplay = Command::new("tcpreplay");
+    tcpreplay.args(["-q", "-i", "near0", "--topspeed", "--loop", &times.to_string()]).arg(capture);
+    let output = inside(&wire.near, &tcpreplay).output().unwrap();
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(report.contains(&format!("Actual: {frames} packets")), "{report} {output:?}");
+    frames
+}
+
+#[test]
+fn vlan_tags_that_the_kernel_takes_out_of_the_frame_come_back() {
+    let Some(wire) = Wire::new() else { return };
+    if !installed("tcpreplay") {
+        return;
+    }
+    let data = Data::new("capture-vlan");
+    let mut frames = common::read_capture(&testdata("lossy-path", "capture.pcap")).frames;
+    let mut file = fs::read(testdata("lossy-path", "capture.pcap")).unwrap()[..24].to_vec();
+    for frame in &mut frames {
+        frame.data.splice(12..12, [0x81, 0, 0x60, 7]);
+        frame.wire_len += 4;
+        let length = u32::try_from(frame.data.len()).unwrap();
+        file.extend([[0; 4], [0; 4], length.to_le_bytes(), length.to_le_bytes()].as_flattened());
+        file.extend(&frame.data);
+    }
+    let tagged = data.write("tagged.pcap", &file);
+    let capturing = Capturing::start(&data, Some(&wire.far), &["-i", "far0", "--json"]);
+    replay(&wire, &tagged, 1);
+    let summary = capturing.summary();
+    assert_eq!(summary["dropped_by_kernel"], 0);
+    let bytes = |frames: &[Frame]| frames.iter().map(|frame| frame.data.clone()).collect::<Vec<_>>();
+    let ours = data.export().frames;
+    assert_eq!((ours.len(), bytes(&ours) == bytes(&frames)), (frames.len(), true));
+    assert!(data.streams(&[]).iter().all(|row| row["vlan"] == 7));
+}
+
+#[test]
+fn a_filter_leaves_out_the_rest_on_all_interfaces_too() {
+    if !may_capture() {
+        return;
+    }
+    for (interface, link_type) in [("lo", 1), ("any", 276)] {
+        let data = Data::new("capture-filter");
+        let (listener, address, filter) = Pair::on_loopback();
+        let (other, elsewhere, _) = Pair::on_loopback();
+        let capturing = Capturing::start(&data, None, &["-i", interface, "--filter", &filter, "--json"]);
+        Pair::connect(&other, elsewhere).download(b"not this");
+        let mut pair = Pair::connect(&listener, address);
+        pair.download(b"this");
+        stream_to(&data, pair.port(), head(b"this").len() + 4);
+        let summary = capturing.summary();
+        assert_eq!(summary["connections"], 1, "{interface}: {summary}");
+        let frames = data.export().frames;
+        assert!(frames.iter().all(|frame| frame.interface.link_type == link_type), "{:?}", frames[0].interface);
+        assert!(!frames.iter().any(|frame| frame.data.ends_with(b"not this")));
+        data.is_well();
+    }
+}
+
+#[test]
+fn what_the_snap_length_cuts_is_a_gap() {
+    if !may_capture() {
+        return;
+    }
+    let data = Data::new("capture-snaplen");
+    let (listener, address, filter) = Pair::on_loopback();
+    let flags = ["-i", "lo", "--filter", &filter, "--snaplen", "200", "--json"];
+    let capturing = Capturing::start(&data, None, &flags);
+    let mut pair = Pair::connect(&listener, address);
+    let body = body(20_000);
+    pair.download(&body);
+    let row = stream_to(&data, pair.port(), head(&body).len() + body.len());
+    assert!(row["gap_bytes"].as_u64().unwrap() > 15_000, "{row}");
+    let summary = capturing.summary();
+    assert_eq!(summary["counters"]["gap_snaplen"], row["gap_bytes"]);
+    assert!(data.export().frames.iter().all(|frame| frame.data.len() <= 200));
+    data.is_well();
+}
+
+#[test]
+fn buckets_end_by_the_clock_when_nothing_comes() {
+    if !may_capture() {
+        return;
+    }
+    let data = Data::new("capture-idle");
+    let (listener, address, filter) = Pair::on_loopback();
+    let capturing = Capturing::start(&data, None, &["-i", "lo", "--filter", &filter, "--bucket", "1s"]);
+    let mut pair = Pair::connect(&listener, address);
+    pair.download(b"and then silence");
+    until("the bucket is sealed", || {
+        let said = data.run("buckets", &["--json"]);
+        let rows = if said.code == Some(0) { json_lines(&said.out) } else { Vec::new() };
+        (!rows.is_empty() && rows.iter().all(|row| row["state"] == "sealed")).then_some(())
+    });
+    capturing.stop();
+    data.is_well();
+    assert_eq!(stream_to(&data, pair.port(), head(b"and then silence").len() + 16)["gap_bytes"], 0);
+}
+
+#[test]
+fn silent_connections_end_by_the_clock() {
+    let data = Data::new("capture-clock");
+    let folder = Arc::new(WriteFolder::open(&data.path(), Box::new(DiskVolume)).unwrap());
+    let writer = Writer::new(folder, 0, WriterConfig::default()).unwrap();
+    let mut worker = Worker::new(writer, WorkerConfig { publish_at_ticks: true, ..WorkerConfig::default() });
+    let mut file = CaptureFile::open(&testdata("lossy-path", "capture.pcap")).unwrap();
+    let mut last = Timestamp::default();
+    // Enough for a handshake and its first bytes.
+    for _ in 0..8 {
+        match file.next().unwrap().unwrap() {
+            Item::Frame(frame) => {
+                worker.frame(&frame).unwrap();
+                last = frame.time;
+            }
+            Item::Interface(_, interface) => worker.interface(interface),
+            other => panic!("{other:?}"),
+        }
+    }
+    let mut open_after = |seconds: i64| {
+        worker.clock(last.plus(seconds * 1_000_000_000)).unwrap();
+        worker.open_connections()
+    };
+    assert_eq!(open_after(2), 1);
+    // The store thread writes what the clock published.
+    let reason = |wanted: &str| {
+        until("the stream stands so", || data.streams(&["direction=s"]).into_iter().find(|row| row["reason"] == wanted))
+    };
+    reason("open");
+    assert_eq!((open_after(299), open_after(330)), (1, 0));
+    reason("i");
+    worker.finish().unwrap();
+    data.is_well();
+}
+
+#[test]
+fn a_burst_adds_up_stored_and_dropped() {
+    let Some(wire) = Wire::new() else { return };
+    if !installed("tcpreplay") {
+        return;
+    }
+    const LOOPS: u64 = 40;
+    let capture = testdata("nginx-downloads", "capture.pcap");
+    // The smallest ring may overflow, the usual one does not where there is a processor to spare.
+    for buffer in ["64M", "1M"] {
+        let data = Data::new("capture-burst");
+        let flags = ["-i", "far0", "--json", "--buffer", buffer];
+        let capturing = Capturing::start(&data, Some(&wire.far), &flags);
+        let sent = replay(&wire, &capture, LOOPS);
+        let said = capturing.stop();
+        let summary = &json_lines(&said.out)[0];
+        let count = |name: &str| summary[name].as_u64().unwrap();
+        let dropped = count("dropped_by_kernel");
+        assert_eq!(count("frames") + dropped, sent, "{summary}");
+        assert_eq!(summary["unaccounted_payload_bytes"], 0);
+        // Who lost something is told what to do about it.
+        let advice =
+            format!("streamdb: {dropped} frames were dropped by the kernel, as they came faster than they were ");
+        assert_eq!(said.err.starts_with(&advice), dropped > 0, "{}", said.err);
+        assert_eq!(data.export().frames.len() as u64, count("frames"));
+        data.is_well();
+    }
+}
+
+#[test]
+fn an_interface_that_fails_ends_the_capture_and_what_came_before_is_kept() {
+    for (how, wanted) in [
+        ("link set near0 down", "near0: this interface is down; bring it up (ip link set near0 up) and start again"),
+        ("link del near0", "near0: this interface went away; start again when it is back"),
+    ] {
+        let Some(wire) = Wire::with_addresses() else { return };
+        let data = Data::new("capture-failing");
+        let capturing = Capturing::start(&data, Some(&wire.near), &["-i", "near0"]);
+        let mut pair = Pair::across(&wire, "10.9.0.2:0");
+        pair.download(b"before");
+        let length = head(b"before").len() + 6;
+        stream_to(&data, pair.port(), length);
+        ip(&format!("-n {} {how}", wire.near));
+        let said = capturing.said();
+        assert_eq!(said.sentence(), wanted);
+        assert!(String::from_utf8_lossy(&said.out).contains(" frames, "), "{said:?}");
+        data.is_well();
+        let row = stream_to(&data, pair.port(), length);
+        assert_eq!((text(&row, "reason"), data.get(text(&row, "oid"), &[])), ("e", b"before".to_vec()));
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once_and_the_next_start_makes_it_whole() {
+    if !may_capture() {
+        return;
+    }
+    let data = Data::new("capture-twice");
+    let (listener, address, filter) = Pair::on_loopback();
+    let flags = ["-i", "lo", "--filter", &filter];
+    let mut capturing = Capturing::start(&data, None, &flags);
+    let mut pair = Pair::connect(&listener, address);
+    pair.download(b"whatever happens");
+    let length = head(b"whatever happens").len() + 16;
+    stream_to(&data, pair.port(), length);
+    // Draining waits for the last block of the ring; the second signal comes before that.
+    capturing.signal("-INT");
+    std::thread::sleep(Duration::from_millis(20));
+    let _ = Command::new("kill").args(["-INT", &capturing.child.id().to_string()]).stderr(Stdio::null()).status();
+    let status = wait(&mut capturing.child);
+    if status.success() {
+        return println!("skipped: this machine was so busy that the first signal was enough");
+    }
+    assert_eq!(status.signal(), Some(2), "{status}");
+    let again = Capturing::start(&data, None, &flags);
+    assert!(again.first.contains("its writer died before it was sealed"), "{}", again.first);
+    again.stop();
+    data.is_well();
+    let row = stream_to(&data, pair.port(), length);
+    assert_eq!(data.get(text(&row, "oid"), &[]), b"whatever happens");
+}
+
+/// That the program ended with this one sentence before it wrote anything.
+#[track_caller]
+fn assert_refused(data: &Data, command: &mut Command, wanted: &str) {
+    let output = command.output().unwrap();
+    let said = Said { code: output.status.code(), out: output.stdout, err: String::from_utf8(output.stderr).unwrap() };
+    assert_eq!(said.sentence(), wanted);
+    assert!(!data.path().exists());
+}
+
+#[test]
+fn mistakes_are_refused_before_anything_is_written() {
+    let data = Data::new("capture-mistakes");
+    let said = data.run("capture", &["-i", "nonesuch0"]);
+    assert!(said.sentence().starts_with("there is no interface nonesuch0; there are any, "), "{}", said.sentence());
+    for (flags, wanted) in [
+        (["--snaplen", "32"], "invalid value '32' for '--snaplen <BYTES>': 32 is not in 64..=262144"),
+        (["--buffer", "3G"], "invalid value '3G' for '--buffer <SIZE>': a buffer has 1M to 2047M"),
+    ] {
+        let said = data.run("capture", &[&["-i", "lo"], &flags[..]].concat());
+        assert_eq!((said.code, said.err.lines().next().unwrap()), (Some(2), &*format!("error: {wanted}")));
+    }
+    let Some(wire) = Wire::new() else { return };
+    let wrong = "the filter 'tcp prt 80' cannot be used on link type 1: can't parse filter expression: syntax error";
+    assert_refused(&data, &mut data.command("capture", &["-i", "lo", "--filter", "tcp prt 80"]), wrong);
+    ip(&format!("-n {} link set near0 down", wire.near));
+    let down = "near0: this interface is down; bring it up (ip link set near0 up) and start again";
+    assert_refused(&data, &mut inside(&wire.near, &data.command("capture", &["-i", "near0"])), down);
+    if installed("setpriv") {
+        let program = env!("CARGO_BIN_EXE_streamdb");
+        let mut nobody = Command::new("setpriv");
+        nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups", program, "capture", "-i", "lo", "--data"]);
+        let rights = format!(
+            "lo: this user may not capture (socket: Operation not permitted); run it as root, or once, as root: setcap \
+             cap_net_raw,cap_net_admin+eip {program}"
+        );
+        assert_refused(&data, nobody.arg(data.path()), &rights);
+    }
+}
