@@ -67,7 +67,14 @@ impl WriteFolder {
         for id in bucket_ids(&path.join(BUCKETS))? {
             ledger.note_existing(id);
         }
-        let mut folder = Self { path: path.to_owned(), volume, ledger: ledger.into(), live, recovered: Vec::new(), not_recovered: Vec::new() };
+        let mut folder = Self {
+            path: path.to_owned(),
+            volume,
+            ledger: ledger.into(),
+            live,
+            recovered: Vec::new(),
+            not_recovered: Vec::new(),
+        };
         folder.recover()?;
         Ok(folder)
     }

@@ -529,7 +529,9 @@ fn what_cannot_be_read_is_not_the_end() {
         let folder = folder_with(case, &case.open);
         let writer = WriteFolder::open(folder.path(), Box::new(Failing { cut })).unwrap();
         assert_eq!(writer.recovered(), []);
-        let [error @ Error::NotRecovered { .. }] = writer.not_recovered() else { panic!("{:?}", writer.not_recovered()) };
+        let [error @ Error::NotRecovered { .. }] = writer.not_recovered() else {
+            panic!("{:?}", writer.not_recovered())
+        };
         assert!(error.to_string().contains("1.sdb: bytes "), "{error}");
         drop(writer);
         let left = std::fs::read(bucket(folder.path(), case)).unwrap();
@@ -543,7 +545,8 @@ fn what_cannot_be_read_is_not_the_end() {
     let folder = folder_with(case, &case.open);
     let volume = FaultVolume::new(QuickVolume);
     drop(WriteFolder::open(folder.path(), Box::new(volume.clone())).unwrap());
-    let is_read = |o: &streamdb_testkit::Operation| o.name == "read_at" && o.path.extension().is_some_and(|e| e == "sdb");
+    let is_read =
+        |o: &streamdb_testkit::Operation| o.name == "read_at" && o.path.extension().is_some_and(|e| e == "sdb");
     let reads: Vec<usize> = (0..volume.operations()).filter(|n| is_read(&volume.log()[*n])).collect();
     assert!(!reads.is_empty());
     for n in reads {

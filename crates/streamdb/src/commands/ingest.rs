@@ -9,7 +9,7 @@ use std::time::Instant;
 use serde::Serialize;
 use streamdb_capture::{Filter, Item, Merged, fingerprint};
 use streamdb_storage::{
-    Compression, DiskVolume, Event, Packets, WriteFolder, Writer, WriterConfig, WriterSummary, now,
+    Compression, DiskVolume, Event, Held, Packets, WriteFolder, Writer, WriterConfig, WriterSummary, now,
 };
 use streamdb_types::{Counters, LinkType};
 
@@ -77,10 +77,27 @@ pub(super) fn run(args: &Ingest) -> Result<ExitCode, Error> {
     };
     let mut worker = Worker::new(Writer::new(Arc::clone(&folder), 0, config)?, worker_config(args));
     let errors = feed(&mut merged, &mut worker, args.filter.as_deref())?;
+    let left_out = worker.left_out();
     let (counters, written) = worker.finish()?;
+    for trouble in &written.troubles {
+        complain(&trouble.to_string());
+    }
     prints.retain(|(path, _)| !errors.iter().any(|error| nothing_in(error, path)));
-    remember(&folder, &prints, &counters, &written)?;
-    let errors: Vec<String> = errors.iter().map(|e| printable(&e.to_string())).collect();
+    let mut errors: Vec<String> = errors.iter().map(|e| printable(&e.to_string())).collect();
+    if left_out > 0 {
+        errors.push(format!(
+            "{left_out} blocks of names or secrets are not stored: more than 16 MiB of them came before the first frame"
+        ));
+    }
+    if written.lost == Held::default() {
+        remember(&folder, &prints, &counters, &written)?;
+    } else {
+        errors.push(format!(
+            "{} frames and {} bytes of payload could not be written and are not in the store; make room, or see what ails \
+             the disk, and ingest the captures again into another folder",
+            written.lost.frames, written.lost.payload
+        ));
+    }
     report(args, &counters, &written, begun.elapsed().as_secs_f64(), errors)
 }
 
@@ -142,6 +159,9 @@ fn feed(merged: &mut Merged, worker: &mut Worker, filter: Option<&str>) -> Resul
                 let filter = filters.get(frame.interface as usize).and_then(Option::as_ref);
                 if filter.is_none_or(|filter| filter.matches(frame.data)) {
                     worker.frame(&frame)?;
+                    for trouble in worker.take_troubles() {
+                        complain(&trouble.to_string());
+                    }
                 } else {
                     worker.filtered();
                 }
