@@ -132,6 +132,16 @@ impl WriteFolder {
             },
             Err(error) => return Ok(Err(error)),
         };
+        if unsealed.is_some() {
+            // What was derived from it may be of what is cut now.
+            let rows = crate::derived::path(&self.path.join(DERIVED), id);
+            match self.volume.unlink(&rows) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(Error::io(&rows, "remove the rows of a bucket that is recovered")(error));
+                }
+                _ => {}
+            }
+        }
         let recovered = unsealed.map(recover).transpose()?;
         self.note_sealed(path, id)?;
         Ok(Ok(recovered))

@@ -41,4 +41,5 @@ pub use recover::Recovered;
 pub use verify::{Finding, Verified, Verify};
 pub use volume::{DiskVolume, Volume, VolumeFile};
 pub use write::bucket_file::Compression;
+pub use write::trouble::{Held, Trouble};
 pub use write::writer::{FrameIn, Packets, StreamFacts, Writer, WriterConfig, WriterSummary};

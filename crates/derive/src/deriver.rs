@@ -179,5 +179,7 @@ pub fn objects(store: &Store, stream: &StreamInfo, rows: &mut Rows) -> Result<Ve
         Some(_) => store.derived_rows(stream.oid.bucket, stream.key)?,
         None => None,
     };
-    kept.map_or_else(|| rows.of(store, stream), Ok)
+    // Of this very record: a bucket that ended at a failed write may have others in its place by now.
+    let same = |row: &ObjectRow| row.direction != stream.direction || row.oid.with_index(0) == stream.oid;
+    kept.filter(|kept| kept.iter().all(same)).map_or_else(|| rows.of(store, stream), Ok)
 }

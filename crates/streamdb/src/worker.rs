@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use streamdb_capture::{Frame, Step, Ticker};
 use streamdb_decode::{Content, Decoder, Piece};
 use streamdb_reassembly::{Comparison, FlowTable, FrameTag, Opened, Sink, Slot, StreamState};
-use streamdb_storage::{Error, FrameIn, Loss, Result, StreamFacts, Writer, WriterSummary};
+use streamdb_storage::{Error, FrameIn, Loss, Result, StreamFacts, Trouble, Writer, WriterSummary};
 use streamdb_types::{Counters, Direction, Interface, LinkType, Reason, StreamOffset, Timestamp};
 
 /// What becomes of frames.
@@ -30,6 +30,8 @@ pub struct Worker {
     /// The source's interfaces: the writer's number for each, and its link type.
     interfaces: Vec<(u32, LinkType)>,
     counted: Counters,
+    /// Attachments of a capture before its first frame for which there was no room.
+    left_out: u64,
 }
 
 impl Worker {
@@ -43,6 +45,7 @@ impl Worker {
             sink: StoreSink { writer, pieces: HashMap::new(), error: None },
             interfaces: Vec::new(),
             counted: Counters::default(),
+            left_out: 0,
         }
     }
 
@@ -55,18 +58,24 @@ impl Worker {
     /// Decryption secrets (with their kind) or names (without) that came with the frames.
     ///
     /// # Errors
-    /// When the store cannot write.
+    /// When the store thread is gone.
     pub fn attachment(&mut self, kind: Option<u32>, bytes: &[u8]) -> Result<()> {
-        let time = self.ticker.clock().unwrap_or_default();
-        self.sink.writer.attachment(time, kind, bytes)
+        self.left_out += u64::from(!self.sink.writer.attachment(kind, bytes)?);
+        Ok(())
+    }
+
+    /// Attachments that were left out, as more came before a frame than can wait for one.
+    pub const fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     /// Frames that were dropped before they came here.
     ///
     /// # Errors
-    /// When the store cannot write.
+    /// When the store thread is gone.
     pub fn dropped(&mut self, kernel: u64, interface: u64) -> Result<()> {
-        let time = self.ticker.clock().unwrap_or_default();
+        // Before the first frame the time is that frame's; no time is earlier than it.
+        let time = self.ticker.clock().unwrap_or(Timestamp(i64::MAX));
         self.counted.dropped_kernel += kernel;
         self.counted.dropped_interface += interface;
         self.sink.writer.loss(&Loss { from: time, to: time, kernel, interface, shed: 0 })
@@ -95,8 +104,11 @@ impl Worker {
     /// Takes a frame.
     ///
     /// # Errors
-    /// When the store cannot write.
+    /// When the store thread is gone. A disk that fails is no error: what is lost is counted, and it is tried again.
     pub fn frame(&mut self, frame: &Frame<'_>) -> Result<()> {
+        if self.sink.writer.has_news() {
+            self.settle()?;
+        }
         self.clock(frame.time)?;
         let (interface, link) = self.interfaces.get(frame.interface as usize).copied().unwrap_or((0, LinkType::NULL));
         self.count(frame);
@@ -164,28 +176,42 @@ impl Worker {
             self.flush()?;
             // Captures whose times stand still have no ticks.
             if self.sink.writer.bucket_is_full() {
-                let counters = self.counters();
+                let counters = self.given();
                 self.sink.writer.end_bucket(&counters)?;
             }
         }
         Ok(())
     }
 
+    /// What went wrong with the disk since the last call, each a sentence for the operator.
+    pub fn take_troubles(&mut self) -> Vec<Trouble> {
+        self.sink.writer.take_troubles()
+    }
+
     /// The input is over: every stream gets its end, and the store is sealed.
     ///
     /// # Errors
-    /// When the store cannot write.
+    /// When the store thread is gone. A disk that fails is no error: what is lost is counted, and it is tried again.
     pub fn finish(mut self) -> Result<(Counters, WriterSummary)> {
+        if self.sink.writer.has_news() {
+            self.settle()?;
+        }
         self.flush()?;
         self.flows.finish(&mut self.sink);
         self.sink.error.take().map_or(Ok(()), Err)?;
-        let counters = self.counters();
+        let counters = self.given();
+        let full_buckets = self.counters().full_buckets;
         let summary = self.sink.writer.finish(&counters)?;
-        Ok((counters, summary))
+        Ok((summary.lost.lost_from(&Counters { full_buckets, ..counters }), summary))
     }
 
     /// Everything counted so far.
     pub fn counters(&self) -> Counters {
+        self.sink.writer.corrected(&self.given())
+    }
+
+    /// What was counted of what was given to the writer, whatever became of it there.
+    fn given(&self) -> Counters {
         let mut counters = self.counted;
         counters.add(&self.flows.counters());
         counters.reassembled_packets = self.decoder.reassembled_packets();
@@ -206,6 +232,7 @@ impl Worker {
 
     /// A second of packet time is over: what is silent ends, what is at hand may be published, and perhaps the bucket ends.
     fn tick(&mut self, now: Timestamp) -> Result<()> {
+        self.sink.writer.tick();
         self.decoder.tick(now);
         self.flows.tick(now, &mut self.sink);
         let over = self.sink.writer.bucket_is_over(now);
@@ -213,9 +240,19 @@ impl Worker {
             self.flush()?;
         }
         if over {
-            let counters = self.counters();
+            let counters = self.given();
             self.sink.writer.end_bucket(&counters)?;
         }
+        Ok(())
+    }
+
+    /// Something failed in the store. What reassembly holds was of the bucket that is over.
+    fn settle(&mut self) -> Result<()> {
+        self.flows.flush(&mut self.sink);
+        self.sink.pieces.clear();
+        self.sink.error.take().map_or(Ok(()), Err)?;
+        let counters = self.given();
+        self.sink.writer.settle(&counters);
         Ok(())
     }
 

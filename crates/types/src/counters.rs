@@ -110,6 +110,10 @@ counters! {
     dropped_kernel,
     /// Frames dropped by the interface before us.
     dropped_interface,
+    /// Frames lost to a failed write: they would have come back, and do not.
+    lost_frames,
+    /// Buckets ended before their time, as they had as much as they may have.
+    full_buckets,
 }
 
 impl Counters {
@@ -136,7 +140,7 @@ mod tests {
         let n = Counters::NAMES.len() as u64;
         let counters = Counters::from_values(1..=n);
         assert_eq!(counters.frames, 1);
-        assert_eq!(counters.dropped_interface, n);
+        assert_eq!(counters.full_buckets, n);
         assert!(counters.values().eq(1..=n));
         let mut twice = counters;
         twice.add(&counters);

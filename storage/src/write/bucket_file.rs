@@ -120,6 +120,10 @@ pub(crate) struct BucketFile {
     fast: Compressor<'static>,
     full: Compressor<'static>,
     out: Vec<u8>,
+    /// A sync failed: no later one of this file proves anything.
+    pub(crate) sync_failed: bool,
+    /// Bytes that sealing has made durable.
+    pub(crate) synced: u64,
 }
 
 impl BucketFile {
@@ -134,10 +138,16 @@ impl BucketFile {
         let temporary = folder.join(format!("{}.tmp", superblock.id));
         let file = volume.create(&temporary).map_err(Error::io(&temporary, "create the bucket"))?;
         let act = |result: std::io::Result<()>, action| result.map_err(Error::io(&temporary, action));
-        act(file.write_at(&superblock.encode(), 0), "write the superblock")?;
-        act(file.sync_data(), "sync the superblock")?;
-        act(volume.rename(&temporary, &path), "give the bucket its name")?;
-        act(volume.sync_dir(folder), "sync the folder of the bucket")?;
+        let named = act(file.write_at(&superblock.encode(), 0), "write the superblock")
+            .and_then(|()| act(file.sync_data(), "sync the superblock"))
+            .and_then(|()| act(volume.rename(&temporary, &path), "give the bucket its name"))
+            .and_then(|()| act(volume.sync_dir(folder), "sync the folder of the bucket"));
+        if let Err(error) = named {
+            // There is nothing in it under either name. What stays is taken away, or sealed, by the next start.
+            let _ = volume.unlink(&temporary);
+            let _ = volume.unlink(&path);
+            return Err(error);
+        }
         Self::over(path, file.into(), superblock.id, compression)
     }
 
@@ -176,6 +186,8 @@ impl BucketFile {
             full: compressor(3)?,
             out: vec![0; HEADER_LEN + zstd::zstd_safe::compress_bound(LONG_MAX) + 64],
             path,
+            sync_failed: false,
+            synced: 0,
         })
     }
 
@@ -277,7 +289,7 @@ impl BucketFile {
     }
 
     /// Writes directory and trailer, cuts the file to its length and syncs it. Returns the whole length.
-    pub(crate) fn seal(mut self, seal: Seal) -> Result<u64> {
+    pub(crate) fn seal(&mut self, seal: Seal) -> Result<u64> {
         let Seal { ends, notes, known_notes, connections, frames, counters, recovered } = seal;
         let notes = known_notes.into_iter().chain(notes.into_iter().map(|note| self.place_of(note))).collect();
         let mut ends: Vec<EndEntry> = ends.into_iter().map(|end| end.entry_at(self.place_of(end.at))).collect();
@@ -312,13 +324,20 @@ impl BucketFile {
         };
         let bytes = trailer.encode(self.id);
         let length = self.position + bytes.len() as u64;
-        let act = |result: std::io::Result<()>, action| result.map_err(Error::io(&self.path, action));
         // All that the trailer vouches for is durable before the trailer is there.
-        act(self.file.sync_data(), "sync the bucket")?;
+        self.sync()?;
+        self.synced = self.position;
+        let act = |result: std::io::Result<()>, action| result.map_err(Error::io(&self.path, action));
         act(self.file.write_at(&bytes, self.position), "write the trailer")?;
         act(self.file.truncate(length), "cut the bucket to its length")?;
-        act(self.file.sync_data(), "sync the bucket")?;
+        self.sync()?;
         Ok(length)
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        let result = self.file.sync_data();
+        self.sync_failed |= result.is_err();
+        result.map_err(Error::io(&self.path, "sync the bucket"))
     }
 }
 

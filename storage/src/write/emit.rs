@@ -85,7 +85,8 @@ impl Writer {
             })?;
             BlockRef::new(id, 0)
         } else {
-            let gaps = stream.gaps_of_part();
+            let (gaps, all) = stream.gaps_to_tell();
+            head.gaps_cut = !all;
             self.scratch.clear();
             head.encode(&mut self.scratch, bucket, ordinal, &gaps, body_len);
             self.scratch.extend_from_slice(stream.buffer.unflushed());

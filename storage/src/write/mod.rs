@@ -7,8 +7,10 @@
 pub(crate) mod bucket_file;
 mod buffer;
 mod emit;
+mod held_notes;
 mod pipeline;
 pub(crate) mod shared_block;
 mod syncer;
 mod track;
+pub(crate) mod trouble;
 pub(crate) mod writer;

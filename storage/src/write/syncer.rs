@@ -17,6 +17,8 @@ struct State {
     /// The open bucket, and how far it is published and durable.
     open: Option<(BucketId, Arc<dyn VolumeFile>, u64)>,
     durable: u64,
+    /// The bucket that `durable` is about, also after it ended.
+    about: BucketId,
     /// A sync is under way.
     busy: bool,
     failed: Option<std::io::Error>,
@@ -42,14 +44,16 @@ impl Syncer {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// This much of the bucket is published. An error is that of an earlier sync: the bucket must end.
-    pub(crate) fn published(&self, id: BucketId, file: &Arc<dyn VolumeFile>, position: u64) -> std::io::Result<()> {
+    /// This much of the bucket is published; the answer is how much is durable. An error is that of an earlier sync: the
+    /// bucket must end.
+    pub(crate) fn published(&self, id: BucketId, file: &Arc<dyn VolumeFile>, position: u64) -> std::io::Result<u64> {
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = state.failed.take() {
             return Err(error);
         }
         if state.open.as_ref().is_none_or(|(open, ..)| *open != id) {
             state.durable = 0;
+            state.about = id;
             state.open = Some((id, Arc::clone(file), position));
         } else if let Some((_, _, end)) = &mut state.open {
             *end = position;
@@ -57,7 +61,13 @@ impl Syncer {
         if position.saturating_sub(state.durable) >= AHEAD {
             self.shared.wake.notify_one();
         }
-        Ok(())
+        Ok(state.durable)
+    }
+
+    /// How much of a bucket is durable; 0 when nothing of it was synced.
+    pub(crate) fn durable(&self, id: BucketId) -> u64 {
+        let state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.about == id { state.durable } else { 0 }
     }
 
     /// The bucket is about to be sealed, and with that made durable by who seals it. The error of a sync before that comes
@@ -96,7 +106,7 @@ fn run(shared: &Shared, live: &LiveWriter, worker: usize) {
         state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.busy = false;
         match result {
-            Ok(()) if state.open.as_ref().is_some_and(|(open, ..)| *open == id) => {
+            Ok(()) if state.about == id => {
                 state.durable = position;
                 live.durable(worker, id, position);
             }

@@ -8,6 +8,9 @@ use super::bucket_file::BlockRef;
 use super::buffer::StreamBuffer;
 use crate::format::record::{Chunk, Datagram, Standing};
 
+/// The most gaps that an OPEN lists: so a stream with many gaps costs no more at each tick than one with few.
+const GAPS_IN_OPEN: usize = 64;
+
 /// A run of bytes in a block.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RefChunk {
@@ -51,6 +54,8 @@ pub(crate) struct StreamTrack {
     pub(crate) previous_bucket: Option<BucketId>,
     /// It had a frame in this bucket.
     pub(crate) in_bucket: bool,
+    /// It had a frame while there was no bucket to write to.
+    pub(crate) lost: bool,
     /// The bytes of the part that are in blocks.
     pub(crate) chunks: Vec<RefChunk>,
     pub(crate) stored: u64,
@@ -60,6 +65,8 @@ pub(crate) struct StreamTrack {
     pub(crate) newest: BlockRef,
     /// The first of the chunks that the next END lists itself; those before are in LISTs, the last of which is here.
     pub(crate) listed: (usize, BlockRef),
+    /// OPENs of this part have listed all gaps that end before this.
+    told: StreamOffset,
     /// Where the bucket's list of ENDs has this one.
     pub(crate) end: Option<usize>,
     /// UDP: the datagrams of the bytes that are not in a block yet.
@@ -78,7 +85,8 @@ impl StreamTrack {
     pub(crate) fn next_part(&mut self, previous: BucketId) {
         let end = self.end_offset();
         self.buffer = StreamBuffer::starting_at(self.buffer.end());
-        if self.in_bucket {
+        if self.in_bucket || std::mem::take(&mut self.lost) {
+            self.lost = false;
             self.part += 1;
             self.previous_bucket = Some(previous);
             self.base = end;
@@ -90,23 +98,54 @@ impl StreamTrack {
         self.newest = BlockRef::NONE;
         self.listed = (0, BlockRef::NONE);
         self.end = None;
+        self.told = StreamOffset(0);
         self.datagrams.clear();
         self.written_datagrams.clear();
     }
 
+    /// Bytes up to `end` came while there was no bucket.
+    pub(crate) fn lose(&mut self, end: StreamOffset) {
+        self.lost = true;
+        self.known.length = self.known.length.max(end);
+        self.forget_all(end);
+    }
+
+    /// What was in memory is lost with the bucket; bytes up to `end` are not kept.
+    pub(crate) fn forget_all(&mut self, end: StreamOffset) {
+        self.buffer = StreamBuffer::starting_at(end);
+        self.datagrams.clear();
+        self.written_datagrams.clear();
+    }
+
+    /// The gaps that the next OPEN of this part lists: those that no OPEN listed before, and of these the newest; and
+    /// whether that is all of the part.
+    pub(crate) fn gaps_to_tell(&mut self) -> (Vec<Gap>, bool) {
+        let from = self.told.max(self.base);
+        let gaps = &self.known.gaps;
+        let of_part = gaps.len() - gaps.partition_point(|gap| gap.end() <= self.base);
+        let new = gaps.len() - gaps.partition_point(|gap| gap.end() <= from);
+        let listed: Vec<Gap> =
+            gaps.iter().skip(gaps.len() - new.min(GAPS_IN_OPEN)).map(|gap| clipped(gap, self.base)).collect();
+        // A gap that the stream ends with may still turn out to be another one: it is told again until there is more.
+        self.told = match listed.last() {
+            Some(gap) if gap.end() >= self.known.length => gap.offset,
+            Some(gap) => gap.end(),
+            None => from,
+        };
+        let all = listed.len() == of_part;
+        (listed, all)
+    }
+
     /// The gaps of this part.
     pub(crate) fn gaps_of_part(&self) -> Vec<Gap> {
-        let base = self.base;
-        self.known
-            .gaps
-            .iter()
-            .filter(|gap| gap.end() > base)
-            .map(|gap| {
-                let offset = gap.offset.max(base);
-                Gap { offset, length: gap.end().since(offset), kind: gap.kind }
-            })
-            .collect()
+        self.known.gaps.iter().filter(|gap| gap.end() > self.base).map(|gap| clipped(gap, self.base)).collect()
     }
+}
+
+/// What of a gap lies from `base` on.
+fn clipped(gap: &Gap, base: StreamOffset) -> Gap {
+    let offset = gap.offset.max(base);
+    Gap { offset, length: gap.end().since(offset), kind: gap.kind }
 }
 
 /// One connection.
@@ -116,7 +155,7 @@ pub(crate) struct ConnTrack {
     pub(crate) tuple: Tuple,
     pub(crate) path: Path,
     pub(crate) opened: Timestamp,
-    /// The bucket that the fields below are about.
+    /// The bucket that the fields below are about; 0 while it never was in one.
     pub(crate) bucket: BucketId,
     pub(crate) ordinal: u32,
     pub(crate) first_frame: FrameNumber,

@@ -2,6 +2,9 @@
 //!
 //! It is told what reassembly found, in the order in which reassembly says it, and of every frame. Nothing but frames,
 //! bytes and ticks decides where a block or a bucket ends, so the same input gives the same bytes.
+//!
+//! A disk that fails is no error here: the bucket ends, what is lost is counted, another bucket is begun, at each tick until
+//! it works ([`Writer::settle`], [`Writer::tick`]).
 
 use std::sync::{Arc, PoisonError};
 
@@ -12,9 +15,12 @@ use streamdb_types::{
 
 use super::bucket_file::{BlockRef, Compression, CutBlock, CutEnd, Seal};
 use super::buffer::{BODY_MAX, FRONT, StreamBuffer};
+use super::held_notes::HeldNotes;
+use super::pipeline::Event;
 use super::pipeline::Pipeline;
 use super::shared_block::SharedBlock;
 use super::track::{ConnTrack, StreamTrack};
+use super::trouble::{Held, Losses, Trouble};
 use crate::error::{Error, Result};
 use crate::folder::WriteFolder;
 use crate::format::block::{BlockKind, HEADER_LEN, LONG_MAX};
@@ -33,6 +39,14 @@ const MAX_DATAGRAMS: usize = 1000;
 const MAX_DATAGRAM_BYTES: usize = 512 << 10;
 /// Attachments (secrets, names) are kept in pieces of this many bytes; interfaces have no more bytes of options.
 const ATTACHMENT_PIECE: usize = 128 << 10;
+/// No frame came yet: the first and last time.
+const NO_SPAN: (Timestamp, Timestamp) = (Timestamp(i64::MAX), Timestamp(i64::MIN));
+/// The most blocks of a bucket, but for what a commit adds.
+const MAX_BLOCKS: u32 = 1 << 18;
+/// The most records of no stream in a bucket.
+const MAX_NOTES: usize = 1 << 16;
+/// The most connections of a bucket that can be set: their streams fit into the largest directory that readers take.
+const MAX_CONNECTIONS: u32 = 2_000_000;
 /// Frames with no row.
 const NO_ROW: u64 = u64::MAX;
 
@@ -59,6 +73,10 @@ pub struct WriterConfig {
     pub bucket_window: i64,
     /// The most uncompressed bytes of a bucket.
     pub bucket_bytes: u64,
+    /// The most connections of a bucket, at most 2,000,000: the table of their streams is kept in memory until the bucket
+    /// is sealed, about 150 bytes a stream. A bucket that has as many ends before its time, which is counted
+    /// (`full_buckets`).
+    pub bucket_connections: u32,
     /// Memory for bytes of streams, written or not; beyond it, what is written is let go of, and copies that come later
     /// are kept without a comparison.
     pub stream_memory: usize,
@@ -71,6 +89,7 @@ impl Default for WriterConfig {
             packets: Packets::default(),
             bucket_window: 300_000_000_000,
             bucket_bytes: 4 << 30,
+            bucket_connections: 500_000,
             stream_memory: 512 << 20,
         }
     }
@@ -114,7 +133,7 @@ pub struct StreamFacts<'a> {
 }
 
 /// What a whole run wrote.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriterSummary {
     /// Buckets sealed.
     pub buckets: u64,
@@ -124,6 +143,10 @@ pub struct WriterSummary {
     pub first_bucket: Option<BucketId>,
     /// The last of them.
     pub last_bucket: Option<BucketId>,
+    /// What was lost to failed writes, of all that was given.
+    pub lost: Held,
+    /// What went wrong since [`Writer::take_troubles`].
+    pub troubles: Vec<Trouble>,
 }
 
 /// The bucket that is open.
@@ -138,6 +161,8 @@ pub(super) struct OpenBucket {
     pub(super) next_id: u32,
     /// Uncompressed bytes so far.
     bytes: u64,
+    /// Bytes of streams that were given.
+    payload: u64,
     pub(super) connections: u32,
     /// Frames before the rows at hand.
     frames: u64,
@@ -168,6 +193,9 @@ pub struct Writer {
     pub(super) span: (Timestamp, Timestamp),
     unflushed: usize,
     sealed_counters: Counters,
+    losses: Losses,
+    full_buckets: u64,
+    held_notes: HeldNotes,
     pub(super) scratch: Vec<u8>,
 }
 
@@ -190,9 +218,12 @@ impl Writer {
             rows: journal::Rows::default(),
             encoder: journal::Encoder::default(),
             first_row: 0,
-            span: (Timestamp(i64::MAX), Timestamp(i64::MIN)),
+            span: NO_SPAN,
             unflushed: 0,
             sealed_counters: Counters::default(),
+            losses: Losses::default(),
+            full_buckets: 0,
+            held_notes: HeldNotes::default(),
             scratch: Vec::new(),
         })
     }
@@ -213,29 +244,48 @@ impl Writer {
         }) as u32
     }
 
-    /// Keeps decryption secrets (with their kind) or names (without) of the capture, as they stood.
+    /// Keeps decryption secrets (with their kind) or names (without) of the capture, as they stood. Without an open bucket
+    /// they wait for the first frame of the next one, which says whose time they are of: at most 16 MiB of them, and false
+    /// for what is beyond.
     ///
     /// # Errors
-    /// When no bucket can be begun.
-    pub fn attachment(&mut self, time: Timestamp, kind: Option<u32>, bytes: &[u8]) -> Result<()> {
-        self.ensure_bucket(time)?;
+    /// When the store thread is gone.
+    pub fn attachment(&mut self, kind: Option<u32>, bytes: &[u8]) -> Result<bool> {
+        if self.bucket.is_none() {
+            return Ok(self.held_notes.attachment(kind, bytes));
+        }
         for piece in bytes.chunks(ATTACHMENT_PIECE) {
             self.scratch.clear();
             record::put_attachment(&mut self.scratch, kind, piece);
             self.push_note()?;
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Keeps what was dropped before it came to us.
+    /// Keeps what was dropped before it came to us. Without an open bucket it waits for the first frame of the next one.
     ///
     /// # Errors
-    /// When no bucket can be begun.
+    /// When the store thread is gone.
     pub fn loss(&mut self, loss: &Loss) -> Result<()> {
-        self.ensure_bucket(loss.to)?;
+        if self.bucket.is_none() {
+            self.held_notes.loss(loss);
+            return Ok(());
+        }
         self.scratch.clear();
         record::put_loss(&mut self.scratch, loss);
         self.push_note()
+    }
+
+    /// What waited for a frame goes into the bucket that was begun for it.
+    fn push_held_notes(&mut self, time: Timestamp) -> Result<()> {
+        let HeldNotes { attachments, loss, .. } = std::mem::take(&mut self.held_notes);
+        for (kind, bytes) in attachments {
+            self.attachment(kind, &bytes)?;
+        }
+        match loss {
+            Some(loss) => self.loss(&Loss { from: loss.from.min(time), to: time, ..loss }),
+            None => Ok(()),
+        }
     }
 
     /// The tag that the next frame gets, if it is kept.
@@ -246,15 +296,21 @@ impl Writer {
     /// Takes a frame; the answer is its tag in all that is said of it later.
     ///
     /// # Errors
-    /// When no bucket can be begun.
+    /// When the store thread is gone.
     pub fn frame(&mut self, frame: &FrameIn<'_>) -> Result<u64> {
-        self.ensure_bucket(frame.time)?;
-        self.span = (self.span.0.min(frame.time), self.span.1.max(frame.time));
+        let stored = self.ensure_bucket(frame.time)?;
         let wanted = match self.config.packets {
             Packets::Full => true,
             Packets::Tcp => frame.is_tcp,
             Packets::Off => false,
         };
+        if !stored {
+            // The tag is used up, so that no later frame is taken for this one.
+            self.losses.total.frames += u64::from(wanted);
+            self.first_row += 1;
+            return Ok(self.first_row - 1);
+        }
+        self.span = (self.span.0.min(frame.time), self.span.1.max(frame.time));
         if !wanted {
             return Ok(NO_ROW);
         }
@@ -278,6 +334,10 @@ impl Writer {
         let frame = FrameNumber(self.bucket.as_ref().map_or(0, |b| b.frames) + row.unwrap_or(0) as u64);
         let Some(conn) = self.conns.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         conn.changed = true;
+        if self.bucket.is_none() {
+            conn.stream(direction).lost = true;
+            return;
+        }
         conn.stream(direction).in_bucket = true;
         let ordinal = conn.ordinal;
         if let Some(row) = row {
@@ -289,23 +349,25 @@ impl Writer {
 
     /// A connection begins in this slot.
     pub fn opened(&mut self, slot: u32, tuple: &Tuple, path: &Path, time: Timestamp) {
-        let Some(bucket) = &mut self.bucket else { return };
-        let key = ConnKey { bucket: bucket.id, number: bucket.connections };
+        // Without a bucket it gets its key from the first one that it has a frame in.
+        let (bucket, ordinal) = self.bucket.as_ref().map_or((BucketId(0), 0), |b| (b.id, b.connections));
         let conn = ConnTrack {
-            key,
+            key: ConnKey { bucket, number: ordinal },
             tuple: *tuple,
             path: *path,
             opened: time,
-            bucket: bucket.id,
-            ordinal: bucket.connections,
+            bucket,
+            ordinal,
             first_frame: FrameNumber(u64::MAX),
             last_frame: FrameNumber(0),
             standing: Standing::Open,
             changed: true,
             streams: [StreamTrack::default(), StreamTrack::default()],
         };
-        bucket.connections += 1;
-        bucket.members.push(slot);
+        if let Some(bucket) = &mut self.bucket {
+            bucket.connections += 1;
+            bucket.members.push(slot);
+        }
         let at = slot as usize;
         if self.conns.len() <= at {
             self.conns.resize_with(at + 1, || None);
@@ -318,8 +380,19 @@ impl Writer {
     /// New bytes of a stream.
     ///
     /// # Errors
-    /// When an earlier write failed.
+    /// When the store thread is gone.
     pub fn data(&mut self, slot: u32, direction: Direction, offset: StreamOffset, mut bytes: &[u8]) -> Result<()> {
+        let len = bytes.len() as u64;
+        match &mut self.bucket {
+            Some(bucket) => bucket.payload += len,
+            None => {
+                self.losses.total.payload += len;
+                if let Some(stream) = self.stream(slot, direction) {
+                    stream.lose(offset.add(len));
+                }
+                return Ok(());
+            }
+        }
         self.join_bucket(slot);
         let Some(conn) = self.conns.get_mut(slot as usize).and_then(Option::as_mut) else { return Ok(()) };
         conn.changed = true;
@@ -349,7 +422,7 @@ impl Writer {
     /// The next datagram of a UDP stream.
     ///
     /// # Errors
-    /// When an earlier write failed.
+    /// When the store thread is gone.
     pub fn datagram(
         &mut self,
         slot: u32,
@@ -359,6 +432,9 @@ impl Writer {
         wire: u32,
         time: Timestamp,
     ) -> Result<()> {
+        if self.bucket.is_none() {
+            return self.data(slot, direction, offset, bytes);
+        }
         let full = self.stream(slot, direction).is_some_and(|s| {
             s.datagrams.len() >= MAX_DATAGRAMS || s.buffer.unflushed().len() + bytes.len() > MAX_DATAGRAM_BYTES
         });
@@ -419,7 +495,7 @@ impl Writer {
     /// How a connection stands; `ended` says that it is over.
     ///
     /// # Errors
-    /// When an earlier write failed.
+    /// When the store thread is gone.
     pub fn checkpoint(&mut self, slot: u32, facts: [StreamFacts<'_>; 2], ended: Option<Reason>) -> Result<()> {
         let Some(conn) = self.conns.get_mut(slot as usize).and_then(Option::as_mut) else { return Ok(()) };
         for (stream, facts) in conn.streams.iter_mut().zip(facts) {
@@ -433,9 +509,8 @@ impl Writer {
             known.gaps.clear();
             known.gaps.extend_from_slice(facts.gaps);
         }
-        // A connection that ends by time alone has had no frame in this bucket: its last part has said all there is.
-        if self.bucket.as_ref().is_none_or(|b| b.id != conn.bucket) {
-            return Ok(());
+        if !self.bucket.as_ref().is_some_and(|b| b.id == conn.bucket) {
+            return if ended.is_some() { self.end_elsewhere(slot, ended) } else { Ok(()) };
         }
         match ended {
             // It was said before, and nothing came since.
@@ -443,6 +518,25 @@ impl Writer {
             Some(reason) => self.emit_ends(slot, Standing::Ended(reason)),
             None => self.emit_opens(slot),
         }
+    }
+
+    /// A connection ends that had no frame in the open bucket: by time, or as the capture ends. Its streams get a part
+    /// without bytes there, for the reason alone; unless an earlier bucket says it already.
+    fn end_elsewhere(&mut self, slot: u32, ended: Option<Reason>) -> Result<()> {
+        let Some(conn) = self.conns.get(slot as usize).and_then(Option::as_ref) else { return Ok(()) };
+        let said = !conn.changed && conn.standing != Standing::Open && conn.standing != Standing::Continues;
+        let last = conn.streams.iter().filter(|s| s.known.packets > 0).map(|s| s.known.last).max();
+        let (Some(reason), Some(last)) = (ended.filter(|_| !said), last) else { return Ok(()) };
+        if !self.ensure_bucket(last)? {
+            return Ok(());
+        }
+        self.join_bucket(slot);
+        if let Some(conn) = self.conns.get_mut(slot as usize).and_then(Option::as_mut) {
+            for stream in &mut conn.streams {
+                stream.in_bucket = stream.known.packets > 0;
+            }
+        }
+        self.emit_ends(slot, Standing::Ended(reason))
     }
 
     /// The slot is free.
@@ -454,7 +548,8 @@ impl Writer {
 
     /// Whether so much has come together that a flush and a [`commit`](Self::commit) are due before the next tick.
     pub fn wants_commit(&self) -> bool {
-        self.rows.len() >= MAX_ROWS
+        self.bucket_is_full()
+            || self.rows.len() >= MAX_ROWS
             || self.rows.bytes() >= MAX_ROW_BYTES
             || self.unflushed >= self.config.stream_memory / 4
     }
@@ -462,7 +557,7 @@ impl Writer {
     /// Cuts everything at hand into blocks and has it published. All that was held back has been given before.
     ///
     /// # Errors
-    /// When an earlier write failed.
+    /// When the store thread is gone.
     pub fn commit(&mut self) -> Result<()> {
         self.cut_shared()?;
         self.cut_journal()?;
@@ -471,31 +566,36 @@ impl Writer {
         let (_, last) = self.times();
         if let Some(bucket) = &mut self.bucket {
             bucket.last_time = last;
-            self.pipeline.publish(bucket.frames, last)?;
+            self.pipeline.publish(Held { frames: bucket.frames, payload: bucket.payload }, last)?;
         }
-        self.span = (Timestamp(i64::MAX), Timestamp(i64::MIN));
+        self.span = NO_SPAN;
         Ok(())
     }
 
-    /// Whether the open bucket has as many bytes as it may have: it has to end, whatever the time is.
+    /// Whether the open bucket has as much as it may have (bytes, connections, blocks, notes): it has to end, whatever the
+    /// time is. So what is kept of it in memory, and its directory, are bounded.
     pub fn bucket_is_full(&self) -> bool {
-        self.bucket.as_ref().is_some_and(|bucket| bucket.bytes >= self.config.bucket_bytes)
+        self.bucket.as_ref().is_some_and(|bucket| {
+            bucket.bytes >= self.config.bucket_bytes
+                || bucket.connections >= self.config.bucket_connections.clamp(1, MAX_CONNECTIONS)
+                || bucket.next_id >= MAX_BLOCKS
+                || bucket.notes.len() >= MAX_NOTES
+        })
     }
 
     /// Whether the open bucket has to end before a frame of this time.
     pub fn bucket_is_over(&self, now: Timestamp) -> bool {
         let Some(bucket) = &self.bucket else { return false };
-        now >= bucket.window_end
-            || now < bucket.window_start.plus(-self.config.bucket_window)
-            || bucket.bytes >= self.config.bucket_bytes
+        now >= bucket.window_end || now < bucket.window_start.plus(-self.config.bucket_window) || self.bucket_is_full()
     }
 
     /// Ends the open bucket: everything at hand is written, what is open goes on in the next one. `counters` are those of
     /// the whole run so far.
     ///
     /// # Errors
-    /// When a write failed.
+    /// When the store thread is gone.
     pub fn end_bucket(&mut self, counters: &Counters) -> Result<()> {
+        self.full_buckets += u64::from(self.bucket_is_full());
         let Some(members) = self.bucket.as_mut().map(|b| std::mem::take(&mut b.members)) else { return Ok(()) };
         for (ordinal, slot) in members.into_iter().enumerate() {
             let Some(conn) = self.conns.get(slot as usize).and_then(Option::as_ref) else { continue };
@@ -506,9 +606,11 @@ impl Writer {
         }
         self.commit()?;
         let Some(bucket) = self.bucket.take() else { return Ok(()) };
+        let counters = self.corrected(counters);
         let since = counters.since(&self.sealed_counters);
-        self.sealed_counters = *counters;
-        let OpenBucket { ends, notes, connections, frames, .. } = bucket;
+        self.sealed_counters = counters;
+        let OpenBucket { id, payload, ends, notes, connections, frames, .. } = bucket;
+        self.losses.bucket_ended(id, Held { frames, payload });
         self.pipeline.seal(Seal {
             ends,
             notes,
@@ -523,10 +625,73 @@ impl Writer {
     /// Ends the open bucket and waits until everything is on disk.
     ///
     /// # Errors
-    /// When a write failed.
+    /// When the store thread is gone.
     pub fn finish(mut self, counters: &Counters) -> Result<WriterSummary> {
         self.end_bucket(counters)?;
-        self.pipeline.finish()
+        let summary = self.pipeline.finish()?;
+        self.settle(counters);
+        Ok(WriterSummary { lost: self.losses.total, troubles: self.losses.troubles, ..summary })
+    }
+
+    /// Counters of the whole run, as decoding and reassembly have them, corrected by what the writer knows: what was lost,
+    /// and which buckets were full.
+    pub fn corrected(&self, counters: &Counters) -> Counters {
+        let full_buckets = counters.full_buckets + self.full_buckets;
+        Counters { full_buckets, ..self.losses.total.lost_from(counters) }
+    }
+
+    /// Whether something failed, or works again: what is held back has to be given, and [`settle`](Self::settle) called.
+    pub fn has_news(&self) -> bool {
+        self.pipeline.has_events()
+    }
+
+    /// Takes in what failed. What the bucket had after it was last durable is lost and counted; its streams go on in the
+    /// next bucket. `counters` are those of the whole run so far.
+    pub fn settle(&mut self, counters: &Counters) {
+        while let Some(event) = self.pipeline.next_event() {
+            match event {
+                Event::Failed { id, held, error } => {
+                    self.losses.failed(&error);
+                    match self.bucket.take_if(|bucket| bucket.id == id) {
+                        Some(bucket) => self.abandon(&bucket, held, counters),
+                        None => {
+                            // That bucket's counters are not in the next one's.
+                            let lost = self.losses.given_to(id).less(held);
+                            self.losses.total.add(lost);
+                            self.sealed_counters = lost.lost_from(&self.sealed_counters);
+                        }
+                    }
+                }
+                Event::Resumed => self.losses.resumed(),
+                Event::Unnoted(error) => self.losses.troubles.push(Trouble::Unnoted { error: error.to_string() }),
+            }
+        }
+    }
+
+    /// The bucket is over, and `held` is what it has; the rest of what was given to it is lost.
+    fn abandon(&mut self, bucket: &OpenBucket, held: Held, counters: &Counters) {
+        let frames = bucket.frames + self.rows.len() as u64;
+        self.losses.total.add(Held { frames, payload: bucket.payload }.less(held));
+        self.losses.waiting = true;
+        self.sealed_counters = self.corrected(counters);
+        self.shared = SharedBlock::default();
+        self.first_row += self.rows.len() as u64;
+        self.rows.clear();
+        self.unflushed = 0;
+        self.span = NO_SPAN;
+        for stream in self.conns.iter_mut().flatten().filter(|c| c.bucket == bucket.id).flat_map(|c| &mut c.streams) {
+            stream.forget_all(stream.buffer.end());
+        }
+    }
+
+    /// A tick: a bucket that could not be begun is tried again with the next frame.
+    pub const fn tick(&mut self) {
+        self.losses.waiting = false;
+    }
+
+    /// What went wrong since the last call, for the operator.
+    pub fn take_troubles(&mut self) -> Vec<Trouble> {
+        std::mem::take(&mut self.losses.troubles)
     }
 
     /// The folder that is written to.
@@ -547,17 +712,29 @@ impl Writer {
         self.bucket.as_ref().is_some_and(|b| b.id == conn.bucket)
     }
 
-    fn ensure_bucket(&mut self, time: Timestamp) -> Result<()> {
+    /// Begins a bucket when there is none; false when that has to wait for the next tick.
+    fn ensure_bucket(&mut self, time: Timestamp) -> Result<bool> {
         if self.bucket.is_some() {
-            return Ok(());
+            return Ok(true);
+        }
+        if self.losses.waiting {
+            return Ok(false);
         }
         let window = self.config.bucket_window.max(1);
         let start = Timestamp(time.0.div_euclid(window).saturating_mul(window));
         let mut ledger = self.folder.ledger().lock().unwrap_or_else(PoisonError::into_inner);
-        let id = ledger.give_bucket(crate::folder::now(), self.worker)?;
+        let given = ledger.give_bucket(crate::folder::now(), self.worker);
         drop(ledger);
+        let id = match given {
+            Ok(id) => id,
+            Err(error) => {
+                self.losses.failed(&error);
+                self.losses.waiting = true;
+                return Ok(false);
+            }
+        };
         let superblock = Superblock { id, worker: self.worker, window_start: start, window_end: start.plus(window) };
-        self.pipeline.begin(superblock)?;
+        self.pipeline.begin(superblock, self.losses.is_failing())?;
         self.bucket = Some(OpenBucket {
             id,
             window_start: start,
@@ -565,6 +742,7 @@ impl Writer {
             last_time: time,
             next_id: 1,
             bytes: 0,
+            payload: 0,
             connections: 0,
             frames: 0,
             members: Vec::new(),
@@ -572,7 +750,8 @@ impl Writer {
             notes: Vec::new(),
             described: Vec::new(),
         });
-        Ok(())
+        self.push_held_notes(time)?;
+        Ok(true)
     }
 
     /// Describes an interface in this bucket, once.
@@ -601,6 +780,9 @@ impl Writer {
         let Some(conn) = self.conns.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         if conn.bucket == bucket.id {
             return;
+        }
+        if conn.bucket == BucketId(0) {
+            conn.key = ConnKey { bucket: bucket.id, number: bucket.connections };
         }
         for stream in &mut conn.streams {
             stream.next_part(conn.bucket);

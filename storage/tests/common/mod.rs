@@ -132,6 +132,8 @@ pub struct ConnModel {
     changed: bool,
     ended: Option<Reason>,
     close: bool,
+    /// Its end was said, and nothing came since.
+    written: bool,
     /// How its newest record says that it ended.
     pub said: Option<Reason>,
     /// The bucket it was last seen in.
@@ -286,6 +288,7 @@ impl Driver {
             changed: false,
             ended: None,
             close: false,
+            written: false,
             said: None,
             bucket: 0,
         });
@@ -331,6 +334,7 @@ impl Driver {
             conn.changed = true;
             conn.bucket = self.bucket;
             conn.said = None;
+            conn.written = false;
         }
         self.counters.frames += 1;
         tag
@@ -380,7 +384,7 @@ impl Driver {
                 self.frame(None, data, (0, 0), len / 3, false);
             }
             Op::Attachment { kind, len } => {
-                self.writer.attachment(self.time, kind, &vec![b'k'; len as usize]).unwrap();
+                self.writer.attachment(kind, &vec![b'k'; len as usize]).unwrap();
             }
             Op::Loss => {
                 let loss = Loss { from: self.time.plus(-1_000), to: self.time, kernel: 300, interface: 2, shed: 1 };
@@ -555,6 +559,14 @@ impl Driver {
                 }
             });
             self.writer.checkpoint(slot as u32, [a, b], conn.ended).unwrap();
+            if conn.ended.is_some() && !conn.written && conn.bucket != self.bucket {
+                // It ends where it had no frame, and has a part there for that.
+                conn.bucket = self.bucket;
+                for stream in conn.streams.iter_mut().filter(|stream| stream.packets > 0) {
+                    stream.buckets.push(self.bucket);
+                }
+            }
+            conn.written = conn.ended.is_some();
             if conn.bucket == self.bucket {
                 conn.said = conn.ended;
             }

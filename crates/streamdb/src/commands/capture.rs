@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use streamdb_capture::{Batch, Item, Live, LiveError, LiveSettings};
-use streamdb_storage::Writer;
+use streamdb_storage::{Held, Writer};
 use streamdb_types::Counters;
 
 use super::Error;
@@ -50,6 +50,10 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let broken = feed(&mut live, &mut worker, &stop)?;
     drop(live);
     let (counters, written) = worker.finish()?;
+    storing::complain_of_troubles(&written);
+    if written.lost != Held::default() {
+        complain(&storing::lost(&written));
+    }
     let derived = deriving.map(Deriving::finish).transpose()?;
     let summary = Summary::new(&counters, &written, derived, begun.elapsed());
     report(args, &summary, &counters, broken)

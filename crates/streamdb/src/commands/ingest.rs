@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use streamdb_capture::{Filter, Item, Merged, fingerprint};
-use streamdb_storage::{Event, WriteFolder, Writer, WriterSummary, now};
+use streamdb_storage::{Event, Held, WriteFolder, Writer, WriterSummary, now};
 use streamdb_types::{Counters, LinkType};
 
 use super::Error;
@@ -45,11 +45,22 @@ pub(super) fn run(args: &Ingest) -> Result<ExitCode, Error> {
     let writer = Writer::new(Arc::clone(&folder), 0, storing::writer_config(storing))?;
     let mut worker = Worker::new(writer, config);
     let errors = feed(&mut merged, &mut worker, storing.filter.as_deref())?;
+    let left_out = worker.left_out();
     let (counters, written) = worker.finish()?;
+    storing::complain_of_troubles(&written);
     prints.retain(|(path, _)| !errors.iter().any(|error| nothing_in(error, path)));
-    remember(&folder, &prints, &counters, &written)?;
     let derived = deriving.map(Deriving::finish).transpose()?;
-    let errors: Vec<String> = errors.iter().map(|e| printable(&e.to_string())).collect();
+    let mut errors: Vec<String> = errors.iter().map(|e| printable(&e.to_string())).collect();
+    if left_out > 0 {
+        errors.push(format!(
+            "{left_out} blocks of names or secrets are not stored: more than 16 MiB of them came before the first frame"
+        ));
+    }
+    if written.lost == Held::default() {
+        remember(&folder, &prints, &counters, &written)?;
+    } else {
+        errors.push(format!("{}; ingest the captures again into another folder", storing::lost(&written)));
+    }
     report(args, &Summary::new(&counters, &written, derived, begun.elapsed()), errors)
 }
 
@@ -101,6 +112,9 @@ fn feed(merged: &mut Merged, worker: &mut Worker, filter: Option<&str>) -> Resul
                 let filter = filters.get(frame.interface as usize).and_then(Option::as_ref);
                 if filter.is_none_or(|filter| filter.matches(frame.data)) {
                     worker.frame(&frame)?;
+                    for trouble in worker.take_troubles() {
+                        complain(&trouble.to_string());
+                    }
                 } else {
                     worker.filtered();
                 }

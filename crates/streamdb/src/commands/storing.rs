@@ -70,6 +70,22 @@ pub(super) fn worker_config(args: &Storing) -> WorkerConfig {
     config
 }
 
+/// Says what went wrong with the disk.
+pub(super) fn complain_of_troubles(written: &WriterSummary) {
+    for trouble in &written.troubles {
+        complain(&trouble.to_string());
+    }
+}
+
+/// What the disk did not take, in one sentence.
+pub(super) fn lost(written: &WriterSummary) -> String {
+    format!(
+        "{} frames and {} bytes of payload could not be written and are not in the store: make room, or see what ails the \
+         disk",
+        written.lost.frames, written.lost.payload
+    )
+}
+
 /// What a run came to, as `--json` prints it.
 #[derive(Serialize)]
 pub(super) struct Summary {
