@@ -29,7 +29,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 
 FIN, SYN, RST = 1, 2, 4
 FIELDS = ["frame.number", "frame.time_epoch", "tcp.stream", "_ws.col.Source", "tcp.srcport", "_ws.col.Destination", "tcp.dstport", "tcp.seq_raw",
@@ -398,16 +398,17 @@ def says(proof):
 
 def evidence(habits, segments):
     """Up to three segments that a habit is about."""
-    about = []
+    about, first = [], {}
     fin = next((s.frame for s in segments if s.flags & FIN), None)
     for s in segments:
-        copies = [t for t in segments if t.frame < s.frame and t.payload and -len(s.payload) < modulo(t.seq - s.seq) < len(s.payload)]
         if ("padding" in habits and s.padding or "reset" in habits and s.flags & RST and s.payload
                 or "fin" in habits and s.payload and fin and s.frame > fin
                 or "keepalive" in habits and s.length == 1
-                or "last" in habits and s.payload and any(t.payload != s.payload for t in copies)):
+                or "last" in habits and s.payload and first.setdefault(s.seq, s.payload) != s.payload):
             about.append(s)
-    return about[:3]
+            if len(about) == 3:
+                break
+    return about
 
 
 def explain(peer, ours, theirs, all_ours, segments, other, said):
@@ -560,8 +561,8 @@ def main():
         inside = [os.path.join(path, name) for name in sorted(os.listdir(path))] if os.path.isdir(path) else [path]
         captures += [p for p in inside if re.search(r"\.(pcap|pcapng|cap|dmp)(\.gz)?$", p)]
     total, causes, table = collections.Counter(), collections.Counter(), []
-    with ThreadPoolExecutor(args.jobs) as pool:
-        for name, counts, differences, notes in pool.map(lambda path: compare(args, path), captures):
+    with ProcessPoolExecutor(args.jobs) as pool:
+        for name, counts, differences, notes in pool.map(compare, itertools.repeat(args), captures):
             total += counts
             table += differences
             if differences or notes:
