@@ -3,7 +3,7 @@
 DEMO_PORT ?= 8080
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo test soak bench fuzz setup
+.PHONY: help demo test soak bench compare fuzz setup
 
 help:
 	@echo 'make demo    build, store a small capture, serve it on 127.0.0.1 (DEMO_PORT=$(DEMO_PORT)); as root, capture there, too'
@@ -11,6 +11,7 @@ help:
 	@echo 'make soak    the tests with many times the cases (STREAMDB_SOAK=1)'
 	@echo 'make bench   the benches: append, flow table, journal, decoding, extraction, look-up; then, with HTTP=capture MIX=capture,'
 	@echo '             whole ingests beside other tools (benches/ingest.sh says more); BENCH=name runs one bench alone'
+	@echo 'make compare CAPTURES=FOLDER   every TCP stream byte for byte beside tcpflow and tshark (both must be installed), differences explained'
 	@echo 'make fuzz    each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS), or FUZZ_TARGET=name alone (needs cargo-fuzz and a nightly toolchain)'
 	@echo 'make setup   install what the build needs and this machine lacks (demo and test do it too)'
 
@@ -30,6 +31,12 @@ bench:
 	@scripts/setup.sh
 	cargo bench --locked -p streamdb-benches $(if $(BENCH),--bench $(BENCH),--benches)
 	@HTTP='$(HTTP)' MIX='$(MIX)' benches/ingest.sh
+
+compare:
+	@test -n '$(CAPTURES)' || { echo 'compare: say which captures: make compare CAPTURES=FOLDER' >&2; exit 1; }
+	@scripts/setup.sh
+	cargo build --release --locked -p streamdb
+	scripts/compare-peers.py $(CAPTURES)
 
 fuzz:
 	@scripts/setup.sh

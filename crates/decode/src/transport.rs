@@ -11,7 +11,7 @@ use crate::{ip, udp_tunnel};
 
 /// A TCP segment (RFC 9293 §3.1).
 pub(crate) fn tcp<'s>(walk: &Walk, span: Span<'s>) -> Step<'s> {
-    let Ok(tcp) = TcpSlice::from_slice(span.bytes) else { return Step::End(End::Malformed) };
+    let Ok(tcp) = TcpSlice::from_slice(span.bytes) else { return cut_tcp(walk, span) };
     let Some(rest) = span.skip(tcp.header_len()) else { return Step::End(End::Malformed) };
     let flags = TcpFlags(tcp.header_slice().get(13).copied().unwrap_or(0));
     let segment = TcpSegment {
@@ -27,6 +27,30 @@ pub(crate) fn tcp<'s>(walk: &Walk, span: Span<'s>) -> Step<'s> {
         checksum_ok: checksum_ok(walk, ip::TCP, span),
     };
     Step::Found(Found { content: Content::Tcp(segment), at: rest.at, len: rest.bytes.len() })
+}
+
+/// A TCP header of which the snap length cut the options: the payload is missing, but not how much of it there was.
+#[cold]
+fn cut_tcp<'s>(walk: &Walk, span: Span<'s>) -> Step<'s> {
+    let Some((h, options)) = span.take::<20>() else { return Step::End(End::Malformed) };
+    let header_len = usize::from(h[12] >> 4) * 4;
+    if !(span.bytes.len() + 1..=span.wire).contains(&header_len) {
+        return Step::End(End::Malformed);
+    }
+    let flags = TcpFlags(h[13]);
+    let segment = TcpSegment {
+        src: Endpoint::new(walk.net.src, u16::from_be_bytes([h[0], h[1]])),
+        dst: Endpoint::new(walk.net.dst, u16::from_be_bytes([h[2], h[3]])),
+        seq: SeqNum(u32::from_be_bytes([h[4], h[5], h[6], h[7]])),
+        ack: SeqNum(u32::from_be_bytes([h[8], h[9], h[10], h[11]])),
+        flags,
+        window: u16::from_be_bytes([h[14], h[15]]),
+        window_scale: if flags.contains(TcpFlags::SYN) { window_scale(options.bytes) } else { None },
+        payload: &[],
+        wire_len: u32::try_from(span.wire - header_len).unwrap_or(u32::MAX),
+        checksum_ok: None,
+    };
+    Step::Found(Found { content: Content::Tcp(segment), at: span.at + span.bytes.len(), len: 0 })
 }
 
 /// The first window scale option (RFC 7323 §2.2) before the end of the options. An option that is not known, or of a wrong
@@ -101,7 +125,7 @@ mod tests {
     use super::*;
     use crate::frames::{self, cat, eth, extension, ipv4, ipv6, tcp, tcp4, udp4, udp6};
     use crate::said::{self, hello4};
-    use crate::{Config, Decoder};
+    use crate::{Config, Decoded, Decoder};
 
     fn segment(options: &[u8], flags: u8) -> TcpSegment<'static> {
         let frame = eth(0x0800, &ipv4(6, &tcp(1, 2, 0xfffffffe, flags, options, b"x")));
@@ -119,6 +143,27 @@ mod tests {
             assert_eq!((s.src.port, s.dst.port, s.seq.0, s.ack.0, s.window), (1, 2, 0xfffffffe, 7, 8192));
             assert_eq!((s.flags, s.window_scale, s.wire_len, s.checksum_ok), (TcpFlags(flags), None, 1, None));
         }
+    }
+
+    #[test]
+    fn options_that_were_cut_hide_the_payload_alone() {
+        let whole = eth(0x0800, &ipv4(6, &tcp(1, 2, 9, 0x02, &[2, 4, 5, 180, 3, 3, 7, 0], b"hello")));
+        let mut decoder = Decoder::new(Config::default());
+        let mut of = |frame: &[u8]| match decoder.decode(LinkType::ETHERNET, frame, whole.len() as u32, Timestamp(0), 0)
+        {
+            Decoded { content: Content::Tcp(s), payload_at, .. } => {
+                Some((s.seq.0, s.window_scale, s.payload.len(), s.wire_len, payload_at))
+            }
+            _ => None,
+        };
+        assert_eq!(of(&whole), Some((9, Some(7), 5, 5, 62)));
+        assert_eq!(of(&whole[..62]), Some((9, Some(7), 0, 5, 62)));
+        assert_eq!(of(&whole[..61]), Some((9, Some(7), 0, 5, 61)));
+        assert_eq!(of(&whole[..54]), Some((9, None, 0, 5, 54)));
+        assert_eq!(of(&whole[..53]), None);
+        // Not cut, but a lie: the packet ends before the header does.
+        let lie = eth(0x0800, &ipv4(6, &tcp(1, 2, 9, 0x02, &[], b"")));
+        assert_eq!(said::of(LinkType::ETHERNET, &[&lie[..46], &[0xf0], &lie[47..]].concat()), ": malformed");
     }
 
     #[test]

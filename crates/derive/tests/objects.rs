@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 
 use common::{HEADERS, Said, Talk, store};
 use streamdb_derive::{
-    BodyLimits, CaptureFormat, Decode, Error, INSIDE, Kind, Piece, Store, StoreError, StreamInfo, capture, capture_format,
-    conversation, object, raw,
+    BodyLimits, CaptureFormat, Decode, Error, INSIDE, Kind, Piece, Store, StoreError, StreamInfo, capture,
+    capture_format, conversation, object, raw,
 };
 use streamdb_types::{Direction, Reason, StreamOffset};
 

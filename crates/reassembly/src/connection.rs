@@ -149,6 +149,9 @@ impl Connection {
         }
         let is_syn = flags.contains(TcpFlags::SYN);
         if is_syn && syn != Syn::Belongs {
+            if flags.contains(TcpFlags::ACK) {
+                self.pair(direction).0.rivalled_by(segment.seq.add(1));
+            }
             outside(cx, &piece);
             return;
         }
@@ -220,7 +223,10 @@ impl Connection {
                 if unsure && (0..1 << 16).contains(&behind) {
                     return begins_unless(true, Syn::Belongs);
                 }
-                begins_unless(idle < long && stream.in_window(segment.seq, other), Syn::Challenged)
+                // Another answer to the SYN that began this connection.
+                let answers =
+                    segment.flags.contains(TcpFlags::ACK) && other.base == Base::Fixed && segment.ack == other.origin();
+                begins_unless(idle < long && (answers || stream.in_window(segment.seq, other)), Syn::Challenged)
             }
             Base::Tentative => {
                 let held = stream.disorder.as_ref().and_then(|disorder| disorder.queue.first()).unwrap_or(0);

@@ -60,6 +60,8 @@ pub(crate) struct Stream {
     pub(crate) marks: Marks,
     /// The window that this side offered last, as in a header without SYN.
     window: u16,
+    /// The first byte's sequence number by another SYN+ACK: it counts if it is the one that the client acknowledges.
+    rival: Option<u32>,
     /// Where a segment far away ended: should the next one go on there, the stream is there now.
     stray: Option<u32>,
     /// The furthest that the other side acknowledged and that can be believed.
@@ -158,9 +160,27 @@ impl Stream {
     /// The other side has acknowledged everything before this.
     #[inline]
     pub(crate) fn acknowledged(&mut self, ack: SeqNum) {
+        if self.rival.is_some() {
+            self.decide(ack);
+        }
         let offset = self.offset_of(ack);
         if offset > self.acked as i64 && self.base == Base::Fixed && offset <= self.top().saturating_add(SLACK) {
             self.acked = offset as u64;
+        }
+    }
+
+    /// Another SYN+ACK answers the same SYN with another first sequence number: two machines behind one address, or one
+    /// that forgot its first answer. Which of the two the client takes, its acknowledgement tells.
+    pub(crate) fn rivalled_by(&mut self, first: SeqNum) {
+        if self.is_blank() {
+            self.rival = Some(first.0);
+        }
+    }
+
+    #[cold]
+    fn decide(&mut self, ack: SeqNum) {
+        if self.rival.take() == Some(ack.0) && self.is_blank() {
+            self.origin = ack.0;
         }
     }
 

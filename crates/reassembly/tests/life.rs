@@ -283,6 +283,35 @@ fn an_answer_to_what_was_not_asked() {
 }
 
 #[test]
+fn of_two_answers_the_acknowledged_one_counts() {
+    for (first, second) in [(5000, 90_000), (90_000, 5000), (5000, 3_000_000_000), (5000, 5001)] {
+        for taken in [first, second] {
+            let mut wire = Wire::new(Config::default());
+            wire.c(frame(SYN, 1000));
+            wire.s(Frame { ack: 1001, ..frame(SYN | ACK, first) });
+            wire.s(Frame { ack: 1001, ..frame(SYN | ACK, second) });
+            wire.c(data(1001, taken + 1, "ask"));
+            wire.s(data(taken + 1, 1004, "answer"));
+            wire.flush();
+            assert_eq!(
+                (wire.said().as_str(), wire.only().text(ToClient).as_str()),
+                ("ask", "answer"),
+                "{first} {second}"
+            );
+            assert_eq!(wire.only().gaps(ToClient), []);
+        }
+    }
+    // With data the question is settled.
+    let mut wire = Wire::open(Config::default());
+    wire.s(data(5001, 1001, "answer"));
+    wire.s(Frame { ack: 1001, ..frame(SYN | ACK, 90_000) });
+    wire.c(data(1001, 90_001, "?"));
+    wire.s(data(5007, 1002, " goes on"));
+    wire.flush();
+    assert_eq!(wire.only().text(ToClient), "answer goes on");
+}
+
+#[test]
 fn one_side_alone() {
     let mut wire = Wire::new(Config::default());
     wire.s(Frame { ack: 1001, ..frame(SYN | ACK, 5000) });

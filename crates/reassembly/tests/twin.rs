@@ -165,7 +165,10 @@ impl Twin {
         for (_, pending) in &chosen {
             let captured = pending.at + pending.bytes.len() as i64;
             self.cut.extend((captured..pending.wire_end).filter(|&at| at >= 0 && at < limit));
-            self.next = self.next.max(pending.wire_end.min(limit));
+            // Bytes that lie wholly behind the FIN say nothing of those before it.
+            if pending.at < limit {
+                self.next = self.next.max(pending.wire_end.min(limit));
+            }
         }
     }
 

@@ -509,7 +509,7 @@ impl Writer {
             known.gaps.clear();
             known.gaps.extend_from_slice(facts.gaps);
         }
-        if !self.bucket.as_ref().is_some_and(|b| b.id == conn.bucket) {
+        if self.bucket.as_ref().is_none_or(|b| b.id != conn.bucket) {
             return if ended.is_some() { self.end_elsewhere(slot, ended) } else { Ok(()) };
         }
         match ended {
