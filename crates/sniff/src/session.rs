@@ -83,6 +83,11 @@ fn binary(head: &[u8]) -> Option<&'static str> {
         [0, _, _, _, 0xfe, b'S', b'M', b'B', ..] => return Some("SMB2 session"),
         [0, _, _, _, 0xfd, b'S', b'M', b'B', ..] => return Some("SMB2 session (encrypted)"),
         [0x81, 0, 0, 0x44, 0x20, ..] => return Some("NetBIOS session"),
+        // A positive answer, after which the messages come.
+        [0x82, 0, 0, 0, rest @ ..] if matches!(rest, [] | [0, ..]) => {
+            return binary(rest).or(Some("NetBIOS session"));
+        }
+        [0x83, 0, 0, 1, 0x80..=0x8f] => return Some("NetBIOS session"),
         [19, rest @ ..] if rest.starts_with(b"BitTorrent protocol") => return Some("BitTorrent"),
         // A TPKT with a connection request or confirm (RFC 1006), and in it a cookie or a negotiation ([MS-RDPBCGR] §2.2.1).
         [3, 0, _, _, _, 0xe0, 0, 0, _, _, 0, rest @ ..]
@@ -91,13 +96,27 @@ fn binary(head: &[u8]) -> Option<&'static str> {
             return Some("RDP session");
         }
         [3, 0, 0, 19, 14, 0xd0, _, _, _, _, _, 2..=3, _, 8, 0, ..] => return Some("RDP session"),
-        // Version 5, a bind or its answer, little-endian, ASCII and IEEE (C706 §12.6).
-        [5, 0 | 1, 11 | 12 | 14 | 15, _, 0x10, 0, 0, 0, ..] => return Some("DCE/RPC session"),
+        // Version 5, a bind or its answer, in ASCII and IEEE (C706 §12.6).
+        [5, 0 | 1, 11 | 12 | 14 | 15, _, 0 | 0x10, 0, 0, 0, ..] => return Some("DCE/RPC session"),
+        // The methods of authentication, each once and in order, and then a request (RFC 1928 §3, §4).
+        [5, 1, 0 | 2, rest @ ..] | [5, 2, 0, 1 | 2, rest @ ..] | [5, 3, 0, 1, 2, rest @ ..]
+            if matches!(rest, [] | [5, 1..=3, 0, 1 | 3 | 4, ..] | [1, ..]) =>
+        {
+            return Some("SOCKS5 session");
+        }
         // The start-up message and the request for TLS.
         [0, 0, _, _, 0, 3, 0, 0, rest @ ..] if rest.starts_with(b"user\0") || rest.starts_with(b"database\0") => {
             return Some("PostgreSQL session");
         }
         [0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f, ..] => return Some("PostgreSQL session"),
+        // The server's: perhaps no to TLS, then how to authenticate.
+        [b'R', 0, 0, 0, 8..=64, 0, 0, 0, 0..=12, ..] | [b'N', b'R', 0, 0, 0, 8..=64, 0, 0, 0, 0..=12, ..] => {
+            return Some("PostgreSQL session");
+        }
+        // A login: number 1, capabilities with those of version 4.1, and 23 zeros before the name.
+        [_, _, 0, 1, _, flags, ..] if flags & 2 != 0 && from(head, 13).starts_with(&[0; 23]) => {
+            return Some("MySQL session");
+        }
         // A pre-login packet ([MS-TDS] §2.2.6.5).
         [0x12, 1, _, _, 0, 0, _, 0, 0, 0, ..] => return Some("Microsoft SQL Server session"),
         [0x10, _, 0, 4, b'M', b'Q', b'T', b'T', ..] | [0x10, 0x80..=0xff, _, 0, 4, b'M', b'Q', b'T', b'T', ..] => {
@@ -127,7 +146,8 @@ fn binary(head: &[u8]) -> Option<&'static str> {
 fn is_ldap(head: &[u8]) -> bool {
     let [0x30, length, rest @ ..] = head else { return false };
     let rest = if *length >= 0x80 { from(rest, usize::from(length & 0x7f).min(8)) } else { rest };
-    matches!(rest, [2, 1, _, 0x60 | 0x61 | 0x63 | 0x64 | 0x65 | 0x77 | 0x78, _, ..])
+    let [2, id @ 1..=4, rest @ ..] = rest else { return false };
+    matches!(from(rest, usize::from(*id)), [0x60 | 0x61 | 0x63 | 0x64 | 0x65 | 0x77 | 0x78, _, ..])
 }
 
 /// A header of 16 bytes with a plausible length and an operation that exists.

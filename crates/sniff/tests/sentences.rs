@@ -442,6 +442,10 @@ fn sessions() {
     session(b"\x30\x0c\x02\x01\x01\x60\x07\x02\x01\x03\x04\0\x80\0", "LDAP session");
     session(b"\0\0\0\x08\x04\xd2\x16\x2f", "PostgreSQL session");
     session(b"\xff\xfd\x18\xff\xfd\x20", "Telnet session");
+    session(b"\x30\x84\0\0\0\x4b\x02\x02\0\xa0\x60\x84\0\0\0\x41", "LDAP session");
+    session(b"\x82\0\0\0\0\0\x01\xc0\xfeSMB\x40\0", "SMB2 session");
+    session(b"\x05\x01\0\x05\x01\0\x01\x0a\0\0\x01\0\x50", "SOCKS5 session");
+    session(b"R\0\0\0\x0c\0\0\0\x05\xde\x90\x7f\x24", "PostgreSQL session");
     session(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/2 session");
     // No protocol: what the bytes are.
     session(b"hello\n", "ASCII text");
