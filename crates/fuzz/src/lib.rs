@@ -3,6 +3,7 @@
 
 mod bucket;
 mod capture_file;
+mod coding;
 mod decode;
 mod fragments;
 mod http;
@@ -13,6 +14,7 @@ mod script;
 
 pub use bucket::bucket;
 pub use capture_file::capture_file;
+pub use coding::{brotli, deflate, gzip, zstd};
 pub use decode::decode;
 pub use fragments::fragments;
 pub use http::http;
