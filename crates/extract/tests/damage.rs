@@ -206,13 +206,22 @@ fn whole_ones_are_whole(wire: &Wire, streams: &[Damaged; 2], found: &Messages, a
     }
 }
 
-/// An exchange whose messages can be told from whatever lies before them: see `search.rs`, which looks for registered
-/// methods, and for nothing in bodies that looks like a head. Answers to HEAD need their question.
-fn tame(exchange: &Exchange) -> bool {
-    let bodies = [&exchange.request_body, &exchange.response_body];
-    exchange.method != "HEAD"
-        && exchange.method != "X-OWN"
-        && bodies.iter().all(|body| !body.content.windows(5).any(|w| w == b"HTTP/"))
+/// The exchange made such that its messages can be told from whatever lies before them: see `search.rs`, which looks for
+/// registered methods at the beginning of a line, and for nothing in bodies that looks like a head. Answers to HEAD need
+/// their question.
+fn tame(mut exchange: Exchange) -> Exchange {
+    if matches!(exchange.method, "HEAD" | "X-OWN") {
+        exchange.method = "POST";
+    }
+    for body in [&mut exchange.request_body, &mut exchange.response_body] {
+        for byte in &mut body.content {
+            if *byte == b'/' {
+                *byte = b'|';
+            }
+        }
+    }
+    exchange.blanks = 1;
+    exchange
 }
 
 fn cases(few: u32) -> ProptestConfig {
@@ -240,11 +249,10 @@ proptest! {
 
     #[test]
     fn what_comes_after_a_loss_is_found(
-        exchanges in prop::collection::vec(exchange().prop_filter("can be searched for", tame), 1..6),
+        exchanges in prop::collection::vec(exchange().prop_map(tame), 1..6),
         damage in [damage(), damage()],
         most in 1usize..2000,
     ) {
-        let exchanges: Vec<Exchange> = exchanges.into_iter().map(|exchange| Exchange { blanks: 1, ..exchange }).collect();
         let wire = Wire::new(&exchanges, None);
         let streams = [0, 1].map(|side| {
             Damaged::new(&wire.bytes[side], &Damage { replaced: Vec::new(), ..damage[side].clone() }, most)
