@@ -13,15 +13,16 @@ The captures are those of http-evader in OISF/suricata-verify; the file names ar
 """
 
 import argparse
+import base64
 import glob
+import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
-import time
-import socket
 
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 HOST, ADDRESS = "evader.example.com", "127.80.80.80"
@@ -44,7 +45,7 @@ async function fetched(url) {
       text += String.fromCharCode(...value);
     }
   } catch (error) { end = 'broken'; }
-  return has(text) ? end : 'no';
+  return [has(text) ? end : 'no', end == 'whole' ? btoa(text) : ''];
 }
 function framed(url) {
   return new Promise(done => {
@@ -67,7 +68,7 @@ onload = async () => {
   const worker = async () => {
     while (next < N) {
       const i = next++;
-      results[i] = [await within(5000, fetched(`/fetch/${i}`), 'no'), await framed(`/frame/${i}`)];
+      results[i] = [...await within(5000, fetched(`/fetch/${i}`), ['no', '']), await framed(`/frame/${i}`)];
     }
   };
   await Promise.all(Array.from({length: 3}, worker));
@@ -183,33 +184,42 @@ def make_list(options):
     with open(options.output, "w", encoding="ascii") as out:
         print("# What a browser reads out of the responses of http-evader (OISF/suricata-verify), made by scripts/browser-reads.py", file=out)
         print(f"# with {version}. fetch: whole, or broken off after the string; frame: rendered as a document.", file=out)
-        print("capture\ttarget\tfetch\tframe\teicar", file=out)
-        for (capture, target), (fetched, framed) in zip(rows, results):
+        print("# sha256: of the whole body as fetched, where it holds the string; eicar: whether the browser reads the string.", file=out)
+        print("capture\ttarget\tfetch\tframe\tsha256\teicar", file=out)
+        for (capture, target), (fetched, body, framed) in zip(rows, results):
+            digest = hashlib.sha256(base64.b64decode(body)).hexdigest() if fetched == "whole" else "-"
             reads = "yes" if fetched == "whole" or framed == "yes" else "no"
-            print(capture, target, fetched, framed, reads, sep="\t", file=out)
+            print(capture, target, fetched, framed, digest, reads, sep="\t", file=out)
 
 
 def check(options):
     with open(options.list, encoding="ascii") as lines:
         rows = [line.rstrip("\n").split("\t") for line in lines if not line.startswith(("#", "capture\t"))]
     by_capture = {}
-    for capture, target, *_, reads in rows:
-        by_capture.setdefault(capture, []).append((target, reads))
-    counts = {"both read it": 0, "only the browser": 0, "only StreamDB": 0, "neither": 0}
-    missed = []
+    for capture, target, _, _, digest, reads in rows:
+        by_capture.setdefault(capture, []).append((target, digest, reads))
+    counts = {"both read it": 0, "only the browser": 0, "only StreamDB": 0, "neither": 0, "the very same body": 0}
+    missed, differing = [], []
     for capture in sorted(glob.glob(options.captures)):
         name = os.path.basename(capture)
-        for (target, reads), (_, _, bodies) in zip(by_capture.get(name, []), conversations(options.streamdb, capture)):
+        for (target, digest, reads), (_, _, bodies) in zip(by_capture.get(name, []), conversations(options.streamdb, capture)):
             ours = any(EICAR in body for body in bodies)
             if reads == "yes":
                 counts["both read it" if ours else "only the browser"] += 1
             else:
                 counts["only StreamDB" if ours else "neither"] += 1
+            same = any(hashlib.sha256(body).hexdigest() == digest for body in bodies)
+            counts["the very same body"] += same
+            if reads == "yes" and ours and not same:
+                differing.append(f"{name}\t{target}")
             if reads == "yes" and not ours:
                 missed.append(f"{name}\t{target}")
             if options.verbose and reads == "no":
-                print(f"{name}\t{target}\t{'only StreamDB' if ours else 'neither'}")
-    print("\n".join(missed))
+                print(f"{'only StreamDB' if ours else 'neither'}\t{name}\t{target}")
+    for row in missed:
+        print(f"only the browser\t{row}")
+    for row in differing:
+        print(f"another body\t{row}")
     print(", ".join(f"{what}: {n}" for what, n in counts.items()))
     if missed or not counts["both read it"]:
         sys.exit(1)

@@ -54,12 +54,21 @@ impl Fields {
     }
 }
 
+/// Whether a value goes over more than one line.
+pub(crate) fn is_folded(value: &[u8]) -> bool {
+    value.iter().any(is_line_end)
+}
+
+const fn is_line_end(b: &u8) -> bool {
+    matches!(b, b'\r' | b'\n')
+}
+
 /// A value on one line: each line end and the blanks around it become one blank (RFC 9112 §5.2).
 pub(crate) fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
-    if !value.contains(&b'\n') {
+    if !is_folded(value) {
         return Cow::Borrowed(value);
     }
-    let lines = value.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    let lines = value.split(is_line_end).map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
     let mut joined = Vec::with_capacity(value.len());
     for line in lines {
         if !joined.is_empty() {
@@ -78,6 +87,8 @@ mod tests {
     fn folds_become_one_blank() {
         assert_eq!(unfold(b"a b").as_ref(), b"a b");
         assert_eq!(unfold(b"a;\r\n\t  b=\"c\" \r\n d").as_ref(), b"a; b=\"c\" d");
+        // RFC 9112 §2.2.
+        assert_eq!(unfold(b"a\rb").as_ref(), b"a b");
     }
 
     #[test]

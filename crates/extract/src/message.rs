@@ -213,6 +213,9 @@ pub enum Incomplete {
     Malformed,
     /// It goes beyond a limit.
     Limit,
+    /// Its head tells of a body, but what follows looks like another message: an answer to HEAD, or a body that was held
+    /// back, if what would tell was not captured.
+    Unsure,
 }
 
 impl Incomplete {
@@ -230,6 +233,7 @@ impl Incomplete {
             Self::ClosedEarly => "closed-early",
             Self::Malformed => "malformed",
             Self::Limit => "limit",
+            Self::Unsure => "unsure",
         }
     }
 

@@ -29,8 +29,12 @@ impl Notes {
     pub const AFTER_LOSS: Self = Self(1 << 9);
     /// An answer that no request asks for, though the requests were seen.
     pub const UNASKED: Self = Self(1 << 10);
-    /// Chunked by its bytes, though the declaration is not as it should be.
+    /// Chunked by its bytes, though the declaration is not as it should be, or the blanks and line ends around chunks are not.
     pub const ODD_CHUNKED: Self = Self(1 << 11);
+    /// A carriage return without a line feed in a head. In responses it ends a line, as it does for browsers.
+    pub const BARE_RETURN: Self = Self(1 << 12);
+    /// A status line without a status code; browsers take it for 200.
+    pub const NO_STATUS: Self = Self(1 << 13);
 
     /// Both sets together.
     #[must_use]
@@ -63,6 +67,8 @@ impl Notes {
             (Self::AFTER_LOSS, "after-loss"),
             (Self::UNASKED, "unasked"),
             (Self::ODD_CHUNKED, "odd-chunked"),
+            (Self::BARE_RETURN, "bare-return"),
+            (Self::NO_STATUS, "no-status"),
         ]
         .into_iter()
         .filter(move |(note, _)| self.contains(*note))

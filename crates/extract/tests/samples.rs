@@ -1,7 +1,8 @@
 //! Conversations as they are on the wire, and what must come out of each: the files in `samples/`.
 //!
 //! A file has a line of explanation, the bytes of both directions (`> ` to the server, `< ` to the client; joined line by
-//! line, with `\r`, `\n`, `\\` and `\xNN`; `{gap N}` is a hole, `{gzip TEXT}` that text coded), lines beginning with `=`
+//! line, with `\r`, `\n`, `\\` and `\xNN`; `{gap N}` is a hole; `{gzip TEXT}`, and likewise `deflate`, `raw-deflate`, `br` and
+//! `zstd`, that text coded; `{chunked gzip TEXT}` the same in chunks of 7 bytes), lines beginning with `=`
 //! that say how a direction ended, and after `---` the messages as text. `STREAMDB_BLESS=1` writes the last part anew.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
@@ -9,9 +10,9 @@
 mod common;
 
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 
+use common::coders::code;
 use streamdb_extract::MemorySource;
 use streamdb_types::{GapKind, Marks, Reason};
 
@@ -26,18 +27,26 @@ impl Side {
     fn add(&mut self, text: &str) {
         let mut rest = text;
         while let Some(c) = rest.chars().next() {
-            if let Some(directive) = rest.strip_prefix('{').filter(|r| r.starts_with("gap ") || r.starts_with("gzip "))
+            let directive = rest.strip_prefix('{').and_then(|r| r.split_once('}'));
+            if let Some((inside, after)) = directive
+                && let Some((word, argument)) = inside.split_once(' ')
             {
-                let (inside, after) = directive.split_once('}').unwrap();
-                let (word, argument) = inside.split_once(' ').unwrap();
-                if word == "gap" {
-                    let length = argument.parse().unwrap();
-                    self.gaps.push((self.bytes.len() as u64, length));
-                    self.bytes.extend(vec![0; length as usize]);
-                } else {
-                    let mut coder = flate2::write::GzEncoder::new(&mut self.bytes, flate2::Compression::default());
-                    coder.write_all(argument.as_bytes()).unwrap();
-                    coder.finish().unwrap();
+                match word {
+                    "gap" => {
+                        let length = argument.parse().unwrap();
+                        self.gaps.push((self.bytes.len() as u64, length));
+                        self.bytes.extend(vec![0; length as usize]);
+                    }
+                    "chunked" => {
+                        let (coding, text) = argument.split_once(' ').unwrap();
+                        for chunk in code(coding, text.as_bytes()).chunks(7) {
+                            self.bytes.extend(format!("{:X}\r\n", chunk.len()).bytes());
+                            self.bytes.extend(chunk);
+                            self.bytes.extend(b"\r\n");
+                        }
+                        self.bytes.extend(b"0\r\n\r\n");
+                    }
+                    coding => self.bytes.extend(code(coding, argument.as_bytes())),
                 }
                 rest = after;
                 continue;

@@ -3,6 +3,7 @@
 
 mod bucket;
 mod capture_file;
+mod coding;
 mod decode;
 mod fragments;
 mod http;
@@ -14,6 +15,7 @@ mod sniff;
 
 pub use bucket::bucket;
 pub use capture_file::capture_file;
+pub use coding::{brotli, deflate, gzip, zstd};
 pub use decode::decode;
 pub use fragments::fragments;
 pub use http::http;

@@ -7,7 +7,7 @@ mod brotli;
 mod deflate;
 mod gzip;
 mod inflate;
-mod zstd;
+mod zstandard;
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ pub(crate) struct Coding {
 }
 
 /// Every coding that can be undone.
-const ALL: [&Coding; 4] = [&gzip::CODING, &deflate::CODING, &brotli::CODING, &zstd::CODING];
+const ALL: [&Coding; 4] = [&gzip::CODING, &deflate::CODING, &brotli::CODING, &zstandard::CODING];
 
 /// How much is decoded at a time.
 const STEP_BYTES: usize = 32 << 10;

@@ -17,6 +17,8 @@ pub(crate) struct Chunks {
     at: StreamOffset,
     /// Whether the line end after a chunk's data is still to come.
     after_data: bool,
+    /// Whether what was met so far breaks the grammar in a way that does not hide where chunks end.
+    odd: bool,
 }
 
 /// What the walk meets.
@@ -44,7 +46,12 @@ pub(crate) enum Broken {
 impl Chunks {
     /// A walk over a chunked body that begins at `at`.
     pub(crate) const fn new(at: StreamOffset) -> Self {
-        Self { at, after_data: false }
+        Self { at, after_data: false, odd: false }
+    }
+
+    /// Whether blanks or line ends so far were not where they should be.
+    pub(crate) const fn is_odd(&self) -> bool {
+        self.odd
     }
 
     /// The next thing. After `Last` and `Broken` there is none, and the answer repeats or is `Broken`.
@@ -88,19 +95,22 @@ impl Chunks {
             }
             _ => 0,
         };
+        self.odd |= skip == 0;
         self.at = at.add(skip);
         self.after_data = false;
         None
     }
 
     /// The size of the chunk that begins here, and the length of its line.
-    fn size(&self, window: &mut Window<'_>) -> Result<(u64, u64), Broken> {
+    fn size(&mut self, window: &mut Window<'_>) -> Result<(u64, u64), Broken> {
         let mut want = 64;
         loop {
             let view = window.look(self.at, want);
             if let Some(end) = view.bytes.iter().position(|b| *b == b'\n') {
                 let line = view.bytes.get(..end).unwrap_or_default();
-                return parse_size(line).map(|size| (size, end as u64 + 1)).ok_or(Broken::Malformed);
+                let size = parse_size(line).ok_or(Broken::Malformed)?;
+                self.odd |= has_stray_blanks(line);
+                return Ok((size, end as u64 + 1));
             }
             // Not a size, however the line goes on.
             if !view.bytes.is_empty() && parse_size(view.bytes).is_none() {
@@ -144,6 +154,13 @@ impl Chunks {
             }
         }
     }
+}
+
+/// Whether there are blanks before a size, or after one that no extension follows.
+fn has_stray_blanks(line: &[u8]) -> bool {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
+    digits == 0 || (digits < line.len() && !line.contains(&b';'))
 }
 
 /// Hexadecimal digits, then blanks, a semicolon with extensions, or the end of the line.
@@ -200,6 +217,25 @@ mod tests {
             let (found, end) = walk(&MemorySource::new(*bytes));
             let data: Vec<Step> = data.iter().map(|span| Step::Data(*span)).collect();
             assert_eq!((found, end), (data, *last), "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn stray_blanks_and_missing_line_ends_are_odd() {
+        let cases: &[(&[u8], bool)] = &[
+            (b"2\r\nab\r\n0\r\n\r\n", false),
+            (b"2 ;a=b\nab\n0\n\n", false),
+            (b"2 \r\nab\r\n0\r\n\r\n", true),
+            (b" 2\r\nab\r\n0\r\n\r\n", true),
+            (b"2\r\r\nab\r\n0\r\n\r\n", true),
+            (b"2\r\nab0\r\n\r\n", true),
+        ];
+        for (bytes, odd) in cases {
+            let source = MemorySource::new(*bytes);
+            let mut window = Window::new(&source, 8);
+            let mut chunks = Chunks::new(StreamOffset(0));
+            while let Step::Data(_) = chunks.next(&mut window, source.end()) {}
+            assert_eq!(chunks.is_odd(), *odd, "{}", bytes.escape_ascii());
         }
     }
 

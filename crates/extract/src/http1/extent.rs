@@ -9,6 +9,7 @@ use super::line::{self, Role, Seen};
 use super::scanner::{HEAD_READ, Scanner};
 use super::search;
 use crate::message::{Framing, Incomplete, Message};
+use crate::notes::Notes;
 use crate::span::Span;
 use crate::window::Stop;
 
@@ -44,7 +45,11 @@ impl Scanner<'_> {
         let end = self.source.end();
         let mut chunks = Chunks::new(message.body.start);
         loop {
-            match chunks.next(&mut self.window, end) {
+            let step = chunks.next(&mut self.window, end);
+            if chunks.is_odd() {
+                message.notes.insert(Notes::ODD_CHUNKED);
+            }
+            match step {
                 Step::Data(data) => message.count_gaps(self.source, data),
                 Step::Last { trailers } => {
                     message.body.end = trailers.start;

@@ -2,7 +2,7 @@
 
 use super::head::Parsed;
 use super::line::{Line, is_token};
-use crate::fields::{Fields, unfold};
+use crate::fields::{Fields, is_folded, unfold};
 use crate::message::Kind;
 use crate::notes::Notes;
 
@@ -50,7 +50,7 @@ impl Facts {
             perhaps_chunked: false,
             length: None,
             expects: false,
-            notes: if parsed.tolerant { Notes::TOLERANT } else { Notes::default() },
+            notes: parsed.notes,
             kept: 0,
         };
         facts.host_of_target(parsed.line);
@@ -80,7 +80,7 @@ impl Facts {
     }
 
     fn field(&mut self, name: &[u8], value: &[u8]) {
-        if value.contains(&b'\n') {
+        if is_folded(value) {
             self.notes.insert(Notes::OBS_FOLD);
         }
         self.kept += self.fields.keep(name, value);

@@ -3,8 +3,9 @@
 use streamdb_types::StreamOffset;
 
 use super::line::{self, Line, Role};
-use super::split::{Split, split};
+use super::split::{after_first_line, has_bare_return, split};
 use crate::message::{Kind, Message, Version};
+use crate::notes::Notes;
 use crate::source::{Read, Source};
 use crate::span::Span;
 
@@ -13,15 +14,22 @@ pub(super) struct Parsed<'b> {
     pub line: Line<'b>,
     /// Names and values in order.
     pub fields: Vec<(&'b [u8], &'b [u8])>,
-    /// Whether the grammar was broken.
-    pub tolerant: bool,
+    /// How the grammar was broken.
+    pub notes: Notes,
 }
 
 /// Takes a head apart, whole or cut short. `None` when its first line is none.
 pub(super) fn parse(head: &[u8], role: Role) -> Option<Parsed<'_>> {
     strict::<128>(head, role).or_else(|| strict::<512>(head, role)).or_else(|| {
         let line = line::parse(head, role)?;
-        Some(Parsed { line, fields: after_first_line(head).collect(), tolerant: true })
+        let mut notes = Notes::TOLERANT;
+        if has_bare_return(head) {
+            notes.insert(Notes::BARE_RETURN);
+        }
+        if line::lacks_status(head, role) {
+            notes.insert(Notes::NO_STATUS);
+        }
+        Some(Parsed { line, fields: after_first_line(head, role).collect(), notes })
     })
 }
 
@@ -49,19 +57,15 @@ pub(super) fn strict<const N: usize>(head: &[u8], role: Role) -> Option<Parsed<'
     (n == head.len()).then(|| Parsed {
         line,
         fields: fields.iter().map(|field| (field.name.as_bytes(), field.value.trim_ascii())).collect(),
-        tolerant: false,
+        notes: Notes::default(),
     })
-}
-
-fn after_first_line(head: &[u8]) -> Split<'_> {
-    let end = head.iter().position(|b| *b == b'\n').map_or(head.len(), |at| at + 1);
-    split(head.get(end..).unwrap_or_default())
 }
 
 /// The head of a message, read again: every byte of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     bytes: Vec<u8>,
+    role: Role,
 }
 
 impl Head {
@@ -72,27 +76,34 @@ impl Head {
 
     /// The first line without its end.
     pub fn first_line(&self) -> &[u8] {
-        self.bytes.split(|b| *b == b'\n').next().unwrap_or_default().trim_ascii_end()
+        line::first(&self.bytes, self.role)
     }
 
     /// Names and values as sent, in order, without the blanks around them.
     pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        after_first_line(&self.bytes)
+        after_first_line(&self.bytes, self.role)
     }
 }
 
 /// Reads the head of a message from the stream that it was found in; `None` for a message of kind stream.
 pub fn head(message: &Message, source: &dyn Source) -> Option<Head> {
+    Some(Head { role: role(message)?, bytes: read(source, message.head) })
+}
+
+/// What a message is; `None` for one of kind stream.
+const fn role(message: &Message) -> Option<Role> {
     match message.kind {
+        Kind::Request { .. } => Some(Role::Requests),
+        Kind::Response { .. } => Some(Role::Responses),
         Kind::Stream => None,
-        Kind::Request { .. } | Kind::Response { .. } => Some(Head { bytes: read(source, message.head) }),
     }
 }
 
 /// Reads the trailer fields of a message (RFC 9112 §7.1.2): names and values as sent, in order.
 pub fn trailers(message: &Message, source: &dyn Source) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let Some(role) = role(message) else { return Vec::new() };
     let bytes = read(source, message.trailers);
-    split(&bytes).map(|(name, value)| (name.to_vec(), value.to_vec())).collect()
+    split(&bytes, role).map(|(name, value)| (name.to_vec(), value.to_vec())).collect()
 }
 
 /// The bytes of a short span, up to the first hole in it.
@@ -129,7 +140,7 @@ mod tests {
         for (bytes, role) in heads {
             let strictly = strict::<128>(bytes, *role).unwrap();
             assert_eq!(Some(strictly.line), line::parse(bytes, *role));
-            assert_eq!(strictly.fields, after_first_line(bytes).collect::<Vec<_>>(), "{}", bytes.escape_ascii());
+            assert_eq!(strictly.fields, after_first_line(bytes, *role).collect::<Vec<_>>(), "{}", bytes.escape_ascii());
         }
     }
 
@@ -141,11 +152,11 @@ mod tests {
         }
         many.extend(b"\r\n");
         let parsed = parse(&many, Role::Requests).unwrap();
-        assert!(parsed.tolerant && parsed.fields.len() == 600);
+        assert!(parsed.notes == Notes::TOLERANT && parsed.fields.len() == 600);
 
         let parsed =
             parse(b"HTTP/1.1 200 \x01\x02\r\nBad Name: \0\r\nContent-Length: 5\r\n\r\n", Role::Responses).unwrap();
-        assert!(parsed.tolerant);
+        assert_eq!(parsed.notes, Notes::TOLERANT);
         assert_eq!(parsed.fields[1], (&b"Content-Length"[..], &b"5"[..]));
     }
 }

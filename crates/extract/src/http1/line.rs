@@ -66,17 +66,24 @@ fn begins_response(bytes: &[u8]) -> Seen {
     }
     // Version, blanks and status end long before this.
     let enough = VERSION_BYTES + BLANKS + 4;
-    let line_ended = bytes.contains(&b'\n');
-    match parse(bytes, Role::Responses) {
-        Some(_) if bytes.len() >= enough || line_ended => Seen::Yes,
+    let line_ended = bytes.iter().any(|b| matches!(b, b'\r' | b'\n'));
+    match status_line(first(bytes, Role::Responses)) {
+        Some((_, Some(_))) if bytes.len() >= enough || line_ended => Seen::Yes,
+        Some((_, None)) if line_ended => Seen::Yes,
         None if bytes.len() >= enough || line_ended => Seen::No,
         _ => Seen::Unclear,
     }
 }
 
-/// Takes a first line apart; what comes after its first line feed is not looked at.
+/// The first line of a head, without its end.
+pub(super) fn first(head: &[u8], role: Role) -> &[u8] {
+    let ends = |b: &u8| *b == b'\n' || (*b == b'\r' && role == Role::Responses);
+    head.split(ends).next().unwrap_or_default().trim_ascii_end()
+}
+
+/// Takes a first line apart; what comes after its end is not looked at.
 pub(super) fn parse(line: &[u8], role: Role) -> Option<Line<'_>> {
-    let line = line.split(|b| *b == b'\n').next().unwrap_or_default().trim_ascii_end();
+    let line = first(line, role);
     match role {
         Role::Requests => {
             let (method, rest) = split_at_blank(line)?;
@@ -86,19 +93,29 @@ pub(super) fn parse(line: &[u8], role: Role) -> Option<Line<'_>> {
             Some(Line::Request { method, target: target.trim_ascii(), version })
         }
         Role::Responses => {
-            let (name, rest) = split_at_blank(line)?;
-            let version =
-                if name.eq_ignore_ascii_case(b"ICY") { Version { major: 1, minor: 0 } } else { parse_version(name)? };
-            let blanks = rest.iter().take_while(|b| is_blank(**b)).count();
-            let code = rest.get(blanks..).filter(|_| blanks < BLANKS)?;
-            let (digits, after) = code.split_first_chunk::<3>()?;
-            if !digits.iter().all(u8::is_ascii_digit) || after.first().is_some_and(|b| b.is_ascii_digit()) {
-                return None;
-            }
-            let status = digits.iter().fold(0, |n, digit| n * 10 + u16::from(digit - b'0'));
-            Some(Line::Response { status, version })
+            let (version, status) = status_line(line)?;
+            Some(Line::Response { status: status.unwrap_or(200), version })
         }
     }
+}
+
+/// Whether a response has no status code that is one; 200 is then assumed, as browsers do.
+pub(super) fn lacks_status(head: &[u8], role: Role) -> bool {
+    role == Role::Responses && matches!(status_line(first(head, role)), Some((_, None)))
+}
+
+/// Version and status code; the latter `None` when there is none of three digits.
+fn status_line(line: &[u8]) -> Option<(Version, Option<u16>)> {
+    let (name, rest) = split_at_blank(line).unwrap_or((line, b""));
+    let version =
+        if name.eq_ignore_ascii_case(b"ICY") { Version { major: 1, minor: 0 } } else { begins_version(name)? };
+    let blanks = rest.iter().take_while(|b| is_blank(**b)).count();
+    let code = rest.get(blanks..).filter(|_| blanks < BLANKS).unwrap_or_default();
+    let status = code.split_first_chunk::<3>().and_then(|(digits, after)| {
+        let is_code = digits.iter().all(u8::is_ascii_digit) && !after.first().is_some_and(u8::is_ascii_digit);
+        is_code.then(|| digits.iter().fold(0, |n, digit| n * 10 + u16::from(digit - b'0')))
+    });
+    Some((version, status))
 }
 
 /// What is before and after the first blank; both parts may be empty but the first.
@@ -109,21 +126,28 @@ fn split_at_blank(line: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// `HTTP/1.1`, in any case, with any digits.
 fn parse_version(bytes: &[u8]) -> Option<Version> {
-    let (name, digits) = bytes.split_first_chunk::<5>()?;
-    if !name.eq_ignore_ascii_case(b"HTTP/") || bytes.len() > VERSION_BYTES {
+    let digits = bytes.get(5..).filter(|_| bytes.len() <= VERSION_BYTES)?;
+    let all = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    let whole = digits.splitn(2, |b| *b == b'.').all(all);
+    begins_version(bytes).filter(|_| whole)
+}
+
+/// A version, and whatever follows it.
+fn begins_version(bytes: &[u8]) -> Option<Version> {
+    let (name, after) = bytes.split_first_chunk::<5>()?;
+    if !name.eq_ignore_ascii_case(b"HTTP/") {
         return None;
     }
-    let mut parts = digits.splitn(2, |b| *b == b'.').map(number);
-    let major = parts.next()??;
-    let minor = parts.next().unwrap_or(Some(0))?;
+    let (major, after) = number(after)?;
+    let minor = after.strip_prefix(b".").and_then(number).map_or(0, |(minor, _)| minor);
     Some(Version { major, minor })
 }
 
-fn number(digits: &[u8]) -> Option<u8> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    Some(digits.iter().fold(0u8, |n, digit| n.saturating_mul(10).saturating_add(digit - b'0')))
+/// The number that bytes begin with, and what follows it.
+fn number(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let digits = bytes.iter().take_while(|b| b.is_ascii_digit()).count();
+    let (digits, after) = bytes.split_at_checked(digits).filter(|(digits, _)| !digits.is_empty())?;
+    Some((digits.iter().fold(0u8, |n, digit| n.saturating_mul(10).saturating_add(digit - b'0')), after))
 }
 
 const fn is_blank(b: u8) -> bool {
@@ -156,17 +180,24 @@ mod tests {
             (b"http/1.0  404  Not Found\n", Role::Responses),
             (b"HTTP/2.0 200 OK and a reason that goes on and on", Role::Responses),
             (b"ICY 200 OK\r\n", Role::Responses),
+            (b"HTTP/1.1 200 OK\rA: b\r\n", Role::Responses),
+            (b"HTTP/1.1 2000 OK\r\n", Role::Responses),
+            (b"HTTP/1.1 OK\r\n", Role::Responses),
+            (b"HTTP/1.1\r\n", Role::Responses),
+            (b"HTTP/1.1odd\n", Role::Responses),
         ];
         let no: &[(&[u8], Role)] = &[
             (b"PRI * HTTP/2.0\r\n", Role::Requests),
             (b"OPTIONS rtsp://x RTSP/1.0\r\n", Role::Requests),
             (b"EHLO there\r\n", Role::Requests),
             (b"GET /\r\n", Role::Requests),
+            (b"GET / HTTP/1.\r\n", Role::Requests),
+            (b"GET / HTTP/1x1\r\n", Role::Requests),
+            (b"GET / HTTP/1.1.1\r\n", Role::Requests),
             (b" GET / HTTP/1.1\r\n", Role::Requests),
             (b"\x16\x03\x01", Role::Requests),
             (b"SSH-2.0-OpenSSH\r\n", Role::Responses),
-            (b"HTTP/1.1 2000 OK\r\n", Role::Responses),
-            (b"HTTP/1.1 OK\r\n", Role::Responses),
+            (b"HTTP/x 200 OK\r\n", Role::Responses),
             (b"220 ready\r\n", Role::Responses),
         ];
         let unclear: &[(&[u8], Role)] = &[
@@ -177,6 +208,7 @@ mod tests {
             (b"HTT", Role::Responses),
             (b"HTTP/1.1 20", Role::Responses),
             (b"HTTP/1.1 200", Role::Responses),
+            (b"HTTP/1.1 and a line without a code that does not end", Role::Responses),
         ];
         for (cases, seen) in [(yes, Seen::Yes), (no, Seen::No), (unclear, Seen::Unclear)] {
             for (bytes, role) in cases {
@@ -193,6 +225,10 @@ mod tests {
             Some(Line::Request { method: b"GET", target: b"/a b", version })
         );
         assert_eq!(parse(b"HTTP/1.1 304 Not", Role::Responses), Some(Line::Response { status: 304, version }));
+        assert_eq!(parse(b"HTTP/1.1odd\rA: b", Role::Responses), Some(Line::Response { status: 200, version }));
+        for (line, lacks) in [(&b"HTTP/1.1 2000 OK"[..], true), (b"HTTP/1.1", true), (b"HTTP/1.1 204 No", false)] {
+            assert_eq!(lacks_status(line, Role::Responses), lacks);
+        }
         let absurd = Version { major: 1, minor: 255 };
         assert_eq!(
             parse(b"HTTP/1.999 304 Not", Role::Responses),

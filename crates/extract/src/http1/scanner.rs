@@ -30,7 +30,7 @@ use crate::window::{Stop, Window};
 
 /// How far to search for the next head in a stream that is known to carry HTTP.
 const SEARCH_BYTES: u64 = 64 << 20;
-/// How far to search in one of which nothing is known but that it was picked up in the middle.
+/// How far to search in one of which nothing is known but that its beginning was not captured.
 const PROBE_BYTES: u64 = 1 << 20;
 /// The least that is read at a time.
 const READ: usize = 1 << 10;
@@ -127,10 +127,11 @@ impl<'a> Scanner<'a> {
         !matches!(self.start(), Start::No | Start::Broken(_))
     }
 
-    /// Whether a head is found in a stream that was picked up in the middle.
+    /// Whether a head is found further on in a stream whose beginning was not captured.
     pub(super) fn found_in_the_middle(&mut self) -> bool {
-        let midstream = self.source.marks().contains(Marks::MIDSTREAM);
-        midstream && search::find(&mut self.window, self.at, self.role, PROBE_BYTES, &mut self.misses).is_some()
+        self.skip_blanks();
+        let lost = self.lossy || matches!(self.start(), Start::Broken(Stop::Hole(_)));
+        lost && search::find(&mut self.window, self.at, self.role, PROBE_BYTES, &mut self.misses).is_some()
     }
 
     /// The next request or response. Messages of kind stream that lie before it are added without being told.
@@ -247,7 +248,8 @@ impl<'a> Scanner<'a> {
         let head = Span::new(self.at, self.at.add(length as u64));
         let (mut framing, then) = framing::declared(&facts, asked);
         let mut notes = facts.notes;
-        if framing != Framing::None && self.has_no_body(&facts, asked, head.end) {
+        let without_body = framing != Framing::None && self.has_no_body(&facts, asked, head.end);
+        if without_body {
             framing = Framing::None;
             notes.insert(Notes::GUESSED);
         }
@@ -270,6 +272,9 @@ impl<'a> Scanner<'a> {
         message.notes.insert(notes);
         message.count_gaps(self.source, head);
         self.find_body(&mut message);
+        if without_body {
+            message.incomplete.get_or_insert(Incomplete::Unsure);
+        }
         Some(self.push(message, then, asks))
     }
 

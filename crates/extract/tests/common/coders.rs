@@ -41,6 +41,7 @@ pub fn code(names: &str, bytes: &[u8]) -> Vec<u8> {
     names.split(',').fold(bytes.to_vec(), |bytes, name| match name.trim() {
         "gzip" => gzip(&bytes),
         "deflate" => zlib(&bytes),
+        "raw-deflate" => raw_deflate(&bytes),
         "br" => br(&bytes),
         "zstd" => zstd(&bytes),
         other => panic!("{other} is no coding"),

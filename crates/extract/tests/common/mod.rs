@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 pub mod coders;
+pub mod conversation;
 
 use std::fmt::Write as _;
 use std::ops::ControlFlow;

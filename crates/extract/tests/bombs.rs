@@ -1,0 +1,194 @@
+//! What is cheap to send must be cheap to look at: bounds on processor time and memory, each beside what it bounds.
+//!
+//! The streams are made up while they are read, so that the memory that counts is that of the code under test. There is one
+//! test, as memory is counted for the whole process.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::fs;
+use std::ops::ControlFlow;
+
+use common::coders;
+use streamdb_extract::{
+    BodyLimits, Decode, Framing, Incomplete, Kind, Limits, MemorySource, Messages, Piece, Problem, Read, Source, body,
+    messages,
+};
+use streamdb_types::{Direction, Gap, Marks, Reason, StreamOffset};
+
+/// Bytes, then a unit many times, then bytes.
+struct Made {
+    start: Vec<u8>,
+    unit: Vec<u8>,
+    times: u64,
+    end: Vec<u8>,
+}
+
+impl Made {
+    fn new(start: impl Into<Vec<u8>>, unit: &[u8], length: u64, end: &[u8]) -> Self {
+        // A unit of some kilobytes, so that making it up costs little.
+        let unit = unit.repeat(1 + (16 << 10) / unit.len());
+        let times = length / unit.len() as u64;
+        Self { start: start.into(), unit, times, end: end.to_vec() }
+    }
+}
+
+impl Source for Made {
+    fn end(&self) -> StreamOffset {
+        let unit = self.unit.len() as u64 * self.times;
+        StreamOffset(self.start.len() as u64 + unit + self.end.len() as u64)
+    }
+
+    fn read(&self, at: StreamOffset, buf: &mut [u8]) -> Read {
+        let (start, unit) = (self.start.len() as u64, self.unit.len() as u64);
+        let from = if at.0 < start {
+            &self.start[at.0 as usize..]
+        } else if at.0 - start < unit * self.times {
+            &self.unit[((at.0 - start) % unit) as usize..]
+        } else if at < self.end() {
+            &self.end[(at.0 - start - unit * self.times) as usize..]
+        } else {
+            return Read::End;
+        };
+        let n = from.len().min(buf.len());
+        buf[..n].copy_from_slice(&from[..n]);
+        Read::Bytes(n)
+    }
+
+    fn next_gap(&self, _: StreamOffset) -> Option<Gap> {
+        None
+    }
+
+    fn ended(&self) -> Option<Reason> {
+        Some(Reason::Fin)
+    }
+
+    fn marks(&self) -> Marks {
+        Marks::SYN.with(Marks::FIN)
+    }
+}
+
+/// Processor time of this thread, in seconds.
+fn processor_time() -> f64 {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    text.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
+}
+
+/// The most memory that this process has had in use since it was last asked, in MiB.
+fn peak_memory() -> f64 {
+    let text = fs::read_to_string("/proc/self/status").unwrap();
+    let line = text.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    let peak = line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0;
+    fs::write("/proc/self/clear_refs", "5").unwrap();
+    peak
+}
+
+/// Does it, and says what came of it; panics beyond these bounds on seconds and MiB.
+fn within<T>(what: &str, seconds: f64, memory: f64, work: impl FnOnce() -> T) -> T {
+    peak_memory();
+    let (before, began) = (peak_memory(), processor_time());
+    let done = work();
+    let (took, more) = (processor_time() - began, peak_memory() - before);
+    println!("{what}: {took:.2} s of {seconds}, {more:.1} MiB of {memory}");
+    assert!(took < seconds, "{what} took {took:.2} s, the bound is {seconds}");
+    assert!(more < memory, "{what} took {more:.1} MiB, the bound is {memory}");
+    done
+}
+
+fn answer(to_client: &dyn Source) -> Messages {
+    messages(&MemorySource::new(*b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"), to_client, &Limits::default())
+}
+
+/// The length and the problem of the first answer's body.
+fn decoded(to_client: &dyn Source, limits: &BodyLimits) -> (u64, Option<Problem>) {
+    let found = answer(to_client);
+    let message = &found.of(Direction::ToClient)[0];
+    let outcome = body(message, to_client, Decode::Decoded, limits, &mut |piece| match piece {
+        Piece::Bytes(_) => ControlFlow::Continue(()),
+        Piece::Hole(_) => ControlFlow::Break(()),
+    });
+    (outcome.length, outcome.problem)
+}
+
+fn coded(coding: &str, unit: &[u8], length: u64) -> Made {
+    Made::new(format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\n\r\n"), unit, length, b"")
+}
+
+#[test]
+fn what_is_cheap_to_send_is_cheap_to_look_at() {
+    const MIB: u64 = 1 << 20;
+    let zeros = vec![0; MIB as usize];
+
+    // Heads. One beyond the limit is one message of kind stream, of which 256 KiB were looked at.
+    let heads: [(&str, Made); 5] = [
+        ("a header line of 1 GB", Made::new("HTTP/1.1 200 OK\r\nX: ", b"a", 1000 * MIB, b"\r\n\r\n")),
+        ("a status line of 1 GB", Made::new("HTTP/1.1 200 ", b"a", 1000 * MIB, b"\r\n\r\n")),
+        ("1 GB of folds", Made::new("HTTP/1.1 200 OK\r\nX: a\r\n", b" b\r\n", 1000 * MIB, b"\r\n")),
+        ("1 GB of carriage returns", Made::new("HTTP/1.1 200 OK\r\n", b"\r", 1000 * MIB, b"\n\n")),
+        ("ten million headers", Made::new("HTTP/1.1 200 OK\r\n", b"a:b\r\n", 50 * MIB, b"\r\n")),
+    ];
+    for (what, source) in &heads {
+        let found = within(what, 1.0, 16.0, || answer(source));
+        let [message] = found.of(Direction::ToClient) else { panic!("{what}: {found:?}") };
+        assert_eq!((&message.kind, message.incomplete), (&Kind::Stream, Some(Incomplete::Limit)), "{what}");
+    }
+    // With the limit out of the way the same million headers are read, in linear time.
+    let million = Made::new("HTTP/1.1 200 OK\r\n", b"a:b\r\n", 5 * MIB, b"\r\nbody");
+    let wide = Limits { head: 8 << 20, ..Limits::default() };
+    let found = within("a million headers, allowed", 5.0, 160.0, || messages(&million, &million, &wide));
+    assert!(found.of(Direction::ToServer)[0].is_complete());
+
+    // Lines of a request.
+    let target = Made::new("GET /", b"a", 1000 * MIB, b" HTTP/1.1\r\n\r\n");
+    within("a request line of 1 GB", 5.0, 16.0, || messages(&target, &MemorySource::new([]), &Limits::default()));
+
+    // Chunks.
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let chunks = Made::new(head, b"1\r\na\r\n", 6 * MIB, b"0\r\n\r\n");
+    let (length, problem) =
+        within("a million chunks of one byte", 5.0, 16.0, || decoded(&chunks, &BodyLimits::default()));
+    assert!(length > 1_000_000 && problem.is_none(), "{length} {problem:?}");
+    let lines = [
+        ("a chunk size of 1 GB", Made::new(head, b"0", 1000 * MIB, b"\r\n\r\n")),
+        ("a chunk extension of 1 GB", Made::new(format!("{head}1;"), b"x", 1000 * MIB, b"\r\na\r\n")),
+        ("trailers of 1 GB", Made::new(format!("{head}0\r\n"), b"a:b\r\n", 1000 * MIB, b"\r\n")),
+    ];
+    for (what, source) in &lines {
+        // What follows the broken chunk is searched for a head: 64 MiB at most.
+        within(what, 5.0, 16.0, || answer(source));
+    }
+
+    // Bombs. Within the usual limits 2000 bytes come out for each that went in, of which 64 KiB go in at a time; gzip, whose
+    // ratio is at most 1032, is cut at the limit on output, 4 GiB by default and less here.
+    let usual = BodyLimits::default();
+    let gzip = coders::gzip(&zeros);
+    let limits = BodyLimits { output: 256 * MIB, ..usual };
+    let (length, problem) =
+        within("a bomb of gzip members", 5.0, 16.0, || decoded(&coded("gzip", &gzip, 1000 * MIB), &limits));
+    assert_eq!((length, problem), (256 * MIB, Some(Problem::OutputLimit)));
+    let bombs = [
+        ("gzip in gzip", coded("gzip, gzip", &coders::gzip(&coders::gzip(&zeros).repeat(1000)), 100 * MIB)),
+        ("zstd", coded("zstd", &coders::zstd(&zeros), 100 * MIB)),
+        ("zstd in zstd in br", coded("zstd, zstd, br", &coders::code("zstd, zstd, br", &zeros.repeat(256)), MIB)),
+        ("br", coded("br", &coders::br(&zeros.repeat(256)), MIB)),
+        ("br in br", coded("br, br", &coders::code("br, br", &zeros.repeat(256)), MIB)),
+    ];
+    for (what, source) in &bombs {
+        // The largest windows are 16 MiB (br) and 8 MiB (zstd), for each coding.
+        let (length, problem) = within(what, 5.0, 64.0, || decoded(source, &usual));
+        assert!(length <= 2000 * (64 << 10), "{what}: {length}");
+        assert_eq!(problem, Some(Problem::RatioLimit), "{what}");
+    }
+    // Much that decodes to nothing.
+    let skipped = b"\x50\x2a\x4d\x18\0\0\0\0";
+    let nothing = [
+        ("zstd frames to be skipped", coded("zstd", skipped, 16 * MIB)),
+        ("empty gzip members", coded("gzip", &coders::gzip(b""), 16 * MIB)),
+    ];
+    for (what, source) in &nothing {
+        let (length, problem) = within(what, 5.0, 16.0, || decoded(source, &usual));
+        assert_eq!((length, problem), (0, None), "{what}");
+    }
+    assert_eq!(answer(&nothing[0].1).of(Direction::ToClient)[0].framing, Framing::UntilClose);
+}

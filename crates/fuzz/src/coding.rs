@@ -1,0 +1,70 @@
+//! Coded bytes of any kind in a body: decoding ends, within its bounds, and nothing depends on how the bytes come in pieces.
+
+use std::ops::ControlFlow;
+
+use streamdb_extract::{BodyLimits, BodyOutcome, Limits, MemorySource, Message, Piece, body_both, messages};
+use streamdb_types::Direction;
+
+use crate::script::Script;
+
+const LIMITS: BodyLimits = BodyLimits { output: 1 << 20, ratio: 50, ratio_from: 64 << 10 };
+
+/// Two bytes that say how long the pieces are; then coded data.
+fn coding(name: &str, data: &[u8]) {
+    let mut script = Script(data);
+    let lengths = [1 + usize::from(script.byte() & 63), 1 + usize::from(script.byte()) * 16];
+    let coded = script.0;
+    let whole = decode(&format!("HTTP/1.1 200 OK\r\nContent-Encoding: {name}\r\n\r\n"), coded, coded);
+    let mut chunks = Vec::new();
+    let (mut rest, mut lengths) = (coded, lengths.into_iter().cycle());
+    while !rest.is_empty() {
+        let (chunk, after) = rest.split_at(lengths.next().unwrap_or(1).min(rest.len()));
+        chunks.extend(format!("{:x}\r\n", chunk.len()).bytes());
+        chunks.extend(chunk);
+        chunks.extend(b"\r\n");
+        rest = after;
+    }
+    chunks.extend(b"0\r\n\r\n");
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: {name}\r\nTransfer-Encoding: chunked\r\n\r\n");
+    assert_eq!(whole, decode(&head, &chunks, coded), "what comes out depends on the pieces");
+}
+
+/// What comes out of a response of this head and body.
+fn decode(head: &str, body: &[u8], coded: &[u8]) -> (Vec<u8>, BodyOutcome) {
+    let source = MemorySource::new([head.as_bytes(), body].concat());
+    let asked = MemorySource::new(*b"GET / HTTP/1.1\r\n\r\n");
+    let found = messages(&asked, &source, &Limits::default());
+    let message: &Message = &found.of(Direction::ToClient)[0];
+    let (mut encoded, mut plain) = (Vec::new(), Vec::new());
+    let take = |to: &mut Vec<u8>, piece: Piece<'_>| match piece {
+        Piece::Bytes(bytes) => to.extend_from_slice(bytes),
+        Piece::Hole(_) => unreachable!("there is no hole"),
+    };
+    let outcome = body_both(message, &source, &LIMITS, &mut |piece| take(&mut encoded, piece), &mut |piece| {
+        take(&mut plain, piece);
+        ControlFlow::Continue(())
+    });
+    assert!(outcome.decoded && encoded == coded && outcome.encoded_length == coded.len() as u64);
+    assert!(outcome.length == plain.len() as u64 && outcome.length <= LIMITS.output);
+    (plain, outcome)
+}
+
+/// gzip.
+pub fn gzip(data: &[u8]) {
+    coding("gzip", data);
+}
+
+/// deflate, with a zlib header or without.
+pub fn deflate(data: &[u8]) {
+    coding("deflate", data);
+}
+
+/// br.
+pub fn brotli(data: &[u8]) {
+    coding("br", data);
+}
+
+/// zstd.
+pub fn zstd(data: &[u8]) {
+    coding("zstd", data);
+}
