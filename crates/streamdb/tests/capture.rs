@@ -39,15 +39,15 @@ impl Capturing {
             command = inside(namespace, &command);
         }
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut err = BufReader::new(child.stderr.take().unwrap());
-        let mut first = String::new();
+        let err = BufReader::new(child.stderr.take().unwrap());
+        let mut capturing = Self { child, err, first: String::new() };
         loop {
             let mut line = String::new();
-            assert!(err.read_line(&mut line).unwrap() > 0, "it did not begin: {first}");
+            assert!(capturing.err.read_line(&mut line).unwrap() > 0, "it did not begin: {}", capturing.first);
             if line.starts_with("streamdb: capturing from ") {
-                return Self { child, err, first };
+                return capturing;
             }
-            first += &line;
+            capturing.first += &line;
         }
     }
 
@@ -76,6 +76,14 @@ impl Capturing {
     /// The summary of one with `--json`.
     fn summary(self) -> Value {
         json_lines(&self.stop().out).remove(0)
+    }
+}
+
+impl Drop for Capturing {
+    /// None is left over from a test that failed.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
