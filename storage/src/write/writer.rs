@@ -16,7 +16,6 @@ use streamdb_types::{
 use super::bucket_file::{BlockRef, Compression, CutBlock, CutEnd, Seal};
 use super::buffer::{BODY_MAX, FRONT, StreamBuffer};
 use super::held_notes::HeldNotes;
-use super::pipeline::Event;
 use super::pipeline::Pipeline;
 use super::shared_block::SharedBlock;
 use super::track::{ConnTrack, StreamTrack};
@@ -40,7 +39,7 @@ const MAX_DATAGRAM_BYTES: usize = 512 << 10;
 /// Attachments (secrets, names) are kept in pieces of this many bytes; interfaces have no more bytes of options.
 const ATTACHMENT_PIECE: usize = 128 << 10;
 /// No frame came yet: the first and last time.
-const NO_SPAN: (Timestamp, Timestamp) = (Timestamp(i64::MAX), Timestamp(i64::MIN));
+pub(super) const NO_SPAN: (Timestamp, Timestamp) = (Timestamp(i64::MAX), Timestamp(i64::MIN));
 /// The most blocks of a bucket, but for what a commit adds.
 const MAX_BLOCKS: u32 = 1 << 18;
 /// The most records of no stream in a bucket.
@@ -162,10 +161,10 @@ pub(super) struct OpenBucket {
     /// Uncompressed bytes so far.
     bytes: u64,
     /// Bytes of streams that were given.
-    payload: u64,
+    pub(super) payload: u64,
     pub(super) connections: u32,
     /// Frames before the rows at hand.
-    frames: u64,
+    pub(super) frames: u64,
     /// Connections that had a frame, in the order of their ordinals.
     members: Vec<u32>,
     pub(super) ends: Vec<CutEnd>,
@@ -185,16 +184,16 @@ pub struct Writer {
     pub(super) conns: Vec<Option<ConnTrack>>,
     pub(super) shared: SharedBlock,
     interfaces: Vec<Interface>,
-    rows: journal::Rows,
+    pub(super) rows: journal::Rows,
     encoder: journal::Encoder,
     /// The tag of the first row at hand.
-    first_row: u64,
+    pub(super) first_row: u64,
     /// Times of the frames since the last commit.
     pub(super) span: (Timestamp, Timestamp),
-    unflushed: usize,
-    sealed_counters: Counters,
-    losses: Losses,
-    full_buckets: u64,
+    pub(super) unflushed: usize,
+    pub(super) sealed_counters: Counters,
+    pub(super) losses: Losses,
+    pub(super) full_buckets: u64,
     held_notes: HeldNotes,
     pub(super) scratch: Vec<u8>,
 }
@@ -631,67 +630,6 @@ impl Writer {
         let summary = self.pipeline.finish()?;
         self.settle(counters);
         Ok(WriterSummary { lost: self.losses.total, troubles: self.losses.troubles, ..summary })
-    }
-
-    /// Counters of the whole run, as decoding and reassembly have them, corrected by what the writer knows: what was lost,
-    /// and which buckets were full.
-    pub fn corrected(&self, counters: &Counters) -> Counters {
-        let full_buckets = counters.full_buckets + self.full_buckets;
-        Counters { full_buckets, ..self.losses.total.lost_from(counters) }
-    }
-
-    /// Whether something failed, or works again: what is held back has to be given, and [`settle`](Self::settle) called.
-    pub fn has_news(&self) -> bool {
-        self.pipeline.has_events()
-    }
-
-    /// Takes in what failed. What the bucket had after it was last durable is lost and counted; its streams go on in the
-    /// next bucket. `counters` are those of the whole run so far.
-    pub fn settle(&mut self, counters: &Counters) {
-        while let Some(event) = self.pipeline.next_event() {
-            match event {
-                Event::Failed { id, held, error } => {
-                    self.losses.failed(&error);
-                    match self.bucket.take_if(|bucket| bucket.id == id) {
-                        Some(bucket) => self.abandon(&bucket, held, counters),
-                        None => {
-                            // That bucket's counters are not in the next one's.
-                            let lost = self.losses.given_to(id).less(held);
-                            self.losses.total.add(lost);
-                            self.sealed_counters = lost.lost_from(&self.sealed_counters);
-                        }
-                    }
-                }
-                Event::Resumed => self.losses.resumed(),
-                Event::Unnoted(error) => self.losses.troubles.push(Trouble::Unnoted { error: error.to_string() }),
-            }
-        }
-    }
-
-    /// The bucket is over, and `held` is what it has; the rest of what was given to it is lost.
-    fn abandon(&mut self, bucket: &OpenBucket, held: Held, counters: &Counters) {
-        let frames = bucket.frames + self.rows.len() as u64;
-        self.losses.total.add(Held { frames, payload: bucket.payload }.less(held));
-        self.losses.waiting = true;
-        self.sealed_counters = self.corrected(counters);
-        self.shared = SharedBlock::default();
-        self.first_row += self.rows.len() as u64;
-        self.rows.clear();
-        self.unflushed = 0;
-        self.span = NO_SPAN;
-        for stream in self.conns.iter_mut().flatten().filter(|c| c.bucket == bucket.id).flat_map(|c| &mut c.streams) {
-            stream.forget_all(stream.buffer.end());
-        }
-    }
-
-    /// A tick: a bucket that could not be begun is tried again with the next frame.
-    pub const fn tick(&mut self) {
-        self.losses.waiting = false;
-    }
-
-    /// What went wrong since the last call, for the operator.
-    pub fn take_troubles(&mut self) -> Vec<Trouble> {
-        std::mem::take(&mut self.losses.troubles)
     }
 
     /// The folder that is written to.
