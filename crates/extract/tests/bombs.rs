@@ -12,8 +12,8 @@ use std::ops::ControlFlow;
 
 use common::coders;
 use streamdb_extract::{
-    BodyLimits, Decode, Framing, Incomplete, Kind, Limits, MemorySource, Messages, Piece, Problem, Read, Source, body,
-    messages,
+    BodyLimits, Decode, Fault, Framing, Incomplete, Kind, Limits, MemorySource, Messages, Piece, Problem, Read, Source,
+    body, messages,
 };
 use streamdb_types::{Direction, Gap, Marks, Reason, StreamOffset};
 
@@ -191,4 +191,9 @@ fn what_is_cheap_to_send_is_cheap_to_look_at() {
         assert_eq!((length, problem), (0, None), "{what}");
     }
     assert_eq!(answer(&nothing[0].1).of(Direction::ToClient)[0].framing, Framing::UntilClose);
+    let start = b"HTTP/1.1 200 OK\r\nContent-Encoding: zstd\r\n\r\n\x50\x2a\x4d\x18\xff\xff\xff\xff";
+    let long = Made::new(*start, b"\0", 1000 * MIB, b"");
+    let what = "1 GB of a zstd frame to be skipped";
+    let (length, problem) = within(what, 5.0, 16.0, || decoded(&long, &usual));
+    assert_eq!((length, problem), (0, Some(Problem::Coding { coding: "zstd", fault: Fault::Truncated })));
 }

@@ -12,6 +12,8 @@ const NAME: &str = "zstd";
 const WINDOW_LOG: u32 = 23;
 /// RFC 8878 §3.1.1.2.
 const BLOCK_HEADER_BYTES: usize = 3;
+/// The largest block (RFC 8878 §3.1.1.2.4). Of a frame to be skipped the decoder wants more, up to 4 GiB.
+const BLOCK_BYTES: usize = 128 << 10;
 
 /// Where in the coded data the next byte lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +30,11 @@ enum State {
 
 struct Zstd {
     state: State,
-    /// The part of a frame's first bytes that has come so far.
-    magic: Vec<u8>,
+    /// What has come so far of a frame's first bytes, or of what the decoder is given next.
+    part: Vec<u8>,
     /// Frames that began as they should.
     frames: u64,
-    /// How much of a frame the decoder is given next at most; at least one byte.
+    /// How much of a frame the decoder is given next; at least one byte.
     wanted: usize,
     /// `None` when there was no memory for it.
     decoder: Option<DCtx<'static>>,
@@ -47,9 +49,9 @@ impl Zstd {
         });
         Self {
             state: State::Magic,
-            magic: Vec::with_capacity(4),
+            part: Vec::with_capacity(4),
             frames: 0,
-            wanted: 4,
+            wanted: 1,
             decoder,
             buf: vec![0; STEP_BYTES].into_boxed_slice(),
         }
@@ -57,8 +59,8 @@ impl Zstd {
 
     /// Whether a frame can begin like this: one of data (RFC 8878 §3.1.1), or one to be skipped (§3.1.2).
     fn fits(&self) -> bool {
-        let frame = self.magic.iter().zip([0x28, 0xb5, 0x2f, 0xfd]).all(|(byte, wanted)| *byte == wanted);
-        let skipped = self.magic.iter().zip([0x50, 0x2a, 0x4d, 0x18]).enumerate();
+        let frame = self.part.iter().zip([0x28, 0xb5, 0x2f, 0xfd]).all(|(byte, wanted)| *byte == wanted);
+        let skipped = self.part.iter().zip([0x50, 0x2a, 0x4d, 0x18]).enumerate();
         frame
             || skipped
                 .into_iter()
@@ -66,53 +68,71 @@ impl Zstd {
     }
 
     fn magic(&mut self, input: &mut &[u8], out: Out<'_>) -> Result<(), Halt> {
-        let missing = 4usize.saturating_sub(self.magic.len()).min(input.len());
+        let missing = 4usize.saturating_sub(self.part.len()).min(input.len());
         let Some((taken, rest)) = input.split_at_checked(missing) else { return Ok(()) };
-        self.magic.extend_from_slice(taken);
+        self.part.extend_from_slice(taken);
         *input = rest;
         if !self.fits() {
             // After a frame: padding or garbage. At the beginning: the declaration was wrong.
             self.state = if self.frames > 0 { State::Left } else { State::Plain };
             if self.state == State::Plain {
-                out(&self.magic)?;
+                out(&self.part)?;
             }
-            self.magic.clear();
-        } else if self.magic.len() == 4 {
+            self.part.clear();
+        } else if self.part.len() == 4 {
             self.frames += 1;
             self.state = State::Frame;
-            self.wanted = 4;
-            let magic = std::mem::take(&mut self.magic);
-            self.frame(&mut magic.as_slice(), out)?;
+            self.gathered(out)?;
         }
         Ok(())
     }
 
-    /// Takes up to as much as the library wants next: the rest of a header, or of a block. What it has made of more than
-    /// that is lost when it meets damage; so what comes out does not depend on how the input came in pieces.
+    /// Takes what the decoder is given next, or as much of it as there is: the rest of a header, or of a block. What it has
+    /// made of more than that is lost when it meets damage, and less would be decoded in parts; as it is always given the
+    /// same, what comes out does not depend on how the input came in pieces.
     fn frame(&mut self, input: &mut &[u8], out: Out<'_>) -> Result<(), Halt> {
+        let missing = self.wanted.saturating_sub(self.part.len()).min(input.len());
+        let Some((taken, rest)) = input.split_at_checked(missing) else { return Ok(()) };
+        *input = rest;
+        if taken.len() == self.wanted {
+            return self.decode(taken, out);
+        }
+        self.part.extend_from_slice(taken);
+        if self.part.len() < self.wanted { Ok(()) } else { self.gathered(out) }
+    }
+
+    /// Decodes what has come.
+    fn gathered(&mut self, out: Out<'_>) -> Result<(), Halt> {
+        let mut part = std::mem::take(&mut self.part);
+        let done = self.decode(&part, out);
+        part.clear();
+        self.part = part;
+        done
+    }
+
+    fn decode(&mut self, mut input: &[u8], out: Out<'_>) -> Result<(), Halt> {
         let damaged = Halt::Fatal(NAME, Fault::Damaged);
         let decoder = self.decoder.as_mut().ok_or(damaged)?;
-        let Some((mut part, rest)) = input.split_at_checked(self.wanted.min(input.len())) else { return Ok(()) };
-        *input = rest;
         loop {
-            let (mut from, mut to) = (InBuffer::around(part), OutBuffer::around(&mut *self.buf));
+            let (mut from, mut to) = (InBuffer::around(input), OutBuffer::around(&mut *self.buf));
             let result = decoder.decompress_stream(&mut to, &mut from);
             let (used, made) = (from.pos(), to.pos());
-            part = part.get(used..).unwrap_or_default();
+            input = input.get(used..).unwrap_or_default();
             if let Some(piece) = self.buf.get(..made).filter(|piece| !piece.is_empty()) {
                 out(piece)?;
             }
             match result {
-                Ok(0) if part.is_empty() => {
+                Ok(0) if input.is_empty() => {
                     self.state = State::Magic;
                     return decoder.reset(ResetDirective::SessionOnly).map(|_| ()).map_err(|_| damaged);
                 }
                 Err(code) => return Err(Halt::Fatal(NAME, fault(code))),
                 // A full buffer may hide more to come out of what was taken already.
                 Ok(_) if made == self.buf.len() => {}
-                Ok(hint) if part.is_empty() => {
+                Ok(hint) if input.is_empty() => {
                     // A block and the header of the next one, or a part of the latter.
-                    self.wanted = if hint > BLOCK_HEADER_BYTES { hint - BLOCK_HEADER_BYTES } else { hint };
+                    let block = if hint > BLOCK_HEADER_BYTES { hint - BLOCK_HEADER_BYTES } else { hint };
+                    self.wanted = block.min(BLOCK_BYTES);
                     return Ok(());
                 }
                 // Neither taken nor made anything, with input left: it would stay so for ever.
@@ -150,10 +170,13 @@ impl Decoder for Zstd {
         Ok(())
     }
 
-    fn finish(&mut self, _out: Out<'_>) -> Result<Option<Fault>, Halt> {
+    fn finish(&mut self, out: Out<'_>) -> Result<Option<Fault>, Halt> {
+        if self.state == State::Frame && !self.part.is_empty() {
+            self.gathered(out)?;
+        }
         Ok(match self.state {
             // An empty body is declared as coded by many servers.
-            State::Magic if self.frames == 0 && self.magic.is_empty() => None,
+            State::Magic if self.frames == 0 && self.part.is_empty() => None,
             State::Magic if self.frames == 0 => Some(Fault::Truncated),
             State::Magic | State::Left => None,
             State::Frame => Some(Fault::Truncated),

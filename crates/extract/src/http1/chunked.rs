@@ -2,7 +2,7 @@
 
 use streamdb_types::{Gap, StreamOffset};
 
-use super::line::{self, Role, Seen};
+use super::line::{self, Role};
 use crate::span::Span;
 use crate::window::{Stop, Window};
 
@@ -135,7 +135,7 @@ impl Chunks {
             while let Some(line) = view.bytes.get(at..)
                 && let Some(length) = line.iter().position(|b| *b == b'\n')
             {
-                if line::begins(line, Role::Responses) == Seen::Yes {
+                if line::surely_begins(line, Role::Responses) {
                     return Step::Last { trailers: Span::new(start, start.add(at as u64)) };
                 }
                 at += length + 1;

@@ -5,7 +5,7 @@ use streamdb_types::StreamOffset;
 use super::chunked::{Broken, Chunks, Step};
 use super::facts::Facts;
 use super::framing::Asked;
-use super::line::{self, Role, Seen};
+use super::line::{self, Role};
 use super::scanner::{HEAD_READ, Scanner};
 use super::search;
 use crate::message::{Framing, Incomplete, Message};
@@ -101,7 +101,7 @@ impl Scanner<'_> {
         let at_end = view.bytes.is_empty() && view.stop == Some(Stop::End);
         // The body of a request, and then the next request line, would read as one with a strange method.
         let known = self.role == Role::Responses || search::begins_with_method(view.bytes);
-        (known && line::begins(view.bytes, self.role) == Seen::Yes) || (at_end && asked.head)
+        (known && line::surely_begins(view.bytes, self.role)) || (at_end && asked.head)
     }
 
     /// What a body begins with if it is chunked.

@@ -99,6 +99,11 @@ pub(super) fn parse(line: &[u8], role: Role) -> Option<Line<'_>> {
     }
 }
 
+/// Whether bytes begin with a first line that has all its parts: where there may be something else as well.
+pub(super) fn surely_begins(bytes: &[u8], role: Role) -> bool {
+    begins(bytes, role) == Seen::Yes && !lacks_status(bytes, role)
+}
+
 /// Whether a response has no status code that is one; 200 is then assumed, as browsers do.
 pub(super) fn lacks_status(head: &[u8], role: Role) -> bool {
     role == Role::Responses && matches!(status_line(first(head, role)), Some((_, None)))
@@ -107,15 +112,16 @@ pub(super) fn lacks_status(head: &[u8], role: Role) -> bool {
 /// Version and status code; the latter `None` when there is none of three digits.
 fn status_line(line: &[u8]) -> Option<(Version, Option<u16>)> {
     let (name, rest) = split_at_blank(line).unwrap_or((line, b""));
-    let version =
-        if name.eq_ignore_ascii_case(b"ICY") { Version { major: 1, minor: 0 } } else { begins_version(name)? };
+    let icy = name.eq_ignore_ascii_case(b"ICY");
+    let version = if icy { Version { major: 1, minor: 0 } } else { begins_version(name)? };
     let blanks = rest.iter().take_while(|b| is_blank(**b)).count();
     let code = rest.get(blanks..).filter(|_| blanks < BLANKS).unwrap_or_default();
     let status = code.split_first_chunk::<3>().and_then(|(digits, after)| {
         let is_code = digits.iter().all(u8::is_ascii_digit) && !after.first().is_some_and(u8::is_ascii_digit);
         is_code.then(|| digits.iter().fold(0, |n, digit| n * 10 + u16::from(digit - b'0')))
     });
-    Some((version, status))
+    // Of the name alone nothing can be assumed.
+    (!icy || status.is_some()).then_some((version, status))
 }
 
 /// What is before and after the first blank; both parts may be empty but the first.
@@ -198,6 +204,7 @@ mod tests {
             (b"\x16\x03\x01", Role::Requests),
             (b"SSH-2.0-OpenSSH\r\n", Role::Responses),
             (b"HTTP/x 200 OK\r\n", Role::Responses),
+            (b"ICY water and more of it, enough to tell\r\n", Role::Responses),
             (b"220 ready\r\n", Role::Responses),
         ];
         let unclear: &[(&[u8], Role)] = &[
