@@ -16,7 +16,7 @@ mod scanner;
 mod search;
 mod split;
 
-use streamdb_types::Direction;
+use streamdb_types::{Direction, Marks};
 
 use self::framing::{Asked, Then, is_interim};
 use self::line::Role;
@@ -32,10 +32,19 @@ pub use self::head::{Head, head, trailers};
 /// The messages of a connection that speaks HTTP/1 in at least one direction.
 pub(crate) fn dissect(streams: [&dyn Source; 2], limits: &Limits) -> Option<Messages> {
     let asking = which_side_asks(streams, limits)?;
+    let (messages, left) = paired(streams, asking, 0, limits);
+    // A connection that was picked up in the middle may begin with answers to requests that nobody captured. That shows at
+    // its end, where as many answers are left: so the first ones are those without a request.
+    let midstream = asking.of(&streams).marks().contains(Marks::MIDSTREAM);
+    if midstream && left > 0 { Some(paired(streams, asking, left, limits).0) } else { Some(messages) }
+}
+
+/// The messages, when `before` requests came before those that are there; and how many final answers are left at the end.
+fn paired(streams: [&dyn Source; 2], asking: Direction, before: u32, limits: &Limits) -> (Messages, u32) {
     let mut requests = Scanner::new(streams, asking, Role::Requests, limits);
     let mut responses = Scanner::new(streams, asking.flip(), Role::Responses, limits);
     let mut answers = Answers::default();
-    let mut asked = 0;
+    let mut asked = before;
     while let Some(request) = requests.next(Asked::default()) {
         let turn = request.lost_heads.saturating_add(asked);
         asked += 1;
@@ -45,10 +54,13 @@ pub(crate) fn dissect(streams: [&dyn Source; 2], limits: &Limits) -> Option<Mess
         }
     }
     // Answers to requests that were not captured, or that nobody asked for (RFC 9110 §15.5.9).
-    let unasked = if asked > 0 && !requests.lossy { Notes::UNASKED } else { Notes::GUESSED };
+    let mut left = 0;
+    let unasked = if asked > before && !requests.lossy { Notes::UNASKED } else { Notes::GUESSED };
     while let Some(response) = answers.next(Asked::default(), &mut responses) {
         if let Some(message) = responses.found.get_mut(response.place) {
             message.notes.insert(unasked);
+            let interim = matches!(message.kind, Kind::Response { status, .. } if is_interim(status));
+            left += u32::from(!interim);
         }
         if response.then == Then::Tunnel {
             responses.tunnel();
@@ -57,7 +69,7 @@ pub(crate) fn dissect(streams: [&dyn Source; 2], limits: &Limits) -> Option<Mess
     let mut messages = Messages::default();
     *asking.of_mut(&mut messages.streams) = requests.found;
     *asking.flip().of_mut(&mut messages.streams) = responses.found;
-    Some(messages)
+    (messages, left)
 }
 
 /// Answers in turn. Requests and final responses are counted, those that lost their head to a hole as well, so that the
