@@ -13,7 +13,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
 use crate::answer::refuse;
-use crate::{front, guard, hosts, streamdb};
+use crate::auth::{self, Auth};
+use crate::settings::Settings;
+use crate::{cors, front, guard, hosts, streamdb};
 
 /// How many requests may work on the store at the same time; others wait.
 const AT_A_TIME: usize = 16;
@@ -23,13 +25,35 @@ const AT_A_TIME: usize = 16;
 pub struct App {
     store: Arc<Store>,
     listen: IpAddr,
+    settings: Arc<Settings>,
+    auth: Arc<Auth>,
     turns: Arc<Semaphore>,
 }
 
 impl App {
     /// Over this store, for requests that come to this address.
     pub fn new(store: Arc<Store>, listen: IpAddr) -> Self {
-        Self { store, listen, turns: Arc::new(Semaphore::new(AT_A_TIME)) }
+        Self {
+            store,
+            listen,
+            settings: Arc::default(),
+            auth: Arc::default(),
+            turns: Arc::new(Semaphore::new(AT_A_TIME)),
+        }
+    }
+
+    /// The same with these settings.
+    pub fn with(self, settings: Settings) -> Self {
+        Self { settings: Arc::new(settings), ..self }
+    }
+
+    /// What the operator decided.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn auth(&self) -> &Auth {
+        &self.auth
     }
 
     pub(crate) const fn listen(&self) -> IpAddr {
@@ -54,13 +78,18 @@ impl App {
     }
 }
 
-/// The routes. Only `GET` and `HEAD` are answered.
+/// The routes. From the outside in, a request passes: the headers that every answer has, its host, whether other origins may
+/// read, whether it may change anything, and who asks.
 pub fn router(app: App) -> Router {
     Router::new()
         .route("/", get(front::page))
         .route("/streamdb", get(streamdb::answer))
         .route("/streamdb/", get(streamdb::answer))
         .fallback(|| async { refuse(StatusCode::NOT_FOUND, "There is no such page here; / says what there is.") })
+        .layer(from_fn_with_state(app.clone(), auth::check))
+        .merge(auth::routes())
+        .layer(from_fn_with_state(app.clone(), auth::same_origin))
+        .layer(from_fn_with_state(app.clone(), cors::check))
         .layer(from_fn_with_state(app.clone(), hosts::check))
         .layer(from_fn(guard::harmless))
         .with_state(app)

@@ -1,6 +1,7 @@
 //! HTTP over a data folder: the ancestor's endpoint, `GET /streamdb/`, and a front page.
 //!
-//! - `serve` listens; `app` has the routes; `hosts` and `guard` are what every request and answer passes
+//! - `serve` listens; `app` has the routes; `settings` is what an operator decides
+//! - `guard`, `hosts`, `cors` and `auth` are what every request and answer passes; `auth` has the login page too
 //! - `answer` and `channel` are how answers are made: short ones, and long ones piece by piece
 //! - `streamdb` is the endpoint; `front` the page at `/`
 //!
@@ -8,12 +9,19 @@
 
 mod answer;
 mod app;
+mod auth;
 mod channel;
+mod cors;
 mod front;
 mod guard;
 mod hosts;
 mod serve;
+mod settings;
 mod streamdb;
 
 pub use app::{App, router};
+pub use auth::{Role, Roles, Secret, Token, TokenHash};
+pub use cors::Origin;
+pub use hosts::HostName;
 pub use serve::{ServeError, Server, serve};
+pub use settings::Settings;

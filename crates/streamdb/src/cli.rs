@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use streamdb_http_api::Role;
 use streamdb_reassembly::OverlapPolicy;
 use streamdb_types::Oid;
 
-use crate::units;
+use crate::{config, units};
 
 /// A stream store for network defenders: every stream in order, every frame byte for byte, every download one URL away.
 #[derive(Debug, Parser)]
@@ -23,6 +24,8 @@ pub(crate) enum Command {
     Ingest(Ingest),
     /// Serve streams and objects over HTTP
     Serve(Serve),
+    /// Make a token for the HTTP interface, and print what the configuration file needs to know it
+    Token(Token),
     /// List streams
     Streams(Streams),
     /// Hand out one stream, one object, or the frames of one connection
@@ -88,9 +91,23 @@ pub(crate) struct Ingest {
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) data: Data,
-    /// The address to listen on; only loopback addresses are accepted
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    pub(crate) listen: SocketAddr,
+    /// The configuration file (TOML), with the tokens of those who may ask
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The address to listen on [default: what the configuration says, or 127.0.0.1:8080]; others than loopback addresses
+    /// are accepted when there are tokens
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Token {
+    /// What to call it: who or what will hold it
+    #[arg(value_name = "NAME", value_parser = token_name)]
+    pub(crate) name: String,
+    /// What its holder may do
+    #[arg(long, value_name = "ROLE", value_delimiter = ',', default_value = "read", value_parser = role)]
+    pub(crate) role: Vec<Role>,
 }
 
 #[derive(Debug, Args)]
@@ -195,6 +212,14 @@ impl From<OverlapFlag> for OverlapPolicy {
             OverlapFlag::Windows => Self::Windows,
         }
     }
+}
+
+fn token_name(text: &str) -> Result<String, String> {
+    config::name(text).ok_or_else(|| format!("it takes {}", config::NAME_ACCEPTED))
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    Role::from_word(text).ok_or_else(|| "the roles are read and submit".to_owned())
 }
 
 fn bucket_bytes(text: &str) -> Result<u64, String> {

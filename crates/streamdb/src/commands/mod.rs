@@ -7,6 +7,7 @@ mod ingest;
 mod serve;
 mod stats;
 mod streams;
+mod token;
 mod verify;
 
 use std::io;
@@ -27,6 +28,8 @@ pub(crate) enum Error {
     Derive(#[from] streamdb_derive::Error),
     #[error(transparent)]
     Filter(#[from] streamdb_query::FilterError),
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
     #[error(transparent)]
     Serve(#[from] streamdb_http_api::ServeError),
     #[error("{path}: could not write: {source}")]
@@ -51,6 +54,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
     match command {
         Command::Ingest(ingest) => ingest::run(&ingest),
         Command::Serve(serve) => serve::run(&serve).map(done),
+        Command::Token(token) => token::run(&token).map(done),
         Command::Streams(streams) => streams::run(&streams),
         Command::Get(get) => get::run(&get).map(done),
         Command::Export(export) => export::run(&export).map(done),

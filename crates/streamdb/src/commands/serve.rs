@@ -8,14 +8,17 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Error;
 use crate::cli::Serve;
+use crate::config::Config;
 use crate::output::complain;
 
 pub(super) fn run(args: &Serve) -> Result<(), Error> {
+    let config = Config::load(args.config.as_deref())?;
+    let listen = args.listen.unwrap_or(config.listen);
     let store = Arc::new(Store::open(&args.data.folder)?);
     let started = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = started.map_err(|e| Error::Other(format!("could not start the threads of the server: {e}")))?;
     runtime.block_on(async {
-        let server = Server::bind(args.listen).await?;
+        let server = Server::bind_with(listen, config.http).await?;
         complain(&format!("serving {} on http://{}/", args.data.folder.display(), server.address()));
         server.run(store, stopped()).await?;
         Ok(())
