@@ -9,13 +9,14 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 use streamdb_derive::Store;
+use streamdb_submit::Submissions;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
 use crate::answer::refuse;
 use crate::auth::{self, Auth};
 use crate::settings::Settings;
-use crate::{cors, front, guard, hosts, streamdb};
+use crate::{cors, front, guard, hosts, streamdb, submit};
 
 /// How many requests may work on the store at the same time; others wait.
 const AT_A_TIME: usize = 16;
@@ -52,6 +53,11 @@ impl App {
         &self.settings
     }
 
+    /// Where objects are submitted, if anywhere.
+    pub fn submissions(&self) -> Option<&Submissions> {
+        self.settings.submissions.as_ref()
+    }
+
     pub(crate) fn auth(&self) -> &Auth {
         &self.auth
     }
@@ -86,6 +92,7 @@ pub fn router(app: App) -> Router {
         .route("/streamdb", get(streamdb::answer))
         .route("/streamdb/", get(streamdb::answer))
         .fallback(|| async { refuse(StatusCode::NOT_FOUND, "There is no such page here; / says what there is.") })
+        .merge(submit::routes())
         .layer(from_fn_with_state(app.clone(), auth::check))
         .merge(auth::routes())
         .layer(from_fn_with_state(app.clone(), auth::same_origin))

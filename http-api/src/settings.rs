@@ -1,6 +1,7 @@
 //! What an operator decides about the server.
 
 use jiff::tz::TimeZone;
+use streamdb_submit::Submissions;
 
 use crate::auth::Token;
 use crate::cors::Origin;
@@ -17,10 +18,12 @@ pub struct Settings {
     pub tokens: Vec<Token>,
     /// The zone in which times are shown and read.
     pub zone: TimeZone,
+    /// Where objects are submitted; with nothing, they are not.
+    pub submissions: Option<Submissions>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { names: Vec::new(), origins: Vec::new(), tokens: Vec::new(), zone: TimeZone::UTC }
+        Self { names: Vec::new(), origins: Vec::new(), tokens: Vec::new(), zone: TimeZone::UTC, submissions: None }
     }
 }

@@ -12,8 +12,9 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use common::{Said, Talk, store};
 use http_body_util::BodyExt;
 use streamdb_http_api::{App, HostName, Origin, Role, Settings, Token, TokenHash, router};
+use streamdb_submit::{Retry, Submissions};
 use streamdb_testkit::TestFolder;
-use streamdb_types::Reason;
+use streamdb_types::{Direction, Reason};
 use tower::ServiceExt;
 
 const HOST: &str = "streamdb.example";
@@ -22,8 +23,10 @@ const OURS: (&str, &str) = ("origin", "http://streamdb.example");
 const SEARCH: &str = "/streamdb/?ip=10.0.0.5";
 
 struct Server {
-    _folder: TestFolder,
+    folder: TestFolder,
     router: Router,
+    /// The response.
+    oid: String,
 }
 
 #[derive(Debug)]
@@ -58,18 +61,32 @@ impl Server {
             said: vec![Said::ToServer(b"GET / HTTP/1.0\r\n\r\n"), Said::ToClient(b"HTTP/1.0 200 OK\r\n\r\nabc")],
             reason: Reason::Fin,
         }]);
+        let mut oid = None;
+        let visit = &mut |info: streamdb_storage::StreamInfo| {
+            oid = if info.direction == Direction::ToClient { Some(info.oid) } else { oid };
+            Ok(())
+        };
+        store.streams(visit, &mut |error| panic!("{error}")).unwrap();
+        let target = streamdb_submit::Settings {
+            sandbox: None,
+            folder: Some(folder.path().to_owned()),
+            retry: Retry::default(),
+            room: 1 << 20,
+        };
+        let submissions = Submissions::open(&folder.path().join("data"), target).unwrap();
         let settings = Settings {
+            submissions: Some(submissions),
             names: vec![HostName::parse(HOST).unwrap()],
             origins: vec![Origin::parse("https://kibana.example").unwrap()],
             tokens,
             ..Settings::default()
         };
         let router = router(App::new(store, "0.0.0.0".parse().unwrap()).with(settings));
-        Self { _folder: folder, router }
+        Self { folder, router, oid: oid.unwrap().to_string() }
     }
 
     fn closed() -> Self {
-        Self::new(vec![token("reader", &[Role::Read]), token("submitter", &[Role::Submit])])
+        Self::new(vec![token("reader", &[Role::Read]), token("submitter", &[Role::Submit]), token("both", &Role::ALL)])
     }
 
     fn ask(&self, method: &str, uri: &str, headers: &[(&str, &str)], form: &str) -> Answer {
@@ -97,9 +114,18 @@ impl Server {
         self.ask("GET", uri, headers, "")
     }
 
+    /// How many objects are in the queue.
+    fn queued(&self) -> usize {
+        std::fs::read_dir(self.folder.path().join("data/queue/content")).unwrap().count()
+    }
+
     /// Logs in, and gives the cookies.
     fn enter(&self) -> String {
-        let answer = self.ask("POST", "/login", &[OURS], "token=reader&next=%2F");
+        self.enter_as("reader")
+    }
+
+    fn enter_as(&self, token: &str) -> String {
+        let answer = self.ask("POST", "/login", &[OURS], &format!("token={token}&next=%2F"));
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");
         answer.cookies().join("; ")
     }
@@ -283,4 +309,37 @@ fn without_tokens_nobody_logs_in() {
     assert_eq!(server.get(SEARCH, &[]).status, StatusCode::OK);
     let answer = server.get("/login", &[HTML]);
     assert_eq!((answer.status, answer.header("location")), (StatusCode::SEE_OTHER, "/"));
+}
+
+#[test]
+fn only_a_token_in_the_request_submits_without_a_question() {
+    let server = Server::closed();
+    let uri = format!("/submit?oid={}", server.oid);
+    // Who may only read may not; nor does a session on a link.
+    let answer = server.get(&uri, &[("authorization", "Bearer reader")]);
+    assert_eq!(
+        (answer.status, answer.body.as_str()),
+        (StatusCode::FORBIDDEN, "This token may not do that; it needs the role submit.\n")
+    );
+    let cookies = server.enter_as("both");
+    let page = server.get(&uri, &[HTML, ("cookie", &cookies)]);
+    assert_eq!((page.status, server.queued()), (StatusCode::OK, 0));
+    assert!(page.body.contains(&format!("name=\"oid\" value=\"{}\"", server.oid)), "{}", page.body);
+    let form = format!("oid={}", server.oid);
+    for stranger in [&[("origin", "https://evil.example")][..], &[]] {
+        let answer = server.ask("POST", "/submit", &[stranger, &[("cookie", &cookies)]].concat(), &form);
+        assert_eq!((answer.status, server.queued()), (StatusCode::FORBIDDEN, 0));
+    }
+    // The page's own button does it, and so does a token.
+    let answer = server.ask("POST", "/submit", &[OURS, HTML, ("cookie", &cookies)], &form);
+    assert_eq!((answer.status, server.queued()), (StatusCode::OK, 1));
+    assert!(answer.body.contains(&format!("<li>{}: queued for the folder; 3 bytes", server.oid)), "{}", answer.body);
+    let server = Server::closed();
+    let uri = format!("/submit?oid={}", server.oid);
+    let answer = server.get(&uri, &[("authorization", "Bearer submitter")]);
+    assert_eq!((answer.status, server.queued()), (StatusCode::OK, 1));
+    assert!(answer.body.starts_with(&format!("{}: queued for the folder; 3 bytes", server.oid)), "{}", answer.body);
+    let answer = server.ask("POST", "/submit", &[("authorization", "Bearer submitter")], "oid=9-9-9-9");
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(answer.body, "9-9-9-9: there is no such stream in this store\n");
 }

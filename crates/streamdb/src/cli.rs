@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Make a token for the HTTP interface, and print what the configuration file needs to know it
     Token(Token),
+    /// Hand objects to the sandbox or the folder that the configuration names
+    Submit(Submit),
     /// List streams
     Streams(Streams),
     /// Hand out one stream, one object, or the frames of one connection
@@ -91,7 +93,7 @@ pub(crate) struct Ingest {
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) data: Data,
-    /// The configuration file (TOML), with the tokens of those who may ask
+    /// The configuration file (TOML): who may ask, and where objects are submitted
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// The address to listen on [default: what the configuration says, or 127.0.0.1:8080]; others than loopback addresses
@@ -108,6 +110,34 @@ pub(crate) struct Token {
     /// What its holder may do
     #[arg(long, value_name = "ROLE", value_delimiter = ',', default_value = "read", value_parser = role)]
     pub(crate) role: Vec<Role>,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["oids", "list", "send", "drop_failed"]))]
+pub(crate) struct Submit {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// The configuration file (TOML), which says below [submit] where to
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The objects, as the lists name them. Each content is submitted once; an incomplete one has that in its name
+    #[arg(value_name = "OID")]
+    pub(crate) oids: Vec<Oid>,
+    /// Submit them again, also those that were sent or given up before
+    #[arg(long, requires = "oids")]
+    pub(crate) again: bool,
+    /// Only send what waits and is due
+    #[arg(long)]
+    pub(crate) send: bool,
+    /// List what waits, what was sent and what was given up
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// One JSON object a line
+    #[arg(long, requires = "list")]
+    pub(crate) json: bool,
+    /// Forget what was given up, and remove its copies
+    #[arg(long)]
+    pub(crate) drop_failed: bool,
 }
 
 #[derive(Debug, Args)]

@@ -5,19 +5,25 @@ mod section;
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use streamdb_http_api::{HostName, Origin, Role, Roles, Settings, Token, TokenHash};
+use streamdb_submit::{Retry, Sandbox, Settings as Submit};
 
 pub(crate) use self::section::ConfigError;
 use self::section::{File, Section};
+use crate::units;
 
 /// Where the server listens if nothing says otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 /// Longer names are cut in every list.
 const LONGEST_NAME: usize = 64;
 pub(crate) const NAME_ACCEPTED: &str = "a name of 1 to 64 letters, digits and . _ - @";
+
+/// The keys below [submit].
+const SUBMIT: &[&str] = &["url", "field", "header", "timeout", "folder", "tries", "pause", "longest_pause", "room"];
 
 /// What the configuration file says.
 #[derive(Debug)]
@@ -26,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     /// How it answers.
     pub(crate) http: Settings,
+    /// Where objects are submitted, if anywhere.
+    pub(crate) submit: Option<Submit>,
 }
 
 impl Config {
@@ -37,10 +45,13 @@ impl Config {
     }
 
     fn parse(file: &File) -> Result<Self, ConfigError> {
-        let mut config = Self { listen: LISTEN, http: Settings::default() };
-        let mut outer = file.table(&["http"])?;
+        let mut config = Self { listen: LISTEN, http: Settings::default(), submit: None };
+        let mut outer = file.table(&["http", "submit"])?;
         if let Some(http) = outer.section("http", &["listen", "names", "origins", "tokens", "zone"])? {
             config.http(http)?;
+        }
+        if let Some(section) = outer.section("submit", SUBMIT)? {
+            config.submit = Some(submit(section)?);
         }
         Ok(config)
     }
@@ -61,9 +72,61 @@ impl Config {
     }
 }
 
+fn submit(mut section: Section<'_>) -> Result<Submit, ConfigError> {
+    let url = section.value("url", "an address that begins with http:// or https://, without a user's name", url)?;
+    let word = "a name of printable ASCII characters without quotes and backslashes";
+    let field = section.value("field", word, field)?.unwrap_or_else(|| "filename".to_owned());
+    let header =
+        section.secret("header", "a header's name, a colon and its value, as in Authorization: Bearer abc", header)?;
+    let duration = "a time, as in 30s, 5m or 1h";
+    let time = |text: &str| u64::try_from(units::duration(text).ok()?).ok().map(Duration::from_nanos);
+    let timeout = section.value("timeout", duration, time)?.unwrap_or(Duration::from_secs(300));
+    let existing = |text: &str| Some(PathBuf::from(text)).filter(|path| path.is_dir());
+    let folder = section.value("folder", "the path of a folder that is there", existing)?;
+    let default = Retry::default();
+    let tries = |text: &str| text.parse().ok().filter(|tries| *tries > 0);
+    let retry = Retry {
+        tries: section.value("tries", "a number from 1 on", tries)?.unwrap_or(default.tries),
+        pause: section.value("pause", duration, time)?.unwrap_or(default.pause),
+        longest_pause: section.value("longest_pause", duration, time)?.unwrap_or(default.longest_pause),
+    };
+    let size = |text: &str| units::size(text).ok();
+    let room = section.value("room", "a size, as in 512M or 4G", size)?.unwrap_or(Submit::ROOM);
+    if url.is_none() && folder.is_none() {
+        return Err(section.wrong("[submit] names no target; give it a url, a folder, or both"));
+    }
+    let sandbox = url.map(|url| Sandbox { url, field, header, timeout });
+    Ok(Submit { sandbox, folder, retry, room })
+}
+
+fn url(text: &str) -> Option<String> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
+    let (authority, _) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let plain = text.bytes().all(|b| b.is_ascii_graphic()) && !text.contains('#');
+    let host = !authority.is_empty() && !authority.starts_with(':') && !authority.contains('@');
+    (plain && host).then(|| text.to_owned())
+}
+
+fn field(text: &str) -> Option<String> {
+    let plain = text.bytes().all(|b| (b.is_ascii_graphic() || b == b' ') && b != b'"' && b != b'\\');
+    (plain && !text.is_empty()).then(|| text.to_owned())
+}
+
+/// RFC 9110 §5.1, §5.5.
+fn header(text: &str) -> Option<(String, String)> {
+    let (name, value) = text.split_once(':')?;
+    let name_is_one = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    let value = value.trim();
+    let value_is_one = !value.is_empty() && value.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    (name_is_one && value_is_one).then(|| (name.to_owned(), value.to_owned()))
+}
+
 fn token(mut section: Section<'_>, known: &[Token]) -> Result<Token, ConfigError> {
     let name = section.needed("name", NAME_ACCEPTED, name)?;
-    let hash = section.needed("hash", TokenHash::ACCEPTED, TokenHash::parse)?;
+    // Somebody may have put the token itself there.
+    let hash = section.secret("hash", TokenHash::ACCEPTED, TokenHash::parse)?;
+    let hash =
+        hash.ok_or_else(|| section.wrong(&format!("http.tokens.hash is missing; it takes {}", TokenHash::ACCEPTED)))?;
     let roles = section.list("roles", "read and submit", Role::from_word)?;
     let roles: Roles = roles.unwrap_or_else(|| vec![Role::Read]).into_iter().collect();
     if roles == Roles::default() {
@@ -124,9 +187,51 @@ mod tests {
     }
 
     #[test]
+    fn where_to_submit() {
+        let submit = parse("[submit]\nurl = \"https://sandbox.example/api?key=1\"").unwrap().submit.unwrap();
+        let sandbox = submit.sandbox.unwrap();
+        assert_eq!((sandbox.field.as_str(), sandbox.header, submit.folder), ("filename", None, None));
+        assert_eq!((submit.retry, submit.room), (Retry::default(), Submit::ROOM));
+        let submit = parse(
+            "[submit]\nurl = \"http://10.0.0.9\"\nfield = \"file\"\nheader = \"Authorization: Bearer a b\"\nfolder = \"/\"\n\
+             timeout = \"30s\"\ntries = 3\npause = \"1s\"\nlongest_pause = \"1m\"\nroom = \"1M\"",
+        );
+        let submit = submit.unwrap().submit.unwrap();
+        let seconds = Duration::from_secs;
+        assert_eq!(submit.retry, Retry { tries: 3, pause: seconds(1), longest_pause: seconds(60) });
+        assert_eq!((submit.folder.unwrap(), submit.room), (PathBuf::from("/"), 1 << 20));
+        let sandbox = submit.sandbox.unwrap();
+        assert_eq!((sandbox.field.as_str(), sandbox.timeout), ("file", seconds(30)));
+        assert_eq!(sandbox.header, Some(("Authorization".to_owned(), "Bearer a b".to_owned())));
+        for bad in ["http://", "http:///x", "http://user@host/", "ftp://host/", "http://host/ x", "http://:80/"] {
+            assert_eq!(url(bad), None, "{bad}");
+        }
+        for bad in ["", ":", "A:", ": b", "A b: c", "A: b\r\nc"] {
+            assert_eq!(header(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
     fn mistakes_are_sentences() {
         let token = "[[http.tokens]]\nname = \"a\"\nhash = \"HASH\"\n";
         for (text, wanted) in [
+            (
+                "[submit]\nurl = \"sandbox.example\"",
+                "2: submit.url: \"sandbox.example\" is not accepted; it takes an address that begins with http:// or https://, \
+                 without a user's name",
+            ),
+            (
+                "[submit]\nheader = \"Bearer abc\"",
+                "2: submit.header: it takes a header's name, a colon and its value, as in \
+                 Authorization: Bearer abc",
+            ),
+            (
+                "[submit]\nfolder = \"/nowhere\"",
+                "2: submit.folder: \"/nowhere\" is not accepted; it takes the path of a folder that is there",
+            ),
+            ("[submit]\nfield = \"f\"", "1: [submit] names no target; give it a url, a folder, or both"),
+            ("[submit]\ntries = 0", "2: submit.tries: 0 is not accepted; it takes a number from 1 on"),
+            ("[submit]\nurls = 0", "2: there is no key \"urls\" below [submit]; did you mean url?"),
             ("[htp]", "1: there is no key \"htp\"; did you mean http?"),
             ("\n\n[http]\nlisen = \"x\"", "4: there is no key \"lisen\" below [http]; did you mean listen?"),
             (
@@ -164,7 +269,7 @@ mod tests {
             ),
             (
                 "[[http.tokens]]\nname = \"a\"\nhash = \"secret\"",
-                "3: http.tokens.hash: \"secret\" is not accepted; it takes sha256: and 64 hex digits, as `streamdb token NAME` \
+                "3: http.tokens.hash: it takes sha256: and 64 hex digits, as `streamdb token NAME` \
                  prints it",
             ),
             (

@@ -1,24 +1,21 @@
 //! The login page: a token once, then a cookie that stands for it. Works without scripts.
 
-use std::sync::LazyLock;
 use std::time::Instant;
 
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Form, Query, State};
-use axum::http::header::{CONTENT_SECURITY_POLICY, LOCATION, SET_COOKIE};
+use axum::http::header::{LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::Response;
 use axum::routing::{get, post};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use super::session::LIFE;
 use super::{WRONG_TOKEN, cookie, token, unknown};
 use crate::answer::{refuse, whole};
 use crate::app::App;
+use crate::small_page::{Width, escape, small_page};
 
 /// The cookie with a session's name. It goes with requests that our own pages make, never with another page's.
 pub(super) const SESSION: &str = "streamdb";
@@ -29,25 +26,6 @@ pub(super) const MARK: &str = "streamdb_login";
 const LONGEST_PLACE: usize = 4096;
 /// What a login needs, many times over.
 const FORM_BYTES: usize = 16 << 10;
-
-const STYLE: &str = "\
-:root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}\
-body{max-width:24rem;margin:15vh auto 0;padding:0 1rem}\
-h1{font-size:1.5rem;margin:0 0 1rem}\
-label,input,button{display:block;font:inherit}\
-input{box-sizing:border-box;width:100%;margin:.25rem 0 1rem;padding:.5rem;border:1px solid #888;border-radius:4px}\
-button{padding:.5rem 1.25rem;border:0;border-radius:4px;background:#1a5fb4;color:#fff;cursor:pointer}\
-p{margin:0 0 1rem}.wrong{color:#c01c28;font-weight:600}small{opacity:.75;display:block;margin-top:1.5rem}\
-@media(prefers-color-scheme:dark){.wrong{color:#ff7b63}}";
-
-/// Nothing is loaded, and forms go nowhere else; the style is the one above and no other.
-static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
-    let policy = format!(
-        "default-src 'none'; style-src 'sha256-{}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-        STANDARD.encode(Sha256::digest(STYLE))
-    );
-    HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
-});
 
 /// The pages that need no token.
 pub(crate) fn routes() -> Router<App> {
@@ -114,8 +92,9 @@ pub(super) fn page(status: StatusCode, next: &str, wrong: Option<&str>) -> Respo
     let wrong =
         wrong.map_or(String::new(), |wrong| format!("<p class=\"wrong\" role=\"alert\">{}</p>\n", escape(wrong)));
     let next = escape(own_place(next));
-    html(
+    small_page(
         status,
+        Width::Narrow,
         &format!(
             "{wrong}<form action=\"/login\" method=\"post\">\n\
              <label for=\"token\">Token</label>\n\
@@ -130,8 +109,9 @@ pub(super) fn page(status: StatusCode, next: &str, wrong: Option<&str>) -> Respo
 }
 
 fn inside(name: &str) -> Response {
-    html(
+    small_page(
         StatusCode::OK,
+        Width::Narrow,
         &format!(
             "<p>You are logged in with the token {}.</p>\n\
              <p><a href=\"/\">Search</a></p>\n\
@@ -146,8 +126,9 @@ fn inside(name: &str) -> Response {
 /// session brings it back.
 pub(super) fn bounce(uri: &Uri) -> Response {
     let place = escape(own_place(uri.path_and_query().map_or("/", |place| place.as_str())));
-    let mut response = html(
+    let mut response = small_page(
         StatusCode::OK,
+        Width::Narrow,
         &format!("<meta http-equiv=\"refresh\" content=\"0\">\n<p><a href=\"{place}\">Go on</a></p>\n"),
     );
     response.headers_mut().append(SET_COOKIE, unmark());
@@ -193,33 +174,6 @@ fn go<const N: usize>(place: &str, cookies: [HeaderValue; N]) -> Response {
     response
 }
 
-fn html(status: StatusCode, body: &str) -> Response {
-    let page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>StreamDB</title>\n<style>{STYLE}</style>\n<h1>StreamDB</h1>\n{body}</html>\n"
-    );
-    let mut response = whole(status, HeaderValue::from_static("text/html; charset=utf-8"), page);
-    response.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY.clone());
-    response
-}
-
-/// Text in a page or an attribute.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,10 +199,5 @@ mod tests {
         ] {
             assert_eq!(own_place(strange), "/", "{strange:?}");
         }
-    }
-
-    #[test]
-    fn text_stays_text() {
-        assert_eq!(escape("<a href=\"x\">'&"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;");
     }
 }

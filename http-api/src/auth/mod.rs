@@ -26,6 +26,7 @@ use self::session::Sessions;
 pub use self::token::{Role, Roles, Secret, Token, TokenHash};
 use crate::answer::refuse;
 use crate::app::App;
+use crate::submit;
 
 /// What a wrong token has to wait for its answer.
 const PENANCE: Duration = Duration::from_secs(1);
@@ -35,7 +36,7 @@ const PENITENTS: usize = 8;
 const NO_TOKEN: &str = "A token is needed: send it as \"Authorization: Bearer TOKEN\", or open /login in a browser.";
 const WRONG_TOKEN: &str = "This token is not known here; its hash has to be in the server's configuration.";
 const TOO_MANY: &str = "Too many wrong tokens at once; try again in a second.";
-const NO_ROLE: &str = "This token may not do that; it needs the role";
+pub(crate) const NO_ROLE: &str = "This token may not do that; it needs the role";
 
 /// Who has logged in, and who tried in vain.
 #[derive(Debug)]
@@ -81,14 +82,29 @@ enum By {
     Session,
 }
 
-/// Lets through whoever may read, and says to the handlers who it is.
+impl Caller {
+    /// Whether the caller may do that.
+    pub(crate) const fn may(self, role: Role) -> bool {
+        self.roles.has(role)
+    }
+
+    /// Whether it is certain that the caller wants what the request asks for, even if a link on another page could ask for
+    /// the same: no other page can make a browser send a token.
+    pub(crate) fn acts_at_once(self) -> bool {
+        self.by == By::Token
+    }
+}
+
+/// Lets through whoever may do this, and says to the handlers who it is.
 pub(crate) async fn check(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let caller = match caller(&app, request.method(), request.uri(), request.headers()).await {
         Ok(caller) => caller,
         Err(refusal) => return *refusal,
     };
-    if !caller.roles.has(Role::Read) {
-        return refuse(StatusCode::FORBIDDEN, &format!("{NO_ROLE} {}.", Role::Read.word()));
+    // Whoever hands oids in need not be able to read what they name.
+    let role = if request.uri().path() == submit::PATH { Role::Submit } else { Role::Read };
+    if !caller.may(role) {
+        return refuse(StatusCode::FORBIDDEN, &format!("{NO_ROLE} {}.", role.word()));
     }
     let renew = caller.by == By::Session && cookie(request.headers(), login::MARK).is_none();
     request.extensions_mut().insert(caller);
@@ -148,7 +164,7 @@ fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 }
 
 /// Whether a person looks at the answer.
-fn is_browser(headers: &HeaderMap) -> bool {
+pub(crate) fn is_browser(headers: &HeaderMap) -> bool {
     headers.get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accepted| accepted.contains("text/html"))
 }
 

@@ -7,6 +7,7 @@ mod ingest;
 mod serve;
 mod stats;
 mod streams;
+mod submit;
 mod token;
 mod verify;
 
@@ -30,6 +31,8 @@ pub(crate) enum Error {
     Filter(#[from] streamdb_query::FilterError),
     #[error(transparent)]
     Config(#[from] crate::config::ConfigError),
+    #[error(transparent)]
+    Submit(#[from] streamdb_submit::Error),
     #[error(transparent)]
     Serve(#[from] streamdb_http_api::ServeError),
     #[error("{path}: could not write: {source}")]
@@ -55,6 +58,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Ingest(ingest) => ingest::run(&ingest),
         Command::Serve(serve) => serve::run(&serve).map(done),
         Command::Token(token) => token::run(&token).map(done),
+        Command::Submit(submit) => submit::run(&submit),
         Command::Streams(streams) => streams::run(&streams),
         Command::Get(get) => get::run(&get).map(done),
         Command::Export(export) => export::run(&export).map(done),

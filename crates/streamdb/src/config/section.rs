@@ -133,6 +133,19 @@ impl<'f> Section<'f> {
         parsed.map(Some).ok_or_else(|| self.refused(key, at, &value, accepted))
     }
 
+    /// The same for what nobody is to read in a message.
+    pub(super) fn secret<T>(
+        &mut self,
+        key: &str,
+        accepted: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some(value) = self.table.remove(key) else { return Ok(None) };
+        let parsed = value.get_ref().as_str().and_then(parse);
+        let refused = || self.file.wrong(value.span(), format!("{}: it takes {accepted}", self.path(key)));
+        parsed.map(Some).ok_or_else(refused)
+    }
+
     /// The same for a key that has to be there.
     pub(super) fn needed<T>(
         &mut self,
