@@ -168,13 +168,13 @@ fn ask(found: &[Found], rules: Rules) -> Response {
         if on { format!("<input type=\"hidden\" name=\"{name}\" value=\"1\">\n") } else { String::new() }
     };
     let flags = flag("incomplete", rules.incomplete) + &flag("again", rules.again);
-    let incomplete = if rules.incomplete { "are submitted too" } else { "are left out" };
+    let incomplete = if rules.incomplete { "is submitted too" } else { "is left out" };
     let again = if rules.again { "submitted once more" } else { "not submitted again" };
     small_page(
         StatusCode::OK,
         Width::Wide,
         &format!(
-            "<form action=\"{PATH}\" method=\"post\">\n<p>Submit {what}? Incomplete ones {incomplete}, and what was submitted \
+            "<form action=\"{PATH}\" method=\"post\">\n<p>Submit {what}? What is incomplete {incomplete}, and what was submitted \
              before is {again}.</p>\n<ul>\n{items}</ul>\n{flags}<button>Submit</button>\n</form>\n"
         ),
     )

@@ -87,7 +87,7 @@ async fn leave(State(app): State<App>, headers: HeaderMap) -> Response {
     go("/login", [session("", 0), unmark()])
 }
 
-/// The form.
+/// The form. Its user name is for password managers, which keep none without one.
 pub(super) fn page(status: StatusCode, next: &str, wrong: Option<&str>) -> Response {
     let wrong =
         wrong.map_or(String::new(), |wrong| format!("<p class=\"wrong\" role=\"alert\">{}</p>\n", escape(wrong)));
@@ -99,6 +99,7 @@ pub(super) fn page(status: StatusCode, next: &str, wrong: Option<&str>) -> Respo
             "{wrong}<form action=\"/login\" method=\"post\">\n\
              <label for=\"token\">Token</label>\n\
              <input id=\"token\" name=\"token\" type=\"password\" autocomplete=\"current-password\" required autofocus>\n\
+             <input name=\"username\" value=\"streamdb\" autocomplete=\"username\" hidden>\n\
              <input name=\"next\" type=\"hidden\" value=\"{next}\">\n\
              <button>Log in</button>\n\
              </form>\n\
