@@ -10,11 +10,14 @@ use axum::response::Response;
 use axum::routing::get;
 use streamdb_derive::Store;
 use streamdb_query::Zone;
+use streamdb_submit::Submissions;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
 use crate::answer::refuse;
-use crate::{front, guard, hosts, streamdb};
+use crate::auth::{self, Auth};
+use crate::settings::Settings;
+use crate::{cors, front, guard, hosts, streamdb, submit};
 
 /// How many requests may work on the store at the same time; others wait.
 const AT_A_TIME: usize = 16;
@@ -24,19 +27,45 @@ const AT_A_TIME: usize = 16;
 pub struct App {
     store: Arc<Store>,
     listen: IpAddr,
-    zone: Zone,
+    settings: Arc<Settings>,
+    auth: Arc<Auth>,
     turns: Arc<Semaphore>,
 }
 
 impl App {
     /// Over this store, for requests that come to this address.
     pub fn new(store: Arc<Store>, listen: IpAddr) -> Self {
-        Self { store, listen, zone: Zone::UTC, turns: Arc::new(Semaphore::new(AT_A_TIME)) }
+        Self {
+            store,
+            listen,
+            settings: Arc::default(),
+            auth: Arc::default(),
+            turns: Arc::new(Semaphore::new(AT_A_TIME)),
+        }
+    }
+
+    /// The same with these settings.
+    pub fn with(self, settings: Settings) -> Self {
+        Self { settings: Arc::new(settings), ..self }
+    }
+
+    /// What the operator decided.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Where objects are submitted, if anywhere.
+    pub fn submissions(&self) -> Option<&Submissions> {
+        self.settings.submissions.as_ref()
     }
 
     /// The zone in which dates are read and shown.
-    pub(crate) const fn zone(&self) -> &Zone {
-        &self.zone
+    pub(crate) fn zone(&self) -> &Zone {
+        &self.settings.zone
+    }
+
+    pub(crate) fn auth(&self) -> &Auth {
+        &self.auth
     }
 
     pub(crate) const fn listen(&self) -> IpAddr {
@@ -61,7 +90,8 @@ impl App {
     }
 }
 
-/// The routes. Only `GET` and `HEAD` are answered.
+/// The routes. From the outside in, a request passes: the headers that every answer has, its host, whether other origins may
+/// read, whether it may change anything, and who asks.
 pub fn router(app: App) -> Router {
     Router::new()
         .route("/", get(front::front))
@@ -69,6 +99,11 @@ pub fn router(app: App) -> Router {
         .route("/streamdb", get(streamdb::answer))
         .route("/streamdb/", get(streamdb::answer))
         .fallback(|| async { refuse(StatusCode::NOT_FOUND, "There is no such page here; / says what there is.") })
+        .merge(submit::routes())
+        .layer(from_fn_with_state(app.clone(), auth::check))
+        .merge(auth::routes())
+        .layer(from_fn_with_state(app.clone(), auth::same_origin))
+        .layer(from_fn_with_state(app.clone(), cors::check))
         .layer(from_fn_with_state(app.clone(), hosts::check))
         .layer(from_fn(guard::harmless))
         .with_state(app)

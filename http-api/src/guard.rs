@@ -17,7 +17,8 @@ pub(crate) async fn harmless(request: Request, next: Next) -> Response {
     headers.entry(CONTENT_SECURITY_POLICY).or_insert(SANDBOX);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // Not "no-referrer": with that, a form of our own pages would name its origin as null (Fetch §3.2).
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     // Another page may link here; it may not take in what is here as its own picture or script.
     let corp = HeaderName::from_static("cross-origin-resource-policy");
     headers.insert(corp, HeaderValue::from_static("same-origin"));

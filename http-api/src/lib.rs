@@ -1,19 +1,30 @@
 //! HTTP over a data folder: the ancestor's endpoint, `GET /streamdb/`, and a front page.
 //!
-//! - `serve` listens; `app` has the routes; `hosts` and `guard` are what every request and answer passes
+//! - `serve` listens; `app` has the routes; `settings` is what an operator decides
+//! - `guard`, `hosts`, `cors` and `auth` are what every request and answer passes; `auth` has the login page too
 //! - `answer` and `channel` are how answers are made: short ones, and long ones piece by piece
-//! - `streamdb` is the endpoint; `front` the page at `/`
+//! - `streamdb` is the endpoint; `front` the page at `/`; `submit` hands objects to the sandbox
+//! - `small_page` is what the login and questions look like
 //!
 //! All work on the store is done on threads where it may block, a bounded number at a time.
 
 mod answer;
 mod app;
+mod auth;
 mod channel;
+mod cors;
 mod front;
 mod guard;
 mod hosts;
 mod serve;
+mod settings;
+mod small_page;
 mod streamdb;
+mod submit;
 
 pub use app::{App, router};
+pub use auth::{Role, Roles, Secret, Token, TokenHash};
+pub use cors::Origin;
+pub use hosts::HostName;
 pub use serve::{ServeError, Server, serve};
+pub use settings::Settings;

@@ -9,14 +9,15 @@ use streamdb_derive::Store;
 use tokio::net::TcpListener;
 
 use crate::app::{App, router};
+use crate::settings::Settings;
 
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// An address that others can reach.
     #[error(
-        "{0}: others could reach this address, and there is no authentication yet; listen on 127.0.0.1 or [::1], and let \
-         an SSH tunnel or a proxy with authentication do the rest"
+        "{0}: others could reach this address, and no token is configured; make one with `streamdb token NAME`, put what it \
+         prints into a file and give that with --config, or listen on 127.0.0.1"
     )]
     NotLoopback(SocketAddr),
     /// Somebody else listens there.
@@ -43,15 +44,24 @@ pub enum ServeError {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    settings: Settings,
 }
 
 impl Server {
-    /// Listens. Port 0 takes a free one.
+    /// Listens, without tokens. Port 0 takes a free one.
     ///
     /// # Errors
     /// When the address is not a loopback one, or cannot be listened on.
     pub async fn bind(listen: SocketAddr) -> Result<Self, ServeError> {
-        if !listen.ip().to_canonical().is_loopback() {
+        Self::bind_with(listen, Settings::default()).await
+    }
+
+    /// Listens, with these settings.
+    ///
+    /// # Errors
+    /// When the address is not a loopback one and there are no tokens, or when it cannot be listened on.
+    pub async fn bind_with(listen: SocketAddr, settings: Settings) -> Result<Self, ServeError> {
+        if !listen.ip().to_canonical().is_loopback() && settings.tokens.is_empty() {
             return Err(ServeError::NotLoopback(listen));
         }
         let error = |source: io::Error| match source.kind() {
@@ -62,7 +72,7 @@ impl Server {
         };
         let listener = TcpListener::bind(listen).await.map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
-        Ok(Self { listener, address })
+        Ok(Self { listener, address, settings })
     }
 
     /// Where it listens.
@@ -79,7 +89,7 @@ impl Server {
         store: Arc<Store>,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServeError> {
-        let app = App::new(store, self.address.ip());
+        let app = App::new(store, self.address.ip()).with(self.settings);
         axum::serve(self.listener, router(app))
             .with_graceful_shutdown(shutdown)
             .await
@@ -112,7 +122,7 @@ mod tests {
     fn only_loopback_and_only_once() {
         for public in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "[::ffff:10.0.0.1]:0"] {
             let error = bind(public).unwrap_err();
-            assert!(error.to_string().contains("no authentication yet"), "{error}");
+            assert!(error.to_string().contains("no token is configured"), "{error}");
         }
         // Held by std, as a listener of a runtime that is gone is no listener.
         let first = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

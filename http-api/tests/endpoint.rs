@@ -367,7 +367,9 @@ fn what_is_not_understood_is_refused_with_a_reason() {
     for uri in [format!("/streamdb/?oid={start}-9"), "/streamdb/?oid=9-9-9-9".to_owned(), "/etc/passwd".to_owned()] {
         assert_eq!(server.get(&uri).status, StatusCode::NOT_FOUND, "{uri}");
     }
-    assert_eq!(server.ask(Method::POST, "/streamdb/?srcip=10.0.0.5", &[]).status, StatusCode::METHOD_NOT_ALLOWED);
+    let post = |headers| server.ask(Method::POST, "/streamdb/?srcip=10.0.0.5", headers).status;
+    assert_eq!(post(&[]), StatusCode::FORBIDDEN);
+    assert_eq!(post(&[("origin", "http://localhost:8080")]), StatusCode::METHOD_NOT_ALLOWED);
 }
 
 #[test]

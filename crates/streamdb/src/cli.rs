@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use streamdb_capture::MAX_FRAME;
+use streamdb_http_api::Role;
 use streamdb_reassembly::OverlapPolicy;
 use streamdb_types::Oid;
 
-use crate::units;
+use crate::{config, units};
 
 /// A stream store for network defenders: every stream in order, every frame byte for byte, every download one URL away.
 #[derive(Debug, Parser)]
@@ -26,6 +27,10 @@ pub(crate) enum Command {
     Capture(Capture),
     /// Serve streams and objects over HTTP
     Serve(Serve),
+    /// Make a token for the HTTP interface, and print what the configuration file needs to know it
+    Token(Token),
+    /// Hand objects to the sandbox or the folder that the configuration names
+    Submit(Submit),
     /// List streams
     Streams(Streams),
     /// List objects: what is in the streams
@@ -123,9 +128,51 @@ pub(crate) struct Capture {
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) data: Data,
-    /// The address to listen on; only loopback addresses are accepted
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    pub(crate) listen: SocketAddr,
+    /// The configuration file (TOML): who may ask, and where objects are submitted
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The address to listen on [default: what the configuration says, or 127.0.0.1:8080]; others than loopback addresses
+    /// are accepted when there are tokens
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Token {
+    /// What to call it: who or what will hold it
+    #[arg(value_name = "NAME", value_parser = token_name)]
+    pub(crate) name: String,
+    /// What its holder may do
+    #[arg(long, value_name = "ROLE", value_delimiter = ',', default_value = "read", value_parser = role)]
+    pub(crate) role: Vec<Role>,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["oids", "list", "send", "drop_failed"]))]
+pub(crate) struct Submit {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// The configuration file (TOML), which says below [submit] where to
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The objects, as the lists name them. Each content is submitted once; an incomplete one has that in its name
+    #[arg(value_name = "OID")]
+    pub(crate) oids: Vec<Oid>,
+    /// Submit them again, also those that were sent or given up before
+    #[arg(long, requires = "oids")]
+    pub(crate) again: bool,
+    /// Only send what waits and is due
+    #[arg(long)]
+    pub(crate) send: bool,
+    /// List what waits, what was sent and what was given up
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// One JSON object a line
+    #[arg(long, requires = "list")]
+    pub(crate) json: bool,
+    /// Forget what was given up, and remove its copies
+    #[arg(long)]
+    pub(crate) drop_failed: bool,
 }
 
 #[derive(Debug, Args)]
@@ -251,6 +298,14 @@ impl From<OverlapFlag> for OverlapPolicy {
             OverlapFlag::Windows => Self::Windows,
         }
     }
+}
+
+fn token_name(text: &str) -> Result<String, String> {
+    config::name(text).ok_or_else(|| format!("it takes {}", config::NAME_ACCEPTED))
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    Role::from_word(text).ok_or_else(|| "the roles are read and submit".to_owned())
 }
 
 fn bucket_bytes(text: &str) -> Result<u64, String> {

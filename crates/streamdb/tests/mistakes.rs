@@ -216,8 +216,8 @@ fn addresses_that_cannot_be_listened_on() {
         (taken.to_string(), "another program listens on this port; stop it, or listen on another port"),
         (
             "0.0.0.0:0".to_owned(),
-            "others could reach this address, and there is no authentication yet; listen on 127.0.0.1 or [::1], and let an \
-             SSH tunnel or a proxy with authentication do the rest",
+            "others could reach this address, and no token is configured; make one with `streamdb token NAME`, put what it \
+             prints into a file and give that with --config, or listen on 127.0.0.1",
         ),
     ] {
         let said = data.run("serve", &["--listen", &address]);

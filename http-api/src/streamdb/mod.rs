@@ -23,21 +23,26 @@ mod zip;
 
 use std::time::Instant;
 
-use axum::extract::{Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::http::header::{ACCEPT, VARY};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use streamdb_derive::{Error, Store};
+use streamdb_query::{Wording, meta};
+use streamdb_submit::Rules;
 use tokio::task::JoinHandle;
 
 use self::params::{Asked, Search, Shape, Wanted};
 use crate::answer::{JSON, PLAIN, failed, refuse, whole};
 use crate::app::App;
+use crate::auth::{Caller, Role};
 use crate::channel::maker;
+use crate::submit;
 
 /// Answers a request.
 pub(crate) async fn answer(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     query: Result<Query<Vec<(String, String)>>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
@@ -48,7 +53,15 @@ pub(crate) async fn answer(
         Err(why) => misused(&why),
         Ok(Asked::Nothing) if page => page::form(&pairs, "", app.zone()),
         Ok(Asked::Nothing) => misused("an address is needed, as in srcip=10.0.0.5; or an oid"),
-        Ok(Asked::Search(search)) => found(&app, *search, pairs, page).await,
+        Ok(Asked::Search(search)) => match &search.submit {
+            Some(_) => submission(&app, caller, &headers, *search).await,
+            None => found(&app, *search, pairs, page, app.submissions().is_some() && caller.may(Role::Submit)).await,
+        },
+        // Named by its oid, an object may be incomplete.
+        Ok(Asked::Submission(oid)) => {
+            let found = vec![submit::Found { oid, label: String::new() }];
+            submit::answer(&app, caller, &headers, found, Rules { incomplete: true, again: false }).await
+        }
         Ok(Asked::Object { oid, wanted }) => {
             let (maker, answer) = maker();
             let work = app.start(move |store| match wanted {
@@ -70,7 +83,7 @@ pub(crate) async fn answer(
 }
 
 /// The answer to a search.
-async fn found(app: &App, search: Search, pairs: Vec<(String, String)>, page: bool) -> Response {
+async fn found(app: &App, search: Search, pairs: Vec<(String, String)>, page: bool, can_submit: bool) -> Response {
     let begun = Instant::now();
     let zone = app.zone().clone();
     let page = page && search.shape.is_none();
@@ -79,12 +92,35 @@ async fn found(app: &App, search: Search, pairs: Vec<(String, String)>, page: bo
         let took = begun.elapsed();
         Ok(match search.shape {
             Some(Shape::Json) => whole(StatusCode::OK, JSON, json::render(&listing, &zone)),
-            None if page => page::results(listing, &search, &pairs, took, &zone, false),
+            None if page => page::results(listing, &search, &pairs, took, &zone, can_submit),
             _ => whole(StatusCode::OK, PLAIN, text::render(&listing, took, &zone)),
         })
     });
     match work.await {
         Ok(work) => finished(work).await.unwrap_or_else(|error| failed(&error)),
+        Err(refusal) => refusal,
+    }
+}
+
+/// What a search finds, submitted: what is complete, and whose line has what is asked for.
+async fn submission(app: &App, caller: Caller, headers: &HeaderMap, search: Search) -> Response {
+    let work = app.start(move |store: &std::sync::Arc<Store>| -> Result<Vec<submit::Found>, Error> {
+        let listing = search::search(store, &search, Some(0))?;
+        let objects = listing.connections.into_iter().flat_map(|connection| connection.objects);
+        let wanted = |entry: &entry::Entry| {
+            let says = |wording| search.submit.as_ref().is_some_and(|text| text.is_in(&meta(&entry.row, wording)));
+            // A request without a body is nothing that a sandbox could take.
+            entry.row.complete && entry.row.size > 0 && (says(Wording::Legacy) || says(Wording::Current))
+        };
+        let label = |entry: entry::Entry| submit::Found { oid: entry.row.oid, label: text::meta_line(&entry) };
+        Ok(objects.filter(wanted).map(label).collect())
+    });
+    match work.await {
+        Ok(work) => match work.await {
+            Ok(Ok(found)) => submit::answer(app, caller, headers, found, Rules::default()).await,
+            Ok(Err(error)) => failed(&error),
+            Err(_) => broken(),
+        },
         Err(refusal) => refusal,
     }
 }

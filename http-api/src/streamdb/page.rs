@@ -205,7 +205,7 @@ fn link(pairs: &[(String, String)], extra: Option<(&str, &str)>) -> String {
             !shape && (!value.is_empty() || name.contains('!'))
         })
         .chain(extra);
-    let mut query = form_urlencoded::Serializer::new(String::from("/streamdb/?"));
+    let mut query = form_urlencoded::Serializer::for_suffix(String::from("/streamdb/?"), 11);
     for (name, value) in kept {
         query.append_pair(name, value);
     }

@@ -1,6 +1,6 @@
 //! What is asked for. Nothing is guessed: what is not understood is a refusal that says what is accepted.
 
-use streamdb_query::{ALIASES, Filter, FilterError, PARAMETERS, Zone};
+use streamdb_query::{ALIASES, Expression, Filter, FilterError, PARAMETERS, Zone};
 use streamdb_types::{Oid, Timestamp};
 
 /// Streams shown when no limit is given.
@@ -9,7 +9,8 @@ const LIMIT: u64 = 100;
 const MOST: u64 = 10_000;
 
 /// Parameters of this endpoint alone.
-const OURS: [&str; 9] = ["oid", "raw", "as_text", "as_json", "as_hex", "as_pcap", "as_zip", "quiet", "filename"];
+const OURS: [&str; 10] =
+    ["oid", "raw", "as_text", "as_json", "as_hex", "as_pcap", "as_zip", "submit", "quiet", "filename"];
 
 /// A request that is understood.
 #[derive(Debug, PartialEq)]
@@ -21,6 +22,8 @@ pub(super) enum Asked {
         oid: Oid,
         wanted: Wanted,
     },
+    /// An object is to be submitted to the sandbox.
+    Submission(Oid),
 }
 
 #[derive(Debug, PartialEq)]
@@ -31,6 +34,8 @@ pub(super) struct Search {
     pub raw: bool,
     /// How it is answered; `None` as the client likes it best.
     pub shape: Option<Shape>,
+    /// Objects whose line has this are to be submitted.
+    pub submit: Option<Expression>,
 }
 
 /// How a search is answered, when it says so.
@@ -62,7 +67,7 @@ impl Asked {
         let mut terms: Vec<(&str, &str)> = Vec::new();
         let mut seen: Vec<&str> = Vec::new();
         let mut flags = Flags::default();
-        let mut oid = None;
+        let (mut oid, mut submit) = (None, None);
         for (name, value) in pairs.iter().map(|(name, value)| (name.as_str(), value.trim())) {
             if value.is_empty() && !name.contains('!') {
                 if known(name) {
@@ -86,6 +91,7 @@ impl Asked {
                 "as_hex" => flags.hex = flag(name, value)?,
                 "as_pcap" => flags.pcap = flag(name, value)?,
                 "as_zip" => flags.zip = flag(name, value)?,
+                "submit" => submit = Some(value),
                 // The ancestor took these two and did nothing with them.
                 _ => {}
             }
@@ -97,13 +103,22 @@ impl Asked {
                         "oid names one object, so that {name:?} has nothing to select; leave one of them out"
                     ));
                 }
-                Ok(Self::Object { oid, wanted: flags.of_object()? })
+                match submit {
+                    Some("1") if !flags.any() => Ok(Self::Submission(oid)),
+                    Some(_) => Err("submit: with oid it takes 1, and nothing else beside it".to_owned()),
+                    None => Ok(Self::Object { oid, wanted: flags.of_object()? }),
+                }
             }
-            None if terms.is_empty() && !flags.any() => Ok(Self::Nothing),
+            None if terms.is_empty() && !flags.any() && submit.is_none() => Ok(Self::Nothing),
             None => {
                 let shape = flags.of_search()?;
+                let expression = |text| {
+                    Expression::anywhere(text)
+                        .map_err(|why| format!("submit: {text:?} is not accepted; it takes {why}"))
+                };
+                let submit = submit.map(expression).transpose()?;
                 let filter = filter(&terms, now, zone)?;
-                Ok(Self::Search(Box::new(Search { filter, raw: flags.raw, shape })))
+                Ok(Self::Search(Box::new(Search { filter, raw: flags.raw, shape, submit })))
             }
         }
     }
@@ -213,6 +228,7 @@ mod tests {
             &[("as_json", "1")],
             &[("filetype", "executable")],
             &[("host", "!a.example")],
+            &[("submit", "executable")],
         ] {
             assert!(parse(query).unwrap_err().starts_with("an address is needed"), "{query:?}");
         }
@@ -237,12 +253,14 @@ mod tests {
         assert_eq!(wanted(&[("raw", "1")]), Ok(Wanted::Stream));
         assert_eq!(wanted(&[("raw", "0"), ("as_pcap", "1")]), Ok(Wanted::Frames));
         assert_eq!(wanted(&[("as_zip", "1")]), Ok(Wanted::Zip));
+        assert!(matches!(parse(&[("oid", "1-2-3-4"), ("submit", "1")]), Ok(Asked::Submission(_))));
         assert_eq!(wanted(&[("as_hex", "1"), ("raw", "1")]), Ok(Wanted::Hex { raw: true }));
         for extra in [
             &[("raw", "1"), ("as_pcap", "1")][..],
             &[("as_zip", "1"), ("as_hex", "1")],
             &[("srcip", "10.0.0.5")],
             &[("as_json", "1")],
+            &[("submit", "executable")],
             &[("oid", "1-2-3-4")],
         ] {
             assert!(wanted(extra).is_err(), "{extra:?}");

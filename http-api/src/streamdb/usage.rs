@@ -29,7 +29,8 @@ Usage: GET /streamdb/?name=value&name=value...
   as_json, as_hex    1: JSON; hex dumps. A browser gets a page: as_text=1 text
   oid                FILE-OFFSET-LENGTH-INDEX, as a search shows it: download that object, decoded
                      with raw=1 the bytes of its stream, with as_pcap=1 the frames of its connection, with as_zip=1 a zip
-                     with the password infected, with as_hex=1 a hex dump
+                     with the password infected, with as_hex=1 a hex dump, with submit=1 to the sandbox
+  submit             regular expression: of what is found, the complete objects whose line has it go to the sandbox
 
 At least one of srcip, dstip, ip (not negated), host, uri, name, md5, sha1, sha256 or community_id is needed; or an oid.
 Also accepted: sip dip spt dpt stime etime; dstport!80 for dstport=!80; quiet and filename, which do nothing.

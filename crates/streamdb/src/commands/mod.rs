@@ -12,6 +12,8 @@ mod serve;
 mod stats;
 mod storing;
 mod streams;
+mod submit;
+mod token;
 mod verify;
 
 use std::io;
@@ -34,6 +36,10 @@ pub(crate) enum Error {
     Derive(#[from] streamdb_derive::Error),
     #[error(transparent)]
     Filter(#[from] streamdb_query::FilterError),
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    #[error(transparent)]
+    Submit(#[from] streamdb_submit::Error),
     #[error(transparent)]
     Serve(#[from] streamdb_http_api::ServeError),
     #[error("{path}: could not write: {source}")]
@@ -59,6 +65,8 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Ingest(ingest) => ingest::run(&ingest),
         Command::Capture(capture) => capture::run(&capture),
         Command::Serve(serve) => serve::run(&serve).map(done),
+        Command::Token(token) => token::run(&token).map(done),
+        Command::Submit(submit) => submit::run(&submit),
         Command::Streams(streams) => streams::run(&streams),
         Command::Objects(objects) => objects::run(&objects),
         Command::Get(get) => get::run(&get).map(done),

@@ -1,25 +1,69 @@
 //! `streamdb serve`: streams and objects over HTTP.
 
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
 
 use streamdb_http_api::Server;
 use streamdb_storage::Store;
+use streamdb_submit::{Signal, Submissions};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Error;
 use crate::cli::Serve;
+use crate::config::Config;
 use crate::output::complain;
 
+/// How long the last submission may take when the server ends.
+const LAST: Duration = Duration::from_secs(10);
+
 pub(super) fn run(args: &Serve) -> Result<(), Error> {
+    let config = Config::load(args.config.as_deref())?;
+    let listen = args.listen.unwrap_or(config.listen);
+    let mut settings = config.http;
     let store = Arc::new(Store::open(&args.data.folder)?);
     let started = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = started.map_err(|e| Error::Other(format!("could not start the threads of the server: {e}")))?;
+    settings.submissions = config.submit.map(|submit| Submissions::open(&args.data.folder, submit)).transpose()?;
+    let submissions = settings.submissions.clone();
     runtime.block_on(async {
-        let server = Server::bind(args.listen).await?;
+        let server = Server::bind_with(listen, settings).await?;
         complain(&format!("serving {} on http://{}/", args.data.folder.display(), server.address()));
+        let sending = submissions.map(|submissions| Sending::begin(&submissions)).transpose()?;
         server.run(store, stopped()).await?;
+        if let Some(sending) = sending {
+            sending.end();
+        }
         Ok(())
     })
+}
+
+/// The thread that sends what is submitted.
+struct Sending {
+    signal: Signal,
+    ended: Receiver<()>,
+}
+
+impl Sending {
+    fn begin(submissions: &Submissions) -> Result<Self, Error> {
+        let (end, ended) = channel();
+        let mut sender = submissions.sender();
+        let started = thread::Builder::new().name("submissions".to_owned()).spawn(move || {
+            sender.run(&mut complain);
+            // Nobody may wait for it any more.
+            let _ = end.send(());
+        });
+        started.map_err(|e| Error::Other(format!("could not start the thread that sends submissions: {e}")))?;
+        Ok(Self { signal: submissions.signal().clone(), ended })
+    }
+
+    /// Begins no other submission. The one that is on its way may come to its end, for some time; after that it is sent once
+    /// more when the server starts again.
+    fn end(self) {
+        self.signal.stop();
+        let _ = self.ended.recv_timeout(LAST);
+    }
 }
 
 /// Ready when the process is asked to end.

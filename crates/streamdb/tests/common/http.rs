@@ -23,7 +23,12 @@ pub struct Answer {
 impl Server {
     /// Starts one on a free port, and reads from what it says where it listens.
     pub fn start(data: &Data) -> Self {
-        let mut child = data.command("serve", &["--listen", "127.0.0.1:0"]).stderr(Stdio::piped()).spawn().unwrap();
+        Self::start_with(data, &["--listen", "127.0.0.1:0"])
+    }
+
+    /// Starts one with these flags.
+    pub fn start_with(data: &Data, flags: &[&str]) -> Self {
+        let mut child = data.command("serve", flags).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
         let said = format!("streamdb: serving {} on http://", data.path().display());
@@ -39,9 +44,14 @@ impl Server {
 
     /// The same, by another name of the server.
     pub fn get_as(&self, path: &str, host: &str) -> Answer {
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
+    }
+
+    /// Sends a request as it is; it has to ask that the connection be closed.
+    pub fn send(&self, request: &str) -> Answer {
         let mut socket = TcpStream::connect(self.address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        write!(socket, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+        socket.write_all(request.as_bytes()).unwrap();
         let mut bytes = Vec::new();
         socket.read_to_end(&mut bytes).unwrap();
         Answer::parse(&bytes)

@@ -1,0 +1,152 @@
+//! `streamdb submit`: objects to the sandbox, by their oids; and what became of those before.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use serde::Serialize;
+use streamdb_storage::Store;
+use streamdb_submit::{Job, Queue, Receipt, Rules, State, Submissions};
+
+use super::{Error, json_line};
+use crate::cli::Submit;
+use crate::config::Config;
+use crate::output::{Output, complain, printable};
+
+pub(super) fn run(args: &Submit) -> Result<ExitCode, Error> {
+    let store = Store::open(&args.data.folder)?;
+    if args.list {
+        return list(args);
+    }
+    if args.drop_failed {
+        let dropped =
+            if Queue::is_there(&args.data.folder) { Queue::open(&args.data.folder)?.drop_failed()? } else { 0 };
+        return say(&[format!("{dropped} submissions were forgotten")]);
+    }
+    let config = Config::load(args.config.as_deref())?;
+    let settings = config.submit.ok_or_else(|| {
+        Error::Other(
+            "no target is configured: give a file with --config that has [submit] with url or folder".to_owned(),
+        )
+    })?;
+    let submissions = Submissions::open(&args.data.folder, settings)?;
+    // Whoever names an object by its oid knows what it is: an incomplete one is taken too.
+    let rules = Rules { incomplete: true, again: args.again };
+    let mut receipts = Vec::new();
+    let mut code = ExitCode::SUCCESS;
+    for oid in &args.oids {
+        match submissions.submit(&store, *oid, rules) {
+            Ok(receipt) => receipts.push(receipt),
+            Err(error) => {
+                complain(&error.to_string());
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    say(&receipts.iter().map(Receipt::to_string).collect::<Vec<_>>())?;
+    if receipts.iter().any(Receipt::is_new) || args.send {
+        let mut gave_up = false;
+        let mut told = |sentence: &str| {
+            complain(sentence);
+            gave_up = true;
+        };
+        if !submissions.sender().round(&mut told)? {
+            complain("another process sends for this data folder; it sends these too");
+        }
+        if gave_up {
+            code = ExitCode::FAILURE;
+        }
+        let (jobs, _) = submissions.jobs()?;
+        let new = |job: &&Job| receipts.iter().any(|receipt| receipt.is_new() && receipt.hash == job.hash);
+        let waits = |job: &&Job| args.send && matches!(job.state, State::Waits { .. });
+        say(&jobs.iter().filter(|job| new(job) || waits(job)).map(sentence).collect::<Vec<_>>())?;
+    }
+    Ok(code)
+}
+
+/// What became of one, for people.
+fn sentence(job: &Job) -> String {
+    let Job { oid, target, tries, .. } = job;
+    match &job.state {
+        State::Waits { why, .. } if why.is_empty() => format!("{oid}: waits for the {target}"),
+        State::Waits { due, why } => {
+            format!("{oid}: waits for the {target}, try {} not before {due}: {why}", tries + 1)
+        }
+        State::Sent { at, said } => format!("{oid}: sent to the {target} at {at}: {said}"),
+        State::Failed { at, why } => format!("{oid}: given up at {at} after {tries} tries at the {target}: {why}"),
+    }
+}
+
+fn say(sentences: &[String]) -> Result<ExitCode, Error> {
+    let mut out = Output::open(None)?;
+    let error = out.error();
+    let mut written = sentences.iter().try_for_each(|sentence| writeln!(out, "{}", printable(sentence)));
+    written = written.and_then(|()| out.flush());
+    written.map_err(error)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A submission as a row.
+#[derive(Serialize)]
+struct Row<'j> {
+    state: &'static str,
+    target: &'static str,
+    oid: String,
+    sha256: String,
+    size: u64,
+    complete: bool,
+    queued: String,
+    tries: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<String>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    said: &'j str,
+}
+
+impl<'j> Row<'j> {
+    fn of(job: &'j Job) -> Self {
+        let (state, due, at, said) = match &job.state {
+            State::Waits { due, why } => ("waits", Some(due.to_string()), None, why),
+            State::Sent { at, said } => ("sent", None, Some(at.to_string()), said),
+            State::Failed { at, why } => ("failed", None, Some(at.to_string()), why),
+        };
+        Self {
+            state,
+            target: job.target.word(),
+            oid: job.oid.to_string(),
+            sha256: job.hash.to_string(),
+            size: job.size,
+            complete: job.complete,
+            queued: job.queued.to_string(),
+            tries: job.tries,
+            due,
+            at,
+            said,
+        }
+    }
+}
+
+fn list(args: &Submit) -> Result<ExitCode, Error> {
+    if !Queue::is_there(&args.data.folder) {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (jobs, damaged) = Queue::open(&args.data.folder)?.jobs()?;
+    if args.json {
+        let mut out = Output::open(None)?;
+        jobs.iter().try_for_each(|job| json_line(&mut out, &Row::of(job)))?;
+        let error = out.error();
+        out.flush().map_err(error)?;
+    } else {
+        let line = |job: &Job| format!("{}, {} bytes, sha256 {}", sentence(job), job.size, job.hash);
+        say(&jobs.iter().map(line).collect::<Vec<_>>())?;
+    }
+    if damaged == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    complain(&format!(
+        "{}: {damaged} lines of the record are damaged",
+        args.data.folder.join("queue/record").display()
+    ));
+    Ok(ExitCode::FAILURE)
+}

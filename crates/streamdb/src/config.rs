@@ -1,0 +1,292 @@
+//! The configuration file, as it is meant: TOML in, settings out, and one sentence for a mistake. A flag on the command line
+//! overrides what the file says.
+
+mod section;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use streamdb_http_api::{HostName, Origin, Role, Roles, Settings, Token, TokenHash};
+use streamdb_query::Zone;
+use streamdb_submit::{Retry, Sandbox, Settings as Submit};
+
+pub(crate) use self::section::ConfigError;
+use self::section::{File, Section};
+use crate::units;
+
+/// Where the server listens if nothing says otherwise.
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+/// Longer names are cut in every list.
+const LONGEST_NAME: usize = 64;
+pub(crate) const NAME_ACCEPTED: &str = "a name of 1 to 64 letters, digits and . _ - @";
+
+/// The keys below [submit].
+const SUBMIT: &[&str] = &["url", "field", "header", "timeout", "folder", "tries", "pause", "longest_pause", "room"];
+
+/// What the configuration file says.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// Where the server listens.
+    pub(crate) listen: SocketAddr,
+    /// How it answers.
+    pub(crate) http: Settings,
+    /// Where objects are submitted, if anywhere.
+    pub(crate) submit: Option<Submit>,
+}
+
+impl Config {
+    /// Reads the file; without one, all is as it is by default.
+    pub(crate) fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let Some(path) = path else { return Self::parse(&File { path: "".into(), text: String::new() }) };
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(&File { path: path.to_owned(), text })
+    }
+
+    fn parse(file: &File) -> Result<Self, ConfigError> {
+        let mut config = Self { listen: LISTEN, http: Settings::default(), submit: None };
+        let mut outer = file.table(&["http", "submit"])?;
+        if let Some(http) = outer.section("http", &["listen", "names", "origins", "tokens", "zone"])? {
+            config.http(http)?;
+        }
+        if let Some(section) = outer.section("submit", SUBMIT)? {
+            config.submit = Some(submit(section)?);
+        }
+        Ok(config)
+    }
+
+    fn http(&mut self, mut http: Section<'_>) -> Result<(), ConfigError> {
+        let listen = "an address and a port, as in 127.0.0.1:8080 or [::]:8080";
+        self.listen = http.value("listen", listen, |text| text.parse().ok())?.unwrap_or(self.listen);
+        let settings = &mut self.http;
+        settings.names = http.list("names", HostName::ACCEPTED, HostName::parse)?.unwrap_or_default();
+        settings.origins = http.list("origins", Origin::ACCEPTED, Origin::parse)?.unwrap_or_default();
+        let zone = "the name of a time zone that this machine knows, as in UTC or Europe/Berlin";
+        settings.zone = http.value("zone", zone, Zone::named)?.unwrap_or(Zone::UTC);
+        for section in http.sections("tokens", &["name", "hash", "roles"])? {
+            let token = token(section, &settings.tokens)?;
+            settings.tokens.push(token);
+        }
+        Ok(())
+    }
+}
+
+fn submit(mut section: Section<'_>) -> Result<Submit, ConfigError> {
+    let url = section.value("url", "an address that begins with http:// or https://, without a user's name", url)?;
+    let word = "a name of printable ASCII characters without quotes and backslashes";
+    let field = section.value("field", word, field)?.unwrap_or_else(|| "filename".to_owned());
+    let header =
+        section.secret("header", "a header's name, a colon and its value, as in Authorization: Bearer abc", header)?;
+    let duration = "a time, as in 30s, 5m or 1h";
+    let time = |text: &str| u64::try_from(units::duration(text).ok()?).ok().map(Duration::from_nanos);
+    let timeout = section.value("timeout", duration, time)?.unwrap_or(Duration::from_secs(300));
+    let existing = |text: &str| Some(PathBuf::from(text)).filter(|path| path.is_dir());
+    let folder = section.value("folder", "the path of a folder that is there", existing)?;
+    let default = Retry::default();
+    let tries = |text: &str| text.parse().ok().filter(|tries| *tries > 0);
+    let retry = Retry {
+        tries: section.value("tries", "a number from 1 on", tries)?.unwrap_or(default.tries),
+        pause: section.value("pause", duration, time)?.unwrap_or(default.pause),
+        longest_pause: section.value("longest_pause", duration, time)?.unwrap_or(default.longest_pause),
+    };
+    let size = |text: &str| units::size(text).ok();
+    let room = section.value("room", "a size, as in 512M or 4G", size)?.unwrap_or(Submit::ROOM);
+    if url.is_none() && folder.is_none() {
+        return Err(section.wrong("[submit] names no target; give it a url, a folder, or both"));
+    }
+    let sandbox = url.map(|url| Sandbox { url, field, header, timeout });
+    Ok(Submit { sandbox, folder, retry, room })
+}
+
+fn url(text: &str) -> Option<String> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
+    let (authority, _) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let plain = text.bytes().all(|b| b.is_ascii_graphic()) && !text.contains('#');
+    let host = !authority.is_empty() && !authority.starts_with(':') && !authority.contains('@');
+    (plain && host).then(|| text.to_owned())
+}
+
+fn field(text: &str) -> Option<String> {
+    let plain = text.bytes().all(|b| (b.is_ascii_graphic() || b == b' ') && b != b'"' && b != b'\\');
+    (plain && !text.is_empty()).then(|| text.to_owned())
+}
+
+/// RFC 9110 §5.1, §5.5.
+fn header(text: &str) -> Option<(String, String)> {
+    let (name, value) = text.split_once(':')?;
+    let name_is_one = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    let value = value.trim();
+    let value_is_one = !value.is_empty() && value.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    (name_is_one && value_is_one).then(|| (name.to_owned(), value.to_owned()))
+}
+
+fn token(mut section: Section<'_>, known: &[Token]) -> Result<Token, ConfigError> {
+    let name = section.needed("name", NAME_ACCEPTED, name)?;
+    // Somebody may have put the token itself there.
+    let hash = section.secret("hash", TokenHash::ACCEPTED, TokenHash::parse)?;
+    let hash =
+        hash.ok_or_else(|| section.wrong(&format!("http.tokens.hash is missing; it takes {}", TokenHash::ACCEPTED)))?;
+    let roles = section.list("roles", "read and submit", Role::from_word)?;
+    let roles: Roles = roles.unwrap_or_else(|| vec![Role::Read]).into_iter().collect();
+    if roles == Roles::default() {
+        return Err(section.wrong(&format!("the token {name} has no role; give it read, submit or both")));
+    }
+    match known.iter().find(|token| token.name == name || token.hash == hash) {
+        Some(token) if token.name == name => Err(section.wrong(&format!("there are two tokens {name}"))),
+        Some(token) => {
+            Err(section.wrong(&format!("{name} and {} have one hash: each is a token of its own", token.name)))
+        }
+        None => Ok(Token { name, hash, roles }),
+    }
+}
+
+/// What a token may be called.
+pub(crate) fn name(text: &str) -> Option<String> {
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'@'));
+    (plain && (1..=LONGEST_NAME).contains(&text.len())).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    fn parse(text: &str) -> Result<Config, String> {
+        let file = File { path: "streamdb.toml".into(), text: text.replace("HASH", HASH) };
+        Config::parse(&file).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn nothing_is_the_default() {
+        let config = parse("").unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+        assert!(config.http.tokens.is_empty() && config.http.names.is_empty() && config.http.origins.is_empty());
+        assert_eq!(config.http.zone, Zone::UTC);
+    }
+
+    #[test]
+    fn all_of_it() {
+        let config = parse(
+            "# ours\n[http]\nlisten = \"[::]:80\"\nnames = [\"streamdb.example\"]\norigins = [\"https://kibana.example\"]\n\
+             zone = \"UTC\"\n[[http.tokens]]\nname = \"kibana\"\nhash = \"HASH\"\nroles = [\"read\", \"submit\"]\n",
+        );
+        let config = config.unwrap();
+        assert_eq!(config.listen.to_string(), "[::]:80");
+        assert_eq!(config.http.names, [HostName::parse("streamdb.example").unwrap()]);
+        assert_eq!(config.http.origins, [Origin::parse("https://kibana.example").unwrap()]);
+        let token = &config.http.tokens[0];
+        assert_eq!((token.name.as_str(), token.hash, token.roles), ("kibana", TokenHash::of(b"abc"), Roles::ALL));
+        let config = parse("[[http.tokens]]\nname = \"a\"\nhash = \"HASH\"").unwrap();
+        assert!(config.http.tokens[0].roles.has(Role::Read) && !config.http.tokens[0].roles.has(Role::Submit));
+    }
+
+    #[test]
+    fn where_to_submit() {
+        let submit = parse("[submit]\nurl = \"https://sandbox.example/api?key=1\"").unwrap().submit.unwrap();
+        let sandbox = submit.sandbox.unwrap();
+        assert_eq!((sandbox.field.as_str(), sandbox.header, submit.folder), ("filename", None, None));
+        assert_eq!((submit.retry, submit.room), (Retry::default(), Submit::ROOM));
+        let submit = parse(
+            "[submit]\nurl = \"http://10.0.0.9\"\nfield = \"file\"\nheader = \"Authorization: Bearer a b\"\nfolder = \"/\"\n\
+             timeout = \"30s\"\ntries = 3\npause = \"1s\"\nlongest_pause = \"1m\"\nroom = \"1M\"",
+        );
+        let submit = submit.unwrap().submit.unwrap();
+        let seconds = Duration::from_secs;
+        assert_eq!(submit.retry, Retry { tries: 3, pause: seconds(1), longest_pause: seconds(60) });
+        assert_eq!((submit.folder.unwrap(), submit.room), (PathBuf::from("/"), 1 << 20));
+        let sandbox = submit.sandbox.unwrap();
+        assert_eq!((sandbox.field.as_str(), sandbox.timeout), ("file", seconds(30)));
+        assert_eq!(sandbox.header, Some(("Authorization".to_owned(), "Bearer a b".to_owned())));
+        for bad in ["http://", "http:///x", "http://user@host/", "ftp://host/", "http://host/ x", "http://:80/"] {
+            assert_eq!(url(bad), None, "{bad}");
+        }
+        for bad in ["", ":", "A:", ": b", "A b: c", "A: b\r\nc"] {
+            assert_eq!(header(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_sentences() {
+        let token = "[[http.tokens]]\nname = \"a\"\nhash = \"HASH\"\n";
+        for (text, wanted) in [
+            (
+                "[submit]\nurl = \"sandbox.example\"",
+                "2: submit.url: \"sandbox.example\" is not accepted; it takes an address that begins with http:// or https://, \
+                 without a user's name",
+            ),
+            (
+                "[submit]\nheader = \"Bearer abc\"",
+                "2: submit.header: it takes a header's name, a colon and its value, as in \
+                 Authorization: Bearer abc",
+            ),
+            (
+                "[submit]\nfolder = \"/nowhere\"",
+                "2: submit.folder: \"/nowhere\" is not accepted; it takes the path of a folder that is there",
+            ),
+            ("[submit]\nfield = \"f\"", "1: [submit] names no target; give it a url, a folder, or both"),
+            ("[submit]\ntries = 0", "2: submit.tries: 0 is not accepted; it takes a number from 1 on"),
+            ("[submit]\nurls = 0", "2: there is no key \"urls\" below [submit]; did you mean url?"),
+            ("[htp]", "1: there is no key \"htp\"; did you mean http?"),
+            ("\n\n[http]\nlisen = \"x\"", "4: there is no key \"lisen\" below [http]; did you mean listen?"),
+            (
+                "[http]\ncolour = 1",
+                "2: there is no key \"colour\" below [http]; there are listen, names, origins, tokens, zone",
+            ),
+            ("http = 1", "1: http: 1 is not accepted; it takes a table, which begins with [http]"),
+            (
+                "[http]\nlisten = \"localhost\"",
+                "2: http.listen: \"localhost\" is not accepted; it takes an address and a port, as in 127.0.0.1:8080 or [::]:8080",
+            ),
+            (
+                "[http]\nnames = \"streamdb.example\"",
+                "2: http.names: \"streamdb.example\" is not accepted; it takes a list in brackets, of host names and addresses \
+                 without a port, as in streamdb.example or 10.0.0.7",
+            ),
+            (
+                "[http]\nnames = [\"a\",\n  \"b:80\"]",
+                "3: http.names: \"b:80\" is not accepted; it takes host names and addresses without a port, as in \
+                 streamdb.example or 10.0.0.7",
+            ),
+            (
+                "[http]\norigins = [\"*\"]",
+                "2: http.origins: \"*\" is not accepted; it takes scheme and host of a page, with its port if it has one, and \
+                 no path, as in https://kibana.example or http://10.0.0.7:5601",
+            ),
+            (
+                "[http]\nzone = \"Mars/Olympus\"",
+                "2: http.zone: \"Mars/Olympus\" is not accepted; it takes the name of a time zone that this machine knows, as in \
+                 UTC or Europe/Berlin",
+            ),
+            (
+                "[[http.tokens]]\nname = \"a\"",
+                "1: http.tokens.hash is missing; it takes sha256: and 64 hex digits, as `streamdb token NAME` prints it",
+            ),
+            (
+                "[[http.tokens]]\nname = \"a\"\nhash = \"secret\"",
+                "3: http.tokens.hash: it takes sha256: and 64 hex digits, as `streamdb token NAME` \
+                 prints it",
+            ),
+            (
+                "[http.tokens]\nname = \"a\"",
+                "1: http.tokens: a table is not accepted; it takes tables, each of which begins with [[http.tokens]]",
+            ),
+            (
+                &format!("{token}roles = [\"write\"]"),
+                "4: http.tokens.roles: \"write\" is not accepted; it takes read and submit",
+            ),
+            (&format!("{token}roles = []"), "1: the token a has no role; give it read, submit or both"),
+            (&format!("{token}{token}"), "4: there are two tokens a"),
+            (
+                &format!("{token}{}", token.replace("\"a\"", "\"b\"")),
+                "4: b and a have one hash: each is a token of its own",
+            ),
+        ] {
+            assert_eq!(parse(text).unwrap_err(), format!("streamdb.toml, line {wanted}"));
+        }
+        let said = parse("[http]\nlisten = ").unwrap_err();
+        assert!(said.starts_with("streamdb.toml, line 2: this is no TOML: "), "{said}");
+        assert!(!said.contains('\n'), "{said}");
+    }
+}

@@ -1,0 +1,177 @@
+//! Objects to a sandbox: the command, the server, and what is left when they are killed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "only tests")]
+
+mod common;
+#[path = "../../submit/tests/common/mod.rs"]
+mod sandbox;
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use common::{Data, Server, json_lines, testdata, text, until, wait};
+use sandbox::{Reply, TestSandbox};
+use sha2::{Digest, Sha256};
+
+struct Case {
+    data: Data,
+    /// An object, and its bytes.
+    oid: String,
+    bytes: Vec<u8>,
+}
+
+impl Case {
+    fn new(name: &str) -> Self {
+        let data = Data::with(name, &[&testdata("nginx-downloads", "capture.pcap")]);
+        let row = data.streams(&["direction=c", "srcport=46378"]).remove(0);
+        let oid = text(&row, "oid").to_owned();
+        let bytes = data.get(&oid, &[]);
+        Self { data, oid, bytes }
+    }
+
+    fn config(&self, url: &str) -> PathBuf {
+        let config = format!("[submit]\nurl = \"{url}\"\npause = \"1s\"\nlongest_pause = \"1s\"\ntimeout = \"1m\"\n");
+        self.data.write("streamdb.toml", config.as_bytes())
+    }
+
+    /// Runs the command with this sandbox.
+    fn submit(&self, url: &str, arguments: &[&str]) -> String {
+        let config = self.config(url);
+        let said = self.data.run("submit", &[&["--config", config.to_str().unwrap()], arguments].concat());
+        assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
+        String::from_utf8(said.out).unwrap()
+    }
+
+    fn states(&self) -> Vec<String> {
+        let rows = json_lines(&self.data.run("submit", &["--list", "--json"]).well());
+        rows.iter().map(|row| text(row, "state").to_owned()).collect()
+    }
+
+    fn serve(&self, url: &str) -> Server {
+        let config = self.config(url);
+        Server::start_with(&self.data, &["--listen", "127.0.0.1:0", "--config", config.to_str().unwrap()])
+    }
+}
+
+#[test]
+fn the_command_submits_once_and_says_what_became_of_it() {
+    let case = Case::new("submit-command");
+    let sandbox = TestSandbox::new([]);
+    assert_eq!(case.states(), [""; 0]);
+    assert!(!case.data.path().join("queue").exists(), "who only asks leaves nothing behind");
+    let said = case.submit(&sandbox.url(), &[&case.oid]);
+    let hash: String = Sha256::digest(&case.bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut lines = said.lines();
+    let queued = format!("{}: queued for the sandbox; {} bytes, sha256 {hash}", case.oid, case.bytes.len());
+    assert_eq!(lines.next(), Some(queued.as_str()));
+    let sent = lines.next().unwrap();
+    assert!(sent.starts_with(&format!("{}: sent to the sandbox at 20", case.oid)), "{sent}");
+    assert!(sent.ends_with(": 200 OK: {\"task_id\": 7}"), "{sent}");
+    let uploads = sandbox.uploads();
+    assert!(uploads.len() == 1 && uploads[0].content == case.bytes && uploads[0].file_name == format!("{hash}.zip"));
+    let said = case.submit(&sandbox.url(), &[&case.oid]);
+    assert!(said.contains(": the sandbox got it at 20") && said.lines().count() == 1, "{said}");
+    assert_eq!((case.states(), sandbox.uploads().len()), (vec!["sent".to_owned()], 1));
+    case.submit(&sandbox.url(), &["--again", &case.oid]);
+    assert_eq!(sandbox.uploads().len(), 2);
+}
+
+#[test]
+fn a_sandbox_that_is_down_gets_it_later() {
+    let case = Case::new("submit-down");
+    let address = TestSandbox::nowhere();
+    let url = format!("http://{address}/");
+    let said = case.submit(&url, &[&case.oid]);
+    assert!(said.contains(": waits for the sandbox, try 2 not before 20"), "{said}");
+    assert_eq!(case.states(), ["waits"]);
+    let sandbox = TestSandbox::at(address, []);
+    // The server sends what the command left.
+    let server = case.serve(&url);
+    assert_eq!(sandbox.wait_for(1)[0].content, case.bytes);
+    until("it is written down", || (case.states() == ["sent"]).then_some(()));
+    drop(server);
+    assert_eq!(sandbox.uploads().len(), 1);
+}
+
+#[test]
+fn a_killed_sender_loses_nothing() {
+    let case = Case::new("submit-killed");
+    let sandbox = TestSandbox::new([Reply::Hangs, Reply::Hangs]);
+    let config = case.config(&sandbox.url());
+    let mut command = case.data.command("submit", &["--config", config.to_str().unwrap(), &case.oid]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // It is acknowledged and on its way, and nothing says yet that it came.
+    sandbox.wait_for(1);
+    child.kill().unwrap();
+    wait(&mut child);
+    assert_eq!(case.states(), ["waits"]);
+    // The server too.
+    let mut server = case.serve(&sandbox.url());
+    sandbox.wait_for(2);
+    server.child.kill().unwrap();
+    wait(&mut server.child);
+    assert_eq!(case.states(), ["waits"]);
+    let _server = case.serve(&sandbox.url());
+    let uploads = sandbox.wait_for(3);
+    until("it is written down", || (case.states() == ["sent"]).then_some(()));
+    assert!(uploads.iter().all(|upload| upload.content == case.bytes));
+    assert_eq!(sandbox.uploads().len(), 3, "what was answered is not sent again");
+}
+
+#[test]
+fn two_commands_at_once_submit_once() {
+    let case = Case::new("submit-two");
+    let sandbox = TestSandbox::new([]);
+    let config = case.config(&sandbox.url());
+    let command = || {
+        let mut command = case.data.command("submit", &["--config", config.to_str().unwrap(), &case.oid]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let mut children: Vec<_> = (0..4).map(|_| command()).collect();
+    assert!(children.iter_mut().all(|child| wait(child).success()));
+    // One that came just too late to send it finds it sent, or leaves it to the one that sends.
+    case.submit(&sandbox.url(), &["--send"]);
+    assert_eq!((case.states(), sandbox.uploads().len()), (vec!["sent".to_owned()], 1));
+}
+
+#[test]
+fn a_link_asks_and_the_page_submits() {
+    let case = Case::new("submit-link");
+    let sandbox = TestSandbox::new([]);
+    let server = case.serve(&sandbox.url());
+    let page = server.get(&format!("/submit?oid={}", case.oid));
+    assert_eq!(page.status, 200);
+    assert!(page.text().contains("Submit this object?"), "{}", page.text());
+    assert_eq!(case.states(), [""; 0]);
+    let post = |origin: &str| {
+        let form = format!("oid={}", case.oid);
+        server.send(&format!(
+            "POST /submit HTTP/1.1\r\nHost: {}\r\n{origin}Content-Length: {}\r\nConnection: close\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\n\r\n{form}",
+            server.address,
+            form.len()
+        ))
+    };
+    assert_eq!(post("Origin: http://evil.example\r\n").status, 403);
+    assert_eq!(case.states(), [""; 0]);
+    let answer = post(&format!("Origin: http://{}\r\n", server.address));
+    assert_eq!(answer.status, 200);
+    assert!(answer.text().starts_with(&format!("{}: queued for the sandbox; ", case.oid)), "{}", answer.text());
+    assert_eq!(sandbox.wait_for(1)[0].content, case.bytes);
+}
+
+#[test]
+fn mistakes() {
+    let case = Case::new("submit-mistakes");
+    let run = |arguments: &[&str]| case.data.run("submit", arguments);
+    let none = "no target is configured: give a file with --config that has [submit] with url or folder";
+    assert_eq!(run(&[&case.oid]).sentence(), none);
+    assert_eq!(run(&[]).code, Some(2));
+    let config = case.config("http://127.0.0.1:1/");
+    let said = run(&["--config", config.to_str().unwrap(), "7-134217728-5-0"]);
+    assert_eq!(said.sentence(), "7-134217728-5-0: there is no such stream in this store");
+    // Without a target the server says so.
+    let server = Server::start(&case.data);
+    let answer = server.get(&format!("/submit?oid={}", case.oid));
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("below [submit] in the configuration"), "{}", answer.text());
+}
