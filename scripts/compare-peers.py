@@ -141,11 +141,12 @@ def of_tshark(path, connections, limit):
         number, time, stream, source, sport, destination, dport, seq, flags, vlan, protocols, length, padding, trailer, fcs, payload = cells
         try:
             key = (ip(source), int(sport), ip(destination), int(dport))
+            place = (int(number), float(time), int(stream), int(seq), int(flags, 16))
         except ValueError:
-            continue
+            continue  # a header that the snap length cut
         payload = unhex(payload)
-        segments[key].append(Segment(int(number), float(time), int(stream), int(seq), int(flags, 16), vlan, protocols, int(length or 0),
-                                     unhex(padding) + unhex(trailer) + unhex(fcs.removeprefix("0x")), payload))
+        behind = unhex(padding) + unhex(trailer) + unhex(fcs.removeprefix("0x"))
+        segments[key].append(Segment(*place, vlan, protocols, int(length or 0), behind, payload))
         if payload:
             carrying.add(int(stream))
     rest = sorted(carrying - set(first))
@@ -197,7 +198,9 @@ HABITS = {
 class Judged:
     """A stream out of its segments: `body` with zeros in holes, `known` with a one for each byte that was captured."""
 
-    def __init__(self, segments, habits=()):
+    def __init__(self, segments, habits=(), most=1 << 26):
+        """Segments that end further than `most` from the first byte are left out, as room is made for every hole; how many is
+        in `over`."""
         opening = next((s for s in segments if s.flags & SYN), None)
         carrying = [s for s in segments if (s.payload or "padding" in habits and s.padding or "empty" in habits)
                     and (not s.flags & RST or "reset" in habits)]
@@ -211,7 +214,7 @@ class Judged:
         else:
             base = 0
         self.body, self.known = bytearray(), bytearray()
-        self.copies, self.fin, self.fin_frame, self.far = [], None, None, 0
+        self.copies, self.fin, self.fin_frame, self.far, self.over = [], None, None, 0, 0
         top = 0
         for s in segments:
             seq = s.seq + 1 if s.flags & SYN else s.seq
@@ -225,6 +228,9 @@ class Judged:
                 continue
             if at - top > (1 << 24 if opening else 1 << 30) and "far" not in habits:
                 self.far += 1
+                continue
+            if at + len(payload) > most:
+                self.over += 1
                 continue
             if s.length == 1 and at + 1 == top and "keepalive" not in habits:
                 continue  # RFC 9293 section 3.8.4
@@ -272,12 +278,14 @@ def habits_of(theirs, segments):
         "empty": not any(s.flags & SYN for s in segments),
         "far": True,
     }.items() if can_matter]
+    most = max(map(len, theirs), default=0) + (1 << 16)
     for n in range(5):
         for habits in itertools.combinations(possible, n):
             for groups in cuts.values():
-                made = [j.body for group in groups if (j := Judged(group, habits)).body]
+                judged = [Judged(group, habits, most) for group in groups]
+                made = [j.body for j in judged if j.body]
                 left = list(theirs)
-                if len(made) == len(left) and take_equal(made, left) and not left:
+                if not any(j.over for j in judged) and len(made) == len(left) and take_equal(made, left) and not left:
                     return habits, len(groups)
     return None
 
@@ -380,8 +388,13 @@ def judge(ours, segments, other):
     """Whether the packets say what we say, under one of the ways to tell connections apart."""
     # A segment far away is believed or not by the window, which is known only where both SYNs were captured.
     # A FIN before bytes that wait behind a hole contradicts them; either may be right.
+    # Past the end of ours by as much as a hole may be that our limits believe; a segment further on is no match for ours.
+    most = max(map(len, ours), default=0) + (1 << 24)
     for way, habits in itertools.product(WAYS, ((), ("far",), ("hole",))):
-        judged = [j for g in groups_by(way, segments, other) if 1 in (j := Judged(g, habits)).known]
+        judged = [Judged(group, habits, most) for group in groups_by(way, segments, other)]
+        if any(j.over for j in judged):
+            continue
+        judged = [j for j in judged if 1 in j.known]
         left = list(judged)
         for body in ours:
             match = next((j for j in left if same(body, j.body)), None)
