@@ -131,6 +131,8 @@ def of_tshark(path, connections, limit):
     taps = lambda numbers: [part for n in numbers for part in ("-z", f"follow,tcp,raw,{n}")]
     # Without -q, as that leaves out the fields; TCP headers quoted in ICMP and sFlow are no segments.
     only = ["-Y", "tcp && !icmp && !icmpv6 && !sflow", "-T", "fields", "-E", "occurrence=l"]
+    # Messages put together from segments would hide the payload of some.
+    only += ["-o", "tcp.desegment_tcp_streams:FALSE"]
     text = run(["tshark", "-n", "-r", path] + only + fields + taps(first), limit)[1].decode("latin-1")
     segments, carrying = collections.defaultdict(list), set()
     head, _, tail = text.partition("\n=====") if not text.startswith("=====") else ("", "", text)
