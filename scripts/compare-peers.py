@@ -33,7 +33,8 @@ from concurrent.futures import ProcessPoolExecutor
 
 FIN, SYN, RST = 1, 2, 4
 FIELDS = ["frame.number", "frame.time_epoch", "tcp.stream", "_ws.col.Source", "tcp.srcport", "_ws.col.Destination", "tcp.dstport", "tcp.seq_raw",
-          "tcp.flags", "vlan.id", "frame.protocols", "tcp.len", "eth.padding", "eth.trailer", "tcp.payload"]
+          "tcp.flags", "vlan.id", "frame.protocols", "tcp.len", "eth.padding", "eth.trailer",
+          "eth.fcs", "tcp.payload"]
 # Up to this many connections tshark follows in the run that prints the segments.
 FEW = 64
 # Differences of one cause that are printed for a capture; --table has all.
@@ -130,6 +131,8 @@ def of_tshark(path, connections, limit):
     taps = lambda numbers: [part for n in numbers for part in ("-z", f"follow,tcp,raw,{n}")]
     # Without -q, as that leaves out the fields; TCP headers quoted in ICMP and sFlow are no segments.
     only = ["-Y", "tcp && !icmp && !icmpv6 && !sflow", "-T", "fields", "-E", "occurrence=l"]
+    # Messages put together from segments would hide the payload of some.
+    only += ["-o", "tcp.desegment_tcp_streams:FALSE"]
     text = run(["tshark", "-n", "-r", path] + only + fields + taps(first), limit)[1].decode("latin-1")
     segments, carrying = collections.defaultdict(list), set()
     head, _, tail = text.partition("\n=====") if not text.startswith("=====") else ("", "", text)
@@ -137,14 +140,15 @@ def of_tshark(path, connections, limit):
         cells = line.split("\t")
         if len(cells) != len(FIELDS) or not cells[2] or not cells[7]:
             continue
-        number, time, stream, source, sport, destination, dport, seq, flags, vlan, protocols, length, padding, trailer, payload = cells
+        number, time, stream, source, sport, destination, dport, seq, flags, vlan, protocols, length, padding, trailer, fcs, payload = cells
         try:
             key = (ip(source), int(sport), ip(destination), int(dport))
+            place = (int(number), float(time), int(stream), int(seq), int(flags, 16))
         except ValueError:
-            continue
+            continue  # a header that the snap length cut
         payload = unhex(payload)
-        segments[key].append(Segment(int(number), float(time), int(stream), int(seq), int(flags, 16), vlan, protocols, int(length or 0),
-                                     unhex(padding) + unhex(trailer), payload))
+        behind = unhex(padding) + unhex(trailer) + unhex(fcs.removeprefix("0x"))
+        segments[key].append(Segment(*place, vlan, protocols, int(length or 0), behind, payload))
         if payload:
             carrying.add(int(stream))
     rest = sorted(carrying - set(first))
@@ -182,12 +186,13 @@ def modulo(distance):
 
 # What a peer may do otherwise than the judge does.
 HABITS = {
-    "padding": "counts Ethernet's padding as payload",
+    "padding": "counts what follows the IP packet in the frame as payload",
     "last": "lets the last copy of a byte win",
     "keepalive": "takes the byte of a keep-alive for data",
     "fin": "goes on after the FIN",
     "reset": "counts the payload of a reset",
     "early": "drops what lies before the first byte that it saw",
+    "empty": "counts from the number of a segment without bytes",
     "far": "believes any sequence number",
 }
 
@@ -195,31 +200,39 @@ HABITS = {
 class Judged:
     """A stream out of its segments: `body` with zeros in holes, `known` with a one for each byte that was captured."""
 
-    def __init__(self, segments, habits=()):
+    def __init__(self, segments, habits=(), most=1 << 26):
+        """Segments that end further than `most` from the first byte are left out, as room is made for every hole; how many is
+        in `over`."""
         opening = next((s for s in segments if s.flags & SYN), None)
-        carrying = [s for s in segments if (s.payload or "padding" in habits and s.padding)
+        carrying = [s for s in segments if (s.payload or "padding" in habits and s.padding or "empty" in habits)
                     and (not s.flags & RST or "reset" in habits)]
-        if opening:
+        if "early" in habits and carrying:
+            base = carrying[0].seq
+        elif opening:
             base = opening.seq + 1
         elif carrying:
             lowest = min(modulo(s.seq - carrying[0].seq) for s in carrying)
-            base = carrying[0].seq + (0 if "early" in habits else max(lowest, -(1 << 24)))
+            base = carrying[0].seq + max(lowest, -(1 << 24))
         else:
             base = 0
         self.body, self.known = bytearray(), bytearray()
-        self.copies, self.fin, self.fin_frame, self.far = [], None, None, 0
+        self.copies, self.fin, self.fin_frame, self.far, self.over = [], None, None, 0, 0
         top = 0
         for s in segments:
             seq = s.seq + 1 if s.flags & SYN else s.seq
             # Of the offsets that the number can mean, the nearest to what is known.
             at = top + modulo(seq - base - top)
-            if s.flags & FIN and self.fin is None and at + s.length >= top:
+            furthest = max(self.known.find(0), 0) if "hole" in habits and 0 in self.known else top
+            if s.flags & FIN and self.fin is None and at + s.length >= furthest:
                 self.fin, self.fin_frame = at + s.length, s.frame
             payload = s.payload + s.padding if "padding" in habits else s.payload
             if not payload or s.flags & RST and "reset" not in habits:
                 continue
             if at - top > (1 << 24 if opening else 1 << 30) and "far" not in habits:
                 self.far += 1
+                continue
+            if at + len(payload) > most:
+                self.over += 1
                 continue
             if s.length == 1 and at + 1 == top and "keepalive" not in habits:
                 continue  # RFC 9293 section 3.8.4
@@ -263,15 +276,18 @@ def habits_of(theirs, segments):
         "keepalive": any(s.length == 1 for s in segments),
         "fin": any(s.flags & FIN for s in segments),
         "reset": any(s.flags & RST and (s.payload or s.padding) for s in segments),
-        "early": not any(s.flags & SYN for s in segments),
+        "early": not segments[0].flags & SYN,
+        "empty": not any(s.flags & SYN for s in segments),
         "far": True,
     }.items() if can_matter]
+    most = max(map(len, theirs), default=0) + (1 << 16)
     for n in range(5):
         for habits in itertools.combinations(possible, n):
             for groups in cuts.values():
-                made = [j.body for group in groups if (j := Judged(group, habits)).body]
+                judged = [Judged(group, habits, most) for group in groups]
+                made = [j.body for j in judged if j.body]
                 left = list(theirs)
-                if len(made) == len(left) and take_equal(made, left) and not left:
+                if not any(j.over for j in judged) and len(made) == len(left) and take_equal(made, left) and not left:
                     return habits, len(groups)
     return None
 
@@ -373,8 +389,14 @@ def groups_by(way, segments, other=()):
 def judge(ours, segments, other):
     """Whether the packets say what we say, under one of the ways to tell connections apart."""
     # A segment far away is believed or not by the window, which is known only where both SYNs were captured.
-    for way, habits in itertools.product(WAYS, ((), ("far",))):
-        judged = [j for g in groups_by(way, segments, other) if 1 in (j := Judged(g, habits)).known]
+    # A FIN before bytes that wait behind a hole contradicts them; either may be right.
+    # Past the end of ours by as much as a hole may be that our limits believe; a segment further on is no match for ours.
+    most = max(map(len, ours), default=0) + (1 << 24)
+    for way, habits in itertools.product(WAYS, ((), ("far",), ("hole",))):
+        judged = [Judged(group, habits, most) for group in groups_by(way, segments, other)]
+        if any(j.over for j in judged):
+            continue
+        judged = [j for j in judged if 1 in j.known]
         left = list(judged)
         for body in ours:
             match = next((j for j in left if same(body, j.body)), None)
@@ -396,6 +418,23 @@ def says(proof):
     return "peer " + " and ".join(words or ["puts it together as other connections"])
 
 
+def only_padding(ours, theirs, segments):
+    """The frames with bytes behind the IP packet, if what the peer has more than we is such bytes and zeros alone: at the
+    end of a stream, or as a stream of its own."""
+    behind = {s.padding: s.frame for s in reversed(segments) if s.padding}
+    left = list(theirs)
+    for body in ours:
+        longer = next((x for x in left if x.startswith(body) and is_padding(x[len(body):], behind)), None)
+        if longer is None:
+            return None
+        left.remove(longer)
+    return sorted(behind.values()) if behind and all(is_padding(x, behind) for x in left) else None
+
+
+def is_padding(tail, behind):
+    return len(tail) < 64 and (tail in behind or not tail.strip(b"\0"))
+
+
 def evidence(habits, segments):
     """Up to three segments that a habit is about."""
     about, first = [], {}
@@ -411,8 +450,9 @@ def evidence(habits, segments):
     return about
 
 
-def explain(peer, ours, theirs, all_ours, segments, other, said):
-    """Why two lists of streams of one direction differ: cause, whose, evidence."""
+def explain(peer, ours, theirs, all_ours, all_theirs, segments, other, said):
+    """Why two lists of streams of one direction differ: cause, whose, evidence. The first two lists are without what is
+    equal in both."""
     way, judged = judge(all_ours, segments, other)
     fault = "peer" if way else "OURS?"
     first = segments[0] if segments else None
@@ -421,7 +461,7 @@ def explain(peer, ours, theirs, all_ours, segments, other, said):
         if carrying and all(s.flags & RST for s in carrying):
             return "payload of a reset is not of the stream", "peer", f"frame {carrying[0].frame}"
         if segments and not carrying:
-            habits = habits_of(theirs, segments)
+            habits = habits_of(all_theirs, segments)
             return says(habits), "peer", f"{sum(map(len, theirs))} bytes of the peer"
         return "StreamDB has no such stream", "OURS?", f"{sum(map(len, theirs))} bytes; frames of {first.protocols if first else 'none'}"
     if not theirs and not segments:
@@ -439,10 +479,12 @@ def explain(peer, ours, theirs, all_ours, segments, other, said):
         return "one stream in several pieces", fault, f"{len(ours)} of ours, {len(theirs)} of the peer"
     if all(same(x, y) for x, y in zip(ours, theirs)) and len(ours) == len(theirs):
         return "a hole at the end, known by a later acknowledgement or FIN", fault, f"{[len(x) - len(y) for x, y in zip(ours, theirs)]} bytes"
-    if habits := habits_of(theirs, segments):
+    if habits := habits_of(all_theirs, segments):
         where = next((i for i, (x, y) in enumerate(zip(ours[0], theirs[0])) if x != y), min(len(ours[0]), len(theirs[0]))) if ours else 0
         frames = ", ".join(f"frame {s.frame} seq {s.seq} len {s.length} flags {s.flags:#x}" for s in evidence(habits[0], segments))
         return says(habits), fault, f"proved by doing the same; {sum(map(len, ours))} against {sum(map(len, theirs))} bytes, first difference at {where}; {frames}"
+    if frames := only_padding(ours, theirs, segments):
+        return f"peer {HABITS['padding']}", fault, f"{[len(x) for x in ours]} against {[len(x) for x in theirs]} bytes; frames {frames[:3]} have such bytes, and nothing else is more"
     a, b = (ours or [b""])[0], (theirs or [b""])[0]
     best = next((j for j in judged if same(a, j.body)), judged[0] if judged else None)
     if len(ours) != len(theirs):
@@ -474,6 +516,9 @@ def explain(peer, ours, theirs, all_ours, segments, other, said):
         if resets and not extra:
             return "peer has the payload of a reset", fault, f"{sizes}; frame {resets[0].frame}"
         return "peer goes on", fault, f"{sizes}; {seen}"
+    if not copies and any(len(s.payload) < s.length for _, s in best.copies):
+        cut = next(s for _, s in best.copies if len(s.payload) < s.length)
+        return "peer does not keep the room of bytes that the snap length cut", fault, f"{sizes}; frame {cut.frame} has {len(cut.payload)} of {cut.length} bytes"
     if not copies:
         return "peer does not keep the room of a hole", fault, f"{sizes}; no frame has seq {(0 if not best.copies else best.copies[0][1].seq - best.copies[0][0] + where) % (1 << 32)}"
     if len({value for _, value in copies}) > 1:
@@ -520,8 +565,9 @@ def compare(args, path):
             way, _ = judge(ours.get(key, []), segments.get(key, []), other)
             counts["as the packets say"] += len(ours.get(key, [])) if way else 0
             if not way:
-                why = explain("packets", ours.get(key, []), [j.body for j in map(Judged, split_by_stream(segments.get(key, [])))],
-                              ours.get(key, []), segments.get(key, []), other, "")
+                judged = [j.body for j in map(Judged, split_by_stream(segments.get(key, []))) if j.body]
+                mine = ours.get(key, [])
+                why = explain("packets", mine, judged, mine, judged, segments.get(key, []), other, "")
                 differences.append(Difference(name, "packets", key, why[0], "OURS?" if why[1] != "peer" else "peer", why[2]))
     for peer, found, said in (("tcpflow", flows, refusal), ("tshark", followed, "")):
         for key in sorted(set(ours) | set(found)):
@@ -530,7 +576,8 @@ def compare(args, path):
             counts[peer + " equal"] += take_equal(left, theirs)
             if left or theirs:
                 n = max(len(left), len(theirs))
-                why = explain(peer, left, theirs, ours.get(key, []), segments.get(key, []), segments.get(key[2:] + key[:2], []), said)
+                why = explain(peer, left, theirs, ours.get(key, []), found.get(key, []), segments.get(key, []),
+                              segments.get(key[2:] + key[:2], []), said)
                 counts[peer + " different"] += n
                 differences.append(Difference(name, peer, key, *why))
     return name, counts, differences, notes
