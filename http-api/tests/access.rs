@@ -262,16 +262,21 @@ fn a_link_on_another_page_finds_the_session() {
     assert_eq!(server.get(SEARCH, &[HTML]).status, StatusCode::UNAUTHORIZED);
 }
 
+/// A cache between us and the browser must not give one origin's answer to another.
+fn varies_by_origin(answer: &Answer) -> bool {
+    answer.headers.get_all("vary").iter().any(|value| value == "Origin")
+}
+
 #[test]
 fn other_origins_read_only_when_they_are_named() {
     let server = Server::closed();
     let bearer = ("authorization", "Bearer reader");
     let answer = server.get(SEARCH, &[bearer, ("origin", "https://kibana.example")]);
     assert_eq!(answer.header("access-control-allow-origin"), "https://kibana.example");
-    assert_eq!((answer.status, answer.header("vary")), (StatusCode::OK, "Origin"));
+    assert_eq!((answer.status, varies_by_origin(&answer)), (StatusCode::OK, true));
     for origin in ["https://evil.example", "https://kibana.example.evil.example", "http://kibana.example", "null"] {
         let answer = server.get(SEARCH, &[bearer, ("origin", origin)]);
-        assert_eq!((answer.header("access-control-allow-origin"), answer.header("vary")), ("", "Origin"));
+        assert_eq!((answer.header("access-control-allow-origin"), varies_by_origin(&answer)), ("", true));
     }
     let preflight = |origin| {
         let headers = [
@@ -294,7 +299,7 @@ fn other_origins_read_only_when_they_are_named() {
 fn only_for_its_own_names() {
     let server = Server::closed();
     for host in ["streamdb.example:8080", "localhost", "127.0.0.1:8080"] {
-        assert_eq!(server.get("/", &[("host", host), ("authorization", "Bearer reader")]).status, StatusCode::OK);
+        assert_eq!(server.get(SEARCH, &[("host", host), ("authorization", "Bearer reader")]).status, StatusCode::OK);
     }
     for uri in ["/", "/login"] {
         let answer = server.get(uri, &[("host", "evil.example"), ("authorization", "Bearer reader")]);

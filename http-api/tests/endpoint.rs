@@ -194,8 +194,12 @@ fn json_has_the_fields_that_it_always_had() {
     let server = server();
     let answer = server.get("/streamdb/?srcip=10.0.0.5&srcport=49211&direction=c&as_json=1");
     assert_eq!(answer.header("content-type"), "application/json");
-    let rows: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    let mut rows: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     let oid = &server.oids()[0];
+    // After the ancestor's fields, all that is known of the object.
+    let object = rows[0].as_object_mut().unwrap().remove("object").unwrap();
+    assert_eq!(object["uri"], "/imagedump/image.php?size=0");
+    assert_eq!(object["sha256"], "3b5b3f10d270e202a89e8e3258c236ad27d1d4a473f746d6befcf0ec07e24b77");
     assert_eq!(
         rows,
         serde_json::json!([{
@@ -345,7 +349,8 @@ fn what_is_gone_or_damaged_is_said() {
 fn what_is_not_understood_is_refused_with_a_reason() {
     let server = server();
     for (uri, why) in [
-        ("/streamdb/", "an address is needed: srcip, dstip or ip"),
+        ("/streamdb/", "an address is needed, as in srcip=10.0.0.5; or an oid"),
+        ("/streamdb/?dstport=80", "an address is needed: srcip, dstip or ip"),
         ("/streamdb/?srcip=!10.0.0.5", "an address is needed"),
         ("/streamdb/?srcip=10.0.0.555", "srcip: \"10.0.0.555\" is not accepted; it takes IPv4 or IPv6 addresses"),
         ("/streamdb/?scrip=10.0.0.5", "there is no parameter \"scrip\"; did you mean srcip?"),
@@ -364,6 +369,9 @@ fn what_is_not_understood_is_refused_with_a_reason() {
     }
     let oid = &server.oids()[0];
     let (start, _) = oid.rsplit_once('-').unwrap();
+    let inside = server.get(&format!("/streamdb/?oid={start}-4294967296"));
+    assert_eq!(inside.status, StatusCode::NOT_FOUND);
+    assert!(inside.text().contains("nothing is known to lie inside"), "{}", inside.text());
     for uri in [format!("/streamdb/?oid={start}-9"), "/streamdb/?oid=9-9-9-9".to_owned(), "/etc/passwd".to_owned()] {
         assert_eq!(server.get(&uri).status, StatusCode::NOT_FOUND, "{uri}");
     }
@@ -385,7 +393,9 @@ fn only_requests_for_us_are_answered() {
     let stranger = server.ask(Method::GET, "http://evil.example/streamdb/", &[("host", "localhost")]);
     assert_eq!(stranger.status, StatusCode::MISDIRECTED_REQUEST);
     for host in ["localhost", "127.0.0.1:8080", "[::1]:8080"] {
-        let answer = server.ask(Method::GET, "/", &[("host", host)]);
+        let front = server.ask(Method::GET, "/", &[("host", host)]);
+        assert_eq!((front.status, front.header("location")), (StatusCode::SEE_OTHER, "/streamdb/"));
+        let answer = server.ask(Method::GET, "/streamdb/", &[("host", host), ("accept", "text/html")]);
         assert_eq!((answer.status, answer.header("content-type")), (StatusCode::OK, "text/html; charset=utf-8"));
         assert!(answer.header("content-security-policy").starts_with("default-src 'none'"));
     }
@@ -414,4 +424,87 @@ fn captured_headers_command_nobody() {
     let listing = server.get("/streamdb/?srcip=10.0.0.5");
     assert_eq!(listing.header("content-type"), "text/plain; charset=utf-8");
     assert!(listing.body.iter().all(|b| *b == b'\n' || (0x20..0x7f).contains(b)));
+}
+
+/// Two downloads: a program that says it is a page, and a page in gzip, from two hosts.
+fn objects() -> Server {
+    let mut page = download();
+    page.client = "10.0.0.6:50000";
+    page.begun = "2012-03-02T08:00:00Z";
+    // `<html>hello</html>`, compressed.
+    const GZIP: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xb3\xc9\x28\xc9\xcd\xb1\xcb\x48\xcd\xc9\xc9\xb7\xd1\x07\xb3\x01\x31\x6b\xb8\x98\x12\x00\x00\x00";
+    const HEAD: &[u8] =
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Type: text/html\r\nContent-Length: 34\r\n\r\n";
+    const ANSWER: [u8; HEAD.len() + GZIP.len()] = {
+        let mut all = [0; HEAD.len() + GZIP.len()];
+        let (head, body) = all.split_at_mut(HEAD.len());
+        head.copy_from_slice(HEAD);
+        body.copy_from_slice(GZIP);
+        all
+    };
+    page.said = vec![
+        Said::ToServer(b"GET /index.html HTTP/1.1\r\nHost: www.good.example:8080\r\n\r\n"),
+        Said::ToClient(&ANSWER),
+    ];
+    Server::new(&[download(), page])
+}
+
+#[test]
+fn searches_by_what_objects_are() {
+    let server = objects();
+    let found = |query: &str| {
+        let text = server.get(&format!("/streamdb/?direction=c&{query}")).text();
+        let first = text.lines().next().unwrap_or_default().to_owned();
+        (first.split(" at ").next().unwrap_or_default().to_owned(), text)
+    };
+    for (query, shown) in [
+        ("ip=10.0.0.0/8", "Returning 2 of 2"),
+        ("ip=10.0.0.0/8&filetype=executable", "Returning 1 of 1"),
+        ("ip=10.0.0.0/8&filetype=!executable", "Returning 1 of 1"),
+        ("ip=10.0.0.0/8&filetype=%5E200", "Returning 2 of 2"),
+        ("host=bad.example", "Returning 1 of 1"),
+        ("host=*.example", "Returning 2 of 2"),
+        ("host=www.good.example", "Returning 1 of 1"),
+        ("uri=/imagedump/image.php", "Returning 1 of 1"),
+        ("uri=/nothing", "Returning 0 of 0"),
+        ("name=*.php", "Returning 1 of 1"),
+        ("ip=10.0.0.0/8&mime=text/*", "Returning 1 of 1"),
+        ("ip=10.0.0.0/8&size=6", "Returning 1 of 1"),
+        ("ip=10.0.0.0/8&size=7-1K", "Returning 1 of 1"),
+        ("ip=10.0.0.0/8&status=404", "Returning 0 of 0"),
+        ("ip=10.0.0.0/8&method=GET&limit=1", "Returning 1 of 2"),
+        ("ip=10.0.0.0/8&incomplete=1", "Returning 0 of 0"),
+        ("ip=10.0.0.0/8&pcre=hel%2Blo", "Returning 1 of 1"),
+        ("ip=10.0.0.0/8&pcre=MZ%5Cx90%5Cx00", "Returning 1 of 1"),
+        ("sha256=3b5b3f10d270e202a89e8e3258c236ad27d1d4a473f746d6befcf0ec07e24b77", "Returning 1 of 1"),
+        // The ends the wrong way round, as some logs have them.
+        ("srcip=203.0.113.9&dstip=10.0.0.5&filetype=executable", "Returning 1 of 1"),
+    ] {
+        assert_eq!(found(query).0, shown, "{query}\n{}", found(query).1);
+    }
+    assert!(found("host=www.good.example").1.contains("200 HTML document text\n"), "the wording of 2012");
+}
+
+#[test]
+fn contents_in_other_shapes() {
+    let server = objects();
+    let oid = &server.oids()[0];
+    let hex = server.get(&format!("/streamdb/?oid={oid}&as_hex=1"));
+    assert_eq!(hex.header("content-type"), "text/plain; charset=utf-8");
+    assert_eq!(hex.text(), "00000000  4d 5a 90 00 03 00                                 |MZ....|\n");
+    let listing = server.get("/streamdb/?srcip=10.0.0.5&direction=c&as_hex=1").text();
+    assert!(listing.contains("00000000  4d 5a 90 00 03 00 "), "{listing}");
+    let zip = server.get(&format!("/streamdb/?oid={oid}&as_zip=1"));
+    assert_eq!(zip.header("content-type"), "application/zip");
+    assert!(zip.header("content-disposition").starts_with("attachment; filename="));
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(zip.body)).unwrap();
+    let mut inside = Vec::new();
+    let mut file = archive.by_index_decrypt(0, b"infected").unwrap();
+    std::io::Read::read_to_end(&mut file, &mut inside).unwrap();
+    assert_eq!(inside, b"MZ\x90\0\x03\0");
+    let page = server.ask(Method::GET, "/streamdb/?srcip=10.0.0.5", &[("accept", "text/html,*/*;q=0.8")]);
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    let text = page.text();
+    assert!(text.contains(&format!("/streamdb/?oid={oid}&amp;as_zip=1")), "{text}");
+    assert!(text.contains("declared as text/html") && !text.contains("<script"), "{text}");
 }
