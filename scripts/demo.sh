@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 port=${DEMO_PORT:-8080}
 target=${CARGO_TARGET_DIR:-target}
 data=$target/demo-data
-case=testdata/nginx-downloads
+case=testdata/imagedump
 streamdb=$target/release/streamdb
 
 echo "== build"
@@ -17,13 +17,11 @@ echo "== store $case/capture.pcap in $data"
 rm -rf "$data"
 "$streamdb" ingest --data "$data" "$case/capture.pcap"
 
-# The download, by what its case says of it: the client's port names the connection. Each line of `streams --json` is one
-# stream; the one to the client begins with the answer, so its oid (message 0) is the download's.
-read -r port_of_client sha256 < <(awk -F'\t' '$4 == "GET" && $6 == "/files/tools.zip" && $7 == 200 {
-    sub(/.*:/, "", $2); print $2, $11 }' $case/expected.tsv)
-oid=$("$streamdb" streams --data "$data" --json |
-    grep -F "\"src_port\":$port_of_client," | grep -F '"direction":"c"' | sed -n 's/.*"oid":"\([0-9-]*\)".*/\1/p' || true)
-[ -n "$oid" ] || { echo "demo: the download is not among the streams of $data" >&2; exit 1; }
+# The download of the story: what its case says of it, and the object that was found for it.
+read -r sha256 < <(awk -F'\t' '$6 ~ "^/imagedump/" && $1 == "response" { print $11 }' $case/expected.tsv)
+oid=$("$streamdb" objects --data "$data" --json uri=/imagedump/ kind=response |
+    sed -n 's/^{"oid":"\([0-9-]*\)".*/\1/p' | head -n 1)
+[ -n "$oid" ] || { echo "demo: the download is not among the objects of $data" >&2; exit 1; }
 
 serve=("$streamdb" serve --data "$data" --listen "127.0.0.1:$port")
 capture=("$streamdb" capture -i lo --filter "tcp port $port" --data "$data")
@@ -31,11 +29,11 @@ capture=("$streamdb" capture -i lo --filter "tcp port $port" --data "$data")
 cat <<TEXT
 
 == look at it
-A search, for the browser or curl:
-    http://127.0.0.1:$port/streamdb/?srcip=10.0.0.5&dstip=203.0.113.9
-What 10.0.0.5 downloaded, whole and decoded, and the frames it came in:
+A log line says that 10.0.0.5 asked 203.0.113.9 for a picture. What it got, for the browser or curl:
+    http://127.0.0.1:$port/streamdb/?srcip=10.0.0.5&dstip=203.0.113.9&start=2012-03-02+07:49:51&end=2012-03-02+07:52:51
+The object, whole and decoded, and the frames it came in:
     curl -s 'http://127.0.0.1:$port/streamdb/?oid=$oid' | sha256sum
-    curl -s 'http://127.0.0.1:$port/streamdb/?oid=$oid&as_pcap=1' -o tools.pcap
+    curl -s 'http://127.0.0.1:$port/streamdb/?oid=$oid&as_pcap=1' -o download.pcap
 sha256sum must print
     $sha256
 TEXT
