@@ -338,6 +338,10 @@ impl StreamHead {
             chunked: record.flags & CHUNKED != 0,
             gaps_cut: record.flags & GAPS_CUT != 0,
         };
+        // A chunk list has no datagram table behind it.
+        if head.chunked && head.table_len != 0 {
+            return Err(Short);
+        }
         let bytes = record.bytes(&head)?.len() as u64;
         head.body_offset.0.checked_add(bytes).ok_or(Short)?;
         Ok((head, gaps))
@@ -610,6 +614,14 @@ mod tests {
             all[1].chunks().collect::<Vec<_>>(),
             [Chunk { place: BlockPlace(1), offset: StreamOffset(2), len: 3 }]
         );
+    }
+
+    #[test]
+    fn a_chunk_list_has_no_datagram_table() {
+        let mut block = Vec::new();
+        StreamHead { chunked: true, table_len: 20, ..head() }.encode(&mut block, BucketId(8), 4, &[], 40);
+        block.extend([0; 40]);
+        assert_eq!(record_at(&block, 0).unwrap().stream(BucketId(8)), Err(Short));
     }
 
     #[test]
