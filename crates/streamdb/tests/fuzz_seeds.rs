@@ -1,0 +1,42 @@
+//! Every seed of the fuzz targets, and with them every finding of the fuzzer that was mended, through its target once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    dead_code,
+    reason = "only tests"
+)]
+
+use std::fs;
+use std::path::Path;
+
+// The targets themselves; their crate needs libFuzzer, and with it a nightly toolchain.
+#[path = "../../fuzz/src/lib.rs"]
+mod fuzz;
+
+#[test]
+fn seeds_pass() {
+    type Target = fn(&[u8]);
+    let targets: [(&str, Target); 8] = [
+        ("bucket", fuzz::bucket),
+        ("capture_file", fuzz::capture_file),
+        ("decode", fuzz::decode),
+        ("fragments", fuzz::fragments),
+        ("http", fuzz::http),
+        ("journal", fuzz::journal),
+        ("reassembly", fuzz::reassembly),
+        ("records", fuzz::records),
+    ];
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
+    for (name, target) in targets {
+        let mut played = 0;
+        for entry in fs::read_dir(seeds.join(name)).expect("each target has seeds") {
+            let path = entry.expect("the folder can be read").path();
+            println!("{}", path.display());
+            target(&fs::read(&path).expect("the seed can be read"));
+            played += 1;
+        }
+        assert!(played > 0, "{name} has no seeds");
+    }
+}
