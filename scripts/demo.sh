@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# From nothing to a page in the browser: builds the program, stores a small capture in a fresh folder, finds the download
-# in it, and serves the folder on this machine only, until Ctrl-C. Where this user may capture, what goes over loopback to
+# From one odd line in a log to the file behind it: builds the program, stores a small capture in a fresh folder, finds the
+# download in it, and serves the folder on this machine only, until Ctrl-C. Where this user may capture, what goes over loopback to
 # and from that server is captured into the same folder meanwhile. DEMO_PORT says where.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 port=${DEMO_PORT:-8080}
 target=${CARGO_TARGET_DIR:-target}
 data=$target/demo-data
-case=testdata/nginx-downloads
+case=testdata/imagedump
 streamdb=$target/release/streamdb
 
 echo "== build"
@@ -17,12 +17,16 @@ echo "== store $case/capture.pcap in $data"
 rm -rf "$data"
 "$streamdb" ingest --data "$data" "$case/capture.pcap"
 
-# The download, by what its case says of it: the client's port names the connection. Each line of `streams --json` is one
-# stream; the one to the client begins with the answer, so its oid (message 0) is the download's.
-read -r port_of_client sha256 < <(awk -F'\t' '$4 == "GET" && $6 == "/files/tools.zip" && $7 == 200 {
-    sub(/.*:/, "", $2); print $2, $11 }' $case/expected.tsv)
-oid=$("$streamdb" streams --data "$data" --json |
-    grep -F "\"src_port\":$port_of_client," | grep -F '"direction":"c"' | sed -n 's/.*"oid":"\([0-9-]*\)".*/\1/p' || true)
+# The log line: when, who asked whom, and for what. The search that log searches link begins two minutes before and ends
+# one minute after.
+line=$(grep -F ' bad.example/' "$case/urls.log")
+read -r when client server _ <<<"$line"
+search="srcip=$client&dstip=$server&start=$((${when%.*} - 120))&end=$((${when%.*} + 60))"
+# Each line of `streams --json` is one stream; the one to the client begins with the answer, so its oid (message 0) is the
+# download's.
+sha256=$(awk -F'\t' '$1 == "response" && $5 == "bad.example" { print $11 }' "$case/expected.tsv")
+oid=$("$streamdb" streams --data "$data" --json "srcip=$client" "dstip=$server" direction=c |
+    sed -n 's/.*"oid":"\([0-9-]*\)".*/\1/p')
 [ -n "$oid" ] || { echo "demo: the download is not among the streams of $data" >&2; exit 1; }
 
 serve=("$streamdb" serve --data "$data" --listen "127.0.0.1:$port")
@@ -31,13 +35,17 @@ capture=("$streamdb" capture -i lo --filter "tcp port $port" --data "$data")
 cat <<TEXT
 
 == look at it
-A search, for the browser or curl:
-    http://127.0.0.1:$port/streamdb/?srcip=10.0.0.5&dstip=203.0.113.9
-What 10.0.0.5 downloaded, whole and decoded, and the frames it came in:
+A line of the web log that looks odd:
+    $line
+What was said then, for the browser or curl:
+    http://127.0.0.1:$port/streamdb/?$search
+A program. The file itself, and the frames it came in:
     curl -s 'http://127.0.0.1:$port/streamdb/?oid=$oid' | sha256sum
-    curl -s 'http://127.0.0.1:$port/streamdb/?oid=$oid&as_pcap=1' -o tools.pcap
+    curl -s 'http://127.0.0.1:$port/streamdb/?oid=$oid&as_pcap=1' -o download.pcap
 sha256sum must print
     $sha256
+Did it run? Where it wanted to go, and what answered:
+    $streamdb streams --data $data dstip=198.51.100.66
 TEXT
 
 if [ "$(id -u)" != 0 ]; then
