@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# From nothing to a page in the browser: builds the program, stores a small capture in a fresh folder, finds the download
-# in it, and serves the folder on this machine only, until Ctrl-C. Where this user may capture, what goes over loopback to
+# From one odd line in a log to the file behind it: builds the program, stores a small capture in a fresh folder, finds the
+# download in it, and serves the folder on this machine only, until Ctrl-C. Where this user may capture, what goes over loopback to
 # and from that server is captured into the same folder meanwhile. DEMO_PORT says where.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,11 +17,17 @@ echo "== store $case/capture.pcap in $data"
 rm -rf "$data"
 "$streamdb" ingest --data "$data" "$case/capture.pcap"
 
-# The download of the story: what its case says of it, and the object that was found for it.
-read -r sha256 < <(awk -F'\t' '$6 ~ "^/imagedump/" && $1 == "response" { print $11 }' $case/expected.tsv)
-oid=$("$streamdb" objects --data "$data" --json uri=/imagedump/ kind=response |
-    sed -n 's/^{"oid":"\([0-9-]*\)".*/\1/p' | head -n 1)
-[ -n "$oid" ] || { echo "demo: the download is not among the objects of $data" >&2; exit 1; }
+# The log line: when, who asked whom, and for what. The search that log searches link begins two minutes before and ends
+# one minute after.
+line=$(grep -F ' bad.example/' "$case/urls.log")
+read -r when client server _ <<<"$line"
+search="srcip=$client&dstip=$server&start=$((${when%.*} - 120))&end=$((${when%.*} + 60))"
+# Each line of `streams --json` is one stream; the one to the client begins with the answer, so its oid (message 0) is the
+# download's.
+sha256=$(awk -F'\t' '$1 == "response" && $5 == "bad.example" { print $11 }' "$case/expected.tsv")
+oid=$("$streamdb" streams --data "$data" --json "srcip=$client" "dstip=$server" direction=c |
+    sed -n 's/.*"oid":"\([0-9-]*\)".*/\1/p')
+[ -n "$oid" ] || { echo "demo: the download is not among the streams of $data" >&2; exit 1; }
 
 serve=("$streamdb" serve --data "$data" --listen "127.0.0.1:$port")
 capture=("$streamdb" capture -i lo --filter "tcp port $port" --data "$data")
@@ -29,13 +35,17 @@ capture=("$streamdb" capture -i lo --filter "tcp port $port" --data "$data")
 cat <<TEXT
 
 == look at it
-A log line says that 10.0.0.5 asked 203.0.113.9 for a picture. What it got, for the browser or curl:
-    http://127.0.0.1:$port/streamdb/?srcip=10.0.0.5&dstip=203.0.113.9&start=2012-03-02+07:49:51&end=2012-03-02+07:52:51
-The object, whole and decoded, and the frames it came in:
+A line of the web log that looks odd:
+    $line
+What was said then, for the browser or curl:
+    http://127.0.0.1:$port/streamdb/?$search
+A program. The file itself, and the frames it came in:
     curl -s 'http://127.0.0.1:$port/streamdb/?oid=$oid' | sha256sum
     curl -s 'http://127.0.0.1:$port/streamdb/?oid=$oid&as_pcap=1' -o download.pcap
 sha256sum must print
     $sha256
+Did it run? Where it wanted to go, and what answered:
+    $streamdb streams --data $data dstip=198.51.100.66
 TEXT
 
 if [ "$(id -u)" != 0 ]; then

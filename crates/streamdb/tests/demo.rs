@@ -73,13 +73,18 @@ fn listed(server: &Server, row: &Expected) -> Vec<Value> {
 /// The entries of a listing that a row is about: the same request line, and the status where that is the answer's.
 fn candidates(entries: &[Value], row: &Expected) -> Vec<Value> {
     let request = format!("{} {}{}", row.method, row.host, row.uri);
-    let pairs = entries.windows(2).filter(|pair| text(&pair[0], "meta") == request);
-    let wanted = pairs.map(|pair| match row.kind.as_str() {
-        "response" => (pair[1].clone(), format!("{} ", row.status)),
-        // Parts lie in the body of their request.
-        _ => (pair[0].clone(), request.clone()),
-    });
-    wanted.filter(|(entry, meta)| text(entry, "meta").starts_with(meta)).map(|(entry, _)| entry).collect()
+    let mut found = Vec::new();
+    for (at, entry) in entries.iter().enumerate().filter(|(_, entry)| text(entry, "meta") == request) {
+        // Behind a request come interim answers (RFC 9110 §15.2), if any, and then the one that counts. Parts lie in the body
+        // of their request.
+        let mut answers = entries[at + 1..].iter().take_while(|answer| text(answer, "direction") == "c");
+        let status = format!("{} ", row.status);
+        found.extend(match row.kind.as_str() {
+            "response" => answers.find(|answer| text(answer, "meta").starts_with(&status)),
+            _ => Some(entry),
+        });
+    }
+    found.into_iter().cloned().collect()
 }
 
 /// The bodies of a multipart body's parts (RFC 2046 §5.1.1), by its first line.
@@ -141,7 +146,8 @@ fn check(data: &Data, server: &Server, row: &Expected, nth: usize) {
 fn case(name: &str) {
     let data = Data::with("demo", &[&testdata(name, "capture.pcap")]);
     let server = Server::start(&data);
-    let rows = expected(name);
+    // `inner` rows lie in what a connection became after 101 or CONNECT, which is not taken apart.
+    let rows: Vec<Expected> = expected(name).into_iter().filter(|row| row.kind != "inner").collect();
     assert!(!rows.is_empty());
     let key = |row: &Expected| (row.kind.clone(), row.client, row.method.clone(), row.uri.clone(), row.status.clone());
     for (n, row) in rows.iter().enumerate() {
@@ -170,6 +176,12 @@ fn a_program_that_is_called_a_page_is_found_among_ordinary_browsing() {
     // What came after it: a name, and a port that nothing answered.
     let knocked = data.streams(&["dstip=198.51.100.66"]);
     assert_eq!((knocked.len(), text(&knocked[0], "reason"), &knocked[0]["dst_port"]), (1, "t", &Value::from(7771)));
+}
+
+#[test]
+fn content_codings_are_undone_and_what_is_not_http_any_more_is_not_guessed_at() {
+    case("codings");
+    assert_eq!(expected("codings").iter().filter(|row| row.kind == "inner").count(), 2);
 }
 
 #[test]
@@ -268,14 +280,14 @@ fn a_listing_reads_as_it_always_did() {
     assert_eq!(metas.len(), 2);
     assert_eq!(metas[0], format!("GET {uri}"));
     // What it is, not what it claims to be.
-    assert_eq!(metas[1], "200 MS-DOS executable PE  for MS Windows (GUI) Intel 80386 32-bit, UPX compressed");
+    assert!(metas[1].starts_with("200 MS-DOS executable PE "), "{}", metas[1]);
 }
 
 #[test]
 fn a_server_that_is_asked_to_end_ends_well() {
     let data = Data::with("demo-end", &[&testdata("lossy-path", "capture.pcap")]);
     let mut server = Server::start(&data);
-    assert_eq!(server.get("/").status, 303);
+    assert_eq!(server.get("/streamdb/?ip=10.0.0.5").status, 200);
     assert!(Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap().success());
     assert!(common::wait(&mut server.child).success());
 }
