@@ -36,6 +36,10 @@ pub(crate) enum Command {
     /// List objects: what is in the streams
     Objects(Streams),
     /// Search like the HTTP interface, by address or for every line of standard input
+    ///
+    /// With neither address nor oid, it reads lines from standard input: the first address on each is the source, the second the
+    /// destination; `<epoch> <ip> <ip>` narrows to a minute either side of that time; an oid is fetched. A pair is asked for
+    /// once, so that `tail -f alerts | streamdb query --data DIR --verbose` works.
     Query(Box<Query>),
     /// Hand out one stream, one object, or the frames of one connection
     Get(Get),
@@ -189,9 +193,6 @@ pub(crate) struct Streams {
     pub(crate) json: bool,
 }
 
-/// With neither address nor oid, it reads lines from standard input: the first address on each is the source, the second the
-/// destination; `<epoch> <ip> <ip>` narrows to a minute either side of that time; an oid is fetched. A pair is asked for
-/// once, so that `tail -f alerts | streamdb query --data DIR --verbose` works.
 #[derive(Debug, Args)]
 pub(crate) struct Query {
     #[command(flatten)]
