@@ -28,3 +28,4 @@ pub use cors::Origin;
 pub use hosts::HostName;
 pub use serve::{ServeError, Server, serve};
 pub use settings::Settings;
+pub use streamdb::{Detail, SearchAnswer, search_text};

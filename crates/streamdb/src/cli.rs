@@ -35,6 +35,12 @@ pub(crate) enum Command {
     Streams(Streams),
     /// List objects: what is in the streams
     Objects(Streams),
+    /// Search like the HTTP interface, by address or for every line of standard input
+    ///
+    /// With neither address nor oid, it reads lines from standard input: the first address on each is the source, the second the
+    /// destination; `<epoch> <ip> <ip>` narrows to a minute either side of that time; an oid is fetched. A pair is asked for
+    /// once, so that `tail -f alerts | streamdb query --data DIR --verbose` works.
+    Query(Box<Query>),
     /// Hand out one stream, one object, or the frames of one connection
     Get(Get),
     /// Write frames as a capture file again
@@ -185,6 +191,73 @@ pub(crate) struct Streams {
     /// One JSON object a line
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Query {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// The configuration file (TOML), which says the time zone of dates
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The address of who opened the connection; `!` in front for all others
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) srcip: Option<String>,
+    /// The address of the other side
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) dstip: Option<String>,
+    /// The port of who opened the connection
+    #[arg(long, value_name = "PORT")]
+    pub(crate) srcport: Option<String>,
+    /// The port of the other side
+    #[arg(long, value_name = "PORT")]
+    pub(crate) dstport: Option<String>,
+    /// Begun at this time or later: epoch seconds, a date, or words as in "2 weeks ago"
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) start: Option<String>,
+    /// Begun at this time or earlier
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) end: Option<String>,
+    /// c: bytes to the client; s: bytes to the server
+    #[arg(long, value_name = "LETTER")]
+    pub(crate) direction: Option<String>,
+    /// Why the stream ended: letters of c r t e l i, or open
+    #[arg(long, value_name = "LETTERS")]
+    pub(crate) reason: Option<String>,
+    /// What the object is, as in executable
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) filetype: Option<String>,
+    /// What head or content of the object has (the parameter pcre)
+    #[arg(long = "match", value_name = "REGEX", allow_hyphen_values = true)]
+    pub(crate) matching: Option<String>,
+    /// At most this many streams, for each search
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=10_000))]
+    pub(crate) limit: u64,
+    /// Skip this many streams
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) offset: u64,
+    /// Newest first
+    #[arg(long)]
+    pub(crate) descending: bool,
+    /// Fetch the content of this object instead of searching
+    #[arg(long, conflicts_with_all = ["filters", "srcip", "dstip", "srcport", "dstport", "start", "end", "direction",
+        "reason", "filetype", "matching", "limit", "offset", "descending", "headers_only", "json"])]
+    pub(crate) oid: Option<Oid>,
+    /// Print the heads of messages, without bodies
+    #[arg(long)]
+    pub(crate) headers_only: bool,
+    /// Print what is in the objects, and say of each pair on standard input when it finds nothing
+    #[arg(long)]
+    pub(crate) verbose: bool,
+    /// Say on standard error what is searched for, and how long it takes
+    #[arg(long)]
+    pub(crate) debug: bool,
+    /// One JSON object a line, for each object, as `objects` prints it; an oid on a line is left alone
+    #[arg(long, conflicts_with_all = ["headers_only", "verbose"])]
+    pub(crate) json: bool,
+    /// Further filters, as in the HTTP interface: host=bad.example protocol=tcp
+    #[arg(value_name = "NAME=VALUE")]
+    pub(crate) filters: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 //!
 //! - `params` reads what is asked for; `usage` is what a wrong question gets with its answer
 //! - `find`, `search`, `entry`, `printable`: what a search finds; `text`, `json` and `page` show it
+//! - `local` is the answer to a search without a server
 //! - `object`, `zip`, `dump`, `stream`, `range`, `frames`: what an oid names, as a download; `hex` is how bytes are dumped
 
 mod dump;
@@ -10,6 +11,7 @@ mod find;
 mod frames;
 mod hex;
 mod json;
+mod local;
 mod object;
 mod page;
 mod params;
@@ -32,7 +34,9 @@ use streamdb_query::{Wording, meta};
 use streamdb_submit::Rules;
 use tokio::task::JoinHandle;
 
+pub use self::local::{SearchAnswer, search_text};
 use self::params::{Asked, Search, Shape, Wanted};
+pub use self::text::Detail;
 use crate::answer::{JSON, PLAIN, failed, refuse, whole};
 use crate::app::App;
 use crate::auth::{Caller, Role};
@@ -93,7 +97,7 @@ async fn found(app: &App, search: Search, pairs: Vec<(String, String)>, page: bo
         Ok(match search.shape {
             Some(Shape::Json) => whole(StatusCode::OK, JSON, json::render(&listing, &zone)),
             None if page => page::results(listing, &search, &pairs, took, &zone, can_submit),
-            _ => whole(StatusCode::OK, PLAIN, text::render(&listing, took, &zone)),
+            _ => whole(StatusCode::OK, PLAIN, text::render(&listing, took, &zone, Detail::Whole)),
         })
     });
     match work.await {

@@ -41,7 +41,18 @@ pub(super) fn content(object: &Entry) -> String {
     out
 }
 
-pub(super) fn render(listing: &Listing, took: Duration, zone: &Zone) -> String {
+/// How much of each object a listing prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// What it is, and its oid.
+    Lines,
+    /// The head of its message too.
+    Heads,
+    /// All of it, as the endpoint answers.
+    Whole,
+}
+
+pub(super) fn render(listing: &Listing, took: Duration, zone: &Zone, detail: Detail) -> String {
     let mut out = first_line(listing, took, zone);
     out.push_str("\n\n");
     for connection in &listing.connections {
@@ -49,7 +60,12 @@ pub(super) fn render(listing: &Listing, took: Duration, zone: &Zone) -> String {
         for object in &connection.objects {
             paragraph(&mut out, &meta_line(object));
             let _ = write!(out, "oid={}\n\n", object.row.oid);
-            paragraph(&mut out, &content(object));
+            match detail {
+                Detail::Lines => {}
+                Detail::Heads if object.head.is_empty() => {}
+                Detail::Heads => paragraph(&mut out, &object.head),
+                Detail::Whole => paragraph(&mut out, &content(object)),
+            }
         }
         if let Some(trouble) = &connection.trouble {
             paragraph(&mut out, &format!("[{trouble}]"));

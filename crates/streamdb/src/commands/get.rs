@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 
-use streamdb_derive::{BodyLimits, Decode, Piece, capture, capture_format, object, raw};
+use streamdb_derive::{BodyLimits, Decode, Object, Piece, capture, capture_format, object, raw};
 use streamdb_storage::Store;
-use streamdb_types::StreamOffset;
+use streamdb_types::{Oid, StreamOffset};
 
 use super::Error;
 use crate::cli::Get;
@@ -22,21 +22,32 @@ pub(super) fn run(args: &Get) -> Result<(), Error> {
         let format = capture_format(&store, &stream)?;
         capture(&store, &stream, format, &mut out)?;
     } else {
-        let mut pieces = Pieces { out: &mut out, refused: None };
-        let mut take = |piece: Piece<'_>| pieces.take(piece);
-        if let Some(object) = &mut object {
-            let outcome = object.body(Decode::Decoded, &BodyLimits::default(), &mut take)?;
-            if !outcome.complete {
-                complain(&format!("{}: incomplete, {} bytes are missing", args.oid, outcome.missing));
+        match &mut object {
+            Some(object) => write_object(object, args.oid, &mut out)?,
+            None => {
+                let mut pieces = Pieces { out: &mut out, refused: None };
+                raw(&stream, StreamOffset(0)..stream.len(), &mut |piece| pieces.take(piece))?;
+                if let Some(error) = pieces.refused {
+                    return Err(failed(error));
+                }
             }
-        } else {
-            raw(&stream, StreamOffset(0)..stream.len(), &mut take)?;
-        }
-        if let Some(error) = pieces.refused {
-            return Err(failed(error));
         }
     }
     out.flush().map_err(failed)
+}
+
+/// Writes the content of an object, decoded, and says what is missing.
+pub(super) fn write_object(object: &mut Object, oid: Oid, out: &mut Output) -> Result<(), Error> {
+    let failed = out.error();
+    let mut pieces = Pieces { out, refused: None };
+    let outcome = object.body(Decode::Decoded, &BodyLimits::default(), &mut |piece| pieces.take(piece))?;
+    if let Some(error) = pieces.refused {
+        return Err(failed(error));
+    }
+    if !outcome.complete {
+        complain(&format!("{oid}: incomplete, {} bytes are missing", outcome.missing));
+    }
+    Ok(())
 }
 
 /// Writes pieces. What is missing is filled with zeros, so that every byte stays in its place, and said.

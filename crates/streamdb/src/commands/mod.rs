@@ -7,6 +7,7 @@ mod export;
 mod get;
 mod ingest;
 mod objects;
+mod query;
 mod reindex;
 mod serve;
 mod stats;
@@ -69,6 +70,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Submit(submit) => submit::run(&submit),
         Command::Streams(streams) => streams::run(&streams),
         Command::Objects(objects) => objects::run(&objects),
+        Command::Query(query) => query::run(&query),
         Command::Get(get) => get::run(&get).map(done),
         Command::Export(export) => export::run(&export).map(done),
         Command::Verify(verify) => verify::run(&verify),

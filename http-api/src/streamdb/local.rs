@@ -1,0 +1,43 @@
+//! The text answer to a search, without a server.
+
+use std::time::Instant;
+
+use streamdb_derive::{Error, Store};
+use streamdb_query::{Filter, Zone};
+use streamdb_types::ObjectRow;
+
+use super::params::{Search, Shape};
+use super::search;
+use super::text::{self, Detail};
+
+/// What a search finds.
+#[derive(Debug)]
+pub struct SearchAnswer {
+    /// Streams found, shown or not.
+    pub found: u64,
+    /// The text: `Returning ...`, and the connections with their objects. Captured bytes are printable in it.
+    pub text: String,
+    /// The objects in it, in the same order.
+    pub objects: Vec<ObjectRow>,
+    /// What could not be read, and what was left out, one sentence each; the text has them too.
+    pub troubles: Vec<String>,
+}
+
+/// The text answer of `GET /streamdb/` without a server, with as much of each object as wanted; dates are of the zone. What
+/// the filter finds is shown up to its limit.
+///
+/// # Errors
+/// When the store cannot be listed. What cannot be read in it is among the troubles.
+pub fn search_text(store: &Store, filter: &Filter, detail: Detail, zone: &Zone) -> Result<SearchAnswer, Error> {
+    let begun = Instant::now();
+    let search = Search { filter: filter.clone(), raw: false, shape: Some(Shape::Text), submit: None };
+    let listing = search::search(store, &search, (detail != Detail::Whole).then_some(0))?;
+    let text = text::render(&listing, begun.elapsed(), zone, detail);
+    let mut answer = SearchAnswer { found: listing.found, text, objects: Vec::new(), troubles: Vec::new() };
+    for connection in listing.connections {
+        answer.objects.extend(connection.objects.into_iter().map(|entry| entry.row));
+        answer.troubles.extend(connection.trouble);
+    }
+    answer.troubles.extend(listing.remarks);
+    Ok(answer)
+}
