@@ -7,7 +7,7 @@ use askama::Template;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use streamdb_query::{Wording, Zone, hex, meta};
-use streamdb_types::{Direction, ObjectKind};
+use streamdb_types::{Direction, ObjectKind, ObjectRow};
 
 use super::entry::{Connection, Entry, Listing};
 use super::params::Search;
@@ -25,11 +25,17 @@ struct Page<'p> {
     zone: &'p str,
     listing: Option<Shown>,
     first_line: String,
+    /// The search in short: its terms.
+    asked: String,
+    /// Whether the form is folded away, as there is something better to see.
+    folded: bool,
     as_text: String,
     as_json: String,
     as_hex: String,
     /// The next page of results; empty when this is the last one.
     next: String,
+    /// The page before this one; empty when this is the first.
+    earlier: String,
     can_submit: bool,
     /// Why there is no result; empty when nothing was asked for.
     why: &'p str,
@@ -121,6 +127,8 @@ struct ShownObject {
     md5: String,
     head: String,
     content: String,
+    /// Whether the content is for reading. Of other content, little more than dots is printable.
+    is_text: bool,
     notes: Vec<String>,
 }
 
@@ -137,14 +145,22 @@ pub(super) fn results(
     let limit = search.filter.limit.unwrap_or(u64::MAX);
     let after = listing.offset.saturating_add(limit);
     let next = if listing.found > after { link(pairs, Some(("offset", &after.to_string()))) } else { String::new() };
+    let earlier = match listing.offset {
+        0 => String::new(),
+        offset if offset <= limit => link(pairs, None),
+        offset => link(pairs, Some(("offset", &(offset - limit).to_string()))),
+    };
     render(&Page {
         form: Form::of(pairs),
         zone: zone.name(),
         first_line,
+        asked: asked(pairs),
+        folded: !listing.connections.is_empty(),
         as_text: link(pairs, Some(("as_text", "1"))),
         as_json: link(pairs, Some(("as_json", "1"))),
         as_hex: link(pairs, Some(("as_hex", "1"))),
         next,
+        earlier,
         can_submit,
         why: "",
         usage: usage::USAGE,
@@ -162,10 +178,13 @@ pub(super) fn form(pairs: &[(String, String)], why: &str, zone: &Zone) -> Respon
         zone: zone.name(),
         listing: None,
         first_line: String::new(),
+        asked: String::new(),
+        folded: false,
         as_text: String::new(),
         as_json: String::new(),
         as_hex: String::new(),
         next: String::new(),
+        earlier: String::new(),
         can_submit: false,
         why,
         usage: usage::USAGE,
@@ -210,6 +229,20 @@ fn link(pairs: &[(String, String)], extra: Option<(&str, &str)>) -> String {
         query.append_pair(name, value);
     }
     query.finish()
+}
+
+/// The terms of a search on one line, without those that say how it is shown.
+fn asked(pairs: &[(String, String)]) -> String {
+    const LONGEST: usize = 200;
+    let kept = pairs.iter().filter(|(name, value)| name != "offset" && (!value.is_empty() || name.contains('!')));
+    let terms: Vec<String> = kept.map(|(name, value)| format!("{name}={value}")).collect();
+    printable::line(terms.join(" ").as_bytes(), LONGEST)
+}
+
+/// Whether content of this kind is for reading.
+fn is_text(row: &ObjectRow) -> bool {
+    const READ: [&str; 4] = ["json", "xml", "javascript", "urlencoded"];
+    row.kind == ObjectKind::Stream || row.mime.starts_with("text/") || READ.iter().any(|kind| row.mime.contains(kind))
 }
 
 fn shown(connection: Connection, zone: &Zone) -> ShownConnection {
@@ -262,6 +295,7 @@ fn shown_object(object: Entry) -> ShownObject {
         mismatch,
         declared,
         has_content: row.size > 0,
+        is_text: is_text(&row),
         sha256: row.digests.filter(|_| row.size > 0).map(|digests| hex(&digests.sha256)).unwrap_or_default(),
         md5: row.digests.map(|digests| hex(&digests.md5)).unwrap_or_default(),
         head: object.head,
@@ -298,6 +332,14 @@ mod tests {
         ] {
             assert_eq!(bytes(n), text);
         }
+    }
+
+    #[test]
+    fn a_search_in_short_is_one_line_of_printable_text() {
+        let pairs = [("srcip", "10.0.0.5"), ("end", ""), ("dstport!80", ""), ("offset", "5"), ("uri", "a\nb\u{202e}")];
+        let pairs: Vec<(String, String)> = pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        assert_eq!(asked(&pairs), "srcip=10.0.0.5 dstport!80= uri=a.b...");
+        assert_eq!(asked(&[("uri".to_owned(), "x".repeat(1000))]).len(), 200);
     }
 
     #[test]
