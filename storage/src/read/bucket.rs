@@ -92,6 +92,18 @@ pub(crate) struct Bucket {
 impl Bucket {
     /// Maps a bucket and checks its superblock.
     pub(crate) fn open(path: &Path, id: BucketId, cache: Arc<BlockCache>) -> Result<Self> {
+        // The writer cuts what it reserved when it seals the bucket, perhaps after we asked for the length; that happens
+        // once in a bucket's life.
+        match Self::open_once(path, id, Arc::clone(&cache)) {
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::UnexpectedEof => {
+                Self::open_once(path, id, cache)
+            }
+            Ok(bucket) if bucket.unreadable_end.is_some() => Self::open_once(path, id, cache),
+            result => result,
+        }
+    }
+
+    fn open_once(path: &Path, id: BucketId, cache: Arc<BlockCache>) -> Result<Self> {
         let file = File::open(path).map_err(Error::io(path, "open the bucket"))?;
         let stamp = Stamp::of(&file.metadata().map_err(Error::io(path, "ask for the length of the bucket"))?);
         let length = stamp.length;
