@@ -11,7 +11,7 @@ use streamdb_storage::fuzzing::{RawBlock, seal_bytes};
 use streamdb_storage::{DiskVolume, FrameFilter, Read, Store, StreamInfo, Verify, Volume, VolumeFile, WriteFolder};
 use streamdb_types::{BucketId, StreamOffset};
 
-use crate::script::Script;
+use super::script::Script;
 
 const ID: BucketId = BucketId(1);
 /// The most frames that are looked at, and the most bytes of streams: a few blocks can name the same bytes very often.

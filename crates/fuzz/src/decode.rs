@@ -4,7 +4,7 @@
 use streamdb_decode::{Config, Content, Decoded, Decoder};
 use streamdb_types::{LinkType, Timestamp};
 
-use crate::script::Script;
+use super::script::Script;
 
 const LINKS: [u16; 16] = [1, 0, 9, 12, 14, 50, 51, 101, 108, 113, 204, 228, 229, 276, 239, 104];
 /// The most frames of one input.

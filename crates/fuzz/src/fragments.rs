@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use streamdb_decode::{Config, Content, Decoder};
 use streamdb_types::{LinkType, Timestamp};
 
-use crate::decode::true_of;
-use crate::script::Script;
+use super::decode::true_of;
+use super::script::Script;
 
 /// Bytes of a UDP header.
 const UDP: usize = 8;

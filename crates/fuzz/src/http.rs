@@ -9,7 +9,7 @@ use streamdb_extract::{
 };
 use streamdb_types::{Direction, GapKind, Marks, Reason};
 
-use crate::script::Script;
+use super::script::Script;
 
 /// What stands between the two streams.
 const BETWEEN: &[u8] = b"\n====\n";

@@ -3,7 +3,7 @@
 use streamdb_storage::fuzzing::{JournalRow, journal_block, journal_round_trip, stream_bytes};
 use streamdb_types::Direction;
 
-use crate::script::Script;
+use super::script::Script;
 
 /// The most bytes of payload that the frames of one block are given; a block of a megabyte can ask for much more.
 const PAYLOAD: usize = 1 << 20;

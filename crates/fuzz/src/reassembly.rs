@@ -10,7 +10,7 @@ use streamdb_decode::{TcpFlags, TcpSegment, UdpDatagram};
 use streamdb_reassembly::{Comparison, Config, FlowTable, FrameTag, Opened, OverlapPolicy, Sink, Slot, StreamState};
 use streamdb_types::{Direction, Endpoint, Path, Reason, SeqNum, StreamOffset, Timestamp};
 
-use crate::script::Script;
+use super::script::Script;
 
 /// The most frames of one input.
 const FRAMES: u64 = 300;

@@ -14,7 +14,7 @@ use super::bucket::Bucket;
 use crate::error::{Error, Result};
 use crate::format::block::{BlockHeader, BlockKind, HEADER_LEN};
 use crate::format::directory::{BlockEntry, Directory, EndEntry};
-use crate::format::record::{RecordKind, Standing, records};
+use crate::format::record::{Record, RecordKind, Standing, StreamHead, records};
 use crate::format::superblock::SUPERBLOCK_LEN;
 
 /// Where the walk is, and what it found.
@@ -79,18 +79,24 @@ impl Scan {
             return Err(bucket.damaged(position, "the block does not follow the one before it"));
         }
         let block = bucket.block(position)?;
+        // A block counts as a whole or not at all.
+        let mut found = Vec::new();
         match header.kind {
             BlockKind::Shared | BlockKind::Long => {
                 for record in records(block.bytes()) {
                     let record =
                         record.map_err(|_| bucket.damaged(position, "a record of the block is not readable"))?;
-                    self.take(bucket, position, &record)?;
+                    found.extend(Found::of(bucket, position, &record)?);
                 }
             }
-            BlockKind::Journal => self.found.frames = header.first_frame.0.saturating_add(header.records.into()),
+            BlockKind::Journal => {}
             BlockKind::Directory => return Err(bucket.damaged(position, "a directory without a trailer")),
         }
         bucket.still_whole(position)?;
+        if header.kind == BlockKind::Journal {
+            self.found.frames = header.first_frame.0.saturating_add(header.records.into());
+        }
+        found.into_iter().for_each(|found| self.take(found));
         self.found.blocks.push(BlockEntry::of(&header, position));
         self.headers.push((header, position));
         self.prev_len = header.span() as u32;
@@ -99,16 +105,12 @@ impl Scan {
         Ok(())
     }
 
-    fn take(&mut self, bucket: &Bucket, position: u64, record: &crate::format::record::Record<'_>) -> Result<()> {
-        let place = BlockPlace::new(position, record.place);
-        match record.kind {
-            RecordKind::Open | RecordKind::End => {
-                let (head, _) = record.stream(bucket.id()).map_err(|_| bucket.no_record(place))?;
-                let id = (head.key, head.direction);
-                let (key, direction, conn) = (head.key, head.direction, record.conn);
-                let entry = EndEntry { key, conn, direction, place, length: head.length.0 };
-                self.found.connections = self.found.connections.max(conn.saturating_add(1));
-                self.open.insert(id, head.standing == Standing::Open);
+    fn take(&mut self, found: Found) {
+        match found {
+            Found::Stream(entry, is_open) => {
+                let id = (entry.key, entry.direction);
+                self.found.connections = self.found.connections.max(entry.conn.saturating_add(1));
+                self.open.insert(id, is_open);
                 match self.streams.get(&id).and_then(|at| self.found.ends.get_mut(*at)) {
                     Some(known) => *known = entry,
                     None => {
@@ -117,12 +119,8 @@ impl Scan {
                     }
                 }
             }
-            RecordKind::List => {}
-            RecordKind::Interface | RecordKind::Secrets | RecordKind::Names | RecordKind::Loss => {
-                self.found.notes.push(place);
-            }
+            Found::Note(place) => self.found.notes.push(place),
         }
-        Ok(())
     }
 
     /// What was found, as a directory would say it. The counters are not known.
@@ -138,5 +136,31 @@ impl Scan {
     /// Whether a stream's newest record is an OPEN.
     pub(crate) fn is_open(&self, key: ConnKey, direction: Direction) -> bool {
         self.open.get(&(key, direction)).copied().unwrap_or(false)
+    }
+}
+
+/// What one record says to the walk.
+enum Found {
+    /// Of a stream, the newest so far, and whether it is an OPEN.
+    Stream(EndEntry, bool),
+    /// Of no stream.
+    Note(BlockPlace),
+}
+
+impl Found {
+    fn of(bucket: &Bucket, position: u64, record: &Record<'_>) -> Result<Option<Self>> {
+        let place = BlockPlace::new(position, record.place);
+        Ok(match record.kind {
+            RecordKind::Open | RecordKind::End => {
+                let (head, _) = record.stream(bucket.id()).map_err(|_| bucket.no_record(place))?;
+                let StreamHead { key, direction, length, standing, .. } = head;
+                let entry = EndEntry { key, conn: record.conn, direction, place, length: length.0 };
+                Some(Self::Stream(entry, standing == Standing::Open))
+            }
+            RecordKind::List => None,
+            RecordKind::Interface | RecordKind::Secrets | RecordKind::Names | RecordKind::Loss => {
+                Some(Self::Note(place))
+            }
+        })
     }
 }
