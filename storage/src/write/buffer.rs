@@ -108,20 +108,23 @@ impl StreamBuffer {
     }
 
     /// Gives the bytes away to become a block: the buffer, and where in it those begin that are not in a block yet. At
-    /// least [`FRONT`] bytes are free before them. What is kept for comparison is copied to a buffer of `take`'s.
-    pub(crate) fn give(&mut self, take: &mut dyn FnMut() -> Vec<u8>) -> (Vec<u8>, usize) {
+    /// least [`FRONT`] bytes are free before them. What is kept for comparison is copied; a large buffer is taken when more
+    /// bytes come, as for many streams none do.
+    pub(crate) fn give(&mut self) -> (Vec<u8>, usize) {
         let at = self.front + self.flushed;
         let end = self.end();
         let keep = self.len().min(HISTORY);
-        let mut next = take();
-        next.clear();
-        next.resize(FRONT, 0);
-        next.extend_from_slice(self.bytes.get(self.bytes.len() - keep..).unwrap_or_default());
-        let bytes = std::mem::replace(&mut self.bytes, next);
-        self.front = FRONT;
+        let history = self.bytes.get(self.bytes.len() - keep..).unwrap_or_default().to_vec();
+        let bytes = std::mem::replace(&mut self.bytes, history);
+        self.front = 0;
         self.flushed = keep;
         self.start = StreamOffset(end.0 - keep as u64);
         (bytes, at)
+    }
+
+    /// The memory, for use by others.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// Lets go of what is in a block already.
@@ -169,7 +172,7 @@ mod tests {
         assert!(buffer.is_large());
         assert_eq!(buffer.append(&[3; 2 << 20], &mut take), BODY_MAX - 100 - LONG_MIN);
         assert_eq!(buffer.append(&[3; 1], &mut take), 0);
-        let (bytes, at) = buffer.give(&mut take);
+        let (bytes, at) = buffer.give();
         assert_eq!((at, bytes.len()), (FRONT, FRONT + BODY_MAX));
         assert_eq!(bytes[at..at + 100], [1; 100]);
         assert_eq!(buffer.end(), StreamOffset(10 + BODY_MAX as u64));
@@ -177,7 +180,7 @@ mod tests {
         assert_eq!(buffer.compare(StreamOffset(10 + BODY_MAX as u64 - 5), &[3; 5]), Some(true));
         assert_eq!(buffer.append(&[4; 70], &mut take), 70);
         assert_eq!(buffer.unflushed(), [4; 70]);
-        let (bytes, at) = buffer.give(&mut take);
+        let (bytes, at) = buffer.give();
         assert_eq!(&bytes[at..], [4; 70]);
     }
 

@@ -62,8 +62,7 @@ impl Writer {
             if self.shared.holds(BlockRef(head.peer.0)) {
                 head.peer = BlockPlace::NONE;
             }
-            let pipeline = &self.pipeline;
-            let (mut bytes, body_at) = stream.buffer.give(&mut || pipeline.large_buffer());
+            let (mut bytes, body_at) = stream.buffer.give();
             bytes.extend_from_slice(&table);
             self.scratch.clear();
             head.encode(&mut self.scratch, bucket, ordinal, &[], body_len);

@@ -9,6 +9,7 @@ mod buffer;
 mod emit;
 mod held_notes;
 mod pipeline;
+mod pool;
 mod settle;
 pub(crate) mod shared_block;
 mod syncer;

@@ -12,20 +12,18 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use streamdb_types::{BucketId, Timestamp};
 
 use super::bucket_file::{BucketFile, Compression, CutBlock, Seal, file_name};
+use super::pool::Pool;
 use super::syncer::Syncer;
 use super::trouble::Held;
 use super::writer::{LARGE_BUFFER, WriterSummary};
 use crate::error::{Error, Result};
 use crate::folder::WriteFolder;
-use crate::format::block::LONG_MAX;
 use crate::format::superblock::{SUPERBLOCK_LEN, Superblock};
 use crate::ledger;
 use crate::live::Mark;
 
 /// Blocks between the worker and the store thread: at most 32 MiB.
 const IN_FLIGHT: usize = 32;
-/// Large buffers that are kept for use again.
-const POOL: usize = 64;
 
 enum Message {
     /// And whether it is to be told when something was published in it.
@@ -48,7 +46,7 @@ pub(super) enum Event {
 /// The worker's end.
 pub(crate) struct Pipeline {
     to_store: Option<Sender<Message>>,
-    pool: Receiver<Vec<u8>>,
+    pool: Pool,
     /// Holds at most two events a bucket.
     events: Receiver<Event>,
     thread: Option<JoinHandle<WriterSummary>>,
@@ -58,7 +56,7 @@ pub(crate) struct Pipeline {
 impl Pipeline {
     pub(super) fn start(folder: Arc<WriteFolder>, worker: u16, compression: Compression) -> Result<Self> {
         let (to_store, from_worker) = bounded(IN_FLIGHT);
-        let (to_pool, pool) = bounded(POOL);
+        let pool = Pool::new(LARGE_BUFFER);
         // The worker may wait for the store thread, so that one must not wait for the worker.
         let (to_worker, events) = unbounded();
         let syncer = Syncer::start(Arc::clone(folder.live()), worker.into())
@@ -68,7 +66,7 @@ impl Pipeline {
             worker,
             compression,
             syncer,
-            to_pool,
+            pool: pool.clone(),
             to_worker,
             open: None,
             marks: VecDeque::new(),
@@ -109,7 +107,12 @@ impl Pipeline {
 
     /// An empty buffer that can become a long block.
     pub(super) fn large_buffer(&self) -> Vec<u8> {
-        self.pool.try_recv().unwrap_or_else(|_| Vec::with_capacity(LARGE_BUFFER))
+        self.pool.take()
+    }
+
+    /// A buffer that is not needed any more.
+    pub(super) fn give_back(&self, buffer: Vec<u8>) {
+        self.pool.put(buffer);
     }
 
     /// Waits until all that was sent is done.
@@ -137,7 +140,7 @@ struct Store {
     worker: u16,
     compression: Compression,
     syncer: Syncer,
-    to_pool: Sender<Vec<u8>>,
+    pool: Pool,
     to_worker: Sender<Event>,
     open: Option<BucketFile>,
     /// Where the open bucket was published, and what it had by then: from the last place known to be durable on.
@@ -162,10 +165,7 @@ impl Store {
                 }
                 Message::Block(mut block) => {
                     let result = self.open.as_mut().map_or(Ok(()), |bucket| bucket.write(&mut block));
-                    if block.bytes.capacity() >= LONG_MAX {
-                        // When the pool is full the buffer is freed.
-                        let _ = self.to_pool.try_send(block.bytes);
-                    }
+                    self.pool.put(block.bytes);
                     result
                 }
                 Message::Publish(held, last) => self.publish(held, last),

@@ -181,7 +181,8 @@ pub struct Writer {
     worker: u16,
     pub(super) pipeline: Pipeline,
     pub(super) bucket: Option<OpenBucket>,
-    pub(super) conns: Vec<Option<ConnTrack>>,
+    /// By slot. Boxed, so that making room for more slots moves little.
+    pub(super) conns: Vec<Option<Box<ConnTrack>>>,
     pub(super) shared: SharedBlock,
     interfaces: Vec<Interface>,
     pub(super) rows: journal::Rows,
@@ -372,7 +373,7 @@ impl Writer {
             self.conns.resize_with(at + 1, || None);
         }
         if let Some(place) = self.conns.get_mut(at) {
-            *place = Some(conn);
+            *place = Some(Box::new(conn));
         }
     }
 
@@ -540,8 +541,9 @@ impl Writer {
 
     /// The slot is free.
     pub fn closed(&mut self, slot: u32) {
-        if let Some(place) = self.conns.get_mut(slot as usize) {
-            *place = None;
+        let Some(conn) = self.conns.get_mut(slot as usize).and_then(Option::take) else { return };
+        for stream in conn.streams {
+            self.pipeline.give_back(stream.buffer.into_bytes());
         }
     }
 
@@ -824,7 +826,7 @@ impl Writer {
 
     /// Lets go of written bytes when all streams together hold more than they may.
     fn bound_memory(&mut self) {
-        let streams = |conns: &[Option<ConnTrack>]| -> usize {
+        let streams = |conns: &[Option<Box<ConnTrack>>]| -> usize {
             conns.iter().flatten().flat_map(|c| &c.streams).map(|s| s.buffer.footprint()).sum()
         };
         if streams(&self.conns) > self.config.stream_memory {
