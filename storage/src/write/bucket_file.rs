@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crc32fast::Hasher;
 use streamdb_types::{BlockPlace, BucketId, Counters, FrameNumber, Timestamp};
 use zstd::bulk::Compressor;
+use zstd::zstd_safe::CParameter;
 
 use crate::error::{Error, Result};
 use crate::format::block::{BlockHeader, BlockKind, Codec, HEADER_LEN, LONG_MAX, SHARED_MAX};
@@ -25,17 +26,6 @@ pub enum Compression {
     /// Every block that shrinks by 3 %.
     #[default]
     Full,
-}
-
-impl Compression {
-    /// The zstd level for a kind of block; `None` stores it as it is.
-    const fn level(self, kind: BlockKind) -> Option<i32> {
-        match (self, kind) {
-            (Self::Fast, BlockKind::Long) => None,
-            (Self::Fast, _) => Some(1),
-            (Self::Full, _) => Some(3),
-        }
-    }
 }
 
 /// A block that is cut and not yet written.
@@ -117,7 +107,8 @@ pub(crate) struct BucketFile {
     /// Where the block with each id lies; 0 when it is not written.
     positions: Vec<u64>,
     headers: Hasher,
-    fast: Compressor<'static>,
+    quick: Compressor<'static>,
+    bulk: Compressor<'static>,
     full: Compressor<'static>,
     out: Vec<u8>,
     /// A sync failed: no later one of this file proves anything.
@@ -171,7 +162,13 @@ impl BucketFile {
     }
 
     fn over(path: PathBuf, file: Arc<dyn VolumeFile>, id: BucketId, compression: Compression) -> Result<Self> {
-        let compressor = |level| Compressor::new(level).map_err(Error::io(&path, "set up compression"));
+        let compressor = |level, parameters: &[CParameter]| {
+            let mut compressor = Compressor::new(level)?;
+            parameters.iter().try_for_each(|parameter| compressor.set_parameter(*parameter))?;
+            Ok(compressor)
+        };
+        let compressor =
+            |level, parameters| compressor(level, parameters).map_err(Error::io(&path, "set up compression"));
         Ok(Self {
             file,
             id,
@@ -182,8 +179,11 @@ impl BucketFile {
             blocks: Vec::new(),
             positions: Vec::new(),
             headers: Hasher::new(),
-            fast: compressor(1)?,
-            full: compressor(3)?,
+            quick: compressor(1, &[])?,
+            // The tables of these two stay in the processor's nearest cache, which is worth more than what is found by
+            // larger ones: for bulk a third less time than level 3 takes, for 2.5 % more room.
+            bulk: compressor(1, &[CParameter::HashLog(14), CParameter::MinMatch(5)])?,
+            full: compressor(3, &[CParameter::HashLog(15), CParameter::ChainLog(14)])?,
             out: vec![0; HEADER_LEN + zstd::zstd_safe::compress_bound(LONG_MAX) + 64],
             path,
             sync_failed: false,
@@ -202,16 +202,18 @@ impl BucketFile {
         let at = block.at;
         let raw = block.bytes.get(at..).unwrap_or_default();
         let raw_len = raw.len();
-        let compressed = match self.compression.level(block.kind) {
-            Some(level) => {
-                let compressor = if level == 1 { &mut self.fast } else { &mut self.full };
-                // What does not shrink by 3 % is not worth the reader's time.
-                let limit = raw_len.saturating_sub(raw_len / 32 + 1);
-                let room = self.out.get_mut(HEADER_LEN..HEADER_LEN + limit).unwrap_or_default();
-                compressor.compress_to_buffer(raw, room).ok()
-            }
-            None => None,
+        let compressor = match (self.compression, block.kind) {
+            (Compression::Fast, BlockKind::Long) => None,
+            (Compression::Fast, _) => Some(&mut self.quick),
+            (Compression::Full, BlockKind::Long) => Some(&mut self.bulk),
+            (Compression::Full, _) => Some(&mut self.full),
         };
+        let compressed = compressor.and_then(|compressor| {
+            // What does not shrink by 3 % is not worth the reader's time.
+            let limit = raw_len.saturating_sub(raw_len / 32 + 1);
+            let room = self.out.get_mut(HEADER_LEN..HEADER_LEN + limit).unwrap_or_default();
+            compressor.compress_to_buffer(raw, room).ok()
+        });
         let (codec, stored_len) = match compressed {
             Some(len) => (Codec::Zstd, len),
             None => (Codec::Raw, raw_len),
