@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use streamdb_extract::{BodyLimits, BodyOutcome, Limits, MemorySource, Message, Piece, body_both, messages};
 use streamdb_types::Direction;
 
-use crate::script::Script;
+use super::script::Script;
 
 /// The ratio is looked at from piece to piece, so it would depend on them.
 const LIMITS: BodyLimits = BodyLimits { output: 1 << 20, ratio: u64::MAX, ratio_from: u64::MAX };

@@ -256,7 +256,7 @@ fn play(data: &[u8]) -> u64 {
                         seq = side.next;
                     }
                     window = script.byte().into();
-                    window_scale = (flags & TcpFlags::SYN.0 != 0).then(|| window as u8 & 15);
+                    window_scale = (flags & TcpFlags::SYN.0 != 0).then_some(window as u8 & 15);
                 }
                 // Numbers of one's own.
                 _ => {

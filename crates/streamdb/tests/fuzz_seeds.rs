@@ -18,15 +18,20 @@ mod fuzz;
 #[test]
 fn seeds_pass() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 8] = [
+    let targets: [(&str, Target); 13] = [
+        ("brotli", fuzz::brotli),
         ("bucket", fuzz::bucket),
         ("capture_file", fuzz::capture_file),
         ("decode", fuzz::decode),
+        ("deflate", fuzz::deflate),
         ("fragments", fuzz::fragments),
+        ("gzip", fuzz::gzip),
         ("http", fuzz::http),
         ("journal", fuzz::journal),
         ("reassembly", fuzz::reassembly),
         ("records", fuzz::records),
+        ("sniff", fuzz::sniff),
+        ("zstd", fuzz::zstd),
     ];
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
     for (name, target) in targets {
