@@ -157,7 +157,7 @@ fn deep(
             BlockKind::Journal => {
                 let mut next = entry.first_frame.0;
                 frames.block(entry.position, None, &mut |number, _| {
-                    let expected = std::mem::replace(&mut next, number.0 + 1);
+                    let expected = std::mem::replace(&mut next, number.0.wrapping_add(1));
                     made += 1;
                     if expected == number.0 {
                         Ok(())

@@ -117,17 +117,19 @@ counters! {
 }
 
 impl Counters {
-    /// Captured payload bytes less what became of them: 0, or something was not counted.
+    /// Captured payload bytes less what became of them: 0, or something was not counted. Counters that were read from a
+    /// damaged bucket may be anything, so the sum wraps.
     pub const fn unaccounted(&self) -> i64 {
-        let known = self.payload_stored
-            + self.payload_duplicate
-            + self.payload_conflicting
-            + self.payload_unchecked
-            + self.payload_outside
-            + self.payload_not_kept
-            + self.payload_shed
-            + self.payload_lost;
-        self.payload_captured as i64 - known as i64
+        let known = self
+            .payload_stored
+            .wrapping_add(self.payload_duplicate)
+            .wrapping_add(self.payload_conflicting)
+            .wrapping_add(self.payload_unchecked)
+            .wrapping_add(self.payload_outside)
+            .wrapping_add(self.payload_not_kept)
+            .wrapping_add(self.payload_shed)
+            .wrapping_add(self.payload_lost);
+        self.payload_captured.wrapping_sub(known).cast_signed()
     }
 }
 
@@ -152,5 +154,10 @@ mod tests {
         let counters =
             Counters { payload_captured: 10, payload_stored: 7, payload_duplicate: 2, ..Counters::default() };
         assert_eq!(counters.unaccounted(), 1);
+        let hostile = Counters::from_values(std::iter::repeat_n(u64::MAX, Counters::NAMES.len()));
+        assert_ne!(hostile.unaccounted(), 0);
+        let mut twice = hostile;
+        twice.add(&hostile);
+        assert_eq!(twice.frames, u64::MAX);
     }
 }
