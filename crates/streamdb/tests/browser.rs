@@ -167,7 +167,11 @@ impl Browser<'_> {
         thread::sleep(Duration::from_millis(300));
         child.kill().unwrap();
         child.wait().unwrap();
-        stored.map(|name| (name.clone(), fs::read(folder.join(&name)).unwrap()))
+        // The name may be a place that is kept for the file, which is there only when it is whole.
+        stored.and_then(|name| {
+            let bytes = fs::read(folder.join(&name)).ok().filter(|bytes| !bytes.is_empty())?;
+            Some((name, bytes))
+        })
     }
 
     fn start(&self, url: &str, more: &[&str], out: Stdio) -> Child {
