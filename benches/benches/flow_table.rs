@@ -164,22 +164,23 @@ fn finding(criterion: &mut Criterion) {
     }
     group.bench_function("ours", |b| {
         b.iter(|| {
-            for key in frames.iter().copied().map(ordered) {
+            each(&frames, |key| {
+                let key = ordered(key);
                 let hash = of(&key);
                 let same = |(other, slot): &(u32, u32)| *other == hash && slab[*slot as usize].0 == key;
                 let (_, slot) = *table.find(spread(hash), same).unwrap();
-                slab[slot as usize].1[0] += 1;
-            }
+                touch(&mut slab[slot as usize].1)
+            });
         });
     });
 
     let mut map: HashMap<Key, State> = keys.iter().copied().zip(states.iter().copied()).collect();
     group.bench_function("standard map", |b| {
-        b.iter(|| frames.iter().for_each(|key| map.get_mut(&ordered(*key)).unwrap()[0] += 1));
+        b.iter(|| each(&frames, |key| touch(map.get_mut(&ordered(key)).unwrap())));
     });
     let mut map: HashMap<Key, State, RandomState> = keys.iter().copied().zip(states.iter().copied()).collect();
     group.bench_function("standard map, our hash", |b| {
-        b.iter(|| frames.iter().for_each(|key| map.get_mut(&ordered(*key)).unwrap()[0] += 1));
+        b.iter(|| each(&frames, |key| touch(map.get_mut(&ordered(key)).unwrap())));
     });
     let mut map: HashMap<Key, u32, RandomState> = HashMap::default();
     for (slot, (a, b)) in (0..).zip(&keys) {
@@ -187,14 +188,57 @@ fn finding(criterion: &mut Criterion) {
         map.insert((*b, *a), slot);
     }
     group.bench_function("an entry a direction", |b| {
-        b.iter(|| frames.iter().for_each(|key| slab[map[key] as usize].1[0] += 1));
+        b.iter(|| each(&frames, |key| touch(&mut slab[map[&key] as usize].1)));
     });
     let map: BTreeMap<Key, u32> = keys.iter().copied().zip(0..).collect();
     group.bench_function("ordered map", |b| {
-        b.iter(|| frames.iter().for_each(|key| slab[map[&ordered(*key)] as usize].1[0] += 1));
+        b.iter(|| each(&frames, |key| touch(&mut slab[map[&ordered(key)] as usize].1)));
     });
-    black_box((&slab, states.len()));
     group.finish();
+
+    // What it costs that there are more and more of them.
+    let mut group = criterion.benchmark_group("flow table/growing");
+    group.sample_size(10).throughput(Throughput::Elements(FLOWS.into()));
+    group.bench_function("ours", |b| {
+        b.iter(|| {
+            let mut slab: Vec<(Key, State)> = Vec::new();
+            let mut table: HashTable<(u32, u32)> = HashTable::new();
+            for (key, state) in keys.iter().zip(&states) {
+                let hash = of(key);
+                table.insert_unique(spread(hash), (hash, slab.len() as u32), |(hash, _)| spread(*hash));
+                slab.push((*key, *state));
+            }
+            black_box((table.len(), slab.len()))
+        });
+    });
+    group.bench_function("standard map, our hash", |b| {
+        b.iter(|| {
+            let mut map: HashMap<Key, State, RandomState> = HashMap::default();
+            for (key, state) in keys.iter().zip(&states) {
+                map.insert(*key, *state);
+            }
+            black_box(map.len())
+        });
+    });
+    group.finish();
+}
+
+/// Does this for one frame after the other, none before the one before it is done: as in the table, where much lies between
+/// two look-ups, what is waited for in one does not overlap with the next.
+fn each(frames: &[Key], mut find: impl FnMut(Key) -> u64) {
+    let mut before = 0;
+    for at in 0..frames.len() {
+        // The highest bit is never set, which the compiler does not know.
+        before = find(frames[at + (before >> 63) as usize]);
+    }
+}
+
+/// A frame changes some of the state, here and there in it.
+const fn touch(state: &mut State) -> u64 {
+    state[0] += 1;
+    state[24] += state[0];
+    state[47] += 1;
+    state[0]
 }
 
 fn hash_of(seed: &RandomState, key: &impl Hash) -> u32 {
