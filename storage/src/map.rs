@@ -231,23 +231,6 @@ impl SharedPageWriter {
     }
 }
 
-/// Reserves room in a file, which grows to hold it.
-pub(crate) fn preallocate(file: &File, offset: u64, len: u64) -> io::Result<()> {
-    let (Ok(offset), Ok(len)) = (libc::off64_t::try_from(offset), libc::off64_t::try_from(len)) else {
-        return Err(io::ErrorKind::InvalidInput.into());
-    };
-    loop {
-        // SAFETY: a system call on an open descriptor that touches no memory of ours.
-        if unsafe { libc::fallocate64(file.as_raw_fd(), 0, offset, len) } == 0 {
-            return Ok(());
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
-        }
-    }
-}
-
 /// Lets the system begin to write a range of a file out. It is a hint, so an error is not looked at: the sync that
 /// follows reports it.
 pub(crate) fn write_behind(file: &File, offset: u64, len: u64) {

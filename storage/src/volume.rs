@@ -33,16 +33,12 @@ pub trait Volume: Send + Sync + Debug {
 
 /// A file open for reading and writing.
 pub trait VolumeFile: Send + Sync + Debug {
-    /// Its length in bytes, preallocated ones included.
+    /// Its length in bytes.
     fn len(&self) -> io::Result<u64>;
     /// Whether it has no bytes.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
-    /// Reserves room for `len` bytes from `offset` on, so that writing there cannot find the disk full; the file grows
-    /// to hold them, and they read as zeros. Where the file system cannot do that, nothing happens and nothing is
-    /// reported: a full disk is then met when writing.
-    fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
     /// Writes all the bytes at `offset`. After an error any prefix of them may have been written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Reads from `offset` on until `buf` is full or the file ends; how many bytes were read.
@@ -100,17 +96,6 @@ impl VolumeFile for DiskFile {
         Ok(self.0.metadata()?.len())
     }
 
-    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
-        if len == 0 {
-            return Ok(());
-        }
-        match map::preallocate(&self.0, offset, len) {
-            // ENOSYS comes from sandboxes that do not know the call.
-            Err(e) if matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS)) => Ok(()),
-            result => result,
-        }
-    }
-
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.0.write_all_at(bytes, offset)
     }
@@ -158,8 +143,7 @@ mod tests {
         let file = DiskVolume.create(&path).unwrap();
         assert_eq!(DiskVolume.create(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert!(file.is_empty().unwrap());
-        file.allocate(0, 1 << 20).unwrap();
-        file.allocate(7, 0).unwrap();
+        file.truncate(1 << 20).unwrap();
         assert_eq!(file.len().unwrap(), 1 << 20);
         file.write_at(b"frames", 1000).unwrap();
         file.flush_behind(0, 4096);

@@ -15,7 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use common::{Driver, LittleRoom, Model, Op, Place, QuickVolume, Random, content, frame_of, list, read_all, soak};
+use common::{Driver, Model, Op, Place, QuickVolume, Random, content, frame_of, list, read_all, soak};
 use streamdb_storage::{Error, FrameFilter, Store, Verify, Volume, VolumeFile, WriteFolder, WriterConfig};
 use streamdb_testkit::{Fault, FaultVolume, TestFolder};
 use streamdb_types::{Direction, Reason};
@@ -28,7 +28,7 @@ struct Case {
     /// Keeps the ledger and the rest.
     folder: TestFolder,
     name: String,
-    /// The file as it was, its preallocated room included.
+    /// The file as it was, and zeros behind it.
     open: Vec<u8>,
     sealed: Vec<u8>,
     model: Model,
@@ -431,7 +431,7 @@ fn a_power_cut_in_a_run_leaves_what_was_there() {
     let folder = TestFolder::in_memory("power");
     let root = folder.path().join("data");
     let volume = FaultVolume::recording(QuickVolume);
-    let mut driver = Driver::on(&root, WriterConfig::default(), Box::new(LittleRoom(volume.clone())));
+    let mut driver = Driver::on(&root, WriterConfig::default(), Box::new(volume.clone()));
     for op in script(true) {
         driver.act(&op);
     }

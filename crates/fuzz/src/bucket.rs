@@ -208,7 +208,7 @@ fn enough(path: &Path) -> streamdb_storage::Error {
     streamdb_storage::Error::NoFolder(path.to_owned())
 }
 
-/// The disk, but that it does not reserve room ahead, which takes time and proves nothing here.
+/// The disk, but that nothing waits for it.
 #[derive(Clone, Copy, Debug)]
 struct Lean;
 
@@ -242,9 +242,6 @@ impl Volume for Lean {
 impl VolumeFile for LeanFile {
     fn len(&self) -> io::Result<u64> {
         self.0.len()
-    }
-    fn allocate(&self, _: u64, _: u64) -> io::Result<()> {
-        Ok(())
     }
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.0.write_at(bytes, offset)

@@ -207,11 +207,6 @@ impl VolumeFile for FaultFile {
         self.volume.run("len", &self.path, |_| self.inner.len())
     }
 
-    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
-        let act = || self.inner.allocate(offset, len);
-        self.volume.change("allocate", &self.path, act, || Change::Grow { file: self.id, len: offset + len })
-    }
-
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let written = |n, bytes: &[u8]| {
             self.inner.write_at(bytes, offset)?;
@@ -258,7 +253,6 @@ mod tests {
 
     fn work(volume: &FaultVolume, folder: &Path) -> io::Result<()> {
         let file = volume.create(&folder.join("new"))?;
-        file.allocate(0, 100)?;
         file.write_at(b"0123456789", 0)?;
         file.flush_behind(0, 10);
         file.truncate(10)?;
@@ -273,7 +267,7 @@ mod tests {
         let whole = FaultVolume::new(DiskVolume);
         work(&whole, folder.path()).unwrap();
         let names: Vec<_> = whole.log().iter().map(|o| o.name).collect();
-        assert_eq!(names, ["create", "allocate", "write_at", "truncate", "sync_data", "rename", "sync_dir"]);
+        assert_eq!(names, ["create", "write_at", "truncate", "sync_data", "rename", "sync_dir"]);
         for n in 0..names.len() {
             let folder = TestFolder::new("fault");
             let volume = FaultVolume::new(DiskVolume);

@@ -23,7 +23,6 @@ pub(crate) enum Change {
     Unlink { path: PathBuf },
     SyncDir { folder: PathBuf },
     CreateDir { path: PathBuf },
-    Grow { file: usize, len: u64 },
     Write { file: usize, offset: u64, bytes: Arc<[u8]> },
     Sync { file: usize },
     Truncate { file: usize, len: u64 },
@@ -95,7 +94,6 @@ struct Node {
 #[derive(Debug)]
 enum Bytes {
     Write(u64, Arc<[u8]>),
-    Grow(u64),
     Truncate(u64),
 }
 
@@ -143,7 +141,6 @@ impl Disk {
                 let now: Vec<Name> = now;
                 now.iter().for_each(|name| name.apply(&mut self.lasting));
             }
-            Change::Grow { file, len } => self.bytes(*file, Bytes::Grow(*len)),
             Change::Write { file, offset, bytes } => self.bytes(*file, Bytes::Write(*offset, bytes.clone())),
             Change::Truncate { file, len } => self.bytes(*file, Bytes::Truncate(*len)),
             Change::Sync { file } => {
@@ -229,7 +226,6 @@ impl Bytes {
     fn apply(&self, content: &mut Vec<u8>, mut keep: impl FnMut() -> bool) {
         match self {
             Self::Truncate(len) => content.resize(*len as usize, 0),
-            Self::Grow(len) => content.resize(content.len().max(*len as usize), 0),
             Self::Write(offset, bytes) => {
                 let start = *offset as usize;
                 content.resize(content.len().max(start + bytes.len()), 0);

@@ -15,9 +15,6 @@ use crate::format::directory::{BlockEntry, Directory, EndEntry};
 use crate::format::superblock::{SUPERBLOCK_LEN, Superblock, Trailer};
 use crate::volume::{Volume, VolumeFile};
 
-/// File space is asked for this far ahead, so that a full disk shows before it is met and files lie in one piece.
-const ALLOCATE_AHEAD: u64 = 64 << 20;
-
 /// How hard blocks are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Compression {
@@ -101,7 +98,6 @@ pub(crate) struct BucketFile {
     compression: Compression,
     /// Where the next block goes.
     pub(crate) position: u64,
-    allocated: u64,
     prev_len: u32,
     blocks: Vec<BlockEntry>,
     /// Where the block with each id lies; 0 when it is not written.
@@ -157,7 +153,6 @@ impl BucketFile {
             bucket.prev_len = header.span() as u32;
             bucket.position = position + header.span();
         }
-        bucket.allocated = bucket.position;
         Ok(bucket)
     }
 
@@ -174,7 +169,6 @@ impl BucketFile {
             id,
             compression,
             position: SUPERBLOCK_LEN as u64,
-            allocated: SUPERBLOCK_LEN as u64,
             prev_len: 0,
             blocks: Vec::new(),
             positions: Vec::new(),
@@ -247,12 +241,6 @@ impl BucketFile {
         }
         image.get_mut(end..padded).unwrap_or_default().fill(0);
         let image = image.get(start..padded).unwrap_or_default();
-        if self.position + image.len() as u64 > self.allocated {
-            let more = ALLOCATE_AHEAD.max(image.len() as u64);
-            let result = self.file.allocate(self.allocated, more);
-            result.map_err(Error::io(&self.path, "make room in the bucket"))?;
-            self.allocated += more;
-        }
         self.file.write_at(image, self.position).map_err(Error::io(&self.path, "write a block"))?;
         self.headers.update(&encoded);
         self.blocks.push(BlockEntry::of(&header, self.position));

@@ -3,17 +3,25 @@
 
 use streamdb_types::StreamOffset;
 
+use super::bucket_file::Compression;
+use super::pool::Pool;
 use crate::format::block::{HEADER_LEN, LONG_MAX};
 
 /// Room before the bytes of a large buffer: for the header of the block and the head of its one record, so that a long
 /// block is written from where its bytes were collected.
 pub(crate) const FRONT: usize = HEADER_LEN + 1024;
-/// The most bytes of one stream in one block.
-pub(crate) const BODY_MAX: usize = LONG_MAX - 1024;
+/// The most bytes of one stream in one block. Blocks that are compressed gain by their size; those that are not only keep
+/// more memory in use, and cost more to write as they have left the caches by then.
+pub(crate) const fn body_max(compression: Compression) -> usize {
+    match compression {
+        Compression::Full => LONG_MAX - 1024,
+        Compression::Fast => LONG_MAX / 2 - 1024,
+    }
+}
 /// A stream with at least this much to write gets a block of its own.
 pub(crate) const LONG_MIN: usize = 64 << 10;
 /// Bytes kept for comparison after they are written.
-const HISTORY: usize = 64 << 10;
+pub(crate) const HISTORY: usize = 64 << 10;
 
 /// A run of one stream's bytes.
 #[derive(Debug, Default)]
@@ -68,11 +76,11 @@ impl StreamBuffer {
     }
 
     /// Appends as many of these bytes as there is room for; says how many. The room is used up when this is less than all.
-    pub(crate) fn append(&mut self, bytes: &[u8], take: &mut dyn FnMut() -> Vec<u8>) -> usize {
+    pub(crate) fn append(&mut self, bytes: &[u8], large: &Pool) -> usize {
         if self.front == 0 && self.bytes.len() + bytes.len() > LONG_MIN {
-            self.enlarge(take());
+            self.enlarge(large.take());
         }
-        let room = if self.front == 0 { bytes.len() } else { BODY_MAX.saturating_sub(self.len()) };
+        let room = if self.front == 0 { bytes.len() } else { large.body_max().saturating_sub(self.len()) };
         let taken = bytes.get(..room).unwrap_or(bytes);
         self.bytes.extend_from_slice(taken);
         taken.len()
@@ -159,26 +167,25 @@ impl StreamBuffer {
 mod tests {
     use super::*;
 
-    fn take() -> Vec<u8> {
-        Vec::with_capacity(FRONT + BODY_MAX + 64)
-    }
+    const BODY: usize = body_max(Compression::Full);
 
     #[test]
     fn a_buffer_grows_and_is_given_away() {
+        let large = Pool::new(BODY);
         let mut buffer = StreamBuffer::starting_at(StreamOffset(10));
-        assert_eq!(buffer.append(&[1; 100], &mut take), 100);
+        assert_eq!(buffer.append(&[1; 100], &large), 100);
         assert!(!buffer.is_large());
-        assert_eq!(buffer.append(&[2; LONG_MIN], &mut take), LONG_MIN);
+        assert_eq!(buffer.append(&[2; LONG_MIN], &large), LONG_MIN);
         assert!(buffer.is_large());
-        assert_eq!(buffer.append(&[3; 2 << 20], &mut take), BODY_MAX - 100 - LONG_MIN);
-        assert_eq!(buffer.append(&[3; 1], &mut take), 0);
+        assert_eq!(buffer.append(&[3; 2 << 20], &large), BODY - 100 - LONG_MIN);
+        assert_eq!(buffer.append(&[3; 1], &large), 0);
         let (bytes, at) = buffer.give();
-        assert_eq!((at, bytes.len()), (FRONT, FRONT + BODY_MAX));
+        assert_eq!((at, bytes.len()), (FRONT, FRONT + BODY));
         assert_eq!(bytes[at..at + 100], [1; 100]);
-        assert_eq!(buffer.end(), StreamOffset(10 + BODY_MAX as u64));
+        assert_eq!(buffer.end(), StreamOffset(10 + BODY as u64));
         assert_eq!(buffer.unflushed(), &[] as &[u8]);
-        assert_eq!(buffer.compare(StreamOffset(10 + BODY_MAX as u64 - 5), &[3; 5]), Some(true));
-        assert_eq!(buffer.append(&[4; 70], &mut take), 70);
+        assert_eq!(buffer.compare(StreamOffset(10 + BODY as u64 - 5), &[3; 5]), Some(true));
+        assert_eq!(buffer.append(&[4; 70], &large), 70);
         assert_eq!(buffer.unflushed(), [4; 70]);
         let (bytes, at) = buffer.give();
         assert_eq!(&bytes[at..], [4; 70]);
@@ -186,8 +193,9 @@ mod tests {
 
     #[test]
     fn comparison_knows_what_it_knows() {
+        let large = Pool::new(BODY);
         let mut buffer = StreamBuffer::starting_at(StreamOffset(100));
-        buffer.append(b"abcdef", &mut take);
+        buffer.append(b"abcdef", &large);
         let compare = |at, bytes: &[u8]| buffer.compare(StreamOffset(at), bytes);
         assert_eq!(compare(100, b"abc"), Some(true));
         assert_eq!(compare(103, b"def"), Some(true));
@@ -201,16 +209,17 @@ mod tests {
 
     #[test]
     fn history_is_trimmed_and_forgotten() {
+        let large = Pool::new(BODY);
         let mut buffer = StreamBuffer::starting_at(StreamOffset(0));
         for i in 0..40u8 {
-            buffer.append(&[i; 8192], &mut take);
+            buffer.append(&[i; 8192], &large);
             buffer.set_flushed();
         }
         assert!(buffer.all().len() <= 2 * HISTORY);
         assert_eq!(buffer.end(), StreamOffset(40 * 8192));
         assert_eq!(buffer.compare(StreamOffset(39 * 8192), &[39; 8192]), Some(true));
         assert_eq!(buffer.compare(StreamOffset(0), &[0; 10]), None);
-        buffer.append(b"new", &mut take);
+        buffer.append(b"new", &large);
         buffer.forget();
         assert_eq!((buffer.unflushed(), buffer.all()), (&b"new"[..], &b"new"[..]));
         assert_eq!(buffer.unflushed_at(), StreamOffset(40 * 8192));

@@ -12,10 +12,11 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use streamdb_types::{BucketId, Timestamp};
 
 use super::bucket_file::{BucketFile, Compression, CutBlock, Seal, file_name};
+use super::buffer::body_max;
 use super::pool::Pool;
 use super::syncer::Syncer;
 use super::trouble::Held;
-use super::writer::{LARGE_BUFFER, WriterSummary};
+use super::writer::WriterSummary;
 use crate::error::{Error, Result};
 use crate::folder::WriteFolder;
 use crate::format::superblock::{SUPERBLOCK_LEN, Superblock};
@@ -56,7 +57,7 @@ pub(crate) struct Pipeline {
 impl Pipeline {
     pub(super) fn start(folder: Arc<WriteFolder>, worker: u16, compression: Compression) -> Result<Self> {
         let (to_store, from_worker) = bounded(IN_FLIGHT);
-        let pool = Pool::new(LARGE_BUFFER);
+        let pool = Pool::new(body_max(compression));
         // The worker may wait for the store thread, so that one must not wait for the worker.
         let (to_worker, events) = unbounded();
         let syncer = Syncer::start(Arc::clone(folder.live()), worker.into())
@@ -105,9 +106,9 @@ impl Pipeline {
         self.events.try_recv().ok()
     }
 
-    /// An empty buffer that can become a long block.
-    pub(super) fn large_buffer(&self) -> Vec<u8> {
-        self.pool.take()
+    /// The buffers that can become long blocks.
+    pub(super) const fn large_buffers(&self) -> &Pool {
+        &self.pool
     }
 
     /// A buffer that is not needed any more.

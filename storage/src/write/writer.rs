@@ -14,7 +14,7 @@ use streamdb_types::{
 };
 
 use super::bucket_file::{BlockRef, Compression, CutBlock, CutEnd, Seal};
-use super::buffer::{BODY_MAX, FRONT, StreamBuffer};
+use super::buffer::{FRONT, HISTORY, StreamBuffer, body_max};
 use super::held_notes::HeldNotes;
 use super::pipeline::Pipeline;
 use super::shared_block::SharedBlock;
@@ -22,7 +22,7 @@ use super::track::{ConnTrack, StreamTrack};
 use super::trouble::{Held, Losses, Trouble};
 use crate::error::{Error, Result};
 use crate::folder::WriteFolder;
-use crate::format::block::{BlockKind, HEADER_LEN, LONG_MAX};
+use crate::format::block::{BlockKind, HEADER_LEN};
 use crate::format::record::{self, Datagram, Loss, RECORD_HEADER, Standing};
 use crate::format::superblock::Superblock;
 use crate::journal;
@@ -35,7 +35,7 @@ const JOURNAL_TARGET: usize = 256 << 10;
 /// Datagrams of one stream that are collected before they become a record.
 const MAX_DATAGRAMS: usize = 1000;
 /// Bytes of UDP that are collected before they become a block.
-const MAX_DATAGRAM_BYTES: usize = 512 << 10;
+const MAX_DATAGRAM_BYTES: usize = 256 << 10;
 /// Attachments (secrets, names) are kept in pieces of this many bytes; interfaces have no more bytes of options.
 const ATTACHMENT_PIECE: usize = 128 << 10;
 /// No frame came yet: the first and last time.
@@ -408,9 +408,8 @@ impl Writer {
         }
         self.unflushed += bytes.len();
         while !bytes.is_empty() {
-            let pipeline = &self.pipeline;
             let Some(conn) = self.conns.get_mut(slot as usize).and_then(Option::as_mut) else { return Ok(()) };
-            let taken = conn.stream(direction).buffer.append(bytes, &mut || pipeline.large_buffer());
+            let taken = conn.stream(direction).buffer.append(bytes, self.pipeline.large_buffers());
             bytes = bytes.get(taken..).unwrap_or_default();
             if !bytes.is_empty() {
                 self.emit_open(slot, direction)?;
@@ -837,6 +836,4 @@ impl Writer {
     }
 }
 
-/// The largest block that a stream's bytes make, for the pool of buffers.
-pub(super) const LARGE_BUFFER: usize = FRONT + BODY_MAX + (LONG_MAX - BODY_MAX) + 64;
-const _: () = assert!(RECORD_HEADER < FRONT && MAX_DATAGRAM_BYTES < BODY_MAX);
+const _: () = assert!(RECORD_HEADER < FRONT && MAX_DATAGRAM_BYTES + 2 * HISTORY < body_max(Compression::Fast));

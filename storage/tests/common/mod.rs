@@ -641,77 +641,7 @@ pub fn read_all(stream: &Stream, step: usize) -> Result<(Vec<Run>, Vec<Gap>), st
     }
 }
 
-/// The most room that is made ahead in sweeps of thousands of files.
-const SMALL_ROOM: u64 = 1 << 16;
-
-/// A volume on which little room is made ahead.
-#[derive(Clone, Debug)]
-pub struct LittleRoom<V>(pub V);
-
-#[derive(Debug)]
-struct LittleFile(Box<dyn VolumeFile>);
-
-impl<V: Volume> Volume for LittleRoom<V> {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn VolumeFile>> {
-        Ok(Box::new(LittleFile(self.0.create(path)?)))
-    }
-
-    fn open(&self, path: &Path) -> io::Result<Box<dyn VolumeFile>> {
-        Ok(Box::new(LittleFile(self.0.open(path)?)))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.rename(from, to)
-    }
-
-    fn unlink(&self, path: &Path) -> io::Result<()> {
-        self.0.unlink(path)
-    }
-
-    fn list(&self, folder: &Path) -> io::Result<Vec<OsString>> {
-        self.0.list(folder)
-    }
-
-    fn sync_dir(&self, folder: &Path) -> io::Result<()> {
-        self.0.sync_dir(folder)
-    }
-
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.0.create_dir(path)
-    }
-}
-
-impl VolumeFile for LittleFile {
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-
-    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.0.allocate(offset, len.min(SMALL_ROOM))
-    }
-
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_at(bytes, offset)
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
-    }
-
-    fn flush_behind(&self, offset: u64, len: u64) {
-        self.0.flush_behind(offset, len);
-    }
-
-    fn truncate(&self, len: u64) -> io::Result<()> {
-        self.0.truncate(len)
-    }
-}
-
-/// A disk that nothing waits for, and that makes little room ahead.
+/// A disk that nothing waits for.
 #[derive(Clone, Copy, Debug)]
 pub struct QuickVolume;
 
@@ -751,11 +681,6 @@ impl Volume for QuickVolume {
 impl VolumeFile for QuickFile {
     fn len(&self) -> io::Result<u64> {
         self.0.len()
-    }
-
-    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
-        let end = offset + len.min(SMALL_ROOM);
-        if self.0.len()? < end { self.0.truncate(end) } else { Ok(()) }
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

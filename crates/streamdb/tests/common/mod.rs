@@ -98,7 +98,7 @@ pub struct Data {
 }
 
 impl Data {
-    /// A place where there is no data folder yet. On disk, where the room that a bucket allocates ahead costs no memory.
+    /// A place where there is no data folder yet.
     pub fn new(name: &str) -> Self {
         Self { folder: TestFolder::new(name) }
     }
