@@ -41,5 +41,6 @@ pub use recover::Recovered;
 pub use verify::{Finding, Verified, Verify};
 pub use volume::{DiskVolume, Volume, VolumeFile};
 pub use write::bucket_file::Compression;
+pub use write::facts::{FrameIn, Packets, StreamFacts, WriterConfig, WriterSummary};
 pub use write::trouble::{Held, Trouble};
-pub use write::writer::{FrameIn, Packets, StreamFacts, Writer, WriterConfig, WriterSummary};
+pub use write::writer::Writer;

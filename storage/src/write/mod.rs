@@ -6,7 +6,9 @@
 
 pub(crate) mod bucket_file;
 mod buffer;
+mod cut;
 mod emit;
+pub(crate) mod facts;
 mod held_notes;
 mod pipeline;
 mod pool;
@@ -15,4 +17,5 @@ pub(crate) mod shared_block;
 mod syncer;
 mod track;
 pub(crate) mod trouble;
+mod window;
 pub(crate) mod writer;

@@ -13,10 +13,10 @@ use streamdb_types::{BucketId, Timestamp};
 
 use super::bucket_file::{BucketFile, Compression, CutBlock, Seal, file_name};
 use super::buffer::body_max;
+use super::facts::WriterSummary;
 use super::pool::Pool;
 use super::syncer::Syncer;
 use super::trouble::Held;
-use super::writer::WriterSummary;
 use crate::error::{Error, Result};
 use crate::folder::WriteFolder;
 use crate::format::superblock::{SUPERBLOCK_LEN, Superblock};

@@ -3,10 +3,12 @@
 
 use streamdb_types::Counters;
 
+use super::cut::NO_SPAN;
 use super::pipeline::Event;
 use super::shared_block::SharedBlock;
 use super::trouble::{Held, Trouble};
-use super::writer::{NO_SPAN, OpenBucket, Writer};
+use super::window::OpenBucket;
+use super::writer::Writer;
 
 impl Writer {
     /// Counters of the whole run, as decoding and reassembly have them, corrected by what the writer knows: what was lost,
