@@ -28,4 +28,6 @@ pub use cors::Origin;
 pub use hosts::HostName;
 pub use serve::{ServeError, Server, serve};
 pub use settings::Settings;
+#[cfg(feature = "fuzzing")]
+pub use streamdb::query_string;
 pub use streamdb::{Detail, SearchAnswer, search_text};

@@ -12,6 +12,7 @@ mod reassembly;
 mod records;
 mod script;
 mod sniff;
+mod text;
 
 pub use bucket::bucket;
 pub use capture_file::capture_file;
@@ -23,3 +24,4 @@ pub use journal::journal;
 pub use reassembly::reassembly;
 pub use records::records;
 pub use sniff::sniff;
+pub use text::{query_string, submission_record};

@@ -18,7 +18,7 @@ mod fuzz;
 #[test]
 fn seeds_pass() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 13] = [
+    let targets: [(&str, Target); 15] = [
         ("brotli", fuzz::brotli),
         ("bucket", fuzz::bucket),
         ("capture_file", fuzz::capture_file),
@@ -28,9 +28,11 @@ fn seeds_pass() {
         ("gzip", fuzz::gzip),
         ("http", fuzz::http),
         ("journal", fuzz::journal),
+        ("query_string", fuzz::query_string),
         ("reassembly", fuzz::reassembly),
         ("records", fuzz::records),
         ("sniff", fuzz::sniff),
+        ("submission_record", fuzz::submission_record),
         ("zstd", fuzz::zstd),
     ];
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");

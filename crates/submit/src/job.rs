@@ -159,6 +159,6 @@ impl Jobs {
     pub(crate) fn held(&self) -> u64 {
         let held: BTreeMap<ContentHash, u64> =
             self.0.values().filter(|job| job.holds()).map(|job| (job.hash, job.size)).collect();
-        held.values().sum()
+        held.values().fold(0, |all, size| all.saturating_add(*size))
     }
 }

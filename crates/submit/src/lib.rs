@@ -11,6 +11,8 @@
 
 mod error;
 mod folder;
+#[cfg(feature = "fuzzing")]
+mod fuzzing;
 mod hash;
 mod incoming;
 mod job;
@@ -22,6 +24,8 @@ mod settings;
 mod submissions;
 
 pub use error::Error;
+#[cfg(feature = "fuzzing")]
+pub use fuzzing::submission_record;
 pub use hash::ContentHash;
 pub use incoming::Incoming;
 pub use job::{Job, State, Target};

@@ -86,7 +86,7 @@ impl Entry {
                 oid: field("oid")?.parse().ok()?,
                 size: field("size")?.parse().ok()?,
                 complete: field("complete")?.parse().ok()?,
-                extension: field("extension")?,
+                extension: field("extension").filter(|extension| is_extension(extension))?,
             },
             "tried" => Event::Tried { due: field("due")?.parse().ok()?, why: field("why")? },
             "sent" => Event::Sent { said: field("said")? },
@@ -97,6 +97,11 @@ impl Entry {
         let target = Target::from_word(&field("target")?)?;
         Some(Self { time, hash: ContentHash::parse(&field("sha256")?)?, target, event })
     }
+}
+
+/// Whether a file's name may end in this: it becomes part of one.
+fn is_extension(text: &str) -> bool {
+    text.len() <= 16 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// What somebody else said, fit for a line: cut short, its control characters blanks.

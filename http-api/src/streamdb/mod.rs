@@ -9,6 +9,8 @@ mod dump;
 mod entry;
 mod find;
 mod frames;
+#[cfg(feature = "fuzzing")]
+mod fuzzing;
 mod hex;
 mod json;
 mod local;
@@ -34,6 +36,8 @@ use streamdb_query::{Wording, meta};
 use streamdb_submit::Rules;
 use tokio::task::JoinHandle;
 
+#[cfg(feature = "fuzzing")]
+pub use self::fuzzing::query_string;
 pub use self::local::{SearchAnswer, search_text};
 use self::params::{Asked, Search, Shape, Wanted};
 pub use self::text::Detail;

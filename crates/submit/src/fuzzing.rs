@@ -1,0 +1,25 @@
+//! A way in for the fuzz targets: the record of the queue, past its checksums. Only with the feature `fuzzing`.
+#![expect(clippy::panic, reason = "a broken promise is what the fuzzer looks for")]
+
+use crate::job::Jobs;
+use crate::record::Entry;
+
+/// Reads the lines of a record, each as it is and with the checksum that it should have, and asserts what holds for any: an
+/// entry is written as a line that reads as the same entry, and what the lines add up to can be asked about.
+pub fn submission_record(bytes: &[u8]) {
+    let mut jobs = Jobs::default();
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let sealed = [format!("{:08x} ", crc32fast::hash(line)).as_bytes(), line].concat();
+        for entry in [line, &sealed].into_iter().filter_map(Entry::decode) {
+            let written = entry.encode();
+            let read = written.strip_suffix('\n').and_then(|line| Entry::decode(line.as_bytes()));
+            assert_eq!(read.as_ref(), Some(&entry), "{written:?}");
+            jobs.apply(entry);
+        }
+    }
+    let held: u64 = jobs.iter().filter(|job| job.holds()).map(|job| u64::from(jobs.needs(job.hash))).sum();
+    assert!(jobs.held() == 0 || held > 0, "a copy that is held is one that is needed");
+    for job in jobs.iter() {
+        assert!(!job.file_name().contains('/'), "{:?}", job.file_name());
+    }
+}
