@@ -199,7 +199,13 @@ fn whole_records(bucket: &Bucket, entry: &BlockEntry) -> Result<()> {
         match record.kind {
             RecordKind::Open | RecordKind::End => {
                 let (head, _) = record.stream(bucket.id()).map_err(unreadable)?;
-                datagrams(record.table(&head).map_err(unreadable)?, head.first).map_err(unreadable)?;
+                let datagrams = datagrams(record.table(&head).map_err(unreadable)?, head.first).map_err(unreadable)?;
+                let listed: u64 = datagrams.iter().map(|datagram| u64::from(datagram.captured)).sum();
+                let there = record.bytes(&head).map_err(unreadable)?.len() as u64;
+                if !datagrams.is_empty() && listed != there {
+                    let what = format!("a record lists {listed} bytes of datagrams and has {there}");
+                    return Err(bucket.damaged(entry.position, what));
+                }
             }
             RecordKind::List => drop(record.previous_list().map_err(unreadable)?),
             RecordKind::Interface => drop(record.interface().map_err(unreadable)?),

@@ -6,7 +6,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Driver, Op, Place, Random, check, list};
-use streamdb_storage::{Loss, Packets, Store, WriterConfig};
+use streamdb_storage::{Compression, Loss, Packets, Store, WriterConfig};
 use streamdb_testkit::TestFolder;
 use streamdb_types::{Direction, GapKind, Reason, Timestamp};
 
@@ -34,6 +34,26 @@ fn a_bucket_of_very_many_connections_ends_early() {
         Store::open(folder.path()).unwrap().buckets().unwrap().into_iter().map(|b| b.unwrap()).collect();
     assert_eq!(buckets.iter().map(|b| b.connections).collect::<Vec<_>>(), [10, 10, 10, 5]);
     assert_eq!(buckets.iter().map(|b| b.counters.full_buckets).collect::<Vec<_>>(), [1, 1, 1, 0]);
+}
+
+/// Datagrams fill a block and more, and the longest come when there is the least room.
+#[test]
+fn datagrams_of_any_length_lie_whole_in_their_records() {
+    for compression in [Compression::Fast, Compression::Full] {
+        let folder = TestFolder::in_memory("datagrams");
+        let mut driver = Driver::new(folder.path(), WriterConfig { compression, ..WriterConfig::default() });
+        let direction = Direction::ToServer;
+        for len in [1400, 65_507, 65_507, 261_000, 60_000, 131_072, 131_073, 262_090, 262_090, 0, 1] {
+            driver.act(&Op::Datagram { slot: 0, direction, len, cut: 0 });
+        }
+        driver.flush();
+        for len in [130_000, 262_090, 5] {
+            driver.act(&Op::Datagram { slot: 0, direction, len, cut: 0 });
+            driver.flush();
+        }
+        let model = driver.finish();
+        check(folder.path(), &model, Packets::Full);
+    }
 }
 
 #[test]

@@ -43,6 +43,12 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// No rows, and room for so many and so many bytes of them: what is reserved and not used costs nothing, and what has
+    /// to move as it grows does.
+    pub(crate) fn with_capacity(rows: usize, bytes: usize) -> Self {
+        Self { rows: Vec::with_capacity(rows), arena: Vec::with_capacity(bytes), links: Vec::new() }
+    }
+
     /// Says what the frames of an interface begin with. It holds over [`clear`](Self::clear); an interface of which nothing
     /// was said is taken for Ethernet. A wrong link type costs room, not truth.
     pub fn set_link(&mut self, interface: u32, link: LinkType) {

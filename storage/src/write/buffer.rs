@@ -15,7 +15,7 @@ pub(crate) const FRONT: usize = HEADER_LEN + 1024;
 pub(crate) const fn body_max(compression: Compression) -> usize {
     match compression {
         Compression::Full => LONG_MAX - 1024,
-        Compression::Fast => LONG_MAX / 2 - 1024,
+        Compression::Fast => LONG_MAX / 4 + (8 << 10),
     }
 }
 /// A stream with at least this much to write gets a block of its own.

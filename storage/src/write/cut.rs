@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::format::block::{BlockKind, HEADER_LEN};
 
 /// Rows are written at the latest when there are this many, or this many bytes of them.
-const MAX_ROWS: usize = 1 << 16;
+pub(super) const MAX_ROWS: usize = 1 << 16;
 const MAX_ROW_BYTES: usize = 16 << 20;
 /// A journal block ends at about this many bytes.
 const JOURNAL_TARGET: usize = 256 << 10;

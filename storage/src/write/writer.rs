@@ -14,7 +14,7 @@ use streamdb_types::{
 
 use super::bucket_file::Compression;
 use super::buffer::{FRONT, HISTORY, StreamBuffer, body_max};
-use super::cut::NO_SPAN;
+use super::cut::{MAX_ROWS, NO_SPAN};
 use super::facts::{FrameIn, Packets, StreamFacts, WriterConfig, WriterSummary};
 use super::held_notes::HeldNotes;
 use super::pipeline::Pipeline;
@@ -27,10 +27,12 @@ use crate::folder::WriteFolder;
 use crate::format::record::{self, Datagram, Loss, RECORD_HEADER, Standing};
 use crate::journal;
 
+/// What the headers of a frame of TCP usually are.
+const HEADERS: usize = 66;
 /// Datagrams of one stream that are collected before they become a record.
 const MAX_DATAGRAMS: usize = 1000;
 /// Bytes of UDP that are collected before they become a block.
-const MAX_DATAGRAM_BYTES: usize = 256 << 10;
+const MAX_DATAGRAM_BYTES: usize = 128 << 10;
 /// Attachments (secrets, names) are kept in pieces of this many bytes; interfaces have no more bytes of options.
 const ATTACHMENT_PIECE: usize = 128 << 10;
 /// Frames with no row.
@@ -77,7 +79,7 @@ impl Writer {
             conns: Vec::new(),
             shared: SharedBlock::default(),
             interfaces: Vec::new(),
-            rows: journal::Rows::default(),
+            rows: journal::Rows::with_capacity(MAX_ROWS, MAX_ROWS * HEADERS),
             encoder: journal::Encoder::default(),
             first_row: 0,
             span: NO_SPAN,
@@ -303,6 +305,12 @@ impl Writer {
         if full || apart {
             self.emit_open(slot, direction)?;
         }
+        if bytes.len() > MAX_DATAGRAM_BYTES
+            && let Some(stream) = self.stream(slot, direction)
+        {
+            // A jumbogram needs the room that is kept for comparison: a record holds whole datagrams.
+            stream.buffer.forget();
+        }
         self.data(slot, direction, offset, bytes)?;
         if let Some(stream) = self.stream(slot, direction) {
             stream.in_bucket = true;
@@ -434,4 +442,6 @@ impl Writer {
     }
 }
 
-const _: () = assert!(RECORD_HEADER < FRONT && MAX_DATAGRAM_BYTES + 2 * HISTORY < body_max(Compression::Fast));
+const _: () = assert!(RECORD_HEADER < FRONT);
+const _: () = assert!(MAX_DATAGRAM_BYTES + 2 * HISTORY < body_max(Compression::Fast));
+const _: () = assert!(journal::MAX_FRAME < body_max(Compression::Fast));
