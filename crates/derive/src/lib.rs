@@ -10,6 +10,7 @@
 //! The types of the store and of extraction that these functions take and give are exported again, so that whoever shows
 //! objects needs no other door to them.
 
+mod allowance;
 mod capture;
 mod conversation;
 mod deriver;

@@ -7,6 +7,7 @@ use streamdb_sniff::{Content, HEAD_BYTES, XorKey, sniff_content};
 use streamdb_storage::{Store, StreamInfo};
 use streamdb_types::{Digests, ObjectKind, ObjectRow};
 
+use crate::allowance::Allowance;
 use crate::conversation::{Conversation, conversation_of};
 use crate::digest::{Known, Taken, Taking};
 use crate::error::Error;
@@ -62,15 +63,19 @@ impl Rows {
         let mut conversation = conversation_of(store, stream)?;
         let messages: Vec<Message> = conversation.messages().in_order().cloned().collect();
         let mut rows = Vec::with_capacity(messages.len());
+        let mut allowance = Allowance::new();
         for message in &messages {
             let nothing = matches!(message.kind, Kind::Stream) && message.span.is_empty();
             let Some(base) = (if nothing { None } else { blank(&conversation, message) }) else { continue };
-            let row = self.row(&mut conversation, message, base)?;
-            let outer = rows.len();
-            rows.push(row.0);
-            if let (Some(key), Some(row)) = (row.1, rows.get(outer).cloned()) {
-                rows.push(self.inside(&mut conversation, message, &key, row)?);
-            }
+            let limits = allowance.limits();
+            let (mut row, key) = self.row(&mut conversation, message, &limits, base, &mut allowance)?;
+            allowance.texts(&mut row);
+            let inside = match key {
+                Some(key) => Some(self.inside(&mut conversation, message, &limits, &key, row.clone())?),
+                None => None,
+            };
+            rows.push(row);
+            rows.extend(inside);
         }
         Ok(rows)
     }
@@ -80,19 +85,21 @@ impl Rows {
         &mut self,
         conversation: &mut Conversation,
         message: &Message,
+        limits: &BodyLimits,
         base: ObjectRow,
+        allowance: &mut Allowance,
     ) -> Result<(ObjectRow, Option<XorKey>), Error> {
         if message.body.len() > self.longest {
             return beginning(conversation, message, base);
         }
-        let read = self.read(conversation, message)?;
-        let digests = self.digests(read.content, &mut |out| {
-            conversation.body(message, Decode::Decoded, &BodyLimits::default(), out).map(|_| ())
-        })?;
+        let read = self.read(conversation, message, limits)?;
+        allowance.decoded(&read.outcome);
+        let digests = self
+            .digests(read.content, &mut |out| conversation.body(message, Decode::Decoded, limits, out).map(|_| ()))?;
         let digests_encoded = match read.encoded {
-            Some(encoded) => self.digests(encoded, &mut |out| {
-                conversation.body(message, Decode::Raw, &BodyLimits::default(), out).map(|_| ())
-            })?,
+            Some(encoded) => {
+                self.digests(encoded, &mut |out| conversation.body(message, Decode::Raw, limits, out).map(|_| ()))?
+            }
             None => None,
         };
         let outcome = read.outcome;
@@ -118,6 +125,7 @@ impl Rows {
         &mut self,
         conversation: &mut Conversation,
         message: &Message,
+        limits: &BodyLimits,
         key: &XorKey,
         outer: ObjectRow,
     ) -> Result<ObjectRow, Error> {
@@ -125,10 +133,7 @@ impl Rows {
         let mut head = Vec::new();
         let walk = |conversation: &mut Conversation, out: Out<'_>| {
             let Some(mut inside) = Inside::under(key.as_bytes(), key.begins_at() as u64) else { return Ok(()) };
-            let decode = Decode::Decoded;
-            conversation
-                .body(message, decode, &BodyLimits::default(), &mut |piece| inside.piece(piece, out))
-                .map(|_| ())
+            conversation.body(message, Decode::Decoded, limits, &mut |piece| inside.piece(piece, out)).map(|_| ())
         };
         walk(conversation, &mut |piece| {
             if let Piece::Bytes(bytes) = piece {
@@ -157,17 +162,13 @@ impl Rows {
         })
     }
 
-    fn read(&mut self, conversation: &mut Conversation, message: &Message) -> Result<Read, Error> {
+    fn read(&mut self, conversation: &mut Conversation, message: &Message, limits: &BodyLimits) -> Result<Read, Error> {
         let (mut content, mut encoded) = (self.taking(0), self.taking(1));
-        let outcome = conversation.body_both(
-            message,
-            &BodyLimits::default(),
-            &mut |piece| encoded.piece(piece, HELD),
-            &mut |piece| {
+        let outcome =
+            conversation.body_both(message, limits, &mut |piece| encoded.piece(piece, HELD), &mut |piece| {
                 content.piece(piece, HELD);
                 ControlFlow::Continue(())
-            },
-        )?;
+            })?;
         let encoded = outcome.decoded.then(|| encoded.finish());
         Ok(Read { outcome, content: content.finish(), encoded })
     }

@@ -1,5 +1,7 @@
 //! What a dissector finds in a stream: messages, and how whole they are.
 
+use std::sync::Arc;
+
 use streamdb_types::{Direction, GapKind, Marks, Reason};
 
 use crate::fields::Fields;
@@ -65,8 +67,9 @@ pub struct Message {
     pub framing: Framing,
     /// The header fields that are kept.
     pub fields: Fields,
-    /// Whom a request is for: from its target or its Host field; a response has that of its request.
-    pub host: Option<Box<[u8]>>,
+    /// Whom a request is for: from its target or its Host field; a response has that of its request. Shared, as a request
+    /// may have any number of interim answers.
+    pub host: Option<Arc<[u8]>>,
     /// Content codings in the order in which they were applied, in lower case, without `identity`.
     pub content_codings: Vec<String>,
     /// Transfer codings in the order in which they were applied, in lower case, without `chunked` and `identity`.

@@ -139,6 +139,15 @@ fn what_is_cheap_to_send_is_cheap_to_look_at() {
     let found = within("a million headers, allowed", 5.0, 160.0, || messages(&million, &million, &wide));
     assert!(found.of(Direction::ToServer)[0].is_complete());
 
+    // Answers before the answer: each knows whom the request was for, without a copy of it.
+    let host = [&b"GET / HTTP/1.1\r\nHost: "[..], &[b'h'; 200 << 10], b"\r\n\r\n"].concat();
+    let interim = Made::new(*b"", b"HTTP/1.1 103 E\r\n\r\n", 1200 << 10, b"");
+    let found = within("65,000 interim answers to one request", 5.0, 128.0, || {
+        messages(&MemorySource::new(host), &interim, &Limits::default())
+    });
+    let last = found.of(Direction::ToClient).last().unwrap();
+    assert_eq!(last.host.as_ref().map(|host| host.len()), Some(200 << 10));
+
     // Lines of a request.
     let target = Made::new("GET /", b"a", 1000 * MIB, b" HTTP/1.1\r\n\r\n");
     within("a request line of 1 GB", 5.0, 16.0, || messages(&target, &MemorySource::new([]), &Limits::default()));

@@ -4,7 +4,10 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use streamdb_derive::{BodyLimits, Decode, Error, Object, Piece, Rows, Store, StreamInfo, object, objects};
+use streamdb_derive::{
+    BodyLimits, Conversation, Decode, Error, Head, INSIDE, Piece, Rows, Store, StreamInfo, conversation, object,
+    objects,
+};
 use streamdb_query::{BytesExpression, Filter, page, rows};
 use streamdb_types::{ConnKey, ObjectRow, Oid, Timestamp};
 
@@ -66,6 +69,8 @@ struct Looking<'s> {
     /// The objects of the last connection: both of its streams mostly come one after the other.
     last: Option<(ConnKey, Vec<ObjectRow>)>,
     looked: u64,
+    /// Time was up within a connection.
+    late: bool,
     cut: u64,
     found: Found,
     wanted: HashSet<Oid>,
@@ -80,6 +85,7 @@ impl<'s> Looking<'s> {
             made: Rows::in_a_hurry(),
             last: None,
             looked: 0,
+            late: false,
             cut: 0,
             found: Found::default(),
             wanted: HashSet::new(),
@@ -94,7 +100,7 @@ impl<'s> Looking<'s> {
             self.store,
             &streams,
             &mut |stream| {
-                stopped = self.begun.elapsed() > LOOKING;
+                stopped = self.late || self.begun.elapsed() > LOOKING;
                 if stopped {
                     return ControlFlow::Break(());
                 }
@@ -106,7 +112,7 @@ impl<'s> Looking<'s> {
             &mut |error| damaged.push(error.to_string()),
         )?;
         self.found.remarks.append(&mut damaged);
-        if stopped {
+        if stopped || self.late {
             self.found.remarks.push(format!(
                 "only the first {} streams were looked at, in {} seconds; narrow the search by address or time",
                 self.looked,
@@ -133,11 +139,21 @@ impl<'s> Looking<'s> {
         let wants = &self.filter.objects;
         let candidates = rows.iter().filter(|row| row.direction == stream.direction && wants.matches(row));
         let mut matching: Vec<Oid> = Vec::new();
+        // Taken apart once for all its objects, as there may be a hundred thousand of them.
+        let mut opened: Option<Conversation> = None;
         for row in candidates {
             let says = match &wants.pcre {
                 None => true,
+                Some(_) if self.begun.elapsed() > LOOKING => {
+                    self.late = true;
+                    break;
+                }
                 Some(expression) => {
-                    let (says, whole) = contains(self.store, row.oid, expression)?;
+                    let conversation = match &mut opened {
+                        Some(conversation) => conversation,
+                        unopened => unopened.insert(conversation(self.store, stream.oid)?),
+                    };
+                    let (says, whole) = contains(self.store, conversation, row, expression)?;
                     self.cut += u64::from(!whole && !says);
                     says
                 }
@@ -163,27 +179,44 @@ impl<'s> Looking<'s> {
 }
 
 /// Whether an object's head and content have what an expression says, and whether all of them was looked at.
-fn contains(store: &Store, oid: Oid, expression: &BytesExpression) -> Result<(bool, bool), Error> {
-    let mut object = object(store, oid)?;
-    let mut bytes = head_bytes(&mut object)?;
+fn contains(
+    store: &Store,
+    conversation: &mut Conversation,
+    row: &ObjectRow,
+    expression: &BytesExpression,
+) -> Result<(bool, bool), Error> {
+    let mut bytes = Vec::new();
     let mut whole = true;
-    object.body(Decode::Decoded, &BodyLimits::default(), &mut |piece| {
+    let limits = BodyLimits::default();
+    let take = &mut |bytes: &mut Vec<u8>, piece: Piece<'_>| {
         if let Piece::Bytes(piece) = piece {
             let room = SEARCHED.saturating_sub(bytes.len());
             whole = piece.len() <= room;
             bytes.extend_from_slice(piece.get(..room).unwrap_or(piece));
         }
         if whole { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
+    };
+    let place = usize::try_from(row.oid.index).ok().filter(|_| row.oid.index < INSIDE);
+    let message = place.and_then(|at| conversation.messages().of(row.direction).get(at)).cloned();
+    match message {
+        Some(message) => {
+            push_head(&mut bytes, conversation.head(&message)?);
+            conversation.body(&message, Decode::Decoded, &limits, &mut |piece| take(&mut bytes, piece))?;
+        }
+        None => {
+            let mut object = object(store, row.oid)?;
+            push_head(&mut bytes, object.head()?);
+            object.body(Decode::Decoded, &limits, &mut |piece| take(&mut bytes, piece))?;
+        }
+    }
     Ok((expression.is_in(&bytes), whole))
 }
 
-fn head_bytes(object: &mut Object) -> Result<Vec<u8>, Error> {
-    let Some(head) = object.head()? else { return Ok(Vec::new()) };
-    let mut bytes = head.first_line().to_vec();
+fn push_head(bytes: &mut Vec<u8>, head: Option<Head>) {
+    let Some(head) = head else { return };
+    bytes.extend_from_slice(head.first_line());
     for (name, value) in head.fields() {
         bytes.extend([b"\r\n", name, b": ", value].concat());
     }
     bytes.extend_from_slice(b"\r\n\r\n");
-    Ok(bytes)
 }

@@ -21,6 +21,8 @@ use super::printable;
 const SHOWN: usize = 1 << 20;
 /// Most bytes of an answer; what comes after is counted, not shown.
 const ANSWER: usize = 64 << 20;
+/// What an object takes of that besides its texts: memory, and markup around it.
+const ENTRY: usize = 1 << 10;
 /// Most sentences about what could not be read.
 const REMARKS: usize = 20;
 
@@ -137,7 +139,10 @@ impl Shower<'_> {
     }
 
     fn push(&mut self, entries: &mut Vec<Entry>, entry: Entry) {
-        self.room = self.room.saturating_sub(entry.content.len() + entry.head.len() + entry.row.description.len());
+        let row = &entry.row;
+        let texts = [&row.method, &row.host, &row.uri, &row.declared_type].into_iter().flatten().map(String::len);
+        let size = ENTRY + texts.sum::<usize>() + row.description.len() + entry.content.len() + entry.head.len();
+        self.room = self.room.saturating_sub(size);
         entries.push(entry);
     }
 

@@ -23,6 +23,8 @@ pub(crate) struct Derived {
     map: Arc<Map>,
     /// Which file it is: a new one may take its name.
     inode: u64,
+    /// When the file was changed last, by when it was looked at: seconds and nanoseconds.
+    changed: (i64, i64),
     /// Where each connection's rows are: the position and length of a frame.
     rows: HashMap<ConnKey, (u64, usize)>,
     covered: Covered,
@@ -52,6 +54,7 @@ impl Derived {
             path: path.to_owned(),
             map,
             inode: facts.ino(),
+            changed: (facts.mtime(), facts.mtime_nsec()),
             rows: HashMap::new(),
             covered: Covered::default(),
             end: HEAD as u64,
@@ -60,15 +63,20 @@ impl Derived {
         Ok(Some(derived))
     }
 
-    /// Whether this is still the file of that name, looking at what came to it since.
+    /// Whether this is still the file of that name, looking at what came to it since. A file that became shorter was cut at
+    /// its last commit by another writer, and is to be opened anew; one that is as long may have been, and has gone on.
     pub(crate) fn refresh(&mut self) -> bool {
         let Ok(facts) = std::fs::metadata(&self.path) else { return false };
-        if facts.ino() != self.inode {
+        if facts.ino() != self.inode || facts.len() < self.map.len() {
             return false;
         }
         if facts.len() > self.map.len() {
             let Ok(map) = self.map.covering(facts.len()) else { return false };
             self.map = map;
+        }
+        let changed = (facts.mtime(), facts.mtime_nsec());
+        if changed != self.changed {
+            self.changed = changed;
             self.scan();
         }
         true
@@ -181,6 +189,44 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         assert!(!derived.refresh());
         assert!(Derived::open(&path, BUCKET).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_file_that_was_cut_and_went_on_is_followed() {
+        let folder = TestFolder::new("derived-cut");
+        let path = folder.path().join("7.objects");
+        let mut writer = DerivedWriter::open(&DiskVolume, path.clone(), BUCKET).unwrap();
+        writer.commit(Covered { to: BlockPlace(1), whole: false }).unwrap();
+        // As much as is written before a commit, and then the process dies.
+        let many: Vec<ObjectRow> = (0..8000).map(|_| row(key(1), "/gone")).collect();
+        writer.connection(key(1), &tuple(), &many).unwrap();
+        drop(writer);
+        let mut derived = Derived::open(&path, BUCKET).unwrap().unwrap();
+        assert_eq!((derived.committed().0.to, uris(&derived, 1)), (BlockPlace(1), None));
+        let before = std::fs::metadata(&path).unwrap().len();
+        let mut writer = DerivedWriter::open(&DiskVolume, path.clone(), BUCKET).unwrap();
+        writer.connection(key(2), &tuple(), &[row(key(2), "/b")]).unwrap();
+        writer.commit(Covered { to: BlockPlace(2), whole: true }).unwrap();
+        assert!(std::fs::metadata(&path).unwrap().len() < before);
+        // What is shorter is opened anew.
+        if !derived.refresh() {
+            derived = Derived::open(&path, BUCKET).unwrap().unwrap();
+        }
+        assert_eq!((derived.committed().0.to, uris(&derived, 2)), (BlockPlace(2), Some(vec!["/b".to_owned()])));
+        // As long as a reader does not look, it may even be as long as before, or longer.
+        writer.connection(key(3), &tuple(), &many).unwrap();
+        let long = std::fs::metadata(&path).unwrap().len();
+        assert!(derived.refresh());
+        drop(writer);
+        let mut writer = DerivedWriter::open(&DiskVolume, path.clone(), BUCKET).unwrap();
+        writer.connection(key(4), &tuple(), &[row(key(4), "/d")]).unwrap();
+        writer.commit(Covered { to: BlockPlace(3), whole: true }).unwrap();
+        while std::fs::metadata(&path).unwrap().len() < long {
+            writer.connection(key(5), &tuple(), &many[..100]).unwrap();
+            writer.commit(Covered { to: BlockPlace(4), whole: true }).unwrap();
+        }
+        assert!(derived.refresh());
+        assert_eq!((derived.committed().0.to, uris(&derived, 4)), (BlockPlace(4), Some(vec!["/d".to_owned()])));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a head says about its message: the fields that framing, decoding and pairing depend on, in one pass.
 
+use std::sync::Arc;
+
 use super::head::Parsed;
 use super::line::{Line, is_token};
 use crate::fields::{Fields, is_folded, unfold};
@@ -15,7 +17,7 @@ const CODING_BYTES: usize = 64;
 pub(super) struct Facts {
     pub kind: Kind,
     pub fields: Fields,
-    pub host: Option<Box<[u8]>>,
+    pub host: Option<Arc<[u8]>>,
     pub content_codings: Vec<String>,
     pub transfer_codings: Vec<String>,
     /// Whether `chunked` is the last transfer coding.
