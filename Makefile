@@ -3,15 +3,17 @@
 DEMO_PORT ?= 8080
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo test soak bench compare fuzz setup
+.PHONY: help demo test soak bench compare bodies fuzz setup
 
 help:
 	@echo 'make demo    build, store a small capture, serve it on 127.0.0.1 (DEMO_PORT=$(DEMO_PORT)); as root, capture there, too'
 	@echo 'make test    formatting, lints, documentation, licences, all tests: what must pass before a change lands'
 	@echo 'make soak    the tests with many times the cases (STREAMDB_SOAK=1)'
 	@echo 'make bench   the benches: append, flow table, journal, decoding, extraction, look-up; then, with HTTP=capture MIX=capture,'
-	@echo '             whole ingests beside other tools (benches/ingest.sh says more); BENCH=name runs one bench alone'
+	@echo '             whole ingests beside other tools (benches/ingest.sh says more), and with HTTP=capture and perhaps TRUTH=file finding'
+	@echo '             files (benches/carve.sh); BENCH=name runs one bench alone'
 	@echo 'make compare CAPTURES=FOLDER   every TCP stream byte for byte beside tcpflow and tshark (both must be installed), differences explained'
+	@echo 'make bodies HTTP=CAPTURE TRUTH=FILE   every HTTP body found, and called whole or not, beside what the server sent'
 	@echo 'make fuzz    each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS), or FUZZ_TARGET=name alone (needs cargo-fuzz and a nightly toolchain)'
 	@echo 'make setup   install what the build needs and this machine lacks (demo and test do it too)'
 
@@ -31,12 +33,19 @@ bench:
 	@scripts/setup.sh
 	cargo bench --locked -p streamdb-benches $(if $(BENCH),--bench $(BENCH),--benches)
 	@HTTP='$(HTTP)' MIX='$(MIX)' benches/ingest.sh
+	@HTTP='$(HTTP)' TRUTH='$(TRUTH)' benches/carve.sh
 
 compare:
 	@test -n '$(CAPTURES)' || { echo 'compare: say which captures: make compare CAPTURES=FOLDER' >&2; exit 1; }
 	@scripts/setup.sh
 	cargo build --release --locked -p streamdb
 	scripts/compare-peers.py $(CAPTURES)
+
+bodies:
+	@test -n '$(HTTP)' -a -n '$(TRUTH)' || { echo 'bodies: say which: make bodies HTTP=CAPTURE TRUTH=FILE (scripts/check-bodies.py says what is in it)' >&2; exit 1; }
+	@scripts/setup.sh
+	cargo build --release --locked -p streamdb
+	scripts/check-bodies.py $(HTTP) $(TRUTH)
 
 fuzz:
 	@scripts/setup.sh

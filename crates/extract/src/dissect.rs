@@ -33,6 +33,7 @@ fn whole(streams: [&dyn Source; 2], direction: Direction) -> Vec<Message> {
     }
     let mut message = Message::stream(0, direction, span);
     message.count_gaps(stream, span);
-    message.incomplete = message.incomplete.or_else(|| Incomplete::unless_closed(stream, other, direction));
+    let begin = Incomplete::unless_begun(stream, span.start);
+    message.incomplete = message.incomplete.or(begin).or_else(|| Incomplete::unless_closed(stream, other, direction));
     vec![message]
 }

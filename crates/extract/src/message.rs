@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use streamdb_types::{Direction, GapKind, Marks, Reason};
+use streamdb_types::{Direction, GapKind, Marks, Reason, StreamOffset};
 
 use crate::fields::Fields;
 use crate::notes::Notes;
@@ -259,6 +259,12 @@ impl Incomplete {
             Some(Reason::SizeCutoff) => Self::Cutoff,
             Some(Reason::TimeCutoff | Reason::SynTimeout) => Self::TimedOut,
         }
+    }
+
+    /// Why what begins at `start` as bytes of nothing known is not whole; `None` when it does not begin in the middle.
+    pub(crate) fn unless_begun(stream: &dyn Source, start: StreamOffset) -> Option<Self> {
+        let late = start == StreamOffset(0) && stream.marks().contains(Marks::MIDSTREAM);
+        late.then_some(Self::Gap(GapKind::Missing))
     }
 
     /// Why what lasts until the stream closes is not whole; `None` when the stream was closed as it should be.

@@ -23,7 +23,7 @@ impl Notes {
     pub const GUESSED: Self = Self(1 << 6);
     /// Found by searching, after a place where the framing was lost.
     pub const FOUND_AGAIN: Self = Self(1 << 7);
-    /// What followed an accepted CONNECT or Upgrade.
+    /// What followed an accepted CONNECT or Upgrade: bytes of another protocol, or HTTP through the tunnel.
     pub const TUNNEL: Self = Self(1 << 8);
     /// The rest of a stream after a place where the framing was lost.
     pub const AFTER_LOSS: Self = Self(1 << 9);

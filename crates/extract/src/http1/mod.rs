@@ -49,8 +49,10 @@ fn paired(streams: [&dyn Source; 2], asking: Direction, before: u32, limits: &Li
         let turn = request.lost_heads.saturating_add(asked);
         asked += 1;
         if answers.take(&request, turn, &mut requests, &mut responses) == Then::Tunnel {
-            requests.tunnel();
-            responses.tunnel();
+            // Plain HTTP through a proxy is asked for like this too; then both sides speak it from here on.
+            let goes_on = requests.begins() && (responses.begins() || responses.is_at_end());
+            requests.tunnel(goes_on);
+            responses.tunnel(goes_on);
         }
     }
     // Answers to requests that were not captured, or that nobody asked for (RFC 9110 §15.5.9).
@@ -63,7 +65,8 @@ fn paired(streams: [&dyn Source; 2], asking: Direction, before: u32, limits: &Li
             left += u32::from(!interim);
         }
         if response.then == Then::Tunnel {
-            responses.tunnel();
+            let goes_on = responses.begins();
+            responses.tunnel(goes_on);
         }
     }
     let mut messages = Messages::default();

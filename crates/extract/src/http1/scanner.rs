@@ -60,6 +60,8 @@ pub(super) struct Scanner<'a> {
     pub lossy: bool,
     /// Messages that are known to have lost their head to a hole.
     lost_heads: u32,
+    /// Whether what comes is what an accepted CONNECT or Upgrade was for.
+    in_tunnel: bool,
     /// What has been found.
     pub found: Vec<Message>,
 }
@@ -117,6 +119,7 @@ impl<'a> Scanner<'a> {
             kept: 0,
             lossy: source.marks().contains(Marks::MIDSTREAM),
             lost_heads: 0,
+            in_tunnel: false,
             found: Vec::new(),
         }
     }
@@ -187,10 +190,16 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// What follows is another protocol.
-    pub(super) fn tunnel(&mut self) {
-        if self.state != State::Done {
-            self.rest(None, Notes::TUNNEL);
+    /// Whether nothing is left but empty lines and holes.
+    pub(super) fn is_at_end(&mut self) -> bool {
+        !self.skip_blanks()
+    }
+
+    /// What follows is in a tunnel: more messages, or another protocol.
+    pub(super) fn tunnel(&mut self, goes_on: bool) {
+        self.in_tunnel = true;
+        if !goes_on && self.state != State::Done {
+            self.rest(None, Notes::default());
         }
     }
 
@@ -333,6 +342,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn push(&mut self, mut message: Message, then: Then, asks: Asked) -> Found {
+        self.note_tunnel(&mut message);
         message.span = Span::new(self.from, self.at);
         self.from = self.at;
         self.found.push(message);
@@ -400,14 +410,25 @@ impl<'a> Scanner<'a> {
         }
         let mut message = Message::stream(self.index(), self.direction, span);
         message.notes = notes;
+        self.note_tunnel(&mut message);
         message.count_gaps(self.source, span);
         if why.is_some() {
             message.incomplete = why;
-        } else if end == self.source.end() {
-            let why = Incomplete::unless_closed(self.source, self.other, self.direction);
-            message.incomplete = message.incomplete.or(why);
+        } else {
+            let begin = Incomplete::unless_begun(self.source, span.start);
+            message.incomplete = message.incomplete.or(begin);
+            if end == self.source.end() {
+                let close = Incomplete::unless_closed(self.source, self.other, self.direction);
+                message.incomplete = message.incomplete.or(close);
+            }
         }
         self.found.push(message);
+    }
+
+    fn note_tunnel(&self, message: &mut Message) {
+        if self.in_tunnel {
+            message.notes.insert(Notes::TUNNEL);
+        }
     }
 
     /// Nothing is left but empty lines, which go with the last message, and holes, which are bytes of something.
