@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Kind, Message, Piece, Problem};
 use streamdb_sniff::{Content, HEAD_BYTES, XorKey, sniff_content};
 use streamdb_storage::{Store, StreamInfo};
-use streamdb_types::{Digests, ObjectKind, ObjectRow};
+use streamdb_types::{Digests, Marks, ObjectKind, ObjectRow};
 
 use crate::allowance::Allowance;
 use crate::conversation::{Conversation, conversation_of};
@@ -288,6 +288,7 @@ fn blank(conversation: &Conversation, message: &Message) -> Option<ObjectRow> {
         complete: false,
         missing_bytes: 0,
         reason: None,
+        conflict: info.marks.contains(Marks::CONFLICT),
         digests: None,
         digests_encoded: None,
     })

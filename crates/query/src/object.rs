@@ -114,7 +114,8 @@ pub enum Wording {
 }
 
 /// The line over an object: `GET <host><uri>` for a request, `<status> <sentence>` for a response, the sentence for
-/// anything else; ` (INCOMPLETE)` after it where that is so. It may hold what was captured.
+/// anything else; ` (INCOMPLETE)` after it where that is so, and ` (CONFLICT)` where other bytes were captured too for some
+/// place of its stream. It may hold what was captured.
 pub fn meta(row: &ObjectRow, wording: Wording) -> String {
     let sentence = match wording {
         Wording::Legacy => &row.legacy,
@@ -133,5 +134,7 @@ pub fn meta(row: &ObjectRow, wording: Wording) -> String {
         },
         ObjectKind::Part | ObjectKind::File | ObjectKind::Stream => sentence.clone(),
     };
-    if row.complete { line } else { line + " (INCOMPLETE)" }
+    let incomplete = if row.complete { "" } else { " (INCOMPLETE)" };
+    let conflict = if row.conflict { " (CONFLICT)" } else { "" };
+    format!("{line}{incomplete}{conflict}")
 }

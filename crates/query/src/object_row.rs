@@ -69,6 +69,9 @@ pub struct ObjectLine<'r> {
     /// Why it is not complete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'r str>,
+    /// Whether other bytes than these were captured too, for some place of its stream; left out when not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub conflict: bool,
     /// Of the content.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub md5: Option<String>,
@@ -115,6 +118,7 @@ impl<'r> ObjectLine<'r> {
             complete: row.complete,
             missing_bytes: row.missing_bytes,
             reason: row.reason.as_deref(),
+            conflict: row.conflict,
             md5: row.digests.map(|digests| hex(&digests.md5)),
             sha1: row.digests.map(|digests| hex(&digests.sha1)),
             sha256: row.digests.map(|digests| hex(&digests.sha256)),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
 use streamdb_storage::StreamInfo;
-use streamdb_types::{Direction, Reason, Timestamp};
+use streamdb_types::{Direction, Marks, Reason, Timestamp};
 
 use crate::community::community_id;
 
@@ -45,6 +45,9 @@ pub struct StreamRow {
     pub length: u64,
     /// Bytes that are not there.
     pub gap_bytes: u64,
+    /// Whether other bytes than these were captured too, for some place of it; left out when not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub conflict: bool,
     /// Frames.
     pub packets: u64,
     /// `tcp`, `udp`, or the number.
@@ -72,6 +75,7 @@ impl StreamRow {
             reason: reason_word(stream.reason),
             length: stream.length.0,
             gap_bytes: stream.gap_bytes,
+            conflict: stream.marks.contains(Marks::CONFLICT),
             packets: stream.packets,
             protocol: tuple.protocol.to_string(),
             community_id: community_id(tuple),

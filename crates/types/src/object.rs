@@ -95,6 +95,9 @@ pub struct ObjectRow {
     pub missing_bytes: u64,
     /// Why it is not complete, in a word.
     pub reason: Option<String>,
+    /// Whether other bytes than these were captured too, for some place of its stream. These are what came first, unless the
+    /// overlap policy says otherwise; the others are in their frames.
+    pub conflict: bool,
     /// Of the content with codings undone. `None` where it has none, and where it has holes.
     pub digests: Option<Digests>,
     /// Of the bytes as sent, where a content coding makes them differ.

@@ -119,6 +119,7 @@ struct ShownObject {
     legacy: String,
     size: String,
     complete: bool,
+    conflict: bool,
     why: String,
     mismatch: bool,
     declared: String,
@@ -288,6 +289,7 @@ fn shown_object(object: Entry) -> ShownObject {
         legacy: line(Wording::Legacy),
         size: bytes(row.size),
         complete: row.complete,
+        conflict: row.conflict,
         why: match (row.reason.as_deref(), row.missing_bytes) {
             (reason, 0) => reason.unwrap_or("unknown").to_owned(),
             (reason, missing) => format!("{}, {missing} bytes missing", reason.unwrap_or("gap")),

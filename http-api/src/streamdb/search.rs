@@ -9,7 +9,7 @@ use streamdb_derive::{
 };
 use streamdb_query::{Filter, Order};
 use streamdb_sniff::{Content, HEAD_BYTES, sniff_stream};
-use streamdb_types::{ObjectKind, ObjectRow, Oid, StreamOffset, Timestamp};
+use streamdb_types::{Marks, ObjectKind, ObjectRow, Oid, StreamOffset, Timestamp};
 
 use super::entry::{Connection, Entry, Listing};
 use super::find::{Found, find};
@@ -220,6 +220,7 @@ impl Shower<'_> {
             complete: missing == 0,
             missing_bytes: missing,
             reason: None,
+            conflict: info.marks.contains(Marks::CONFLICT),
             digests: None,
             digests_encoded: None,
         };

@@ -20,6 +20,7 @@ mod has {
     pub(super) const COMPLETE: u64 = 1 << 10;
     pub(super) const LEGACY: u64 = 1 << 11;
     pub(super) const TO_CLIENT: u64 = 1 << 12;
+    pub(super) const CONFLICT: u64 = 1 << 13;
 }
 
 /// The rows of a connection, which all have this key.
@@ -71,7 +72,8 @@ fn put_row(out: &mut Vec<u8>, row: &ObjectRow) {
         | flag(row.digests_encoded.is_some(), has::ENCODED)
         | flag(row.complete, has::COMPLETE)
         | flag(row.legacy != row.description, has::LEGACY)
-        | flag(row.direction == Direction::ToClient, has::TO_CLIENT);
+        | flag(row.direction == Direction::ToClient, has::TO_CLIENT)
+        | flag(row.conflict, has::CONFLICT);
     put_varint(out, flags);
     for n in [row.oid.bucket.0, row.oid.place.0, row.oid.length, row.oid.index, row.kind as u64] {
         put_varint(out, n);
@@ -147,6 +149,7 @@ fn read_row(r: &mut Reader<'_>, key: ConnKey, tuple: Tuple) -> Result<ObjectRow,
         complete: has(has::COMPLETE),
         missing_bytes,
         reason,
+        conflict: has(has::CONFLICT),
         digests,
         digests_encoded,
     })
@@ -208,6 +211,7 @@ pub(super) mod tests {
             complete: true,
             missing_bytes: 0,
             reason: None,
+            conflict: false,
             digests: Some(Digests { md5: [1; 16], sha1: [2; 20], sha256: [3; 32] }),
             digests_encoded: None,
         }
@@ -222,7 +226,7 @@ pub(super) mod tests {
             (method, host, uri) in (texts(), texts(), texts()),
             (declared_type, filename, reason) in (texts(), texts(), texts()),
             (description, legacy) in ("\\PC{0,20}", "\\PC{0,20}"),
-            (status, complete, to_client, same) in (any::<Option<u16>>(), any::<bool>(), any::<bool>(), any::<bool>()),
+            (status, complete, to_client, same, conflict) in any::<(Option<u16>, bool, bool, bool, bool)>(),
             (size, missing_bytes, start) in (any::<u64>(), any::<u64>(), any::<i64>()),
             (plain, coded, xor) in (any::<bool>(), any::<bool>(), proptest::option::of(any::<[u8; 3]>())),
             kind in 0..5usize,
@@ -230,7 +234,7 @@ pub(super) mod tests {
             let base = row(ConnKey { bucket: BucketId(7), number: 9 }, "/");
             let digests = Digests { md5: [4; 16], sha1: [5; 20], sha256: [6; 32] };
             ObjectRow {
-                method, host, uri, declared_type, filename, reason, status, complete, size, missing_bytes,
+                method, host, uri, declared_type, filename, reason, status, complete, conflict, size, missing_bytes,
                 legacy: if same { description.clone() } else { legacy },
                 description,
                 direction: if to_client { Direction::ToClient } else { Direction::ToServer },
