@@ -12,15 +12,18 @@ use streamdb_derive::Store;
 use streamdb_query::Zone;
 use streamdb_submit::Submissions;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::answer::refuse;
 use crate::auth::{self, Auth};
 use crate::settings::Settings;
 use crate::{cors, front, guard, hosts, streamdb, submit};
 
-/// How many requests may work on the store at the same time; others wait.
+/// How many searches may work on the store at the same time; others wait.
 const AT_A_TIME: usize = 16;
+/// How many downloads may be under way. They have turns of their own: each lasts as long as its client takes, and no number
+/// of slow ones keeps a search waiting.
+const DOWNLOADS: usize = 128;
 
 /// What the routes share.
 #[derive(Clone)]
@@ -30,6 +33,7 @@ pub struct App {
     settings: Arc<Settings>,
     auth: Arc<Auth>,
     turns: Arc<Semaphore>,
+    downloads: Arc<Semaphore>,
 }
 
 impl App {
@@ -41,6 +45,7 @@ impl App {
             settings: Arc::default(),
             auth: Arc::default(),
             turns: Arc::new(Semaphore::new(AT_A_TIME)),
+            downloads: Arc::new(Semaphore::new(DOWNLOADS)),
         }
     }
 
@@ -76,8 +81,24 @@ impl App {
     pub(crate) async fn start<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Arc<Store>) -> T + Send + 'static,
-    ) -> Result<tokio::task::JoinHandle<T>, Response> {
-        let turn: Result<OwnedSemaphorePermit, _> = Arc::clone(&self.turns).acquire_owned().await;
+    ) -> Result<JoinHandle<T>, Response> {
+        self.start_in(&self.turns, work).await
+    }
+
+    /// Starts a download likewise.
+    pub(crate) async fn start_download(
+        &self,
+        work: impl FnOnce(&Arc<Store>) + Send + 'static,
+    ) -> Result<JoinHandle<()>, Response> {
+        self.start_in(&self.downloads, work).await
+    }
+
+    async fn start_in<T: Send + 'static>(
+        &self,
+        turns: &Arc<Semaphore>,
+        work: impl FnOnce(&Arc<Store>) -> T + Send + 'static,
+    ) -> Result<JoinHandle<T>, Response> {
+        let turn: Result<OwnedSemaphorePermit, _> = Arc::clone(turns).acquire_owned().await;
         let Ok(turn) = turn else {
             return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "The server is going down."));
         };

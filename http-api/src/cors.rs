@@ -47,12 +47,13 @@ pub(crate) async fn check(State(app): State<App>, request: Request, next: Next) 
     let origins = &app.settings().origins;
     let asked = request.headers().get(ORIGIN).cloned();
     let allowed = asked.filter(|asked| origins.iter().any(|origin| origin.0.as_bytes() == asked.as_bytes()));
-    let preflight =
-        request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = match (preflight, &allowed) {
+    let wanted = request.headers().get(ACCESS_CONTROL_REQUEST_METHOD).filter(|_| request.method() == Method::OPTIONS);
+    // Reading alone: what changes something is for our own pages. A POST has to be refused here, as browsers let it pass
+    // whichever methods the answer names (Fetch §4.8).
+    let reads = wanted.is_some_and(|method| method == "GET" || method == "HEAD");
+    let mut response = match (wanted.is_some(), &allowed) {
         (false, _) => next.run(request).await,
-        // Reading alone: what changes something is for our own pages.
-        (true, Some(_)) => {
+        (true, Some(_)) if reads => {
             let mut response = whole(StatusCode::NO_CONTENT, HeaderValue::from_static("text/plain"), "");
             let headers = response.headers_mut();
             headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD"));
@@ -60,7 +61,7 @@ pub(crate) async fn check(State(app): State<App>, request: Request, next: Next) 
             headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
             response
         }
-        (true, None) => refuse(StatusCode::FORBIDDEN, REFUSAL),
+        (true, _) => refuse(StatusCode::FORBIDDEN, REFUSAL),
     };
     let headers = response.headers_mut();
     if !origins.is_empty() {

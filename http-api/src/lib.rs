@@ -12,6 +12,7 @@ mod answer;
 mod app;
 mod auth;
 mod channel;
+mod connections;
 mod cors;
 mod front;
 mod guard;

@@ -9,6 +9,7 @@ use streamdb_derive::Store;
 use tokio::net::TcpListener;
 
 use crate::app::{App, router};
+use crate::connections;
 use crate::settings::Settings;
 
 /// Why there is no server.
@@ -81,32 +82,23 @@ impl Server {
     }
 
     /// Answers until `shutdown` is ready, and what was asked before that.
-    ///
-    /// # Errors
-    /// When the system takes the socket away.
-    pub async fn run(
-        self,
-        store: Arc<Store>,
-        shutdown: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<(), ServeError> {
+    pub async fn run(self, store: Arc<Store>, shutdown: impl Future<Output = ()> + Send + 'static) {
         let app = App::new(store, self.address.ip()).with(self.settings);
-        axum::serve(self.listener, router(app))
-            .with_graceful_shutdown(shutdown)
-            .await
-            .map_err(|source| ServeError::Listen { address: self.address, source })
+        connections::answer(self.listener, router(app), shutdown).await;
     }
 }
 
 /// Listens, and answers until `shutdown` is ready.
 ///
 /// # Errors
-/// As [`Server::bind`] and [`Server::run`].
+/// As [`Server::bind`].
 pub async fn serve(
     store: Arc<Store>,
     listen: SocketAddr,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
-    Server::bind(listen).await?.run(store, shutdown).await
+    Server::bind(listen).await?.run(store, shutdown).await;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use common::{Said, Talk, store};
 use streamdb_http_api::Server;
@@ -74,6 +75,77 @@ fn answers_are_whole_or_visibly_not() {
     assert!(answer.len() < bytes.len(), "{}", answer.len());
 
     stop.send(()).unwrap();
-    runtime.block_on(running).unwrap().unwrap();
+    runtime.block_on(running).unwrap();
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+}
+
+#[test]
+fn slow_downloads_keep_no_search_waiting() {
+    let bytes = vec![7; 16 << 20];
+    let (_folder, store) = store(&[Talk {
+        client: "10.0.0.5:1",
+        server: "203.0.113.9:9",
+        begun: "2012-03-02T07:51:51Z",
+        said: vec![Said::ToServer(&bytes)],
+        reason: Reason::Fin,
+    }]);
+    let mut oid = None;
+    let visit = &mut |info: streamdb_storage::StreamInfo| {
+        oid = if info.length.0 > 0 { Some(info.oid) } else { oid };
+        Ok(())
+    };
+    store.streams(visit, &mut |error| panic!("{error}")).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let server = runtime.block_on(Server::bind("127.0.0.1:0".parse().unwrap())).unwrap();
+    let address = server.address();
+    runtime.spawn(server.run(store, std::future::pending()));
+    // Each takes the first bytes, and then no more.
+    let slow: Vec<TcpStream> = (0..20)
+        .map(|_| {
+            let mut socket = TcpStream::connect(address).unwrap();
+            write!(socket, "GET /streamdb/?raw=1&oid={} HTTP/1.1\r\nHost: localhost\r\n\r\n", oid.unwrap()).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            // Without a turn of its own nothing comes.
+            let _ = socket.read(&mut [0; 100]);
+            socket
+        })
+        .collect();
+    let begun = Instant::now();
+    let answer = ask(address, "/streamdb/?srcip=10.0.0.99");
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK"), "{}", answer.escape_ascii());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    drop(slow);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+}
+
+#[test]
+fn who_does_not_say_what_is_wanted_keeps_nobody_out() {
+    let (_folder, store) = store(&[]);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let server = runtime.block_on(Server::bind("127.0.0.1:0".parse().unwrap())).unwrap();
+    let address = server.address();
+    runtime.spawn(server.run(store, std::future::pending()));
+    let mut idle: Vec<TcpStream> = (0..600).map(|_| TcpStream::connect(address).unwrap()).collect();
+    for (n, socket) in idle.iter_mut().enumerate() {
+        // Nothing, half a head, half a login.
+        let said: &[u8] = match n % 3 {
+            0 => b"",
+            1 => b"GET / HTTP/1.1\r\nHost: localhost\r\n",
+            _ => {
+                b"POST /login HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\nContent-Length: 9\r\n\
+                   Content-Type: application/x-www-form-urlencoded\r\n\r\ntoken"
+            }
+        };
+        socket.write_all(said).unwrap();
+    }
+    let begun = Instant::now();
+    let answer = ask(address, "/style.css");
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK"), "{}", answer.escape_ascii());
+    // Each of them is let go of.
+    for socket in &mut idle {
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let result = socket.read_to_end(&mut Vec::new());
+        assert!(result.is_ok() || result.is_err_and(|e| e.kind() != std::io::ErrorKind::WouldBlock));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(50), "{:?}", begun.elapsed());
 }

@@ -151,8 +151,11 @@ fn is_named(error: &Error) -> bool {
 
 /// Everything that is served is what was there; everything else is a named error.
 fn serve(folder: &Path, model: &Model, what: &str) -> Served {
+    serve_by(&Store::open(folder).unwrap(), model, what)
+}
+
+fn serve_by(store: &Store, model: &Model, what: &str) -> Served {
     let mut served = Served::default();
-    let store = Store::open(folder).unwrap();
     let refuse = |served: &mut Served, error: &Error| {
         assert!(is_named(error), "{what}: {error:?}");
         served.errors += 1;
@@ -162,7 +165,7 @@ fn serve(folder: &Path, model: &Model, what: &str) -> Served {
             refuse(&mut served, &error);
         }
     }
-    let (infos, errors) = list(&store);
+    let (infos, errors) = list(store);
     errors.iter().for_each(|error| refuse(&mut served, error));
     for info in infos {
         let number = usize::from(info.tuple.client.port - 1024);
@@ -562,5 +565,23 @@ fn what_cannot_be_read_is_not_the_end() {
         let store = Store::open(folder.path()).unwrap();
         let infos: Vec<_> = store.buckets().unwrap().into_iter().map(|info| info.unwrap()).collect();
         assert_eq!(infos.iter().map(|i| (i.sealed, i.frames > 0)).collect::<Vec<_>>(), [(false, true), (true, true)]);
+    }
+}
+
+#[test]
+fn a_reader_that_saw_what_was_cut_serves_what_took_its_place() {
+    let case = case(true);
+    let bounds = blocks(&case.open);
+    for cut in &bounds[1..bounds.len() - 1] {
+        let folder = folder_with(case, &case.open);
+        let store = Store::open(folder.path()).unwrap();
+        let before = serve_by(&store, &case.model, "all of it");
+        assert_eq!((before.errors, before.frames), (0, case.model.frames.len()));
+        // A sync fails, and the bucket is cut where it was durable; then another writer seals it.
+        let path = folder.path().join("buckets").join(&case.name);
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(*cut as u64).unwrap();
+        drop(WriteFolder::open(folder.path(), Box::new(QuickVolume)).unwrap());
+        let what = format!("cut at {cut}");
+        assert_eq!(serve_by(&store, &case.model, &what), serve(folder.path(), &case.model, &what), "{what}");
     }
 }

@@ -1,12 +1,13 @@
 //! The login page: a token once, then a cookie that stands for it. Works without scripts.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{DefaultBodyLimit, Form, Query, State};
+use axum::extract::{DefaultBodyLimit, Form, Query, Request, State};
 use axum::http::header::{LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::{get, post};
 use serde::Deserialize;
@@ -26,6 +27,8 @@ pub(super) const MARK: &str = "streamdb_login";
 const LONGEST_PLACE: usize = 4096;
 /// What a login needs, many times over.
 const FORM_BYTES: usize = 16 << 10;
+/// How long the form may take to come, and the answer to a wrong token to be given.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The pages that need no token.
 pub(crate) fn routes() -> Router<App> {
@@ -33,6 +36,15 @@ pub(crate) fn routes() -> Router<App> {
         .route("/login", get(show).post(enter))
         .route("/logout", post(leave))
         .layer(DefaultBodyLimit::max(FORM_BYTES))
+        .layer(from_fn(in_time))
+}
+
+/// Whoever is not known yet holds no connection for as long as they like.
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(PATIENCE, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => refuse(StatusCode::REQUEST_TIMEOUT, "The form did not come in time."),
+    }
 }
 
 #[derive(Deserialize)]

@@ -72,7 +72,7 @@ pub(crate) async fn answer(
         }
         Ok(Asked::Object { oid, wanted }) => {
             let (maker, answer) = maker();
-            let work = app.start(move |store| match wanted {
+            let work = app.start_download(move |store| match wanted {
                 Wanted::Object => object::send(store, oid, maker),
                 Wanted::Stream => stream::send(store, oid, &headers, maker),
                 Wanted::Frames => frames::send(store, oid, maker),

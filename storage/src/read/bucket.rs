@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use streamdb_types::{BlockPlace, BucketId};
 
-use super::cache::BlockCache;
+use super::cache::{BlockCache, Owner};
 use super::scan::Scan;
 use crate::error::{Error, Result};
 use crate::format::block::{BlockHeader, BlockKind, Codec, HEADER_LEN, HeaderProblem, LONG_MAX};
@@ -82,6 +82,8 @@ pub(crate) struct Bucket {
     map: Mutex<Arc<Map>>,
     state: Mutex<State>,
     cache: Arc<BlockCache>,
+    /// What its blocks are cached as.
+    owner: Owner,
     sealed: bool,
     /// The file as it was when it was opened.
     pub(crate) stamp: Stamp,
@@ -140,6 +142,7 @@ impl Bucket {
             superblock,
             map: map.into(),
             state: state.into(),
+            owner: cache.owner(),
             cache,
             sealed,
             stamp,
@@ -208,7 +211,7 @@ impl Bucket {
 
     /// The block at a position, its checksum verified, decompressed.
     pub(crate) fn block(&self, position: u64) -> Result<Arc<Block>> {
-        if let Some(block) = self.cache.get(self.id(), position) {
+        if let Some(block) = self.cache.get(self.owner, position) {
             return Ok(block);
         }
         let header = self.header(position)?;
@@ -235,7 +238,7 @@ impl Bucket {
             return Err(self.damaged(position, "the block does not decompress to its length"));
         }
         let block = Arc::new(Block { header, bytes });
-        self.cache.put(self.id(), position, &block);
+        self.cache.put(self.owner, position, &block);
         Ok(block)
     }
 

@@ -1,13 +1,18 @@
 //! Blocks that were read a moment ago: checked and decompressed once, bounded in bytes.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-
-use streamdb_types::BucketId;
 
 use super::bucket::Block;
 
-type Key = (BucketId, u64);
+/// Whose block it is, and its position.
+type Key = (Owner, u64);
+
+/// A bucket as it was opened once. After a failed sync a bucket is cut, and what recovery writes takes the place of blocks
+/// that were read before: so a file that was opened anew has none in common with what it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Owner(u64);
 
 #[derive(Default)]
 struct Entries {
@@ -21,23 +26,29 @@ struct Entries {
 pub(crate) struct BlockCache {
     entries: Mutex<Entries>,
     limit: usize,
+    owners: AtomicU64,
 }
 
 impl BlockCache {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { entries: Mutex::default(), limit }
+        Self { entries: Mutex::default(), limit, owners: AtomicU64::new(0) }
     }
 
-    pub(crate) fn get(&self, bucket: BucketId, position: u64) -> Option<Arc<Block>> {
+    /// A new owner of blocks.
+    pub(crate) fn owner(&self) -> Owner {
+        Owner(self.owners.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn get(&self, owner: Owner, position: u64) -> Option<Arc<Block>> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let (block, used) = entries.blocks.get_mut(&(bucket, position))?;
+        let (block, used) = entries.blocks.get_mut(&(owner, position))?;
         *used = true;
         Some(Arc::clone(block))
     }
 
-    pub(crate) fn put(&self, bucket: BucketId, position: u64, block: &Arc<Block>) {
+    pub(crate) fn put(&self, owner: Owner, position: u64, block: &Arc<Block>) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (bucket, position);
+        let key = (owner, position);
         if entries.blocks.insert(key, (Arc::clone(block), false)).is_none() {
             entries.order.push_back(key);
             entries.bytes += block.footprint();

@@ -31,7 +31,7 @@ pub(super) fn run(args: &Serve) -> Result<(), Error> {
         let server = Server::bind_with(listen, settings).await?;
         complain(&format!("serving {} on http://{}/", args.data.folder.display(), server.address()));
         let sending = submissions.map(|submissions| Sending::begin(&submissions)).transpose()?;
-        server.run(store, stopped()).await?;
+        server.run(store, stopped()).await;
         if let Some(sending) = sending {
             sending.end();
         }
