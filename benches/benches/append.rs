@@ -2,9 +2,9 @@
 //!
 //! Backs, each beside the alternative:
 //! - bulk is written raw with `--compression fast`: `bulk/fast` against `bulk/full`, which compresses it;
-//! - long streams are collected in blocks of up to a megabyte, written by one `pwrite` each into room that was allocated
-//!   ahead: `writing/*` writes the same bytes a segment, 64 KiB and a megabyte at a time, with room and without. The best of
-//!   them is the floor of `bulk/fast`;
+//! - long streams are collected in blocks of up to a megabyte, and of a quarter where they are not compressed, written by one
+//!   `pwrite` each, and no room is made ahead: `writing/*` writes the same bytes a segment, 64 KiB, 264 KiB and a megabyte at
+//!   a time, with room from fallocate(2) and without. The best of them is the floor of `bulk/fast`;
 //! - short streams share blocks of one file: `short/fast` against `short/a file each`, which only makes the files.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench that fails can only stop")]
 
@@ -12,10 +12,12 @@ mod common;
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::FileExt;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use rustix::fs::{FallocateFlags, fallocate};
 use streamdb_benches::content;
-use streamdb_storage::{Compression, DiskVolume, FrameIn, Packets, StreamFacts, Volume, Writer};
+use streamdb_storage::{Compression, FrameIn, Packets, StreamFacts, Writer};
 use streamdb_testkit::TestFolder;
 use streamdb_types::{Counters, Direction, Endpoint, Marks, Path, Protocol, Reason, StreamOffset, Timestamp, Tuple};
 
@@ -137,15 +139,15 @@ fn files(folder: &TestFolder, body: &[u8]) {
 
 /// The bytes alone, so many at a time, into a file that gets so much room ahead.
 fn plain(folder: &TestFolder, body: &[u8], at_once: usize, ahead: u64) {
-    let file = DiskVolume.create(&folder.path().join("file")).unwrap();
+    let file = std::fs::File::create_new(folder.path().join("file")).unwrap();
     let (mut position, mut allocated) = (0, 0);
     let mut buffer = Vec::with_capacity(at_once + SEGMENT);
     let mut write = |bytes: &[u8]| {
         if ahead > 0 && position + bytes.len() as u64 > allocated {
-            file.allocate(allocated, ahead).unwrap();
+            fallocate(&file, FallocateFlags::empty(), allocated, ahead).unwrap();
             allocated += ahead;
         }
-        file.write_at(bytes, position).unwrap();
+        file.write_all_at(bytes, position).unwrap();
         position += bytes.len() as u64;
     };
     for _ in 0..BULK / body.len() {
@@ -158,7 +160,7 @@ fn plain(folder: &TestFolder, body: &[u8], at_once: usize, ahead: u64) {
         }
     }
     write(&buffer);
-    file.truncate(position).unwrap();
+    file.set_len(position).unwrap();
 }
 
 fn append(criterion: &mut Criterion) {
@@ -173,7 +175,7 @@ fn append(criterion: &mut Criterion) {
         let run = |folder: &mut TestFolder| bulk(Driver::new(folder, compression), &body);
         group.bench_function(format!("bulk/{name}"), |b| b.iter_batched_ref(folder, run, BatchSize::PerIteration));
     }
-    for (name, at_once) in [("a segment", 1), ("64 KiB", 64 << 10), ("1 MiB", 1 << 20)] {
+    for (name, at_once) in [("a segment", 1), ("64 KiB", 64 << 10), ("264 KiB", 264 << 10), ("1 MiB", 1 << 20)] {
         for (room, ahead) in [("no room", 0), ("room", 64 << 20)] {
             let run = |folder: &mut TestFolder| plain(folder, &body, at_once, ahead);
             group.bench_function(format!("writing/{name}, {room}"), |b| {
