@@ -7,6 +7,10 @@ const LONGEST: usize = 4096;
 /// Most memory of a compiled expression, and of the automaton that runs it.
 const COMPILED: usize = 4 << 20;
 
+/// The same for an expression over contents, which are long. What a byte costs grows with the expression: one of 4 MiB would
+/// take minutes for each MiB that it is looked for in.
+const COMPILED_FOR_BYTES: usize = 128 << 10;
+
 /// A compiled expression over texts; two are equal when they were written the same.
 #[derive(Clone, Debug)]
 pub struct Expression(Regex);
@@ -70,7 +74,7 @@ impl BytesExpression {
         // PCRE matches bytes unless told otherwise, so `.` is a byte and not a character here.
         let builder = || {
             let mut builder = bytes::RegexBuilder::new(text);
-            builder.size_limit(COMPILED).dfa_size_limit(COMPILED);
+            builder.size_limit(COMPILED_FOR_BYTES).dfa_size_limit(COMPILED);
             builder
         };
         let built = builder().unicode(false).build().or_else(|_| builder().build());
@@ -137,5 +141,25 @@ mod tests {
         }
         assert_eq!(BytesExpression::new("a{1000}{1000}").unwrap_err(), "an expression that needs less memory");
         assert!(Expression::anywhere(&"a".repeat(5000)).is_err());
+    }
+
+    #[test]
+    fn what_a_byte_costs_is_bounded() {
+        let dear = r"(?s)([\x00-\x7f].{400}|[\x80-\xff].{410}){20}\x00";
+        assert_eq!(BytesExpression::new(dear).unwrap_err(), "an expression that needs less memory");
+        let mut state = 1u32;
+        let noise = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        });
+        let noise: Vec<u8> = noise.take(256 << 10).collect();
+        // About as large as is taken, and with as many ways at each byte.
+        for expression in [r"(?s)([\x00-\x7f].{90}|[\x80-\xff].{95}){5}\x00nowhere", r"(?s)(?:[a-m].{0,40}){12}nowhere"]
+        {
+            let begun = std::time::Instant::now();
+            assert!(!BytesExpression::new(expression).unwrap().is_in(&noise));
+            println!("{expression}: {:?} for 256 KiB", begun.elapsed());
+            assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{expression}: {:?}", begun.elapsed());
+        }
     }
 }
