@@ -119,7 +119,7 @@ fn trials(case: &str, seed: u64) {
     // Where a request is lost, which one an answer belongs to is a guess, so its content is looked for among all.
     let sent: BTreeSet<&String> = truth.values().chain(whole.values()).flatten().collect();
     let mut random = Random(seed);
-    for trial in 0..if soak() { 2500 } else { 12 } {
+    for trial in 0..if soak() { 5000 } else { 12 } {
         let mut records = file.records.clone();
         // Frames that change places keep their times, as they do when a path delays one of them; doubled ones too.
         for _ in 0..random.below(30) {
