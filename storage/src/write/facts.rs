@@ -55,7 +55,7 @@ impl Default for WriterConfig {
 pub struct FrameIn<'a> {
     /// When.
     pub time: Timestamp,
-    /// From which interface: what [`Writer::interface`] answered.
+    /// From which interface: what [`Writer::interface`](super::writer::Writer::interface) answered.
     pub interface: u32,
     /// Its length on the wire.
     pub wire_len: u32,
@@ -100,6 +100,6 @@ pub struct WriterSummary {
     pub last_bucket: Option<BucketId>,
     /// What was lost to failed writes, of all that was given.
     pub lost: Held,
-    /// What went wrong since [`Writer::take_troubles`].
+    /// What went wrong since [`Writer::take_troubles`](super::writer::Writer::take_troubles).
     pub troubles: Vec<Trouble>,
 }
