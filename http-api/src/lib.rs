@@ -1,6 +1,6 @@
 //! HTTP over a data folder: the ancestor's endpoint, `GET /streamdb/`, and a front page.
 //!
-//! - `serve` listens; `app` has the routes; `settings` is what an operator decides
+//! - `serve` listens; `connections` bounds how many clients there are, and how long they take; `app` has the routes; `settings` is what an operator decides
 //! - `guard`, `hosts`, `cors` and `auth` are what every request and answer passes; `auth` has the login page too
 //! - `answer` and `channel` are how answers are made: short ones, and long ones piece by piece
 //! - `streamdb` is the endpoint; `front` the page at `/`; `submit` hands objects to the sandbox

@@ -6,11 +6,14 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{Said, Talk, store};
 use streamdb_http_api::Server;
-use streamdb_types::Reason;
+use streamdb_storage::{Store, StreamInfo};
+use streamdb_testkit::TestFolder;
+use streamdb_types::{Oid, Reason};
 use tokio::sync::oneshot;
 
 fn ask(address: std::net::SocketAddr, path: &str) -> Vec<u8> {
@@ -20,6 +23,24 @@ fn ask(address: std::net::SocketAddr, path: &str) -> Vec<u8> {
     // An answer that breaks off may end in a reset.
     let _ = socket.read_to_end(&mut answer);
     answer
+}
+
+/// A store of one stream with these bytes, and its name.
+fn one_stream(bytes: &[u8]) -> (TestFolder, Arc<Store>, Oid) {
+    let (folder, store) = store(&[Talk {
+        client: "10.0.0.5:1",
+        server: "203.0.113.9:9",
+        begun: "2012-03-02T07:51:51Z",
+        said: vec![Said::ToServer(bytes)],
+        reason: Reason::Fin,
+    }]);
+    let mut oid = None;
+    let visit = &mut |info: StreamInfo| {
+        oid = if info.length.0 > 0 { Some(info.oid) } else { oid };
+        Ok(())
+    };
+    store.streams(visit, &mut |error| panic!("{error}")).unwrap();
+    (folder, store, oid.unwrap())
 }
 
 #[test]
@@ -32,20 +53,8 @@ fn answers_are_whole_or_visibly_not() {
     })
     .take(9 << 20)
     .collect();
-    let (folder, store) = store(&[Talk {
-        client: "10.0.0.5:1",
-        server: "203.0.113.9:9",
-        begun: "2012-03-02T07:51:51Z",
-        said: vec![Said::ToServer(&bytes)],
-        reason: Reason::Fin,
-    }]);
-    let mut oid = None;
-    let visit = &mut |info: streamdb_storage::StreamInfo| {
-        oid = if info.length.0 > 0 { Some(info.oid) } else { oid };
-        Ok(())
-    };
-    store.streams(visit, &mut |error| panic!("{error}")).unwrap();
-    let path = format!("/streamdb/?raw=1&oid={}", oid.unwrap());
+    let (folder, store, oid) = one_stream(&bytes);
+    let path = format!("/streamdb/?raw=1&oid={}", oid);
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let server = runtime.block_on(Server::bind("127.0.0.1:0".parse().unwrap())).unwrap();
@@ -68,7 +77,7 @@ fn answers_are_whole_or_visibly_not() {
     std::fs::write(&bucket, file).unwrap();
     let fresh = runtime.block_on(Server::bind("127.0.0.1:0".parse().unwrap())).unwrap();
     let broken = fresh.address();
-    let store = std::sync::Arc::new(streamdb_storage::Store::open(&folder.path().join("data")).unwrap());
+    let store = Arc::new(Store::open(&folder.path().join("data")).unwrap());
     runtime.spawn(fresh.run(store, std::future::pending()));
     let answer = ask(broken, &path);
     assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
@@ -82,19 +91,7 @@ fn answers_are_whole_or_visibly_not() {
 #[test]
 fn slow_downloads_keep_no_search_waiting() {
     let bytes = vec![7; 16 << 20];
-    let (_folder, store) = store(&[Talk {
-        client: "10.0.0.5:1",
-        server: "203.0.113.9:9",
-        begun: "2012-03-02T07:51:51Z",
-        said: vec![Said::ToServer(&bytes)],
-        reason: Reason::Fin,
-    }]);
-    let mut oid = None;
-    let visit = &mut |info: streamdb_storage::StreamInfo| {
-        oid = if info.length.0 > 0 { Some(info.oid) } else { oid };
-        Ok(())
-    };
-    store.streams(visit, &mut |error| panic!("{error}")).unwrap();
+    let (_folder, store, oid) = one_stream(&bytes);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let server = runtime.block_on(Server::bind("127.0.0.1:0".parse().unwrap())).unwrap();
     let address = server.address();
@@ -103,7 +100,7 @@ fn slow_downloads_keep_no_search_waiting() {
     let slow: Vec<TcpStream> = (0..20)
         .map(|_| {
             let mut socket = TcpStream::connect(address).unwrap();
-            write!(socket, "GET /streamdb/?raw=1&oid={} HTTP/1.1\r\nHost: localhost\r\n\r\n", oid.unwrap()).unwrap();
+            write!(socket, "GET /streamdb/?raw=1&oid={} HTTP/1.1\r\nHost: localhost\r\n\r\n", oid).unwrap();
             socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
             // Without a turn of its own nothing comes.
             let _ = socket.read(&mut [0; 100]);

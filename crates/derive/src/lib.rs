@@ -4,7 +4,7 @@
 //! - `conversation` is both directions of a connection and the messages in them
 //! - `object` is one message, by its oid
 //! - `raw` is a stream's bytes without a meaning, `capture` the frames they came in
-//! - `rows` says what all objects of a connection are, with `digest`, `name` and `inside`; `deriver` keeps those rows, and
+//! - `rows` says what all objects of a connection are, with `digest`, `name` and `inside`, and `allowance` what they may cost; `deriver` keeps those rows, and
 //!   follows what is published
 //!
 //! The types of the store and of extraction that these functions take and give are exported again, so that whoever shows

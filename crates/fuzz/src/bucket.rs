@@ -2,13 +2,12 @@
 //! unsealed one a sealed one that says the same, and nothing is left to do the second time.
 
 use std::cell::OnceCell;
-use std::ffi::OsString;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use streamdb_storage::fuzzing::{RawBlock, seal_bytes};
-use streamdb_storage::{DiskVolume, FrameFilter, Read, Store, StreamInfo, Verify, Volume, VolumeFile, WriteFolder};
+use streamdb_storage::{FrameFilter, Read, Store, StreamInfo, Verify, WriteFolder};
+use streamdb_testkit::QuickVolume;
 use streamdb_types::{BucketId, StreamOffset};
 
 use super::script::Script;
@@ -36,7 +35,7 @@ impl Folder {
             std::thread::current().id()
         ));
         let _ = fs::remove_dir_all(&path);
-        drop(WriteFolder::open(&path, Box::new(Lean)).expect("a new folder"));
+        drop(WriteFolder::open(&path, Box::new(QuickVolume)).expect("a new folder"));
         let ledger = fs::read(path.join("ledger")).expect("it has a ledger");
         Self { path, ledger }
     }
@@ -85,13 +84,13 @@ fn play(folder: &Folder, file: &[u8]) {
     folder.put(file);
     let before = look(&folder.path);
     let sealed = before.sealed;
-    match WriteFolder::open(&folder.path, Box::new(Lean)) {
+    match WriteFolder::open(&folder.path, Box::new(QuickVolume)) {
         Ok(opened) => assert!(!sealed || opened.recovered().is_empty(), "a sealed bucket is not recovered"),
         Err(_) => return,
     }
     let once = fs::read(folder.file()).expect("it is still there");
     assert!(!sealed || once == file, "a sealed bucket does not change");
-    drop(WriteFolder::open(&folder.path, Box::new(Lean)).expect("what was recovered can be opened"));
+    drop(WriteFolder::open(&folder.path, Box::new(QuickVolume)).expect("what was recovered can be opened"));
     assert!(fs::read(folder.file()).expect("it is still there") == once, "recovery happens once");
     if sealed {
         return;
@@ -206,54 +205,4 @@ fn read(stream: &streamdb_storage::Stream, left: &mut u64) -> Vec<u8> {
 
 fn enough(path: &Path) -> streamdb_storage::Error {
     streamdb_storage::Error::NoFolder(path.to_owned())
-}
-
-/// The disk, but that nothing waits for it.
-#[derive(Clone, Copy, Debug)]
-struct Lean;
-
-#[derive(Debug)]
-struct LeanFile(Box<dyn VolumeFile>);
-
-impl Volume for Lean {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn VolumeFile>> {
-        Ok(Box::new(LeanFile(DiskVolume.create(path)?)))
-    }
-    fn open(&self, path: &Path) -> io::Result<Box<dyn VolumeFile>> {
-        Ok(Box::new(LeanFile(DiskVolume.open(path)?)))
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        DiskVolume.rename(from, to)
-    }
-    fn unlink(&self, path: &Path) -> io::Result<()> {
-        DiskVolume.unlink(path)
-    }
-    fn list(&self, folder: &Path) -> io::Result<Vec<OsString>> {
-        DiskVolume.list(folder)
-    }
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
-        Ok(())
-    }
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        DiskVolume.create_dir(path)
-    }
-}
-
-impl VolumeFile for LeanFile {
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_at(bytes, offset)
-    }
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        Ok(())
-    }
-    fn flush_behind(&self, _: u64, _: u64) {}
-    fn truncate(&self, len: u64) -> io::Result<()> {
-        self.0.truncate(len)
-    }
 }

@@ -62,8 +62,9 @@ fn compile(text: &str) -> Result<Expression, String> {
 pub struct BytesExpression(bytes::Regex);
 
 impl BytesExpression {
-    /// A regular expression over bytes, with `\xff` for any byte, anywhere in them. What it costs grows with the bytes alone,
-    /// whatever the expression is: look-around and back-references, with which that cannot be, are refused.
+    /// A regular expression over bytes, with `\xff` for any byte, anywhere in them. What a byte
+    /// costs is bounded, so that look-around and back-references, with which that cannot be, are refused, and so is an
+    /// expression that takes much memory.
     ///
     /// # Errors
     /// What is wrong with it, in one sentence.

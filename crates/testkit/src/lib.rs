@@ -5,9 +5,13 @@ mod fault;
 mod folder;
 #[cfg(feature = "fault")]
 mod powercut;
+#[cfg(feature = "fault")]
+mod quick;
 
 #[cfg(feature = "fault")]
 pub use fault::{Fault, FaultVolume, Operation};
 pub use folder::TestFolder;
 #[cfg(feature = "fault")]
 pub use powercut::{PowerCut, Survivors};
+#[cfg(feature = "fault")]
+pub use quick::QuickVolume;

@@ -10,8 +10,7 @@ use streamdb_types::{
 };
 
 use super::model::{ConnModel, FrameModel, Model, StreamModel};
-use super::volume::QuickVolume;
-use super::{Random, content};
+use super::{QuickVolume, Random, content};
 
 /// What a segment's offset is.
 #[derive(Clone, Copy, Debug)]

@@ -12,14 +12,13 @@
 mod driver;
 mod model;
 mod read;
-mod volume;
 
 use streamdb_types::Direction;
 
 pub use driver::{Driver, Op, Place};
 pub use model::Model;
 pub use read::{bare, bucket_bytes, check, frame_of, list, read_all};
-pub use volume::QuickVolume;
+pub use streamdb_testkit::QuickVolume;
 
 /// Whether long runs are wanted.
 pub fn soak() -> bool {
