@@ -25,8 +25,8 @@ const HEADER: usize = 64;
 
 /// A data folder with one bucket, as the writer had it before it ended the bucket, and after.
 struct Case {
-    /// Keeps the ledger and the rest.
-    folder: TestFolder,
+    /// The ledger of the writer that did not get to say that the bucket is sealed.
+    ledger: String,
     name: String,
     /// The file as it was, and zeros behind it.
     open: Vec<u8>,
@@ -92,8 +92,9 @@ fn make(small: bool) -> Case {
     let sealed = std::fs::read(&path).unwrap();
     let end = open.iter().rposition(|b| *b != 0).unwrap() + 1;
     open.resize(end.next_multiple_of(64) + 8192, 0);
-    std::fs::remove_file(&path).unwrap();
-    Case { folder, name, open, sealed, model }
+    let ledger = std::fs::read_to_string(folder.path().join("ledger")).unwrap();
+    let ledger = ledger.split_inclusive('\n').filter(|line| !line.contains(" sealed ")).collect();
+    Case { ledger, name, open, sealed, model }
 }
 
 fn case(small: bool) -> &'static Case {
@@ -124,9 +125,7 @@ fn stored_ends(bytes: &[u8]) -> Vec<usize> {
 fn folder_with(case: &Case, bytes: &[u8]) -> TestFolder {
     let folder = TestFolder::in_memory("damaged");
     std::fs::create_dir(folder.path().join("buckets")).unwrap();
-    let ledger = std::fs::read_to_string(case.folder.path().join("ledger")).unwrap();
-    let unsealed: String = ledger.split_inclusive('\n').filter(|line| !line.contains(" sealed ")).collect();
-    std::fs::write(folder.path().join("ledger"), unsealed).unwrap();
+    std::fs::write(folder.path().join("ledger"), &case.ledger).unwrap();
     std::fs::write(folder.path().join("buckets").join(&case.name), bytes).unwrap();
     folder
 }
