@@ -5,7 +5,7 @@ use streamdb_types::{Interface, LinkType, Resolution, Timestamp};
 use crate::bytes::{Order, words};
 use crate::error::{Checked, Fault};
 use crate::input::Input;
-use crate::item::{Found, MAX_FRAME};
+use crate::item::{Found, MAX_FRAME, Span};
 
 /// The file's header.
 const HEADER: usize = 24;
@@ -100,13 +100,7 @@ impl Classic {
                 n => Err(Fault::truncated(input.offset(), format!("a record header of {header} bytes"), n)),
             };
         }
-        let Some(([seconds, fraction, first, second], _)) = words(input.rest(), self.order) else { return Ok(None) };
-        let swapped = match self.lengths {
-            Lengths::CapturedFirst => false,
-            Lengths::WireFirst => true,
-            Lengths::ByValue => first > second,
-        };
-        let (captured, wire_len) = if swapped { (second, first) } else { (first, second) };
+        let Some((_, captured, _)) = self.header(input.rest()) else { return Ok(None) };
         let length = captured as usize;
         if length > MAX_FRAME {
             let expected = format!("a record of at most {MAX_FRAME} captured bytes");
@@ -116,8 +110,32 @@ impl Classic {
             let expected = format!("a record of {} bytes", header + length);
             return Err(Fault::truncated(input.offset(), expected, input.rest().len()));
         }
-        let data = input.take(header + length).part(header, length);
-        let time = Timestamp::new(i64::from(seconds), i64::from(fraction) * self.unit);
-        Ok(Some(Found::Frame { time, interface: 0, wire_len, data }))
+        let frame = self.frame_at_hand(input);
+        Ok(frame.map(|(time, wire_len, data)| Found::Frame { time, interface: 0, wire_len, data }))
+    }
+
+    /// The next record's time, length on the wire and bytes, when it is a frame that lies whole in the buffer, and the
+    /// interface was announced.
+    #[inline]
+    pub(crate) fn frame_at_hand(&self, input: &mut Input) -> Option<(Timestamp, u32, Span)> {
+        let (time, captured, wire_len) = self.header(input.rest()).filter(|_| self.announced)?;
+        let (header, length) = (self.record_header, captured as usize);
+        if length > MAX_FRAME || input.rest().len() < header + length {
+            return None;
+        }
+        Some((time, wire_len, input.take(header + length).part(header, length)))
+    }
+
+    /// What a record header says: the time, and the lengths as captured and on the wire.
+    #[inline]
+    fn header(&self, bytes: &[u8]) -> Option<(Timestamp, u32, u32)> {
+        let ([seconds, fraction, first, second], _) = words(bytes, self.order)?;
+        let swapped = match self.lengths {
+            Lengths::CapturedFirst => false,
+            Lengths::WireFirst => true,
+            Lengths::ByValue => first > second,
+        };
+        let (captured, wire_len) = if swapped { (second, first) } else { (first, second) };
+        Some((Timestamp::new(i64::from(seconds), i64::from(fraction) * self.unit), captured, wire_len))
     }
 }

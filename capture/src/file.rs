@@ -4,10 +4,12 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use streamdb_types::Timestamp;
+
 use crate::classic::Classic;
 use crate::error::{Compression, Error, Fault, NotCapture, Place};
 use crate::input::Input;
-use crate::item::{Found, Frame, Item};
+use crate::item::{Found, Frame, Item, Span};
 use crate::pcapng::Pcapng;
 
 /// A capture file that is being read, or standard input.
@@ -127,6 +129,23 @@ impl CaptureFile {
                 Err(error(self.path.clone(), compression, self.input.position(), end, *fault).with_frames(self.frames))
             }
         }
+    }
+
+    /// The next thing, when it is a frame of a classic capture that lies whole in the buffer: its time, its length on the
+    /// wire, and its bytes. Its parts are handed on in registers: a [`Found`] that is written to memory and read again
+    /// there waits for all writes before it, 4 % of an ingest.
+    #[inline]
+    pub(crate) fn frame_at_hand(&mut self) -> Option<(Timestamp, u32, Span)> {
+        let Format::Classic(reader) = &self.format else { return None };
+        let frame = if self.stopped { None } else { reader.frame_at_hand(&mut self.input) }?;
+        self.frames += 1;
+        Some(frame)
+    }
+
+    /// The bytes of a place in the buffer.
+    #[inline]
+    pub(crate) fn bytes(&self, span: Span) -> &[u8] {
+        self.input.bytes(span)
     }
 
     /// What a step found, with its bytes.

@@ -9,7 +9,7 @@ use streamdb_types::Timestamp;
 
 use crate::error::Error;
 use crate::file::{CaptureFile, is_rereadable};
-use crate::item::{Drops, Found, Frame, Item};
+use crate::item::{Drops, Found, Frame, Item, Span};
 
 /// Several capture files merged by time, so that they may be given in any order.
 ///
@@ -86,7 +86,29 @@ impl Merged {
     /// Once for each file that is damaged, truncated or no capture, when all that is before the damage was handed out.
     /// The other files go on: call it again until it gives `None`, and keep the errors.
     #[expect(clippy::should_implement_trait, reason = "an iterator's items cannot borrow from it")]
+    #[inline]
     pub fn next(&mut self) -> Result<Option<Item<'_>>, Error> {
+        if let Some((rank, (time, wire_len, data))) = self.frame_at_hand() {
+            let Some(Slot { state: State::Open(reader), .. }) = self.files.get(rank) else { return Ok(None) };
+            let interface = reader.numbers.first().copied().unwrap_or_default();
+            return Ok(Some(Item::Frame(Frame { time, interface, wire_len, data: reader.file.bytes(data) })));
+        }
+        self.next_of_any()
+    }
+
+    /// The next thing, when it is what nearly all are: a frame of the one file that is left, and in its buffer.
+    #[inline]
+    fn frame_at_hand(&mut self) -> Option<(usize, (Timestamp, u32, Span))> {
+        let rank = self.current.filter(|_| self.waiting.is_empty())?;
+        match self.files.get_mut(rank) {
+            Some(Slot { state: State::Open(reader), .. }) if reader.held.is_none() => {
+                Some((rank, reader.file.frame_at_hand()?))
+            }
+            _ => None,
+        }
+    }
+
+    fn next_of_any(&mut self) -> Result<Option<Item<'_>>, Error> {
         let Some((rank, found)) = self.step()? else { return Ok(None) };
         let Some(Slot { state: State::Open(reader), .. }) = self.files.get_mut(rank) else { return Ok(None) };
         if let Found::Interface(_) = found {

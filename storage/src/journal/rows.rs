@@ -14,19 +14,20 @@ pub(super) enum Payload {
     /// Bytes of the row's stream from here on.
     Stream(StreamOffset),
     /// In the arena from here on.
-    Inline(usize),
+    Inline(u32),
 }
 
-/// One frame.
+/// One frame. As many of these are written and read again as there are frames: one line of the processor's cache each.
+/// Places in the arena are 32 bits: rows are taken away long before it has so many bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
     pub(super) time: Timestamp,
     pub(super) interface: u32,
     pub(super) wire_len: u32,
     pub(super) connection: Option<(u32, Direction)>,
-    pub(super) header_at: usize,
+    pub(super) header_at: u32,
     pub(super) header_len: u32,
-    pub(super) trailer_at: usize,
+    pub(super) trailer_at: u32,
     pub(super) trailer_len: u32,
     pub(super) payload: Payload,
     pub(super) payload_len: u32,
@@ -74,7 +75,7 @@ impl Rows {
         let data = data.get(..super::MAX_FRAME).unwrap_or(data);
         let (header, rest) = data.split_at_checked(payload_at).unwrap_or((data, &[]));
         let (payload, trailer) = rest.split_at_checked(payload_len).unwrap_or((rest, &[]));
-        let header_at = self.arena.len();
+        let header_at = self.arena.len() as u32;
         self.arena.extend_from_slice(header);
         self.arena.extend_from_slice(trailer);
         self.rows.push(Row {
@@ -84,7 +85,7 @@ impl Rows {
             connection: None,
             header_at,
             header_len: header.len() as u32,
-            trailer_at: header_at + header.len(),
+            trailer_at: header_at + header.len() as u32,
             trailer_len: trailer.len() as u32,
             payload: if payload.is_empty() { Payload::None } else { Payload::Pending },
             payload_len: payload.len() as u32,
@@ -114,7 +115,7 @@ impl Rows {
             && row.payload_len as usize == payload.len()
             && row.payload != Payload::None
         {
-            row.payload = Payload::Inline(self.arena.len());
+            row.payload = Payload::Inline(self.arena.len() as u32);
             self.arena.extend_from_slice(payload);
         }
     }
@@ -134,24 +135,24 @@ impl Rows {
         let Some(row) = self.rows.get_mut(row) else { return };
         if let Payload::Inline(at) = row.payload {
             // Brings the three parts together again, at the arena's end.
-            let start = self.arena.len();
+            let start = self.arena.len() as u32;
             for (at, len) in [(row.header_at, row.header_len), (at, row.payload_len), (row.trailer_at, row.trailer_len)]
             {
-                self.arena.extend_from_within(at..at + len as usize);
+                self.arena.extend_from_within(at as usize..(at + len) as usize);
             }
             row.header_at = start;
-        } else if row.payload != Payload::None || row.trailer_at != row.header_at + row.header_len as usize {
+        } else if row.payload != Payload::None || row.trailer_at != row.header_at + row.header_len {
             return;
         }
         let len = row.len();
         let payload_at = payload_at.min(len);
         let payload_len = payload_len.min(len - payload_at);
-        let at = row.header_at + payload_at;
+        let at = row.header_at as usize + payload_at;
         row.payload_sum = sum(self.arena.get(at..at + payload_len).unwrap_or_default());
         row.header_len = payload_at as u32;
         row.payload_len = payload_len as u32;
         row.payload = if payload_len == 0 { Payload::None } else { Payload::Stream(offset) };
-        row.trailer_at = at + payload_len;
+        row.trailer_at = (at + payload_len) as u32;
         row.trailer_len = (len - payload_at - payload_len) as u32;
         row.connection = Some((conn, direction));
     }
@@ -178,8 +179,8 @@ impl Rows {
     }
 
     /// Bytes of the arena.
-    pub(super) fn slice(&self, at: usize, len: u32) -> &[u8] {
-        self.arena.get(at..at + len as usize).unwrap_or_default()
+    pub(super) fn slice(&self, at: u32, len: u32) -> &[u8] {
+        self.arena.get(at as usize..at as usize + len as usize).unwrap_or_default()
     }
 
     /// The link type of an interface.
@@ -194,3 +195,5 @@ impl Row {
         self.header_len as usize + self.payload_len as usize + self.trailer_len as usize
     }
 }
+
+const _: () = assert!(size_of::<Row>() <= 64);

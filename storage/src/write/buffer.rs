@@ -20,18 +20,23 @@ pub(crate) const fn body_max(compression: Compression) -> usize {
 }
 /// A stream with at least this much to write gets a block of its own.
 pub(crate) const LONG_MIN: usize = 64 << 10;
-/// Bytes kept for comparison after they are written.
-pub(crate) const HISTORY: usize = 64 << 10;
+/// Bytes kept for comparison after they are written: a few round trips of a fast connection's segments. Each block costs a
+/// copy of as many.
+const HISTORY: usize = 32 << 10;
+/// The most bytes in a buffer that are in a block already; a part that has more is not written in one piece any more.
+pub(crate) const FLUSHED_MAX: usize = LONG_MIN + HISTORY;
 
 /// A run of one stream's bytes.
 #[derive(Debug, Default)]
 pub(crate) struct StreamBuffer {
+    /// Those before `bytes`, all in a block already.
+    history: Vec<u8>,
     bytes: Vec<u8>,
     /// Bytes of `bytes` before the first of the stream.
     front: usize,
-    /// Where in the stream the first byte belongs.
+    /// Where in the stream the first byte of `bytes` belongs.
     start: StreamOffset,
-    /// How many of the stream's bytes here are in a block already.
+    /// How many of the stream's bytes in `bytes` are in a block already.
     flushed: usize,
 }
 
@@ -50,12 +55,12 @@ impl StreamBuffer {
         self.start.add(self.len() as u64)
     }
 
-    /// Where the first byte here belongs.
+    /// Where the first byte of [`all`](Self::all) belongs.
     pub(crate) const fn start(&self) -> StreamOffset {
         self.start
     }
 
-    /// Everything here.
+    /// Everything since a block was made of the buffer.
     pub(crate) fn all(&self) -> &[u8] {
         self.bytes.get(self.front..).unwrap_or_default()
     }
@@ -72,12 +77,13 @@ impl StreamBuffer {
 
     /// Bytes of memory.
     pub(crate) fn footprint(&self) -> usize {
-        self.bytes.capacity()
+        self.history.capacity() + self.bytes.capacity()
     }
 
     /// Appends as many of these bytes as there is room for; says how many. The room is used up when this is less than all.
     pub(crate) fn append(&mut self, bytes: &[u8], large: &Pool) -> usize {
-        if self.front == 0 && self.bytes.len() + bytes.len() > LONG_MIN {
+        // A stream of which a block was made goes on in a large buffer.
+        if self.front == 0 && (!self.history.is_empty() || self.bytes.len() + bytes.len() > LONG_MIN) {
             self.enlarge(large.take());
         }
         let room = if self.front == 0 { bytes.len() } else { large.body_max().saturating_sub(self.len()) };
@@ -86,16 +92,25 @@ impl StreamBuffer {
         taken.len()
     }
 
-    /// Moves what is not in a block yet, and some of what is, to a large buffer with room at its front.
+    /// Moves what is not in a block yet to a large buffer with room at its front, and keeps some of what is.
     fn enlarge(&mut self, mut large: Vec<u8>) {
-        let keep = self.flushed.min(HISTORY);
         large.clear();
         large.resize(FRONT, 0);
-        large.extend_from_slice(self.bytes.get(self.front + self.flushed - keep..).unwrap_or_default());
-        self.start = self.start.add((self.flushed - keep) as u64);
-        self.flushed = keep;
+        large.extend_from_slice(self.unflushed());
+        if self.flushed > 0 {
+            self.remember(self.front + self.flushed);
+        }
+        self.start = self.unflushed_at();
+        self.flushed = 0;
         self.front = FRONT;
         self.bytes = large;
+    }
+
+    /// Keeps for comparison the last of the bytes before `end` in `bytes`.
+    fn remember(&mut self, end: usize) {
+        let from = end.saturating_sub(HISTORY).max(self.front);
+        self.history.clear();
+        self.history.extend_from_slice(self.bytes.get(from..end).unwrap_or_default());
     }
 
     /// Whether what is not in a block yet lies in a buffer that can become a block.
@@ -106,12 +121,13 @@ impl StreamBuffer {
     /// Everything here is in a block now.
     pub(crate) fn set_flushed(&mut self) {
         self.flushed = self.len();
-        // Only the newest bytes are worth their memory once a part cannot be written in one piece any more.
-        if self.flushed > 2 * HISTORY {
+        // Then only the newest are worth their memory.
+        if self.flushed > FLUSHED_MAX {
             let cut = self.flushed - HISTORY;
             self.bytes.drain(self.front..self.front + cut);
             self.start = self.start.add(cut as u64);
             self.flushed = HISTORY;
+            self.history = Vec::new();
         }
     }
 
@@ -121,12 +137,11 @@ impl StreamBuffer {
     pub(crate) fn give(&mut self) -> (Vec<u8>, usize) {
         let at = self.front + self.flushed;
         let end = self.end();
-        let keep = self.len().min(HISTORY);
-        let history = self.bytes.get(self.bytes.len() - keep..).unwrap_or_default().to_vec();
-        let bytes = std::mem::replace(&mut self.bytes, history);
+        self.remember(self.bytes.len());
+        let bytes = std::mem::take(&mut self.bytes);
         self.front = 0;
-        self.flushed = keep;
-        self.start = StreamOffset(end.0 - keep as u64);
+        self.flushed = 0;
+        self.start = end;
         (bytes, at)
     }
 
@@ -141,6 +156,7 @@ impl StreamBuffer {
         if self.flushed == self.len() {
             *self = Self::starting_at(end);
         } else {
+            self.history = Vec::new();
             self.bytes.drain(self.front..self.front + self.flushed);
             self.bytes.shrink_to_fit();
             self.start = self.start.add(self.flushed as u64);
@@ -150,16 +166,18 @@ impl StreamBuffer {
 
     /// Compares: `Some(equal)` for bytes that are all here, or of which those that are here already differ.
     pub(crate) fn compare(&self, offset: StreamOffset, bytes: &[u8]) -> Option<bool> {
-        let skip = self.start.since(offset) as usize;
-        let at = offset.since(self.start) as usize;
-        let (theirs, ours) = bytes.get(skip..).zip(self.all().get(at..))?;
-        let shared = theirs.len().min(ours.len());
-        let equal = theirs.get(..shared) == ours.get(..shared);
-        match equal {
-            false => Some(false),
-            true if skip == 0 && shared == bytes.len() => Some(true),
-            true => None,
+        let known = StreamOffset(self.start.0 - self.history.len() as u64);
+        let mut compared = 0;
+        for (start, ours) in [(known, self.history.as_slice()), (self.start, self.all())] {
+            let theirs = bytes.get(start.since(offset) as usize..).unwrap_or_default();
+            let ours = ours.get(offset.since(start) as usize..).unwrap_or_default();
+            let shared = theirs.len().min(ours.len());
+            if theirs.get(..shared) != ours.get(..shared) {
+                return Some(false);
+            }
+            compared += shared;
         }
+        (compared == bytes.len()).then_some(true)
     }
 }
 
@@ -186,9 +204,34 @@ mod tests {
         assert_eq!(buffer.unflushed(), &[] as &[u8]);
         assert_eq!(buffer.compare(StreamOffset(10 + BODY as u64 - 5), &[3; 5]), Some(true));
         assert_eq!(buffer.append(&[4; 70], &large), 70);
+        assert!(buffer.is_large());
         assert_eq!(buffer.unflushed(), [4; 70]);
+        // What was written before and what was not are compared as one run.
+        let seam = StreamOffset(10 + BODY as u64 - 2);
+        assert_eq!(buffer.compare(seam, &[3, 3, 4, 4]), Some(true));
+        assert_eq!(buffer.compare(seam, &[3, 3, 4, 5]), Some(false));
+        assert_eq!(buffer.compare(seam, &[3, 5, 4, 4]), Some(false));
+        assert_eq!(buffer.compare(seam, &[[3; 2].as_slice(), &[4; 71]].concat()), None);
+        assert_eq!(buffer.compare(StreamOffset(10 + (BODY - HISTORY) as u64 - 1), &[3; 2]), None);
+        assert_eq!(buffer.compare(StreamOffset(10 + (BODY - HISTORY) as u64), &[3; HISTORY]), Some(true));
         let (bytes, at) = buffer.give();
         assert_eq!(&bytes[at..], [4; 70]);
+    }
+
+    #[test]
+    fn a_small_buffer_that_was_flushed_becomes_a_large_one() {
+        let large = Pool::new(BODY);
+        let mut buffer = StreamBuffer::starting_at(StreamOffset(0));
+        buffer.append(&[1; 40_000], &large);
+        buffer.set_flushed();
+        buffer.append(&[2; 20_000], &large);
+        buffer.append(&[3; 20_000], &large);
+        assert!(buffer.is_large());
+        assert_eq!((buffer.unflushed_at(), buffer.unflushed().len()), (StreamOffset(40_000), 40_000));
+        assert_eq!(buffer.compare(StreamOffset(39_999), &[1, 2]), Some(true));
+        assert_eq!(buffer.compare(StreamOffset(40_000 - HISTORY as u64 - 1), &[1; 9]), None);
+        let (bytes, at) = buffer.give();
+        assert_eq!(bytes[at..], [[2; 20_000], [3; 20_000]].concat());
     }
 
     #[test]
@@ -215,7 +258,7 @@ mod tests {
             buffer.append(&[i; 8192], &large);
             buffer.set_flushed();
         }
-        assert!(buffer.all().len() <= 2 * HISTORY);
+        assert!(buffer.all().len() <= FLUSHED_MAX);
         assert_eq!(buffer.end(), StreamOffset(40 * 8192));
         assert_eq!(buffer.compare(StreamOffset(39 * 8192), &[39; 8192]), Some(true));
         assert_eq!(buffer.compare(StreamOffset(0), &[0; 10]), None);

@@ -2,15 +2,22 @@
 
 use streamdb_types::{FrameNumber, Timestamp};
 
-use super::bucket_file::{BlockRef, CutBlock};
+use super::bucket_file::{BlockRef, Compression, CutBlock};
 use super::track::ConnTrack;
 use super::trouble::Held;
 use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::format::block::{BlockKind, HEADER_LEN};
 
-/// Rows are written at the latest when there are this many, or this many bytes of them.
-pub(super) const MAX_ROWS: usize = 1 << 16;
+/// Rows are written at the latest when there are this many: with each commit the streams at hand get a record, which costs
+/// room; and the more rows, the more memory is gone through.
+pub(super) const fn max_rows(compression: Compression) -> usize {
+    match compression {
+        Compression::Full => 1 << 16,
+        Compression::Fast => 1 << 15,
+    }
+}
+/// Or when there are this many bytes of them.
 const MAX_ROW_BYTES: usize = 16 << 20;
 /// A journal block ends at about this many bytes.
 const JOURNAL_TARGET: usize = 256 << 10;
@@ -21,7 +28,7 @@ impl Writer {
     /// Whether so much has come together that a flush and a [`commit`](Self::commit) are due before the next tick.
     pub fn wants_commit(&self) -> bool {
         self.bucket_is_full()
-            || self.rows.len() >= MAX_ROWS
+            || self.rows.len() >= max_rows(self.config.compression)
             || self.rows.bytes() >= MAX_ROW_BYTES
             || self.unflushed >= self.config.stream_memory / 4
     }

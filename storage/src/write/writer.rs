@@ -13,8 +13,8 @@ use streamdb_types::{
 };
 
 use super::bucket_file::Compression;
-use super::buffer::{FRONT, HISTORY, StreamBuffer, body_max};
-use super::cut::{MAX_ROWS, NO_SPAN};
+use super::buffer::{FLUSHED_MAX, FRONT, StreamBuffer, body_max};
+use super::cut::{NO_SPAN, max_rows};
 use super::facts::{FrameIn, Packets, StreamFacts, WriterConfig, WriterSummary};
 use super::held_notes::HeldNotes;
 use super::pipeline::Pipeline;
@@ -27,8 +27,8 @@ use crate::folder::WriteFolder;
 use crate::format::record::{self, Datagram, Loss, RECORD_HEADER, Standing};
 use crate::journal;
 
-/// What the headers of a frame of TCP usually are.
-const HEADERS: usize = 66;
+/// Room that is reserved for the headers of a frame; TCP usually has 54 to 66 bytes of them.
+const HEADERS: usize = 128;
 /// Datagrams of one stream that are collected before they become a record.
 const MAX_DATAGRAMS: usize = 1000;
 /// Bytes of UDP that are collected before they become a block.
@@ -70,6 +70,7 @@ impl Writer {
     /// When the threads or the watermarks cannot be set up.
     pub fn new(folder: Arc<WriteFolder>, worker: u16, config: WriterConfig) -> Result<Self> {
         let pipeline = Pipeline::start(Arc::clone(&folder), worker, config.compression)?;
+        let rows = max_rows(config.compression);
         Ok(Self {
             config,
             folder,
@@ -79,7 +80,7 @@ impl Writer {
             conns: Vec::new(),
             shared: SharedBlock::default(),
             interfaces: Vec::new(),
-            rows: journal::Rows::with_capacity(MAX_ROWS, MAX_ROWS * HEADERS),
+            rows: journal::Rows::with_capacity(rows, rows * HEADERS),
             encoder: journal::Encoder::default(),
             first_row: 0,
             span: NO_SPAN,
@@ -443,5 +444,5 @@ impl Writer {
 }
 
 const _: () = assert!(RECORD_HEADER < FRONT);
-const _: () = assert!(MAX_DATAGRAM_BYTES + 2 * HISTORY < body_max(Compression::Fast));
+const _: () = assert!(MAX_DATAGRAM_BYTES + FLUSHED_MAX < body_max(Compression::Fast));
 const _: () = assert!(journal::MAX_FRAME < body_max(Compression::Fast));
