@@ -1,12 +1,13 @@
 //! One filter language for command line, API and pages, and the rows that it selects.
 //!
-//! - `parse` reads names and values into a `filter` (`object` has its terms about objects); `address`, `set`, `pattern` and
-//!   `moment` are its kinds of values
+//! - `parse` reads names and values into a `filter` (`object` has its terms about objects); `address`, `set`, `pattern`,
+//!   `content` and `moment` are its kinds of values
 //! - `select` runs a filter over a store
 //! - `row` is how a stream is shown, `object_row` how an object is; `community` is a connection's name in other tools
 
 mod address;
 mod community;
+mod content;
 mod error;
 mod filter;
 mod moment;
@@ -21,6 +22,7 @@ mod set;
 
 pub use address::AddressSet;
 pub use community::community_id;
+pub use content::{BytesExpression, ContentSearch, Decided};
 pub use error::FilterError;
 pub use filter::{End, Filter, Order};
 pub use moment::{Zone, parse_moment};
@@ -28,7 +30,7 @@ pub use nearest::nearest;
 pub use object::{ObjectFilter, Wording, meta};
 pub use object_row::{ObjectLine, hex};
 pub use parse::{ALIASES, PARAMETERS};
-pub use pattern::{BytesExpression, Expression};
+pub use pattern::Expression;
 pub use row::{StreamRow, json_line, reason_word};
 pub use select::{Page, page, rows};
 pub use set::Set;

@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 
 use streamdb_types::{ObjectKind, ObjectRow};
 
-use crate::pattern::{BytesExpression, Expression};
+use crate::content::BytesExpression;
+use crate::pattern::Expression;
 use crate::set::Set;
 
 /// Which objects are wanted; each of its terms has to hold.

@@ -5,11 +5,12 @@ use std::ops::RangeInclusive;
 use streamdb_types::{Direction, ObjectKind, Protocol, Reason, Timestamp};
 
 use crate::address::{AddressSet, Network};
+use crate::content::BytesExpression;
 use crate::error::FilterError;
 use crate::filter::{Filter, Order};
 use crate::moment::{self, Zone, parse_moment};
 use crate::object::ObjectFilter;
-use crate::pattern::{BytesExpression, Expression};
+use crate::pattern::Expression;
 use crate::set::Set;
 
 /// The parameters of the filter language.

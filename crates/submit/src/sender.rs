@@ -144,7 +144,14 @@ impl Sender {
 
     fn try_once(&mut self, job: &Job) -> Event {
         let attempt = match self.copy(job) {
-            Err(error) => Attempt::Refused { why: format!("the copy in the queue cannot be used: {error}") },
+            Err(error) => {
+                let why = format!("the copy in the queue cannot be used: {error}");
+                match error.kind() {
+                    // Neither comes back by waiting; all else may: too many open files, a disk that does not answer.
+                    io::ErrorKind::NotFound | io::ErrorKind::InvalidData => Attempt::Refused { why },
+                    _ => Attempt::Later { why, pause: None, unreachable: false },
+                }
+            }
             Ok(copy) => match (job.target, &self.sandbox, &self.settings.folder) {
                 (Target::Sandbox, Some(client), _) => client.send(job, copy),
                 (Target::Folder, _, Some(folder)) => folder::put(folder, job, copy),
@@ -179,7 +186,7 @@ impl Sender {
             }
         }
         if ContentHash(sha256.finalize().into()) != job.hash {
-            return Err(io::Error::other("it is damaged"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is damaged"));
         }
         file.rewind()?;
         Ok(file)

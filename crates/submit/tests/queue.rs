@@ -426,6 +426,25 @@ fn what_a_killed_process_left_goes() {
 }
 
 #[test]
+fn a_copy_that_cannot_be_read_for_a_while_is_tried_again() {
+    let stored = Stored::new();
+    let sandbox = TestSandbox::new([]);
+    let submissions = stored.submissions(settings(sandbox.url()));
+    submissions.submit(&stored.store, stored.whole, Rules::default()).unwrap();
+    let copy = stored.data().join("queue/content").join(sha256(PROGRAM));
+    let aside = stored.data().join("aside");
+    fs::rename(&copy, &aside).unwrap();
+    // Reading a folder fails, and not by being gone.
+    fs::create_dir(&copy).unwrap();
+    submissions.sender().round(&mut |told| panic!("{told}")).unwrap();
+    assert_eq!(sandbox.uploads().len(), 0);
+    fs::remove_dir(&copy).unwrap();
+    fs::rename(&aside, &copy).unwrap();
+    send(&submissions, 9);
+    assert_eq!(sandbox.uploads()[0].content, PROGRAM);
+}
+
+#[test]
 fn a_copy_that_was_changed_is_not_sent() {
     let stored = Stored::new();
     let sandbox = TestSandbox::new([]);

@@ -8,13 +8,11 @@ use streamdb_derive::{
     BodyLimits, Conversation, Decode, Error, Head, INSIDE, Piece, Rows, Store, StreamInfo, conversation, object,
     objects,
 };
-use streamdb_query::{BytesExpression, Filter, page, rows};
+use streamdb_query::{BytesExpression, ContentSearch, Decided, Filter, page, rows};
 use streamdb_types::{ConnKey, ObjectRow, Oid, Timestamp};
 
 /// How long objects are looked through for one answer.
 const LOOKING: Duration = Duration::from_secs(30);
-/// Most bytes of one object that an expression is looked for in.
-const SEARCHED: usize = 16 << 20;
 
 /// What was found.
 #[derive(Default)]
@@ -69,9 +67,10 @@ struct Looking<'s> {
     /// The objects of the last connection: both of its streams mostly come one after the other.
     last: Option<(ConnKey, Vec<ObjectRow>)>,
     looked: u64,
+    /// The expression that contents are to have.
+    search: Option<ContentSearch<'s>>,
     /// Time was up within a connection.
     late: bool,
-    cut: u64,
     found: Found,
     wanted: HashSet<Oid>,
 }
@@ -85,8 +84,8 @@ impl<'s> Looking<'s> {
             made: Rows::in_a_hurry(),
             last: None,
             looked: 0,
+            search: filter.objects.pcre.as_ref().map(BytesExpression::search),
             late: false,
-            cut: 0,
             found: Found::default(),
             wanted: HashSet::new(),
         }
@@ -119,13 +118,6 @@ impl<'s> Looking<'s> {
                 LOOKING.as_secs()
             ));
         }
-        if self.cut > 0 {
-            self.found.remarks.push(format!(
-                "of {} objects only the first {} MiB were searched for the expression",
-                self.cut,
-                SEARCHED >> 20
-            ));
-        }
         self.found.wanted = Some(self.wanted);
         Ok(self.found)
     }
@@ -142,20 +134,22 @@ impl<'s> Looking<'s> {
         // Taken apart once for all its objects, as there may be a hundred thousand of them.
         let mut opened: Option<Conversation> = None;
         for row in candidates {
-            let says = match &wants.pcre {
+            let says = match &mut self.search {
                 None => true,
-                Some(_) if self.begun.elapsed() > LOOKING => {
-                    self.late = true;
-                    break;
-                }
-                Some(expression) => {
+                Some(search) => {
                     let conversation = match &mut opened {
                         Some(conversation) => conversation,
                         unopened => unopened.insert(conversation(self.store, stream.oid)?),
                     };
-                    let (says, whole) = contains(self.store, conversation, row, expression)?;
-                    self.cut += u64::from(!whole && !says);
-                    says
+                    let begun = self.begun;
+                    match decide(self.store, conversation, row, search, &mut || begun.elapsed() <= LOOKING)? {
+                        Decided::Found => true,
+                        Decided::Never => false,
+                        Decided::Stopped => {
+                            self.late = true;
+                            break;
+                        }
+                    }
                 }
             };
             if says {
@@ -178,38 +172,47 @@ impl<'s> Looking<'s> {
     }
 }
 
-/// Whether an object's head and content have what an expression says, and whether all of them was looked at.
-fn contains(
+/// Whether an object's head and content, as one run of bytes, have what is searched for.
+fn decide(
     store: &Store,
     conversation: &mut Conversation,
     row: &ObjectRow,
-    expression: &BytesExpression,
-) -> Result<(bool, bool), Error> {
-    let mut bytes = Vec::new();
-    let mut whole = true;
-    let limits = BodyLimits::default();
-    let take = &mut |bytes: &mut Vec<u8>, piece: Piece<'_>| {
-        if let Piece::Bytes(piece) = piece {
-            let room = SEARCHED.saturating_sub(bytes.len());
-            whole = piece.len() <= room;
-            bytes.extend_from_slice(piece.get(..room).unwrap_or(piece));
-        }
-        if whole { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    };
+    search: &mut ContentSearch<'_>,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<Decided, Error> {
     let place = usize::try_from(row.oid.index).ok().filter(|_| row.oid.index < INSIDE);
     let message = place.and_then(|at| conversation.messages().of(row.direction).get(at)).cloned();
-    match message {
-        Some(message) => {
-            push_head(&mut bytes, conversation.head(&message)?);
-            conversation.body(&message, Decode::Decoded, &limits, &mut |piece| take(&mut bytes, piece))?;
+    let mut object = if message.is_none() { Some(object(store, row.oid)?) } else { None };
+    let mut head = Vec::new();
+    push_head(
+        &mut head,
+        match (&message, &mut object) {
+            (Some(message), _) => conversation.head(message)?,
+            (None, Some(object)) => object.head()?,
+            (None, None) => None,
+        },
+    );
+    search.begin();
+    let mut told = search.feed(&head, go_on);
+    let mut take = |piece: Piece<'_>| {
+        match piece {
+            _ if told.is_break() => {}
+            Piece::Bytes(piece) => told = search.feed(piece, go_on),
+            Piece::Hole(_) => search.hole(),
         }
-        None => {
-            let mut object = object(store, row.oid)?;
-            push_head(&mut bytes, object.head()?);
-            object.body(Decode::Decoded, &limits, &mut |piece| take(&mut bytes, piece))?;
-        }
+        told.map_break(|_| ())
+    };
+    let limits = BodyLimits::default();
+    match (&message, &mut object) {
+        (Some(message), _) => conversation.body(message, Decode::Decoded, &limits, &mut take).map(drop)?,
+        (None, Some(object)) => object.body(Decode::Decoded, &limits, &mut take).map(drop)?,
+        (None, None) => {}
     }
-    Ok((expression.is_in(&bytes), whole))
+    Ok(match told {
+        ControlFlow::Break(decided) => decided,
+        ControlFlow::Continue(()) if search.end() => Decided::Found,
+        ControlFlow::Continue(()) => Decided::Never,
+    })
 }
 
 fn push_head(bytes: &mut Vec<u8>, head: Option<Head>) {
