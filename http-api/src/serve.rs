@@ -81,7 +81,7 @@ impl Server {
         self.address
     }
 
-    /// Answers until `shutdown` is ready, and what was asked before that.
+    /// Answers until `shutdown` is ready, and for a few seconds what was asked before that.
     pub async fn run(self, store: Arc<Store>, shutdown: impl Future<Output = ()> + Send + 'static) {
         let app = App::new(store, self.address.ip()).with(self.settings);
         connections::answer(self.listener, router(app), shutdown).await;

@@ -116,6 +116,29 @@ fn slow_downloads_keep_no_search_waiting() {
 }
 
 #[test]
+fn who_takes_nothing_does_not_keep_the_server_from_ending() {
+    let (_folder, store, oid) = one_stream(&vec![7; 32 << 20]);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let server = runtime.block_on(Server::bind("127.0.0.1:0".parse().unwrap())).unwrap();
+    let address = server.address();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = runtime.spawn(server.run(store, async {
+        let _ = stopped.await;
+    }));
+    let mut slow = TcpStream::connect(address).unwrap();
+    write!(slow, "GET /streamdb/?raw=1&oid={oid} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    slow.read_exact(&mut [0; 1000]).unwrap();
+    let begun = Instant::now();
+    stop.send(()).unwrap();
+    runtime.block_on(running).unwrap();
+    drop(runtime);
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    let mut rest = Vec::new();
+    let _ = slow.read_to_end(&mut rest);
+    assert!(rest.len() < 32 << 20);
+}
+
+#[test]
 fn who_does_not_say_what_is_wanted_keeps_nobody_out() {
     let (_folder, store) = store(&[]);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
