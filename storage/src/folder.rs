@@ -10,7 +10,7 @@ use streamdb_types::{BucketId, Timestamp};
 
 use crate::FORMAT_VERSION;
 use crate::error::{Error, Result};
-use crate::ledger::{Event, Ledger, LedgerReader};
+use crate::ledger::{Event, Ledger, LedgerReader, SealedBucket};
 use crate::live::{LiveReader, LiveWriter, MAX_WORKERS, writer_alive};
 use crate::read::bucket::Bucket;
 use crate::read::cache::BlockCache;
@@ -224,6 +224,14 @@ impl ReadFolder {
         // A page that cannot be read is no page: readers scan, as they do for a dead writer.
         let marks = (0..MAX_WORKERS).filter_map(|worker| live.worker(worker).ok().flatten());
         marks.into_iter().find(|mark| mark.bucket == id).map(|mark| mark.published)
+    }
+
+    /// The buckets that the ledger has as sealed and not dropped.
+    pub(crate) fn sealed(&self) -> Vec<(BucketId, SealedBucket)> {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        // A ledger that cannot be read now says what it said before.
+        let _ = ledger.refresh();
+        ledger.facts().sealed().collect()
     }
 
     /// When retention dropped a bucket.

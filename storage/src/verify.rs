@@ -11,6 +11,7 @@ use crate::format::block::BlockKind;
 use crate::format::directory::{BlockEntry, Directory};
 use crate::format::record::{RecordKind, datagrams, records};
 use crate::format::superblock::{SUPERBLOCK_LEN, TRAILER_LEN, Trailer};
+use crate::ledger::SealedBucket;
 use crate::read::bucket::Bucket;
 use crate::read::chunks::{Part, read_chunk};
 use crate::read::frames::BucketFrames;
@@ -20,7 +21,7 @@ use crate::write::bucket_file::file_name;
 /// How closely to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verify {
-    /// Superblocks, block headers, directories, trailers, the ledger.
+    /// Superblocks, block headers, directories, trailers; the ledger, and that the buckets are as it says.
     Quick,
     /// Every block's checksum, every record, every chunk list, every frame too.
     Deep,
@@ -64,8 +65,15 @@ impl Store {
         if let Err(error) = self.folder().verify_ledger() {
             verified.find(self.path().join("ledger"), &error);
         }
+        // The ledger first: what is sealed while this goes on has its file by then.
+        let sealed = self.folder().sealed();
         let ids = self.ids()?;
         let folder = self.folder().buckets();
+        for (id, noted) in sealed {
+            if let Err(error) = self.as_noted(id, noted, ids.binary_search(&id).is_ok()) {
+                verified.find(folder.join(file_name(id)), &error);
+            }
+        }
         let size = |id: &BucketId| std::fs::metadata(folder.join(file_name(*id))).map_or(0, |m| m.len());
         let total = ids.iter().map(size).sum();
         for id in ids {
@@ -95,6 +103,38 @@ impl Store {
             progress(verified.bytes, total);
         }
         Ok(verified)
+    }
+}
+
+impl Store {
+    /// A bucket that the ledger calls sealed is there, as long and with as many frames.
+    fn as_noted(&self, id: BucketId, noted: SealedBucket, there: bool) -> Result<()> {
+        let path = self.folder().buckets().join(file_name(id));
+        let len = std::fs::metadata(&path).map_or(0, |about| about.len());
+        // It may have been dropped since the ledger was read.
+        if self.folder().dropped(id).is_some() {
+            return Ok(());
+        }
+        let bytes = noted.bytes;
+        if !there && len == 0 {
+            let what = format!("the ledger has this bucket as sealed, with {bytes} bytes, and the file is not there");
+            return Err(Error::damaged(&path, 0, what));
+        }
+        if len != bytes {
+            return Err(Error::damaged(
+                &path,
+                len,
+                format!("the ledger has {bytes} bytes of this bucket, the file {len}"),
+            ));
+        }
+        // One that cannot be opened is found by itself.
+        let Ok(bucket) = self.bucket(id) else { return Ok(()) };
+        let Ok(frames) = self.contents(&bucket).map(|contents| contents.frames) else { return Ok(()) };
+        if !bucket.is_sealed() || frames != noted.frames {
+            let what = format!("the ledger has {} frames of this bucket, its directory {frames}", noted.frames);
+            return Err(bucket.damaged(0, what));
+        }
+        Ok(())
     }
 }
 

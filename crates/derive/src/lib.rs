@@ -5,13 +5,14 @@
 //! - `object` is one message, by its oid
 //! - `raw` is a stream's bytes without a meaning, `capture` the frames they came in
 //! - `rows` says what all objects of a connection are, with `digest`, `name` and `inside`, and `allowance` what they may cost; `deriver` keeps those rows, and
-//!   follows what is published
+//!   follows what is published; `check` compares them with the buckets
 //!
 //! The types of the store and of extraction that these functions take and give are exported again, so that whoever shows
 //! objects needs no other door to them.
 
 mod allowance;
 mod capture;
+mod check;
 mod conversation;
 mod deriver;
 mod digest;
@@ -29,6 +30,7 @@ pub use streamdb_extract::{
 pub use streamdb_storage::{CaptureFormat, Error as StoreError, Store, Stream, StreamInfo, now};
 
 pub use capture::{capture, capture_format};
+pub use check::{Checked, check};
 pub use conversation::{Conversation, conversation};
 pub use deriver::{Deriver, Progress, objects};
 pub use error::Error;

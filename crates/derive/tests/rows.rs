@@ -9,7 +9,8 @@ use common::{Said, Talk, store};
 use streamdb_derive::{
     BodyLimits, Decode, Deriver, Error, INSIDE, Piece, Progress, Rows, Store, StoreError, StreamInfo, object, objects,
 };
-use streamdb_types::{ObjectKind, ObjectRow, Reason};
+use streamdb_storage::{Covered, DiskVolume};
+use streamdb_types::{BlockPlace, ObjectKind, ObjectRow, Reason};
 
 fn talk(client: &'static str, said: Vec<Said<'static>>) -> Talk<'static> {
     Talk { client, server: "203.0.113.9:80", begun: "2012-03-02T07:51:51Z", said, reason: Reason::Fin }
@@ -155,4 +156,41 @@ fn an_executable_under_a_key_is_an_object_inside_the_one_that_hides_it() {
     });
     assert_eq!((bytes, outcome.unwrap().length), (plain, 1024));
     assert!(matches!(object(&store, outer.oid.with_index(2 * INSIDE)), Err(Error::NothingInside(_))));
+}
+
+#[test]
+fn rows_are_compared_with_what_the_bucket_gives() {
+    let (_folder, store) = store(&talks());
+    let wrong = |store: &Store| {
+        let mut said = Vec::new();
+        let checked = streamdb_derive::check(store, &mut |what| said.push(what), &mut |_, _| {}).unwrap();
+        (checked, said)
+    };
+    assert_eq!(wrong(&store).0.connections, 0, "nothing is kept yet");
+    caught_up(&mut Deriver::new(&store).unwrap(), &store);
+    let (checked, said) = wrong(&store);
+    assert_eq!((checked.connections, checked.objects, said), (3, 6, vec![]));
+
+    // Rows as another program might have written them: one connection with a wrong digest, one without its rows.
+    let id = store.bucket_ids().unwrap()[0];
+    let all = streams(&store);
+    let lock = store.derive_lock().unwrap();
+    store.forget_derived(&lock, &DiskVolume, id).unwrap();
+    let mut writer = store.derived_writer(&lock, &DiskVolume, id).unwrap();
+    let mut keys: Vec<_> = all.iter().map(|stream| (stream.key, stream)).collect();
+    keys.dedup_by_key(|(key, _)| *key);
+    for (key, stream) in &keys[..2] {
+        let mut rows = Rows::new().of(&store, stream).unwrap();
+        if *key == keys[0].0 {
+            rows[0].size += 1;
+        }
+        writer.connection(*key, &stream.tuple, &rows).unwrap();
+    }
+    writer.commit(Covered { to: BlockPlace(u64::MAX), whole: true }).unwrap();
+    let (_, said) = wrong(&store);
+    assert_eq!(said.len(), 1);
+    assert!(
+        said[0].contains("the rows of 1 connections are missing, those of 1 are not what the bucket gives"),
+        "{said:?}"
+    );
 }

@@ -318,7 +318,7 @@ pub(crate) struct Export {
 pub(crate) struct Verify {
     #[command(flatten)]
     pub(crate) data: Data,
-    /// Look at every byte: all checksums, all records, all frames
+    /// Look at every byte: all checksums, records and frames, and the rows of objects beside what the buckets give
     #[arg(long)]
     pub(crate) deep: bool,
     /// One JSON object

@@ -94,6 +94,11 @@ impl Store {
         self.with_derived(bucket, |derived| derived.connections().collect()).map(Option::unwrap_or_default)
     }
 
+    /// Where the rows of a bucket are kept.
+    pub fn derived_path(&self, bucket: BucketId) -> PathBuf {
+        derived::path(&self.derived_folder(), bucket)
+    }
+
     /// Takes the right to derive.
     ///
     /// # Errors
@@ -121,7 +126,7 @@ impl Store {
     /// # Errors
     /// When their file cannot be written.
     pub fn derived_writer(&self, _lock: &DeriveLock, volume: &dyn Volume, bucket: BucketId) -> Result<DerivedWriter> {
-        DerivedWriter::open(volume, derived::path(&self.derived_folder(), bucket), bucket)
+        DerivedWriter::open(volume, self.derived_path(bucket), bucket)
     }
 
     /// Forgets the rows of a bucket, so that they are made anew.
@@ -129,7 +134,7 @@ impl Store {
     /// # Errors
     /// When their file cannot be removed.
     pub fn forget_derived(&self, _lock: &DeriveLock, volume: &dyn Volume, bucket: BucketId) -> Result<()> {
-        let path = derived::path(&self.derived_folder(), bucket);
+        let path = self.derived_path(bucket);
         match volume.unlink(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(Error::io(&path, "remove the rows of a bucket")(error))
@@ -153,7 +158,7 @@ impl Store {
             }
             cache.files.remove(&bucket);
         }
-        let Some(derived) = Derived::open(&derived::path(&self.derived_folder(), bucket), bucket)? else {
+        let Some(derived) = Derived::open(&self.derived_path(bucket), bucket)? else {
             return Ok(None);
         };
         if cache.files.len() >= REMEMBERED {

@@ -21,6 +21,8 @@ struct Report {
     bytes: u64,
     streams: u64,
     frames: u64,
+    /// Rows of objects that were made again and compared.
+    objects: u64,
     findings: Vec<String>,
 }
 
@@ -34,7 +36,8 @@ pub(super) fn run(args: &Verify) -> Result<ExitCode, Error> {
     if let Some(progress) = progress {
         progress.finish();
     }
-    let findings: Vec<String> = verified.findings.iter().map(|f| printable(&f.what)).collect();
+    let mut findings: Vec<String> = verified.findings.iter().map(|f| printable(&f.what)).collect();
+    let objects = if args.deep { compare_rows(&store, &mut findings)? } else { 0 };
     for finding in &findings {
         complain(finding);
     }
@@ -49,6 +52,7 @@ pub(super) fn run(args: &Verify) -> Result<ExitCode, Error> {
             bytes: verified.bytes,
             streams: verified.streams,
             frames: verified.frames,
+            objects,
             findings,
         };
         json_line(&mut out, &report)?;
@@ -59,10 +63,11 @@ pub(super) fn run(args: &Verify) -> Result<ExitCode, Error> {
             n => format!("{n} things are wrong"),
         };
         let looked = if args.deep { "every byte" } else { "headers and tables" };
+        let rows = if args.deep { format!(", {objects} rows of objects") } else { String::new() };
         let error = out.error();
         writeln!(
             out,
-            "{} buckets ({} open), {} blocks, {}, {} streams, {} frames; looked at {looked}: {result}",
+            "{} buckets ({} open), {} blocks, {}, {} streams, {} frames{rows}; looked at {looked}: {result}",
             verified.buckets,
             verified.unsealed,
             verified.blocks,
@@ -75,4 +80,13 @@ pub(super) fn run(args: &Verify) -> Result<ExitCode, Error> {
     let error = out.error();
     out.flush().map_err(error)?;
     Ok(code)
+}
+
+/// Compares the rows of objects that are kept with what the buckets give; how many there were.
+fn compare_rows(store: &Store, findings: &mut Vec<String>) -> Result<u64, Error> {
+    let progress = Progress::buckets();
+    let wrong = &mut |what: String| findings.push(printable(&what));
+    let checked = streamdb_derive::check(store, wrong, &mut |done, all| progress.step(done, all))?;
+    progress.finish();
+    Ok(checked.objects)
 }

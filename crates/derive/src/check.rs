@@ -1,0 +1,97 @@
+//! Are the rows that are kept those that the buckets give?
+
+use streamdb_storage::{Store, StreamInfo};
+use streamdb_types::{BlockPlace, BucketId, ConnKey};
+
+use crate::error::Error;
+use crate::rows::Rows;
+
+/// What was looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Connections whose rows were made again and compared.
+    pub connections: u64,
+    /// Rows of them.
+    pub objects: u64,
+    /// Connections of which an earlier bucket is gone, so that their rows can no longer be made as they were.
+    pub not_to_be_made: u64,
+}
+
+/// Makes the rows again of every connection whose rows are kept, and compares. `wrong` gets a sentence for each bucket whose
+/// rows differ; `each` is told of every bucket: how many are done, and how many there are.
+///
+/// # Errors
+/// When the store cannot be listed. A bucket that cannot be read is left out: its own check says so.
+pub fn check(
+    store: &Store,
+    wrong: &mut dyn FnMut(String),
+    each: &mut dyn FnMut(usize, usize),
+) -> Result<Checked, Error> {
+    let mut checked = Checked::default();
+    let mut rows = Rows::new();
+    let ids = store.bucket_ids()?;
+    for (at, id) in ids.iter().enumerate() {
+        if let Some(difference) = bucket(store, *id, &mut rows, &mut checked)? {
+            let path = store.derived_path(*id);
+            wrong(format!("{}: {difference}; `streamdb reindex` makes them again", path.display()));
+        }
+        each(at + 1, ids.len());
+    }
+    Ok(checked)
+}
+
+/// How the rows of a bucket differ, if they do.
+fn bucket(store: &Store, id: BucketId, rows: &mut Rows, checked: &mut Checked) -> Result<Option<String>, Error> {
+    // In this order, as a deriver may be at work: what is kept is covered.
+    let kept = store.derived_connections(id)?.len() as u64;
+    let covered = store.covered(id)?;
+    let mut ended: Vec<StreamInfo> = Vec::new();
+    let looked = store.ended_since(id, BlockPlace::NONE, &mut |stream| {
+        if covered.whole || stream.oid.place <= covered.to {
+            ended.push(stream);
+        }
+        Ok(())
+    });
+    if looked.is_err() {
+        return Ok(None);
+    }
+    let (mut missing, mut other) = (0u64, 0u64);
+    let mut example: Option<ConnKey> = None;
+    for stream in &ended {
+        let Ok(made) = rows.of(store, stream) else { continue };
+        let differs = match store.derived_rows(id, stream.key)? {
+            None => {
+                missing += 1;
+                true
+            }
+            Some(_) if reaches_what_is_gone(store, stream)? => {
+                checked.not_to_be_made += 1;
+                false
+            }
+            Some(kept) => {
+                checked.connections += 1;
+                checked.objects += made.len() as u64;
+                other += u64::from(kept != made);
+                kept != made
+            }
+        };
+        if differs {
+            example.get_or_insert(stream.key);
+        }
+    }
+    // In a bucket that goes on, a connection may have ended, have its rows, and end once more by a later record.
+    let spare = if covered.whole { kept.saturating_sub(ended.len() as u64) } else { 0 };
+    let example =
+        example.map(|key| format!(", as connection {} of bucket {}", key.number, key.bucket)).unwrap_or_default();
+    Ok((missing + other + spare > 0).then(|| {
+        format!(
+            "the rows of {missing} connections are missing, those of {other} are not what the bucket gives, and {spare} are of \
+             no connection that ended in it{example}"
+        )
+    }))
+}
+
+/// Whether a connection begins in a bucket that is not there any more.
+fn reaches_what_is_gone(store: &Store, stream: &StreamInfo) -> Result<bool, Error> {
+    Ok(stream.key.bucket != stream.oid.bucket && store.bucket_ids()?.binary_search(&stream.key.bucket).is_err())
+}
