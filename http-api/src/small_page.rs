@@ -16,7 +16,7 @@ const STYLE: &str = "\
 body{max-width:24rem;margin:15vh auto 2rem;padding:0 1rem}\
 body.wide{max-width:48rem;margin-top:4rem}\
 h1{font-size:1.5rem;margin:0 0 1rem}\
-label,input,button{display:block;font:inherit}\
+label,input,button{display:block;font:inherit}[hidden]{display:none}\
 input{box-sizing:border-box;width:100%;margin:.25rem 0 1rem;padding:.5rem;border:1px solid #888;border-radius:4px}\
 button{padding:.5rem 1.25rem;border:0;border-radius:4px;background:#1a5fb4;color:#fff;cursor:pointer}\
 p,ul{margin:0 0 1rem}ul{padding-left:1.25rem}li{margin-bottom:.5rem;overflow-wrap:anywhere}\

@@ -147,3 +147,24 @@ fn mistakes_are_sentences() {
         assert!(said.sentence().starts_with(wanted), "{said:?}");
     }
 }
+
+#[test]
+fn streams_are_selected_by_what_is_in_them_too_and_nothing_is_overlooked() {
+    let data = Data::with("streams-by-objects", &[&testdata("imagedump", "capture.pcap")]);
+    let count = |filters: &[&str]| data.streams(filters).len();
+    assert_eq!((count(&["host=nowhere.example"]), count(&["filetype=executable"])), (0, 1));
+    let pictures = count(&["mime=image/*"]);
+    assert!(pictures > 2, "{pictures}");
+    assert_eq!(count(&["mime=image/*", "offset=1", "limit=1"]), 1);
+    assert_eq!(count(&["mime=image/*", "offset=1"]), pictures - 1);
+    for (command, filter, why) in [
+        ("streams", "pcre=UPX0", "it takes no pcre"),
+        ("objects", "pcre=UPX0", "it takes no pcre"),
+        ("export", "host=a.example", "and by nothing else"),
+        ("export", "limit=1", "and by nothing else"),
+    ] {
+        let flags = if command == "export" { vec!["--pcap", "-", filter] } else { vec![filter] };
+        let said = data.run(command, &flags);
+        assert!(said.sentence().contains(why) && said.out.is_empty(), "{command} {filter}: {said:?}");
+    }
+}

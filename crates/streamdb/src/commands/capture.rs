@@ -14,7 +14,7 @@ use super::Error;
 use super::storing::{self, Summary};
 use crate::cli::Capture;
 use crate::deriving::Deriving;
-use crate::output::complain;
+use crate::output::{complain, printable};
 use crate::progress::Pulse;
 use crate::stop::stop_flag;
 use crate::units;
@@ -50,11 +50,15 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let broken = feed(&mut live, &mut worker, &stop)?;
     drop(live);
     let (counters, written) = worker.finish()?;
-    storing::complain_of_troubles(&written);
+    storing::complain_of(&written.troubles);
     if written.lost != Held::default() {
         complain(&storing::lost(&written));
     }
-    let derived = deriving.map(Deriving::finish).transpose()?;
+    // What is stored is told even when its rows could not be kept.
+    let derived = deriving.map(Deriving::finish).transpose().unwrap_or_else(|error| {
+        complain(&printable(&error.to_string()));
+        None
+    });
     let summary = Summary::new(&counters, &written, derived, begun.elapsed());
     report(args, &summary, &counters, broken)
 }
@@ -83,6 +87,7 @@ fn feed(live: &mut Live, worker: &mut Worker, stop: &AtomicBool) -> Result<Optio
             }
         });
         taken?;
+        storing::complain_of(&worker.take_troubles());
         match batch {
             Ok(Batch::Frames(_)) => {}
             Ok(Batch::Idle(now)) => worker.clock(now)?,

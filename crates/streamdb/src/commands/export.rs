@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::IpAddr;
 
-use streamdb_query::Filter;
+use streamdb_query::{Filter, Order};
 use streamdb_storage::{CaptureFormat, CaptureWriter, FrameFilter, Store, StoredFrame};
 
 use super::Error;
@@ -12,6 +12,14 @@ use crate::output::Output;
 
 pub(super) fn run(args: &Export) -> Result<(), Error> {
     let filter = Filter::parse_words(&args.filters)?;
+    // What selects streams or objects would leave out frames of a connection, or be overlooked.
+    let Filter { direction, reason, objects, offset, limit, order, .. } = &filter;
+    let suitable = direction.is_none() && reason.is_none() && objects.is_empty() && *offset == 0 && limit.is_none();
+    if !suitable || *order != Order::Stored {
+        let what = "export: frames are selected by address, port, protocol, community_id, start and end, and by nothing else; \
+                    `streamdb get OID --pcap` gives those of one connection";
+        return Err(Error::Other(what.to_owned()));
+    }
     let store = Store::open(&args.data.folder)?;
     let format = match args.format {
         Some(FormatFlag::Pcap) => CaptureFormat::Pcap,

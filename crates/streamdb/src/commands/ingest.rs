@@ -47,10 +47,14 @@ pub(super) fn run(args: &Ingest) -> Result<ExitCode, Error> {
     let errors = feed(&mut merged, &mut worker, storing.filter.as_deref())?;
     let left_out = worker.left_out();
     let (counters, written) = worker.finish()?;
-    storing::complain_of_troubles(&written);
+    storing::complain_of(&written.troubles);
     prints.retain(|(path, _)| !errors.iter().any(|error| nothing_in(error, path)));
-    let derived = deriving.map(Deriving::finish).transpose()?;
     let mut errors: Vec<String> = errors.iter().map(|e| printable(&e.to_string())).collect();
+    // What is stored is told even when its rows could not be kept.
+    let derived = deriving.map(Deriving::finish).transpose().unwrap_or_else(|error| {
+        errors.push(printable(&error.to_string()));
+        None
+    });
     if left_out > 0 {
         errors.push(format!(
             "{left_out} blocks of names or secrets are not stored: more than 16 MiB of them came before the first frame"
@@ -112,9 +116,7 @@ fn feed(merged: &mut Merged, worker: &mut Worker, filter: Option<&str>) -> Resul
                 let filter = filters.get(frame.interface as usize).and_then(Option::as_ref);
                 if filter.is_none_or(|filter| filter.matches(frame.data)) {
                     worker.frame(&frame)?;
-                    for trouble in worker.take_troubles() {
-                        complain(&trouble.to_string());
-                    }
+                    storing::complain_of(&worker.take_troubles());
                 } else {
                     worker.filtered();
                 }

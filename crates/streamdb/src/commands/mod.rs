@@ -49,6 +49,14 @@ pub(crate) enum Error {
     Other(String),
 }
 
+/// An error when a filter looks into contents: only `query` does that.
+fn without_contents(filter: &streamdb_query::Filter, command: &str) -> Result<(), Error> {
+    if filter.objects.pcre.is_none() {
+        return Ok(());
+    }
+    Err(Error::Other(format!("{command}: it does not look into contents, so it takes no pcre; `streamdb query` does")))
+}
+
 impl Error {
     pub(crate) fn output(path: &Path, source: io::Error) -> Self {
         Self::Output { path: path.to_owned(), source }

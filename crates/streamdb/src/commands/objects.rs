@@ -10,12 +10,13 @@ use streamdb_query::{Filter, ObjectLine, Wording, json_line, meta, rows};
 use streamdb_storage::{Store, StreamInfo};
 use streamdb_types::{BucketId, ConnKey, ObjectRow};
 
-use super::Error;
+use super::{Error, without_contents};
 use crate::cli::Streams;
 use crate::output::{Output, complain, printable};
 
 pub(super) fn run(args: &Streams) -> Result<ExitCode, Error> {
     let filter = Filter::parse_words(&args.filters)?;
+    without_contents(&filter, "objects")?;
     let store = Store::open(&args.data.folder)?;
     let mut out = Output::open(None)?;
     let failed = out.error();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use streamdb_derive::Progress;
-use streamdb_storage::{Compression, DiskVolume, Packets, WriteFolder, WriterConfig, WriterSummary};
+use streamdb_storage::{Compression, DiskVolume, Packets, Trouble, WriteFolder, WriterConfig, WriterSummary};
 use streamdb_types::Counters;
 
 use super::{Error, json_line};
@@ -71,8 +71,8 @@ pub(super) fn worker_config(args: &Storing) -> WorkerConfig {
 }
 
 /// Says what went wrong with the disk.
-pub(super) fn complain_of_troubles(written: &WriterSummary) {
-    for trouble in &written.troubles {
+pub(super) fn complain_of(troubles: &[Trouble]) {
+    for trouble in troubles {
         complain(&trouble.to_string());
     }
 }
