@@ -133,7 +133,7 @@ impl CaptureFile {
 
     /// The next thing, when it is a frame of a classic capture that lies whole in the buffer: its time, its length on the
     /// wire, and its bytes. Its parts are handed on in registers: a [`Found`] that is written to memory and read again
-    /// there waits for all writes before it, 4 % of an ingest.
+    /// there waits for all writes before it, some 3 % of an ingest.
     #[inline]
     pub(crate) fn frame_at_hand(&mut self) -> Option<(Timestamp, u32, Span)> {
         let Format::Classic(reader) = &self.format else { return None };

@@ -108,6 +108,7 @@ impl Merged {
         }
     }
 
+    /// The next thing, whatever it is and whichever file has it.
     fn next_of_any(&mut self) -> Result<Option<Item<'_>>, Error> {
         let Some((rank, found)) = self.step()? else { return Ok(None) };
         let Some(Slot { state: State::Open(reader), .. }) = self.files.get_mut(rank) else { return Ok(None) };

@@ -119,11 +119,11 @@ impl Map {
         let end = offset.checked_add(len as u64).filter(|end| *end <= self.len);
         match (end, usize::try_from(offset)) {
             (Some(_), Ok(start)) => {
+                // Every page can be read: the file's, or the zeros which the handler puts in place. Files are only ever
+                // appended to, and readers ask for what is published, so nobody of us writes there; if someone else does,
+                // the checksum over the block is what finds it.
                 // SAFETY: `self.len` is at most the region's capacity, so the range lies in one live mapping that is
-                // unmapped only after the region, and with it this borrow, is gone. Every page of it can be read: the
-                // file's, or the zeros which the handler puts in place. Files are only ever appended to, and readers
-                // ask for what is published, so nobody of us writes there; if someone else does, the checksum over the
-                // block is what finds it.
+                // unmapped only after the region, and with it this borrow, is gone; as above, it is readable and stays.
                 Ok(unsafe { std::slice::from_raw_parts(self.region.bytes.as_ptr().add(start), len) })
             }
             _ => Err(MapError::Outside { path: self.region.path.clone(), offset, len: len as u64, mapped: self.len }),

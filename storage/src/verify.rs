@@ -70,7 +70,7 @@ impl Store {
         let ids = self.ids()?;
         let folder = self.folder().buckets();
         for (id, noted) in sealed {
-            if let Err(error) = self.as_noted(id, noted, ids.binary_search(&id).is_ok()) {
+            if let Err(error) = self.as_noted(id, noted) {
                 verified.find(folder.join(file_name(id)), &error);
             }
         }
@@ -104,28 +104,23 @@ impl Store {
         }
         Ok(verified)
     }
-}
 
-impl Store {
     /// A bucket that the ledger calls sealed is there, as long and with as many frames.
-    fn as_noted(&self, id: BucketId, noted: SealedBucket, there: bool) -> Result<()> {
+    fn as_noted(&self, id: BucketId, noted: SealedBucket) -> Result<()> {
         let path = self.folder().buckets().join(file_name(id));
-        let len = std::fs::metadata(&path).map_or(0, |about| about.len());
+        let len = std::fs::metadata(&path).map(|about| about.len());
         // It may have been dropped since the ledger was read.
         if self.folder().dropped(id).is_some() {
             return Ok(());
         }
         let bytes = noted.bytes;
-        if !there && len == 0 {
+        let Ok(len) = len else {
             let what = format!("the ledger has this bucket as sealed, with {bytes} bytes, and the file is not there");
             return Err(Error::damaged(&path, 0, what));
-        }
+        };
         if len != bytes {
-            return Err(Error::damaged(
-                &path,
-                len,
-                format!("the ledger has {bytes} bytes of this bucket, the file {len}"),
-            ));
+            let what = format!("the ledger has {bytes} bytes of this bucket, the file {len}");
+            return Err(Error::damaged(&path, len, what));
         }
         // One that cannot be opened is found by itself.
         let Ok(bucket) = self.bucket(id) else { return Ok(()) };

@@ -20,10 +20,9 @@ pub(crate) const fn body_max(compression: Compression) -> usize {
 }
 /// A stream with at least this much to write gets a block of its own.
 pub(crate) const LONG_MIN: usize = 64 << 10;
-/// Bytes kept for comparison after they are written: a few round trips of a fast connection's segments. Each block costs a
-/// copy of as many.
+/// Bytes kept for comparison after they are written: some twenty full segments. Each block costs a copy of as many.
 const HISTORY: usize = 32 << 10;
-/// The most bytes in a buffer that are in a block already; a part that has more is not written in one piece any more.
+/// The most bytes in a buffer that are in a block already. A part with more is not written in one piece any more.
 pub(crate) const FLUSHED_MAX: usize = LONG_MIN + HISTORY;
 
 /// A run of one stream's bytes.
@@ -121,7 +120,7 @@ impl StreamBuffer {
     /// Everything here is in a block now.
     pub(crate) fn set_flushed(&mut self) {
         self.flushed = self.len();
-        // Then only the newest are worth their memory.
+        // Beyond, only the newest are worth their memory.
         if self.flushed > FLUSHED_MAX {
             let cut = self.flushed - HISTORY;
             self.bytes.drain(self.front..self.front + cut);
