@@ -10,7 +10,7 @@ use regex_automata::hybrid::{BuildError, LazyStateID};
 use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
 use regex_automata::util::{start, syntax};
 
-use crate::pattern::{LONGEST, no_linear_time};
+use crate::pattern::{TOO_LARGE, no_linear_time, within_length};
 
 /// Most memory of a compiled expression; for one byte, so much is gone through at worst.
 const COMPILED: usize = 1 << 20;
@@ -33,9 +33,7 @@ impl BytesExpression {
     /// # Errors
     /// What is wrong with it, in one sentence.
     pub fn new(text: &str) -> Result<Self, String> {
-        if text.len() > LONGEST {
-            return Err(format!("an expression of at most {LONGEST} bytes"));
-        }
+        within_length(text)?;
         // PCRE matches bytes unless told otherwise, so `.` is a byte and not a character here.
         let parse = |unicode| {
             let read = syntax::parse_with(text, &syntax::Config::new().utf8(false).unicode(unicode));
@@ -46,7 +44,7 @@ impl BytesExpression {
             thompson::Config::new().utf8(false).nfa_size_limit(Some(COMPILED)).which_captures(WhichCaptures::None);
         let compiled = thompson::Compiler::new().configure(thompson).build_from_hir(&parsed);
         let compiled: NFA = compiled.map_err(|error| match error.size_limit() {
-            Some(_) => "an expression that needs less memory".to_owned(),
+            Some(_) => TOO_LARGE.to_owned(),
             None => no_linear_time(&error.to_string()),
         })?;
         let states = Config::new().cache_capacity(STATES).skip_cache_capacity_check(true);

@@ -3,9 +3,12 @@
 use regex::{Regex, RegexBuilder};
 
 /// Most bytes of an expression or pattern.
-pub(crate) const LONGEST: usize = 4096;
+const LONGEST: usize = 4096;
 /// Most memory of a compiled expression, and of the automaton that runs it.
 const COMPILED: usize = 4 << 20;
+
+/// What is accepted instead of an expression whose compiled form is too large.
+pub(crate) const TOO_LARGE: &str = "an expression that needs less memory";
 
 /// A compiled expression over texts; two are equal when they were written the same.
 #[derive(Clone, Debug)]
@@ -46,18 +49,21 @@ impl PartialEq for Expression {
 impl Eq for Expression {}
 
 fn compile(text: &str) -> Result<Expression, String> {
-    if text.len() > LONGEST {
-        return Err(format!("an expression of at most {LONGEST} bytes"));
-    }
+    within_length(text)?;
     let built = RegexBuilder::new(text).case_insensitive(true).size_limit(COMPILED).dfa_size_limit(COMPILED).build();
     built.map(Expression).map_err(|error| explain(&error))
 }
 
 fn explain(error: &regex::Error) -> String {
     match error {
-        regex::Error::CompiledTooBig(_) => "an expression that needs less memory".to_owned(),
+        regex::Error::CompiledTooBig(_) => TOO_LARGE.to_owned(),
         error => no_linear_time(&error.to_string()),
     }
+}
+
+/// Refuses what is longer than anybody writes.
+pub(crate) fn within_length(text: &str) -> Result<(), String> {
+    if text.len() > LONGEST { Err(format!("an expression of at most {LONGEST} bytes")) } else { Ok(()) }
 }
 
 /// What is wrong with an expression: the last line of what the compiler prints, as the ones before draw it.

@@ -12,7 +12,7 @@ use crate::output::Output;
 
 pub(super) fn run(args: &Export) -> Result<(), Error> {
     let filter = Filter::parse_words(&args.filters)?;
-    // What selects streams or objects would leave out frames of a connection, or be overlooked.
+    // Frames are selected by their connection and time; a term about streams or objects must not be overlooked.
     let Filter { direction, reason, objects, offset, limit, order, .. } = &filter;
     let suitable = direction.is_none() && reason.is_none() && objects.is_empty() && *offset == 0 && limit.is_none();
     if !suitable || *order != Order::Stored {
