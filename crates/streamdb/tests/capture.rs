@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{
-    Data, Frame, Said, Server, Wire, inside, installed, ip, json_lines, may_capture, testdata, text, until, wait,
-    within,
+    Data, Frame, Said, Server, Wire, inside, installed, ip, json_lines, may_capture, noise, testdata, text, until,
+    wait, within,
 };
 use serde_json::Value;
 use streamdb::worker::{Worker, WorkerConfig};
@@ -136,18 +136,6 @@ fn head(body: &[u8]) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: {}\r\n\r\n", body.len())
 }
 
-/// Bytes that do not repeat.
-fn body(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_u32;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        (state >> 24) as u8
-    };
-    (0..length).map(|_| next()).collect()
-}
-
 /// The stream to a client, once it is there with this length.
 fn stream_to(data: &Data, port: u16, length: usize) -> Value {
     let filter = format!("srcport={port}");
@@ -167,7 +155,7 @@ fn a_download_over_loopback_is_handed_out_while_it_is_captured() {
     let data = Data::new("capture-loopback");
     let (listener, address, filter) = Pair::on_loopback();
     let capturing = Capturing::start(&data, None, &["-i", "lo", "--filter", &filter, "--json"]);
-    let body = body(3_000_000);
+    let body = noise(0, 3_000_000);
     let mut pair = Pair::connect(&listener, address);
     pair.download(&body);
     // Both ends are open, and nothing comes any more: the clock alone publishes.
@@ -226,7 +214,7 @@ fn the_frames_are_those_that_tcpdump_sees() {
     BufReader::new(tcpdump.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
     assert!(line.contains("listening on far0"), "{line}");
     let capturing = Capturing::start(&data, Some(&wire.far), &["-i", "far0", "--json"]);
-    let body = body(400_000);
+    let body = noise(0, 400_000);
     let mut pair = Pair::across(&wire, "10.9.0.2:0");
     pair.download(&body);
     stream_to(&data, pair.port(), head(&body).len() + body.len());
@@ -312,7 +300,7 @@ fn what_the_snap_length_cuts_is_a_gap() {
     let flags = ["-i", "lo", "--filter", &filter, "--snaplen", "200", "--json"];
     let capturing = Capturing::start(&data, None, &flags);
     let mut pair = Pair::connect(&listener, address);
-    let body = body(20_000);
+    let body = noise(0, 20_000);
     pair.download(&body);
     let row = stream_to(&data, pair.port(), head(&body).len() + body.len());
     assert!(row["gap_bytes"].as_u64().unwrap() > 15_000, "{row}");

@@ -19,7 +19,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use common::{Data, Frame, Made, Server, Talk, Wire, inside, installed, json_lines, may_capture, until, wait, within};
+use common::{
+    Data, Frame, Made, Server, Talk, Wire, inside, installed, json_lines, may_capture, noise, until, wait, within,
+};
 
 /// Of a second of what is stored here.
 const SECOND: usize = 1 << 20;
@@ -81,18 +83,6 @@ impl Drop for Disk {
 
 fn run(program: &str, arguments: &[&str]) -> bool {
     Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
-}
-
-/// Bytes that do not repeat.
-fn noise(seed: u32, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        (state >> 24) as u8
-    };
-    (0..length).map(|_| next()).collect()
 }
 
 /// A download in each of these seconds.
@@ -157,6 +147,17 @@ fn ingest(data: &Data) -> (Storing, ChildStdin) {
     (storing, pipe)
 }
 
+/// One that was given four seconds, of which the first three can be read.
+fn ingest_of_four_seconds(data: &Data) -> (Storing, ChildStdin) {
+    let (storing, mut pipe) = ingest(data);
+    give(&mut pipe, &seconds(0..4));
+    until("the first seconds are there", || {
+        let said = data.run("streams", &["--json", "srcport=30002", "direction=c"]);
+        (said.code == Some(0) && !said.out.is_empty()).then_some(())
+    });
+    (storing, pipe)
+}
+
 fn give(pipe: &mut ChildStdin, made: &Made) {
     made.frames.iter().for_each(|frame| pipe.write_all(&Made::record(frame)).unwrap());
 }
@@ -179,12 +180,7 @@ fn kept(exported: &[Frame], made: &Made) -> usize {
 fn a_full_disk_costs_what_comes_while_it_is_full_and_no_more() {
     let data = Data::new("full-disk");
     let Some(disk) = Disk::new(&data, 48) else { return };
-    let (mut storing, mut pipe) = ingest(&data);
-    give(&mut pipe, &seconds(0..4));
-    until("the first seconds are there", || {
-        let said = data.run("streams", &["--json", "srcport=30002", "direction=c"]);
-        (said.code == Some(0) && !said.out.is_empty()).then_some(())
-    });
+    let (mut storing, mut pipe) = ingest_of_four_seconds(&data);
     let filler = disk.fill();
     give(&mut pipe, &seconds(4..10));
     until("it is said that there is no room", || storing.has_said("No space left on device").then_some(()));
@@ -216,12 +212,7 @@ fn a_full_disk_costs_what_comes_while_it_is_full_and_no_more() {
 fn a_file_system_that_stops_taking_anything_ends_no_process() {
     let data = Data::new("aborted-disk");
     let Some(disk) = Disk::new(&data, 48) else { return };
-    let (mut storing, mut pipe) = ingest(&data);
-    give(&mut pipe, &seconds(0..4));
-    until("the first seconds are there", || {
-        let said = data.run("streams", &["--json", "srcport=30002", "direction=c"]);
-        (said.code == Some(0) && !said.out.is_empty()).then_some(())
-    });
+    let (mut storing, mut pipe) = ingest_of_four_seconds(&data);
     assert!(run("sync", &[]));
     // As the kernel does it after an error of the disk: from now on nothing can be written.
     disk.remount("abort");

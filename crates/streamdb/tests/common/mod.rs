@@ -188,6 +188,18 @@ impl Data {
     }
 }
 
+/// Bytes that do not repeat, others for each seed.
+pub fn noise(seed: u32, length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_u32 ^ seed;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state >> 24) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
 /// One value a line.
 pub fn json_lines(bytes: &[u8]) -> Vec<Value> {
     let text = std::str::from_utf8(bytes).expect("JSON is text");
