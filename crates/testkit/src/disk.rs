@@ -10,7 +10,7 @@
 //! - **a sync that fails** leaves any part of what it was for on disk, takes all of it for clean, so that the next sync is
 //!   none for it, and may lose what programs saw of it, page by page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -31,8 +31,9 @@ pub(crate) enum Entry {
 struct Node {
     /// As programs see it.
     seen: Vec<u8>,
-    /// As it is on disk for sure.
+    /// As it is on disk for sure; there may be more there than the length says.
     synced: Vec<u8>,
+    length: usize,
     /// Of each sector that was changed since it was synced: what it was after each change.
     changed: BTreeMap<usize, Vec<Vec<u8>>>,
     /// The lengths since the one that was synced.
@@ -62,19 +63,19 @@ pub(crate) struct Disk {
 /// Files with their content, and folders without.
 pub(crate) type Image = BTreeMap<PathBuf, Option<Vec<u8>>>;
 
-/// What lies below a folder, the folder's own name included.
-pub(crate) fn image_of(folder: &Path) -> io::Result<Image> {
-    let mut image = Image::from([(folder.to_owned(), None)]);
-    let mut folders = vec![folder.to_owned()];
+/// What lies below a folder, by the paths below it; the folder itself is there with an empty one.
+pub(crate) fn image_of(root: &Path) -> io::Result<Image> {
+    let mut image = Image::from([(PathBuf::new(), None)]);
+    let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
+            let inside = path.strip_prefix(root).unwrap_or(&path).to_owned();
             if path.is_dir() {
-                folders.push(path.clone());
-                image.insert(path, None);
+                folders.push(path);
+                image.insert(inside, None);
             } else {
-                let bytes = std::fs::read(&path)?;
-                image.insert(path, Some(bytes));
+                image.insert(inside, Some(std::fs::read(&path)?));
             }
         }
     }
@@ -89,7 +90,8 @@ impl Disk {
             let entry = match content {
                 None => Entry::Folder,
                 Some(bytes) => {
-                    disk.nodes.push(Node { seen: bytes.clone(), synced: bytes.clone(), ..Node::default() });
+                    let (seen, synced, length) = (bytes.clone(), bytes.clone(), bytes.len());
+                    disk.nodes.push(Node { seen, synced, length, ..Node::default() });
                     Entry::File(disk.nodes.len() - 1)
                 }
             };
@@ -205,44 +207,38 @@ impl Node {
     }
 
     fn sync(&mut self) {
-        self.synced.resize(self.lengths.last().copied().unwrap_or(self.synced.len()), 0);
+        self.length = self.lengths.last().copied().unwrap_or(self.length);
+        self.lengths.clear();
+        self.synced.resize(self.length, 0);
         for (sector, versions) in std::mem::take(&mut self.changed) {
             versions.last().into_iter().for_each(|version| put(&mut self.synced, sector, version));
         }
-        self.lengths.clear();
     }
 
+    /// The length is the inode's, which is not lost with the pages: it is only not on disk for sure.
     fn failed_sync(&mut self, random: &mut Random) {
-        // The length is the inode's, which is not lost with the pages; it is only not on disk yet.
-        let length = self.synced.len();
         let changed = std::mem::take(&mut self.changed);
         let most = changed.keys().next_back().map_or(0, |sector| (sector + 1) * SECTOR);
-        self.synced.resize(length.max(most), 0);
+        self.synced.resize(self.synced.len().max(most), 0);
         for (sector, versions) in &changed {
             if random.below(2) == 0 {
                 versions.last().into_iter().for_each(|version| put(&mut self.synced, *sector, version));
             }
         }
-        let pages = changed.keys().map(|sector| sector / PAGE).collect::<std::collections::BTreeSet<_>>();
+        let pages = changed.keys().map(|sector| sector / PAGE).collect::<BTreeSet<_>>();
         for page in pages.into_iter().filter(|_| random.below(2) == 0) {
             for sector in page * PAGE..(page + 1) * PAGE {
                 let on_disk = sector_of(&self.synced, sector);
                 put(&mut self.seen, sector, &on_disk);
             }
         }
-        self.synced.truncate(length);
     }
 
     fn cut(&self, luck: &mut Luck) -> Vec<u8> {
         luck.next_file();
+        let later = self.lengths.iter().rev().find(|_| luck.keeps());
         let mut left = self.synced.clone();
-        let mut length = left.len();
-        self.lengths.iter().for_each(|later| {
-            if luck.keeps() {
-                length = *later;
-            }
-        });
-        left.resize(length, 0);
+        left.resize(later.copied().unwrap_or(self.length), 0);
         for (sector, versions) in &self.changed {
             let kept = versions.iter().rev().find(|_| luck.keeps());
             kept.into_iter().for_each(|version| put(&mut left, *sector, version));

@@ -127,11 +127,26 @@ impl FaultVolume {
         self.state().log.clone()
     }
 
-    /// The folder, what was there, and what was done since; nothing of a volume that does not record.
-    pub(crate) fn recorded(&self) -> (PathBuf, Image, Vec<(usize, Change)>) {
+    /// The bytes that a recording volume wrote in operation `n`, if it is a write.
+    pub fn written(&self, n: usize) -> Option<Vec<u8>> {
         let state = self.state();
-        let recording = state.recording.as_ref();
-        recording.map(|r| (r.root.clone(), r.before.clone(), r.changes.clone())).unwrap_or_default()
+        state.recording.as_ref()?.changes.iter().find_map(|(at, change)| match change {
+            Change::Write { bytes, .. } if *at == n => Some(bytes.to_vec()),
+            _ => None,
+        })
+    }
+
+    /// What was there, and what was done since; nothing of a volume that does not record.
+    pub(crate) fn recorded(&self) -> (Image, Vec<(usize, Change)>) {
+        let state = self.state();
+        state.recording.as_ref().map(|r| (r.before.clone(), r.changes.clone())).unwrap_or_default()
+    }
+
+    /// A path below the folder that is recorded.
+    fn inside(&self, path: &Path) -> PathBuf {
+        let state = self.state();
+        let root = state.recording.as_ref().map(|recording| recording.root.as_path());
+        root.and_then(|root| path.strip_prefix(root).ok()).unwrap_or(path).to_owned()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -213,7 +228,8 @@ impl FaultVolume {
             state.files += 1;
             state.files
         };
-        let noted = self.make(n, || Ok(()), || change(id, path.to_owned()));
+        let change = change(id, self.inside(path));
+        let noted = self.make(n, || Ok(()), || change);
         debug_assert!(noted.is_ok(), "there is nothing in it that fails");
         Box::new(FaultFile { volume: self.clone(), inner, id, path: path.to_owned() })
     }
@@ -234,11 +250,13 @@ impl Volume for FaultVolume {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let act = || self.inner.rename(from, to);
-        self.change("rename", from, act, || Change::Rename { from: from.to_owned(), to: to.to_owned() })
+        let change = Change::Rename { from: self.inside(from), to: self.inside(to) };
+        self.change("rename", from, act, || change)
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
-        self.change("unlink", path, || self.inner.unlink(path), || Change::Unlink { path: path.to_owned() })
+        let change = Change::Unlink { path: self.inside(path) };
+        self.change("unlink", path, || self.inner.unlink(path), || change)
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<OsString>> {
@@ -246,12 +264,13 @@ impl Volume for FaultVolume {
     }
 
     fn sync_dir(&self, folder: &Path) -> io::Result<()> {
-        let site = self.site();
-        self.change("sync_dir", folder, || Ok(()), || Change::SyncDir { folder: folder.to_owned(), site })
+        let change = Change::SyncDir { folder: self.inside(folder), site: self.site() };
+        self.change("sync_dir", folder, || Ok(()), || change)
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.change("create_dir", path, || self.inner.create_dir(path), || Change::CreateDir { path: path.to_owned() })
+        let change = Change::CreateDir { path: self.inside(path) };
+        self.change("create_dir", path, || self.inner.create_dir(path), || change)
     }
 }
 
