@@ -11,6 +11,7 @@ mod common;
 mod run;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -44,9 +45,9 @@ struct Sweep<'r> {
 }
 
 impl Sweep<'_> {
-    /// Kills the process, or cuts the power, and starts again; then does so in that start, at each `step`th of its operations
-    /// with each of the `seconds`.
-    fn crash(&self, first: Crash, step: usize, seconds: &[Survivors]) -> Result<(), Harm> {
+    /// Kills the process, or cuts the power, and starts again; then does so in that start, at each `step`th of its operations:
+    /// losing all that was not synced, then any part of it as often as `seeds` says. Never with a step of 0.
+    fn crash(&self, first: Crash, step: usize, seeds: usize) -> Result<(), Harm> {
         let harm = |crashes: &[Crash], what| Harm { crashes: crashes.to_vec(), what };
         let (before, survivors) = first;
         let killed = survivors == Survivors::All;
@@ -55,7 +56,7 @@ impl Sweep<'_> {
         let data = left.path().join("data");
         scramble_watermarks(&data, before);
         let mut volume = FaultVolume::new(QuickVolume);
-        if !seconds.is_empty() {
+        if step > 0 {
             volume = FaultVolume::recording(QuickVolume, left.path());
             if self.without.is_some() {
                 volume = volume.noting_sites();
@@ -73,20 +74,26 @@ impl Sweep<'_> {
             self.without.map_or(cut.clone(), |site| cut.without(site))
         };
         self.expected.go_on(&data, &due).map_err(|what| harm(&[first], what))?;
+        let is_taken_out = |site: &str| cut.sites().contains_key(site) || self.cut.sites().contains_key(site);
+        if step == 0 || self.without.is_some_and(|site| !is_taken_out(site)) {
+            return Ok(());
+        }
         for again in (0..=volume.operations()).filter(|n| n % step == before % step) {
-            for second in seconds {
+            let some = (0..seeds).map(|n| some(before << 8 | again, n));
+            let killed_again = (killed && seeds > 2).then_some(Survivors::All);
+            for second in [Survivors::Synced].into_iter().chain(some).chain(killed_again) {
                 let left = TestFolder::in_memory("crash-again");
-                cut.leave(again, *second, left.path()).unwrap();
+                cut.leave(again, second, left.path()).unwrap();
                 let data = left.path().join("data");
                 scramble_watermarks(&data, again);
                 // What was only published may go, as it may without the kill.
-                let mut due = Due::of(self.run, before, killed && *second == Survivors::All);
+                let mut due = Due::of(self.run, before, killed && second == Survivors::All);
                 due.promises.extend(promised.iter().filter(|p| p.from <= again).map(|p| &p.what));
                 self.cases.fetch_add(1, Ordering::Relaxed);
                 let verdict = check::stays_cut(&as_left, &as_recovered, &check::buckets(&data));
                 let verdict = verdict.and_then(|()| self.expected.start(&data, &FaultVolume::new(QuickVolume), &due));
                 let verdict = verdict.and_then(|_| self.expected.go_on(&data, &due));
-                verdict.map_err(|what| harm(&[first, (again, *second)], what))?;
+                verdict.map_err(|what| harm(&[first, (again, second)], what))?;
             }
         }
         Ok(())
@@ -147,11 +154,7 @@ fn every_crash_of_a_run_is_harmless() {
     }
     // Each start is cut off too, each at other operations; in the long run at all of them.
     let step = if soak() { 1 } else { 23 };
-    let verdict = each(&crashes, |crash| {
-        let seconds = [Survivors::Synced, some(crash.0, 1000), some(crash.0, 2000), Survivors::All];
-        let seconds = if soak() { &seconds[..] } else { &seconds[..2] };
-        sweep.crash(*crash, step, seconds)
-    });
+    let verdict = each(&crashes, |crash| sweep.crash(*crash, step, if soak() { 4 } else { 1 }));
     println!(
         "swept: {operations} operations of a run, {} crashes and those within the starts after them: {} cases in {:.0} s",
         crashes.len(),
@@ -194,7 +197,7 @@ fn a_crash_after_any_failure_is_harmless() {
                     let what = format!("operation {n} fails ({}, seed {seed}): {}", log[*n].name, harm.what);
                     Harm { what, ..harm }
                 };
-                sweep.crash((before, survivors), 1, &[]).map_err(told)?;
+                sweep.crash((before, survivors), 0, 0).map_err(told)?;
             }
         }
         Ok(())
@@ -253,7 +256,11 @@ fn without_any_one_sync_there_is_harm() {
     let mut blind = Vec::new();
     for (site, syncs) in &sites {
         let cases = AtomicUsize::new(0);
-        let harm = runs.iter().find_map(|(name, run)| Some((name, harm_without(run, site, &expected, &cases)?)));
+        let in_runs =
+            |n| runs.iter().find_map(|(name, run)| Some((name, harm_without(run, site, n, &expected, &cases)?)));
+        let (healthy, run) = &runs[0];
+        let in_starts = || Some((healthy, harm_in_starts_without(run, site, &expected, &cases)?));
+        let harm = in_runs(0..2).or_else(in_starts).or_else(|| in_runs(2..20));
         let cases = cases.load(Ordering::Relaxed);
         match &harm {
             Some((name, harm)) => {
@@ -266,21 +273,28 @@ fn without_any_one_sync_there_is_harm() {
     assert!(blind.is_empty(), "{blind:?} can be taken out, and nothing shows it");
 }
 
-fn harm_without(run: &Run, site: &str, expected: &Expected, cases: &AtomicUsize) -> Option<Harm> {
+fn harm_without(run: &Run, site: &str, n: Range<usize>, expected: &Expected, cases: &AtomicUsize) -> Option<Harm> {
     let cut = PowerCut::of(&run.volume);
-    let is_of_run = cut.sites().contains_key(site);
-    let sweep = Sweep { run, cut: cut.without(site), expected, without: Some(site), cases };
-    let operations = run.volume.operations();
-    if is_of_run {
-        for n in 0..8 {
-            let survivors = |before| if n == 0 { Survivors::Synced } else { some(before, n) };
-            let found = (0..=operations).find_map(|before| sweep.crash((before, survivors(before)), 1, &[]).err());
-            if found.is_some() {
-                return found;
-            }
-        }
+    if !cut.sites().contains_key(site) {
+        return None;
     }
-    let again = [Survivors::Synced, some(0, 1), some(0, 2)];
-    let mut crashes = (0..=operations).flat_map(|before| [(before, Survivors::All), (before, some(before, 3))]);
-    crashes.find_map(|crash| sweep.crash(crash, 1, &again).err())
+    let sweep = Sweep { run, cut: cut.without(site), expected, without: Some(site), cases };
+    let crashes = n.flat_map(|n| {
+        let survivors = move |before| if n == 0 { Survivors::Synced } else { some(before, n) };
+        (0..=run.volume.operations()).map(move |before| (before, survivors(before)))
+    });
+    each(&crashes.collect::<Vec<Crash>>(), |crash| sweep.crash(*crash, 0, 0)).err()
+}
+
+/// As [`harm_without`], in the starts after a crash.
+fn harm_in_starts_without(run: &Run, site: &str, expected: &Expected, cases: &AtomicUsize) -> Option<Harm> {
+    let sweep = Sweep { run, cut: PowerCut::of(&run.volume).without(site), expected, without: Some(site), cases };
+    let crashes = (0..8).flat_map(|n| {
+        let survivors = move |before| if n == 0 { Survivors::All } else { some(before, n) };
+        (0..=run.volume.operations()).map(move |before| (before, survivors(before)))
+    });
+    each(&crashes.collect::<Vec<Crash>>(), |crash| {
+        sweep.crash(*crash, 1, if crash.1 == Survivors::All { 0 } else { 3 })
+    })
+    .err()
 }
