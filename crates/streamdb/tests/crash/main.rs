@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use check::{Due, Expected, Verdict};
+use check::{Due, Expected};
 use common::soak;
 use run::{Failing, Run};
 use streamdb_testkit::{Fault, FaultVolume, PowerCut, QuickVolume, Survivors, TestFolder};
@@ -256,8 +256,9 @@ fn without_any_one_sync_there_is_harm() {
     let mut blind = Vec::new();
     for (site, syncs) in &sites {
         let cases = AtomicUsize::new(0);
-        let in_runs =
-            |n| runs.iter().find_map(|(name, run)| Some((name, harm_without(run, site, n, &expected, &cases)?)));
+        let in_runs = |n: Range<usize>| {
+            runs.iter().find_map(|(name, run)| Some((name, harm_without(run, site, n.clone(), &expected, &cases)?)))
+        };
         let (healthy, run) = &runs[0];
         let in_starts = || Some((healthy, harm_in_starts_without(run, site, &expected, &cases)?));
         let harm = in_runs(0..2).or_else(in_starts).or_else(|| in_runs(2..20));
