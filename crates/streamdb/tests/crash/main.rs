@@ -146,15 +146,15 @@ fn every_crash_of_a_run_is_harmless() {
     let (expected, cases) = (Expected::new(), AtomicUsize::new(0));
     let operations = run.volume.operations();
     let sweep = Sweep { run: &run, cut: PowerCut::of(&run.volume), expected: &expected, without: None, cases: &cases };
-    let seeds = if soak() { 60 } else { 6 };
+    let seeds = if soak() { 20 } else { 6 };
     let mut crashes: Vec<Crash> = Vec::new();
     for before in 0..=operations {
         crashes.extend([(before, Survivors::All), (before, Survivors::Synced)]);
         crashes.extend((0..seeds).map(|n| (before, some(before, n))));
     }
-    // Each start is cut off too, each at other operations; in the long run at all of them.
-    let step = if soak() { 1 } else { 23 };
-    let verdict = each(&crashes, |crash| sweep.crash(*crash, step, if soak() { 4 } else { 1 }));
+    // Each start is cut off too, at some of its operations: after the next crash at the next ones.
+    let step = if soak() { 3 } else { 23 };
+    let verdict = each(&crashes, |crash| sweep.crash(*crash, step, if soak() { 3 } else { 1 }));
     println!(
         "swept: {operations} operations of a run, {} crashes and those within the starts after them: {} cases in {:.0} s",
         crashes.len(),
