@@ -43,26 +43,33 @@ impl WriteFolder {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
             result => result.map(|()| true).map_err(Error::io(path, "make the folder")),
         };
-        if make(path)? {
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            volume.sync_dir(parent).map_err(Error::io(parent, "make the folder's name durable"))?;
-        }
+        let is_new = make(path)?;
         let ledger_path = path.join(LEDGER);
         if !ledger_path.exists() && !is_fresh(&*volume, path)? {
             return Err(Error::ForeignFolder(path.to_owned()));
         }
-        let made = [BUCKETS, DERIVED].into_iter().map(|name| make(&path.join(name))).collect::<Result<Vec<bool>>>()?;
-        if made.contains(&true) {
-            volume.sync_dir(path).map_err(Error::io(path, "make the names in the folder durable"))?;
+        for name in [BUCKETS, DERIVED] {
+            make(&path.join(name))?;
         }
         let live = Arc::new(LiveWriter::open(&*volume, path)?);
+        // That makes the names of the folders durable too.
         let mut ledger = Ledger::open(&*volume, &ledger_path)?;
         match ledger.facts().store().map(|entry| entry.event.clone()) {
             Some(Event::Store { format, .. }) if format == FORMAT_VERSION => {}
             Some(Event::Store { format, .. }) => return Err(Error::Version { path: ledger_path, found: format }),
             // Without the line that says what store this is, a made-up one could give ids a second time.
             _ if ledger.facts().damage() > 0 => Ledger::verify(&ledger_path)?,
-            _ => ledger.append(now(), &Event::Store { format: FORMAT_VERSION, sensor: 0 })?,
+            _ => {
+                // From this line on the folder has something to lose. Until then nobody knows whether its own name is
+                // durable, as who made it may have been killed.
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                match volume.sync_dir(parent) {
+                    // Who made it for us may have rights there that we have not.
+                    Err(e) if e.kind() == ErrorKind::PermissionDenied && !is_new => {}
+                    result => result.map_err(Error::io(parent, "make the folder's name durable"))?,
+                }
+                ledger.append(now(), &Event::Store { format: FORMAT_VERSION, sensor: 0 })?;
+            }
         }
         for id in bucket_ids(&path.join(BUCKETS))? {
             ledger.note_existing(id);
@@ -125,7 +132,12 @@ impl WriteFolder {
     /// result says why.
     fn make_whole(&self, path: &Path, id: BucketId) -> Result<Result<Option<Recovered>>> {
         let unsealed = match crate::read::bucket::is_sealed(path, id) {
-            Ok(true) => None,
+            Ok(true) => {
+                // Who sealed it may have been killed before the trailer was durable.
+                let synced = self.volume.open(path).and_then(|file| file.sync_data());
+                synced.map_err(Error::io(path, "sync the sealed bucket"))?;
+                None
+            }
             Ok(false) => match Unsealed::read(&*self.volume, path, id) {
                 Ok(unsealed) => Some(unsealed),
                 Err(error) => return Ok(Err(error)),
@@ -134,13 +146,16 @@ impl WriteFolder {
         };
         if unsealed.is_some() {
             // What was derived from it may be of what is cut now.
-            let rows = crate::derived::path(&self.path.join(DERIVED), id);
+            let derived = self.path.join(DERIVED);
+            let rows = crate::derived::path(&derived, id);
             match self.volume.unlink(&rows) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(Error::io(&rows, "remove the rows of a bucket that is recovered")(error));
                 }
                 _ => {}
             }
+            // They must not come back to the bucket that is sealed now; nor those that were removed by who was killed then.
+            self.volume.sync_dir(&derived).map_err(Error::io(&derived, "make it durable that rows are removed"))?;
         }
         let recovered = unsealed.map(recover).transpose()?;
         self.note_sealed(path, id)?;
@@ -161,7 +176,12 @@ impl WriteFolder {
             let (sealed, dropped) = (ledger.facts().sealed(), ledger.facts().tombstones());
             sealed.map(|(id, _)| id).chain(dropped.map(|(id, _)| id)).collect()
         };
-        for id in bucket_ids(&folder)? {
+        let ids = bucket_ids(&folder)?;
+        if ids.iter().any(|id| !noted.contains(id)) {
+            // Who gave the last of them its name may have been killed before the name was durable.
+            self.volume.sync_dir(&folder).map_err(Error::io(&folder, "make the names of the buckets durable"))?;
+        }
+        for id in ids {
             let path = folder.join(crate::write::bucket_file::file_name(id));
             // What the ledger calls sealed is never written again, whatever has become of its file since: damage in it is
             // for verification to tell, and cutting it would make it worse.

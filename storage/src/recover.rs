@@ -71,6 +71,10 @@ pub(crate) fn recover(unsealed: Unsealed) -> Result<Recovered> {
     let blocks = headers.len();
     // What was cut must not be taken for a block of ours later: the file ends here, and grows again by what is written.
     file.truncate(scan.position).map_err(Error::io(path, "cut the bucket"))?;
+    if cut_bytes > 0 {
+        // Nor may it be there again behind what is written now, should the power go before that is synced.
+        file.sync_data().map_err(Error::io(path, "sync the bucket that was cut"))?;
+    }
     let target = BucketFile::resume(path.to_owned(), file, id, headers, Compression::Full)?;
     let times = contents.blocks.last().map_or((Timestamp(0), Timestamp(0)), |b| (b.first_time, b.last_time));
     let mut out = Ends { target, shared: SharedBlock::default(), times, record: Vec::new() };

@@ -176,7 +176,7 @@ fn damage_in_the_middle_is_named_and_the_rest_is_read() {
 
 #[test]
 fn what_failed_did_not_happen() {
-    let faults = [0, 1, 40, usize::MAX].map(|torn| Fault { errno: NO_SPACE, torn, forever: false });
+    let faults = [0, 1, 40, usize::MAX].map(|torn| Fault { errno: NO_SPACE, torn, ..Fault::default() });
     for fault in faults.into_iter().chain(faults.map(|fault| Fault { forever: true, ..fault })) {
         for n in 0.. {
             let folder = TestFolder::in_memory("ledger");
@@ -223,7 +223,7 @@ fn what_failed_did_not_happen() {
 #[test]
 fn a_power_cut_leaves_what_was_told_to_be_there() {
     let folder = TestFolder::in_memory("ledger");
-    let volume = FaultVolume::recording(DiskVolume);
+    let volume = FaultVolume::recording(DiskVolume, folder.path());
     let path = folder.path().join("ledger");
     let mut ledger = Ledger::open(&volume, &path).unwrap();
     let mut told = vec![];
@@ -236,7 +236,7 @@ fn a_power_cut_leaves_what_was_told_to_be_there() {
     }
     drop(ledger);
     let all: Vec<_> = told.iter().map(|(_, entry)| entry.clone()).collect();
-    let cut = PowerCut::of(&volume, folder.path());
+    let cut = PowerCut::of(&volume);
     for before in 0..=volume.operations() {
         let seeds = (0..30).map(Survivors::Some);
         for survivors in [Survivors::All, Survivors::Synced].into_iter().chain(seeds) {

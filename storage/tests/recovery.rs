@@ -416,7 +416,7 @@ fn recovery_can_die_anywhere_and_begin_again() {
                     let what = format!("cut at {cut}, operation {n} ({name}) fails after {torn}");
                     let folder = folder_with(case, &case.open[..cut]);
                     let failing = FaultVolume::new(QuickVolume);
-                    failing.fail_at(n, Fault { errno: 5, torn, forever: true });
+                    failing.fail_at(n, Fault { errno: 5, torn, forever: true, ..Fault::default() });
                     // The watermarks and the lock can do without some operations, so not every failure is an end.
                     let _ = WriteFolder::open(folder.path(), Box::new(failing));
                     serve(folder.path(), &case.model, &what);
@@ -432,7 +432,7 @@ fn recovery_can_die_anywhere_and_begin_again() {
 fn a_power_cut_in_a_run_leaves_what_was_there() {
     let folder = TestFolder::in_memory("power");
     let root = folder.path().join("data");
-    let volume = FaultVolume::recording(QuickVolume);
+    let volume = FaultVolume::recording(QuickVolume, folder.path());
     let mut driver = Driver::on(&root, WriterConfig::default(), Box::new(volume.clone()));
     for op in script(true) {
         driver.act(&op);
@@ -442,7 +442,7 @@ fn a_power_cut_in_a_run_leaves_what_was_there() {
         driver.act(&op);
     }
     let model = driver.finish();
-    let cut = streamdb_testkit::PowerCut::of(&volume, folder.path());
+    let cut = streamdb_testkit::PowerCut::of(&volume);
     for before in 0..=volume.operations() {
         for survivors in [
             streamdb_testkit::Survivors::All,

@@ -4,7 +4,7 @@
 //! lost: it goes on where it was, and who asks for objects before they have rows gets them made at that moment
 //! ([`objects`]).
 
-use streamdb_storage::{Covered, DeriveLock, DiskVolume, Error as StoreError, Store, StreamInfo};
+use streamdb_storage::{Covered, DeriveLock, DiskVolume, Error as StoreError, Store, StreamInfo, Volume};
 use streamdb_types::{BucketId, ObjectRow};
 
 use crate::error::Error;
@@ -37,6 +37,7 @@ impl Progress {
 #[derive(Debug)]
 pub struct Deriver {
     lock: DeriveLock,
+    volume: Box<dyn Volume>,
     rows: Rows,
     /// Every bucket before this one is covered.
     done: Option<BucketId>,
@@ -48,7 +49,15 @@ impl Deriver {
     /// # Errors
     /// When another process has it, or the folder cannot be written.
     pub fn new(store: &Store) -> Result<Self, Error> {
-        Ok(Self { lock: store.derive_lock()?, rows: Rows::new(), done: None })
+        Self::on(store, Box::new(DiskVolume))
+    }
+
+    /// As [`new`](Self::new), with rows kept on this volume.
+    ///
+    /// # Errors
+    /// When another process has the right to derive, or the folder cannot be written.
+    pub fn on(store: &Store, volume: Box<dyn Volume>) -> Result<Self, Error> {
+        Ok(Self { lock: store.derive_lock()?, volume, rows: Rows::new(), done: None })
     }
 
     /// Makes the rows of what ended since the last time, until all that is published is covered or `stop` says so. What
@@ -107,7 +116,7 @@ impl Deriver {
             if stop() {
                 break;
             }
-            store.forget_derived(&self.lock, &DiskVolume, *id)?;
+            store.forget_derived(&self.lock, &*self.volume, *id)?;
             match self.bucket(store, *id, stop, damaged, &mut progress) {
                 Ok(_) | Err(Error::Store(StoreError::NoBucket(_))) => {}
                 Err(error @ Error::Store(StoreError::Damaged { .. } | StoreError::Version { .. })) => damaged(&error),
@@ -140,7 +149,7 @@ impl Deriver {
         if next == covered {
             return Ok(false);
         }
-        let mut writer = store.derived_writer(&self.lock, &DiskVolume, id)?;
+        let mut writer = store.derived_writer(&self.lock, &*self.volume, id)?;
         let mut since = Progress::default();
         for stream in &ended {
             if stop() {

@@ -176,7 +176,7 @@ fn fails_once(wanted: impl Fn(&Operation) -> bool) {
             let what =
                 format!("operation {n} of {} ({}) fails after {torn}", volume.operations(), volume.log()[n].name);
             let failing = FaultVolume::new(DiskVolume);
-            failing.fail_at(n, Fault { errno: NO_SPACE, torn, forever: false });
+            failing.fail_at(n, Fault { errno: NO_SPACE, torn, ..Fault::default() });
             // So slow that the worker hears of it while there are frames to come.
             let run = store(failing.clone(), &mut |frame| {
                 if frame % 50 == 0 {

@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use streamdb_storage::{Volume, VolumeFile};
 
+use crate::disk::{Disk, Image, image_of};
 use crate::powercut::Change;
+use crate::site;
 
 /// How an operation fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +26,9 @@ pub struct Fault {
     pub torn: usize,
     /// Whether every later operation fails too, as when the process or the disk has died.
     pub forever: bool,
+    /// If it is a sync of a file, and the volume a recording one: by this seed, what was written since the last one is on
+    /// disk or not, page by page it can still be read or not, and the next sync has nothing to do for it.
+    pub pages: Option<u64>,
 }
 
 /// An operation that was asked for.
@@ -48,10 +53,20 @@ pub struct FaultVolume {
 struct State {
     log: Vec<Operation>,
     faults: Vec<(usize, Fault)>,
-    recording: bool,
-    /// What changed the disk, and in which operation.
-    changes: Vec<(usize, Change)>,
+    /// Faults of the next operation of this name on a file with this extension.
+    awaiting: Vec<(&'static str, &'static str, Fault)>,
+    recording: Option<Recording>,
+    sites: bool,
     files: usize,
+}
+
+#[derive(Debug)]
+struct Recording {
+    root: PathBuf,
+    /// What was there when it began.
+    before: Image,
+    /// What changed the disk, and in which operation; in the order in which it did.
+    changes: Vec<(usize, Change)>,
 }
 
 impl FaultVolume {
@@ -60,11 +75,24 @@ impl FaultVolume {
         Self { inner: Arc::new(inner), state: Arc::default() }
     }
 
-    /// As [`new`](Self::new), but all that is written is kept in memory too, for a [`PowerCut`](crate::PowerCut).
-    pub fn recording(inner: impl Volume + 'static) -> Self {
+    /// As [`new`](Self::new), but what is in the folder `root`, and all that is done there, is kept in memory too, for a
+    /// [`PowerCut`](crate::PowerCut).
+    ///
+    /// # Panics
+    /// When the folder cannot be read.
+    #[expect(clippy::panic, reason = "a test without its folder can only fail")]
+    pub fn recording(inner: impl Volume + 'static, root: &Path) -> Self {
         let this = Self::new(inner);
-        this.state().recording = true;
+        let before = image_of(root).unwrap_or_else(|e| panic!("{}: could not read it: {e}", root.display()));
+        this.state().recording = Some(Recording { root: root.to_owned(), before, changes: Vec::new() });
         this
+    }
+
+    /// Notes of each sync which place in the code asked for it. That takes some milliseconds each.
+    #[must_use]
+    pub fn noting_sites(self) -> Self {
+        self.state().sites = true;
+        self
     }
 
     /// Makes operation `n` fail; the first one of this volume is 0. A `flush_behind` cannot fail and is not counted.
@@ -77,9 +105,16 @@ impl FaultVolume {
         self.fail_at(self.operations(), fault);
     }
 
+    /// Makes the next operation of this name fail that is on a file with this extension, or on one without when it is "".
+    pub fn fail_next_of(&self, name: &'static str, extension: &'static str, fault: Fault) {
+        self.state().awaiting.push((name, extension, fault));
+    }
+
     /// From here on nothing fails.
     pub fn heal(&self) {
-        self.state().faults.clear();
+        let mut state = self.state();
+        state.faults.clear();
+        state.awaiting.clear();
     }
 
     /// How many operations were asked for.
@@ -92,8 +127,26 @@ impl FaultVolume {
         self.state().log.clone()
     }
 
-    pub(crate) fn changes(&self) -> Vec<(usize, Change)> {
-        self.state().changes.clone()
+    /// The bytes that a recording volume wrote in operation `n`, if it is a write.
+    pub fn written(&self, n: usize) -> Option<Vec<u8>> {
+        let state = self.state();
+        state.recording.as_ref()?.changes.iter().find_map(|(at, change)| match change {
+            Change::Write { bytes, .. } if *at == n => Some(bytes.to_vec()),
+            _ => None,
+        })
+    }
+
+    /// What was there, and what was done since; nothing of a volume that does not record.
+    pub(crate) fn recorded(&self) -> (Image, Vec<(usize, Change)>) {
+        let state = self.state();
+        state.recording.as_ref().map(|r| (r.before.clone(), r.changes.clone())).unwrap_or_default()
+    }
+
+    /// A path below the folder that is recorded.
+    fn inside(&self, path: &Path) -> PathBuf {
+        let state = self.state();
+        let root = state.recording.as_ref().map(|recording| recording.root.as_path());
+        root.and_then(|root| path.strip_prefix(root).ok()).unwrap_or(path).to_owned()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -104,7 +157,13 @@ impl FaultVolume {
     fn begin(&self, name: &'static str, path: &Path) -> Result<usize, (usize, Fault)> {
         let mut state = self.state();
         let n = state.log.len();
-        let fault = state.faults.iter().find(|(at, fault)| *at == n || fault.forever && *at < n).copied();
+        let mut fault = state.faults.iter().find(|(at, fault)| *at == n || fault.forever && *at < n).copied();
+        let extension = path.extension().unwrap_or_default();
+        if let Some(at) = state.awaiting.iter().position(|(of, on, _)| *of == name && extension == *on) {
+            let (.., awaited) = state.awaiting.remove(at);
+            state.faults.push((n, awaited));
+            fault = Some((n, awaited));
+        }
         state.log.push(Operation { name, path: path.to_owned(), failed: fault.is_some() });
         match fault {
             // Only the operation itself is torn; after it nothing happens any more.
@@ -128,18 +187,33 @@ impl FaultVolume {
         act: impl FnOnce() -> io::Result<()>,
         change: impl FnOnce() -> Change,
     ) -> io::Result<()> {
-        self.run(name, path, |n| {
-            act()?;
-            self.note(n, change);
-            Ok(())
-        })
+        self.run(name, path, |n| self.make(n, act, change))
     }
 
-    fn note(&self, n: usize, change: impl FnOnce() -> Change) {
+    /// Makes a change and notes it; in one step, so that the order of the notes is that of the changes.
+    fn make(&self, n: usize, act: impl FnOnce() -> io::Result<()>, change: impl FnOnce() -> Change) -> io::Result<()> {
         let mut state = self.state();
-        if state.recording {
-            state.changes.push((n, change()));
+        act()?;
+        if let Some(recording) = &mut state.recording {
+            recording.changes.push((n, change()));
         }
+        Ok(())
+    }
+
+    /// The place in the code that asks for a sync.
+    fn site(&self) -> String {
+        let wanted = self.state().sites;
+        if wanted { site::here() } else { String::new() }
+    }
+
+    /// What a sync that fails does to the file.
+    fn lose_pages(&self, n: usize, id: usize, file: &dyn VolumeFile, seed: u64) -> io::Result<()> {
+        let mut state = self.state();
+        let Some(recording) = &mut state.recording else { return Ok(()) };
+        recording.changes.push((n, Change::FailedSync { file: id, seed }));
+        let mut disk = Disk::of(&recording.before);
+        recording.changes.iter().for_each(|(_, change)| disk.apply(change));
+        file.write_at(disk.seen(id), 0)
     }
 
     fn file(
@@ -154,7 +228,9 @@ impl FaultVolume {
             state.files += 1;
             state.files
         };
-        self.note(n, || change(id, path.to_owned()));
+        let change = change(id, self.inside(path));
+        let noted = self.make(n, || Ok(()), || change);
+        debug_assert!(noted.is_ok(), "there is nothing in it that fails");
         Box::new(FaultFile { volume: self.clone(), inner, id, path: path.to_owned() })
     }
 }
@@ -174,11 +250,13 @@ impl Volume for FaultVolume {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let act = || self.inner.rename(from, to);
-        self.change("rename", from, act, || Change::Rename { from: from.to_owned(), to: to.to_owned() })
+        let change = Change::Rename { from: self.inside(from), to: self.inside(to) };
+        self.change("rename", from, act, || change)
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
-        self.change("unlink", path, || self.inner.unlink(path), || Change::Unlink { path: path.to_owned() })
+        let change = Change::Unlink { path: self.inside(path) };
+        self.change("unlink", path, || self.inner.unlink(path), || change)
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<OsString>> {
@@ -186,11 +264,13 @@ impl Volume for FaultVolume {
     }
 
     fn sync_dir(&self, folder: &Path) -> io::Result<()> {
-        self.change("sync_dir", folder, || Ok(()), || Change::SyncDir { folder: folder.to_owned() })
+        let change = Change::SyncDir { folder: self.inside(folder), site: self.site() };
+        self.change("sync_dir", folder, || Ok(()), || change)
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.change("create_dir", path, || self.inner.create_dir(path), || Change::CreateDir { path: path.to_owned() })
+        let change = Change::CreateDir { path: self.inside(path) };
+        self.change("create_dir", path, || self.inner.create_dir(path), || change)
     }
 }
 
@@ -209,9 +289,8 @@ impl VolumeFile for FaultFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let written = |n, bytes: &[u8]| {
-            self.inner.write_at(bytes, offset)?;
-            self.volume.note(n, || Change::Write { file: self.id, offset, bytes: bytes.into() });
-            Ok(())
+            let act = || self.inner.write_at(bytes, offset);
+            self.volume.make(n, act, || Change::Write { file: self.id, offset, bytes: bytes.into() })
         };
         match self.volume.begin("write_at", &self.path) {
             Ok(n) => written(n, bytes),
@@ -230,7 +309,16 @@ impl VolumeFile for FaultFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.volume.change("sync_data", &self.path, || Ok(()), || Change::Sync { file: self.id })
+        let site = self.volume.site();
+        match self.volume.begin("sync_data", &self.path) {
+            Ok(n) => self.volume.make(n, || Ok(()), || Change::Sync { file: self.id, site }),
+            Err((n, fault)) => {
+                if let Some(seed) = fault.pages {
+                    self.volume.lose_pages(n, self.id, &*self.inner, seed)?;
+                }
+                Err(io::Error::from_raw_os_error(fault.errno))
+            }
+        }
     }
 
     fn flush_behind(&self, offset: u64, len: u64) {
@@ -285,7 +373,7 @@ mod tests {
     fn a_write_can_be_torn_and_the_disk_can_die() {
         let folder = TestFolder::new("fault");
         let volume = FaultVolume::new(DiskVolume);
-        volume.fail_at(1, Fault { errno: NO_SPACE, torn: 4, forever: true });
+        volume.fail_at(1, Fault { errno: NO_SPACE, torn: 4, forever: true, pages: None });
         work(&volume, folder.path()).unwrap_err();
         assert_eq!(std::fs::read(folder.path().join("new")).unwrap(), b"0123");
         assert!(volume.list(folder.path()).is_err());

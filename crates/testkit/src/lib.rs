@@ -1,12 +1,16 @@
 //! Packets, conversations and slow twins for tests.
 
 #[cfg(feature = "fault")]
+mod disk;
+#[cfg(feature = "fault")]
 mod fault;
 mod folder;
 #[cfg(feature = "fault")]
 mod powercut;
 #[cfg(feature = "fault")]
 mod quick;
+#[cfg(feature = "fault")]
+mod site;
 
 #[cfg(feature = "fault")]
 pub use fault::{Fault, FaultVolume, Operation};

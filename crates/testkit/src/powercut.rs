@@ -1,31 +1,36 @@
-//! What a power cut leaves of the work that a recording [`FaultVolume`] has seen, at any point of it.
-//!
-//! The system promises little: a file's bytes are on disk after a sync of the file, a name after a sync of its folder, and
-//! of anything later any part may be there or not. The model: each write that was not synced survives, or not, or some of
-//! its sectors do, in any combination with the others; of the changes of names in a folder that was not synced the first
-//! few survive, as file systems keep those in order; a file's length survives on its own.
+//! What a power cut leaves of the work that a recording [`FaultVolume`] has seen, at any point of it. What may survive is
+//! the model's in `disk.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::FaultVolume;
+use crate::disk::Disk;
 
-const SECTOR: usize = 512;
-
-/// A change of the disk.
+/// A change of the disk. A sync's *site* is the place in the code that asked for it.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
     Create { file: usize, path: PathBuf },
     Open { file: usize, path: PathBuf },
     Rename { from: PathBuf, to: PathBuf },
     Unlink { path: PathBuf },
-    SyncDir { folder: PathBuf },
+    SyncDir { folder: PathBuf, site: String },
     CreateDir { path: PathBuf },
     Write { file: usize, offset: u64, bytes: Arc<[u8]> },
-    Sync { file: usize },
+    Sync { file: usize, site: String },
+    FailedSync { file: usize, seed: u64 },
     Truncate { file: usize, len: u64 },
+}
+
+impl Change {
+    fn site(&self) -> Option<&str> {
+        match self {
+            Self::SyncDir { site, .. } | Self::Sync { site, .. } => Some(site),
+            _ => None,
+        }
+    }
 }
 
 /// What survives of that which was not synced.
@@ -39,233 +44,88 @@ pub enum Survivors {
     Some(u64),
 }
 
-/// The disk at a point of the work.
+/// The disk at every point of the work.
 ///
-/// It knows what was made through the volume; files and folders that were there before are taken to be as they are when
-/// [`leave`](Self::leave) is called, so work should begin in an empty folder.
-#[derive(Debug)]
+/// It knows what was in the folder when recording began, which is taken to be on disk, and what was done through the volume
+/// since. What else was done there leaves nothing.
+#[derive(Clone, Debug)]
 pub struct PowerCut {
+    begun: Disk,
+    /// With the number of its operation, in the order in which they took effect. Paths are below the recording's folder.
     changes: Vec<(usize, Change)>,
-    root: PathBuf,
+    left_out: BTreeSet<String>,
 }
 
 impl PowerCut {
-    /// Of what this volume has done in the folder `root` until now.
-    pub fn of(volume: &FaultVolume, root: &Path) -> Self {
-        Self { changes: volume.changes(), root: root.to_owned() }
+    /// Of what this recording volume has done until now.
+    pub fn of(volume: &FaultVolume) -> Self {
+        let (before, changes) = volume.recorded();
+        Self { begun: Disk::of(&before), changes, left_out: BTreeSet::new() }
     }
 
-    /// Writes into the empty folder `to` what is left under `root` when the power goes before operation `before`.
+    /// Of what this recording volume has done until now, after another process had been killed before its operation `before`:
+    /// its folder began as [`leave`](Self::leave) had left it with all that was written, but no more of that is on disk than
+    /// the other one had synced.
+    pub fn after_kill(volume: &FaultVolume, killed: &Self, before: usize) -> Self {
+        let (_, changes) = volume.recorded();
+        Self { begun: killed.disk(before), changes, left_out: killed.left_out.clone() }
+    }
+
+    /// The same work with one sync taken out of the code: those from this site say that all is well, and do nothing.
+    #[must_use]
+    pub fn without(&self, site: &str) -> Self {
+        let mut this = self.clone();
+        this.left_out.insert(site.to_owned());
+        this
+    }
+
+    /// The places in the code that asked for syncs, and the operations in which they did; of a volume that
+    /// [notes them](FaultVolume::noting_sites).
+    pub fn sites(&self) -> BTreeMap<String, Vec<usize>> {
+        let mut sites = BTreeMap::<String, Vec<usize>>::new();
+        for (n, change) in &self.changes {
+            change.site().into_iter().for_each(|site| sites.entry(site.to_owned()).or_default().push(*n));
+        }
+        sites
+    }
+
+    /// Writes into the empty folder `to` what is left of the recording's folder when the power goes before operation `before`.
     pub fn leave(&self, before: usize, survivors: Survivors, to: &Path) -> io::Result<()> {
-        let mut disk = Disk::default();
-        for (_, change) in self.changes.iter().take_while(|(n, _)| *n < before) {
-            disk.apply(change)?;
-        }
-        disk.cut(survivors);
-        for (path, entry) in &disk.lasting {
-            let Ok(inside) = path.strip_prefix(&self.root) else { continue };
-            match entry {
-                Entry::Folder => std::fs::create_dir_all(to.join(inside))?,
-                Entry::File(node) => {
-                    // A folder whose own name did not last takes its files with it.
-                    let path = to.join(inside);
-                    if path.parent().is_some_and(Path::is_dir) {
-                        std::fs::write(path, disk.nodes.get(*node).map_or(&[][..], |node| &node.lasting))?;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Entry {
-    Folder,
-    File(usize),
-}
-
-#[derive(Debug, Default)]
-struct Node {
-    lasting: Vec<u8>,
-    pending: Vec<Bytes>,
-}
-
-#[derive(Debug)]
-enum Bytes {
-    Write(u64, Arc<[u8]>),
-    Truncate(u64),
-}
-
-#[derive(Debug)]
-enum Name {
-    Make(PathBuf, Entry),
-    Move(PathBuf, PathBuf),
-    Remove(PathBuf),
-}
-
-#[derive(Debug, Default)]
-struct Disk {
-    nodes: Vec<Node>,
-    /// Which node an open file is.
-    open: BTreeMap<usize, usize>,
-    /// The names as running programs see them.
-    seen: BTreeMap<PathBuf, Entry>,
-    /// The names on disk.
-    lasting: BTreeMap<PathBuf, Entry>,
-    pending: Vec<Name>,
-}
-
-impl Disk {
-    fn apply(&mut self, change: &Change) -> io::Result<()> {
-        match change {
-            Change::Create { file, path } => {
-                let node = self.node(*file, Node::default());
-                self.name(Name::Make(path.clone(), Entry::File(node)));
-            }
-            Change::Open { file, path } => {
-                if let Some(Entry::File(node)) = self.seen.get(path) {
-                    self.open.insert(*file, *node);
-                } else {
-                    let node = self.node(*file, Node { lasting: std::fs::read(path)?, pending: Vec::new() });
-                    self.seen.insert(path.clone(), Entry::File(node));
-                    self.lasting.insert(path.clone(), Entry::File(node));
-                }
-            }
-            Change::Rename { from, to } => self.name(Name::Move(from.clone(), to.clone())),
-            Change::Unlink { path } => self.name(Name::Remove(path.clone())),
-            Change::CreateDir { path } => self.name(Name::Make(path.clone(), Entry::Folder)),
-            Change::SyncDir { folder } => {
-                let (now, later) = std::mem::take(&mut self.pending).into_iter().partition(|name| name.is_in(folder));
-                self.pending = later;
-                let now: Vec<Name> = now;
-                now.iter().for_each(|name| name.apply(&mut self.lasting));
-            }
-            Change::Write { file, offset, bytes } => self.bytes(*file, Bytes::Write(*offset, bytes.clone())),
-            Change::Truncate { file, len } => self.bytes(*file, Bytes::Truncate(*len)),
-            Change::Sync { file } => {
-                if let Some(node) = self.open.get(file).and_then(|node| self.nodes.get_mut(*node)) {
-                    let pending = std::mem::take(&mut node.pending);
-                    pending.iter().for_each(|bytes| bytes.apply(&mut node.lasting, || true));
-                }
+        for (path, content) in self.disk(before).cut(survivors) {
+            let path = to.join(path);
+            // A folder whose own name did not last takes what is in it along.
+            match content {
+                _ if !path.parent().is_some_and(Path::is_dir) => {}
+                None if path.is_dir() => {}
+                None => std::fs::create_dir(path)?,
+                Some(content) => std::fs::write(path, content)?,
             }
         }
         Ok(())
     }
 
-    fn node(&mut self, file: usize, node: Node) -> usize {
-        self.nodes.push(node);
-        self.open.insert(file, self.nodes.len() - 1);
-        self.nodes.len() - 1
-    }
-
-    fn name(&mut self, name: Name) {
-        name.apply(&mut self.seen);
-        self.pending.push(name);
-    }
-
-    fn bytes(&mut self, file: usize, bytes: Bytes) {
-        if let Some(node) = self.open.get(&file).and_then(|node| self.nodes.get_mut(*node)) {
-            node.pending.push(bytes);
-        }
-    }
-
-    /// Makes `lasting` what is left.
-    fn cut(&mut self, survivors: Survivors) {
-        let mut random = Random(if let Survivors::Some(seed) = survivors { seed } else { 0 });
-        let names = match survivors {
-            Survivors::All => self.pending.len(),
-            Survivors::Synced => 0,
-            Survivors::Some(_) => random.below(self.pending.len() as u64 + 1) as usize,
-        };
-        self.pending.iter().take(names).for_each(|name| name.apply(&mut self.lasting));
-        for node in &mut self.nodes {
-            for bytes in &node.pending {
-                match survivors {
-                    Survivors::All => bytes.apply(&mut node.lasting, || true),
-                    Survivors::Synced => {}
-                    Survivors::Some(_) => match random.below(3) {
-                        0 => {}
-                        1 => bytes.apply(&mut node.lasting, || true),
-                        _ => bytes.apply(&mut node.lasting, || random.below(2) == 0),
-                    },
-                }
+    fn disk(&self, before: usize) -> Disk {
+        let mut disk = self.begun.clone();
+        let is_done = |change: &Change| change.site().is_none_or(|site| !self.left_out.contains(site));
+        for (n, change) in &self.changes {
+            if *n < before && is_done(change) {
+                disk.apply(change);
             }
         }
-    }
-}
-
-impl Name {
-    fn is_in(&self, folder: &Path) -> bool {
-        match self {
-            Self::Make(path, _) | Self::Remove(path) => path.parent() == Some(folder),
-            Self::Move(from, to) => from.parent() == Some(folder) || to.parent() == Some(folder),
-        }
-    }
-
-    fn apply(&self, names: &mut BTreeMap<PathBuf, Entry>) {
-        match self {
-            Self::Make(path, entry) => {
-                names.insert(path.clone(), *entry);
-            }
-            Self::Remove(path) => {
-                names.remove(path);
-            }
-            Self::Move(from, to) => {
-                if let Some(entry) = names.remove(from) {
-                    names.insert(to.clone(), entry);
-                }
-            }
-        }
-    }
-}
-
-impl Bytes {
-    /// Applies the change, but of a write only the sectors for which `keep` says so; the others are zeros where the file was
-    /// shorter.
-    fn apply(&self, content: &mut Vec<u8>, mut keep: impl FnMut() -> bool) {
-        match self {
-            Self::Truncate(len) => content.resize(*len as usize, 0),
-            Self::Write(offset, bytes) => {
-                let start = *offset as usize;
-                content.resize(content.len().max(start + bytes.len()), 0);
-                let (mut at, mut rest) = (start, &**bytes);
-                while !rest.is_empty() {
-                    let (sector, after) = rest.split_at((SECTOR - at % SECTOR).min(rest.len()));
-                    if keep()
-                        && let Some(place) = content.get_mut(at..at + sector.len())
-                    {
-                        place.copy_from_slice(sector);
-                    }
-                    at += sector.len();
-                    rest = after;
-                }
-            }
-        }
-    }
-}
-
-/// SplitMix64 (Steele, Lea, Flood, 2014): enough for choosing what is lost.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ z >> 31) % end.max(1)
+        disk
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::TestFolder;
+    use crate::disk::SECTOR;
+    use crate::{Fault, TestFolder};
     use streamdb_storage::{DiskVolume, Volume};
 
-    fn left(volume: &FaultVolume, root: &Path, before: usize, survivors: Survivors) -> BTreeMap<String, Vec<u8>> {
+    fn left(volume: &FaultVolume, before: usize, survivors: Survivors) -> BTreeMap<String, Vec<u8>> {
         let to = TestFolder::new("left");
-        PowerCut::of(volume, root).leave(before, survivors, to.path()).unwrap();
+        PowerCut::of(volume).leave(before, survivors, to.path()).unwrap();
         let names = DiskVolume.list(to.path()).unwrap().into_iter();
         names
             .map(|name| {
@@ -283,7 +143,7 @@ mod tests {
     fn only_what_is_synced_is_sure() {
         let folder = TestFolder::new("powercut");
         let root = folder.path();
-        let volume = FaultVolume::recording(DiskVolume);
+        let volume = FaultVolume::recording(DiskVolume, folder.path());
         let file = volume.create(&root.join("a")).unwrap(); // 0
         file.write_at(b"one", 0).unwrap();
         file.sync_data().unwrap(); // 2
@@ -293,14 +153,14 @@ mod tests {
         file.sync_data().unwrap(); // 6
         volume.sync_dir(root).unwrap();
         volume.unlink(&root.join("b")).unwrap(); // 8
-        let synced = |n| left(&volume, root, n, Survivors::Synced);
+        let synced = |n| left(&volume, n, Survivors::Synced);
         assert_eq!(synced(3), map([]));
         assert_eq!(synced(4), map([("a", b"one")]));
         assert_eq!(synced(6), map([("a", b"one")]));
         assert_eq!(synced(7), map([("a", b"onetwo")]));
         assert_eq!(synced(8), map([("b", b"onetwo")]));
         assert_eq!(synced(9), map([("b", b"onetwo")]));
-        let all = |n| left(&volume, root, n, Survivors::All);
+        let all = |n| left(&volume, n, Survivors::All);
         assert_eq!(all(1), map([("a", b"")]));
         assert_eq!(all(5), map([("a", b"onetwo")]));
         assert_eq!(all(6), map([("b", b"onetwo")]));
@@ -310,16 +170,114 @@ mod tests {
     #[test]
     fn a_write_loses_any_of_its_sectors() {
         let folder = TestFolder::new("powercut");
-        let volume = FaultVolume::recording(DiskVolume);
+        let volume = FaultVolume::recording(DiskVolume, folder.path());
         let file = volume.create(&folder.path().join("a")).unwrap();
         volume.sync_dir(folder.path()).unwrap();
         file.write_at(&[7; 2 * SECTOR], 0).unwrap();
         let mut seen: Vec<_> = (0..100)
-            .filter_map(|seed| left(&volume, folder.path(), 9, Survivors::Some(seed)).remove("a"))
+            .filter_map(|seed| left(&volume, 9, Survivors::Some(seed)).remove("a"))
             .map(|bytes| bytes.chunks(SECTOR).map(|sector| sector.iter().all(|b| *b == 7)).collect::<Vec<_>>())
             .collect();
         seen.sort();
         seen.dedup();
         assert_eq!(seen, [vec![], vec![false, false], vec![false, true], vec![true, false], vec![true, true]]);
+    }
+
+    /// All that 400 seeds leave of a file `a`.
+    fn all_left(volume: &FaultVolume, before: usize) -> BTreeSet<Option<Vec<u8>>> {
+        (0..400).map(|seed| left(volume, before, Survivors::Some(seed)).remove("a")).collect()
+    }
+
+    #[test]
+    fn writes_overtake_each_other_and_lengths_go_alone() {
+        let folder = TestFolder::new("powercut");
+        let volume = FaultVolume::recording(DiskVolume, folder.path());
+        let file = volume.create(&folder.path().join("a")).unwrap();
+        volume.sync_dir(folder.path()).unwrap();
+        file.write_at(b"old", 0).unwrap();
+        file.sync_data().unwrap(); // 3
+        file.write_at(b"new", 0).unwrap();
+        file.write_at(b"later", 600).unwrap();
+        file.truncate(2).unwrap(); // 6
+        let all = all_left(&volume, 6);
+        let long = |first: &[u8], last: &[u8]| {
+            let mut bytes = vec![0; 605];
+            bytes[..3].copy_from_slice(first);
+            bytes[600..600 + last.len()].copy_from_slice(last);
+            Some(bytes)
+        };
+        let wanted = [
+            Some(b"old".to_vec()),
+            Some(b"new".to_vec()),
+            long(b"old", b""),
+            long(b"old", b"later"),
+            long(b"new", b""),
+            long(b"new", b"later"),
+        ];
+        assert_eq!(all, BTreeSet::from(wanted));
+        // The cut may be on disk and the write before it not, and the other way.
+        let all = all_left(&volume, 7);
+        assert!(
+            [Some(b"ol".to_vec()), Some(b"ne".to_vec()), Some(b"old".to_vec())].iter().all(|bytes| all.contains(bytes))
+        );
+    }
+
+    #[test]
+    fn of_names_any_may_last() {
+        let folder = TestFolder::new("powercut");
+        let volume = FaultVolume::recording(DiskVolume, folder.path());
+        for name in ["a", "b"] {
+            volume.create(&folder.path().join(name)).unwrap();
+        }
+        let all: BTreeSet<Vec<String>> =
+            (0..100).map(|seed| left(&volume, 9, Survivors::Some(seed)).into_keys().collect::<Vec<_>>()).collect();
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(all, BTreeSet::from([names(&[]), names(&["a"]), names(&["b"]), names(&["a", "b"])]));
+    }
+
+    #[test]
+    fn after_a_failed_sync_the_next_one_proves_nothing() {
+        let mut seen = BTreeSet::new();
+        for seed in 0..50 {
+            let folder = TestFolder::new("powercut");
+            let path = folder.path().join("a");
+            let volume = FaultVolume::recording(DiskVolume, folder.path());
+            let file = volume.create(&path).unwrap();
+            volume.sync_dir(folder.path()).unwrap();
+            file.write_at(&[1; 100], 0).unwrap();
+            file.sync_data().unwrap();
+            file.write_at(&[2; 100], 0).unwrap();
+            volume.fail_next(Fault { errno: 5, pages: Some(seed), ..Fault::default() });
+            file.sync_data().unwrap_err();
+            let read = std::fs::read(&path).unwrap();
+            // It says that all is well, and has nothing to do.
+            file.sync_data().unwrap();
+            let left = left(&volume, 9, Survivors::Synced).remove("a").unwrap();
+            assert_eq!((read.len(), left.len()), (100, 100));
+            seen.insert((read[0], left[0]));
+            // What is written again is a change again.
+            file.write_at(&[3; 100], 0).unwrap();
+            file.sync_data().unwrap();
+            assert_eq!(self::left(&volume, 9, Survivors::Synced)["a"], [3; 100]);
+        }
+        // It can be read though it is not on disk; or else what can be read is what is on disk.
+        assert_eq!(seen, BTreeSet::from([(2, 1), (1, 1), (2, 2)]));
+    }
+
+    #[test]
+    fn a_sync_taken_out_does_nothing() {
+        let folder = TestFolder::new("powercut");
+        let volume = FaultVolume::recording(DiskVolume, folder.path()).noting_sites();
+        let mut ledger = streamdb_storage::Ledger::open(&volume, &folder.path().join("a")).unwrap();
+        ledger.append(streamdb_types::Timestamp(0), &streamdb_storage::Event::Store { format: 1, sensor: 0 }).unwrap();
+        let cut = PowerCut::of(&volume);
+        let lasts = |cut: &PowerCut| {
+            let to = TestFolder::new("left");
+            cut.leave(volume.operations(), Survivors::Synced, to.path()).unwrap();
+            std::fs::read(to.path().join("a")).ok().map(|bytes| !bytes.is_empty())
+        };
+        let ends: BTreeSet<_> = cut.sites().keys().map(|site| lasts(&cut.without(site))).collect();
+        // Its name, or its line; and one that has nothing to do here.
+        assert_eq!((lasts(&cut), ends), (Some(true), BTreeSet::from([None, Some(false), Some(true)])));
     }
 }

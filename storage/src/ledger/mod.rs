@@ -39,23 +39,24 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger, or makes an empty one, and reads it. An unfinished last line is cut off.
+    /// Opens the ledger, or makes an empty one, and reads it. An unfinished last line is cut off. Every name in its folder is
+    /// durable then.
     pub fn open(volume: &dyn Volume, path: &Path) -> Result<Self> {
         let file = match volume.open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let file = volume.create(path).map_err(Error::io(path, "make the ledger"))?;
-                let folder = path.parent().unwrap_or(Path::new("/"));
-                volume.sync_dir(folder).map_err(Error::io(folder, "make the ledger's name durable"))?;
-                file
+                volume.create(path).map_err(Error::io(path, "make the ledger"))?
             }
             result => result.map_err(Error::io(path, "open the ledger"))?,
         };
+        // Always: who made it may have been killed before this.
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        volume.sync_dir(folder).map_err(Error::io(folder, "make the ledger's name durable"))?;
         let mut facts = Facts::default();
         let read = |buf: &mut [u8], at| file.read_at(buf, at);
         let len = lines(read, 0, |at, line| facts.line(at, line)).map_err(Error::io(path, "read the ledger"))?;
         let there = file.len().map_err(Error::io(path, "ask for the length of the ledger"))?;
-        let mut this =
-            Self { path: path.to_owned(), file, len, cut: there.saturating_sub(len), unsure: there != len, facts };
+        // Synced in any case: who wrote the last line may have been killed before it was durable.
+        let mut this = Self { path: path.to_owned(), file, len, cut: there.saturating_sub(len), unsure: true, facts };
         this.settle()?;
         Ok(this)
     }
@@ -119,7 +120,7 @@ impl Ledger {
         }
     }
 
-    /// Cuts off what may be behind the last whole line.
+    /// Cuts off what may be behind the last whole line, and makes the lines durable.
     fn settle(&mut self) -> Result<()> {
         if self.unsure {
             let cut = self.file.truncate(self.len).and_then(|()| self.file.sync_data());

@@ -1,0 +1,287 @@
+//! Holds what a crash left against what was promised, by starting on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::path::Path;
+use std::sync::Arc;
+
+use streamdb_derive::{Deriver, Rows};
+use streamdb_storage::{FrameFilter, Read, Store, StreamInfo, Verify, Volume, WriteFolder, Writer, WriterConfig};
+use streamdb_testkit::{FaultVolume, QuickVolume};
+use streamdb_types::{BlockPlace, BucketId, GapKind, StreamOffset};
+
+use crate::run::{Promise, Run, What, Wire, frame, ids_used, worker};
+
+/// Why it is not as it must be.
+pub type Verdict<T> = Result<T, String>;
+
+/// What is known of the run.
+pub struct Expected {
+    wire: Wire,
+    later: Wire,
+}
+
+/// What is due.
+pub struct Due<'p> {
+    pub promises: Vec<&'p What>,
+    /// Ids that were used: never again.
+    pub ids: BTreeSet<BucketId>,
+    /// Frames that the run said were lost.
+    pub lost: u64,
+}
+
+impl<'p> Due<'p> {
+    /// Before an operation of a run, when the power goes or, `killed`, the process alone is gone.
+    pub fn of(run: &'p Run, operation: usize, killed: bool) -> Self {
+        let due = |promise: &&Promise| promise.from <= operation && (killed || promise.what.is_durable());
+        let promises = run.promises.iter().filter(due).map(|promise| &promise.what).collect();
+        Self { promises, ids: ids_used(&run.volume, operation).into_iter().collect(), lost: run.lost }
+    }
+}
+
+impl What {
+    const fn is_durable(&self) -> bool {
+        !matches!(self, Self::Published(..))
+    }
+}
+
+fn said<E: Display>(what: &str) -> impl FnOnce(E) -> String {
+    move |error| format!("{what}: {error}")
+}
+
+fn must(holds: bool, otherwise: impl FnOnce() -> String) -> Verdict<()> {
+    if holds { Ok(()) } else { Err(otherwise()) }
+}
+
+impl Expected {
+    pub fn new() -> Self {
+        Self { wire: Wire::new(), later: Wire::later() }
+    }
+
+    /// Starts in the folder, as the next process would, and looks at everything. Returns what that start promises.
+    pub fn start(&self, data: &Path, volume: &FaultVolume, due: &Due<'_>) -> Verdict<Vec<Promise>> {
+        let write = WriteFolder::open(data, Box::new(volume.clone())).map_err(said("the start fails"))?;
+        let from = volume.operations();
+        must(write.not_recovered().is_empty(), || format!("not recovered: {:?}", write.not_recovered()))?;
+        due.promises.iter().try_for_each(|what| kept(data, what))?;
+        drop(write);
+        let again = WriteFolder::open(data, Box::new(QuickVolume)).map_err(said("the second start fails"))?;
+        must(again.recovered().is_empty(), || "recovery is not done when it is done".to_owned())?;
+        drop(again);
+        let store = Store::open(data).map_err(said("reading fails"))?;
+        let frames = self.whole(&store, None)?;
+        let wanted = self.wire.frames.len() - due.lost as usize;
+        if due.promises.iter().any(|what| matches!(what, What::Done)) {
+            must(frames == wanted, || format!("{frames} frames are there, and not {wanted}"))?;
+        }
+        // Who looks at the ledger for what was ingested finds all of it in the store.
+        if std::fs::read(data.join("ledger")).is_ok_and(|lines| contains(&lines, b" ingested ")) {
+            must(frames >= wanted, || format!("ingested, says the ledger, and {frames} of {wanted} frames are there"))?;
+        }
+        derived(&store, volume)?;
+        let sealed = |id: BucketId| What::Sealed(id, std::fs::read(bucket(data, id)).unwrap_or_default());
+        let mut promises: Vec<What> = store.bucket_ids().map_err(said("listing"))?.into_iter().map(sealed).collect();
+        promises.push(What::Ledger(std::fs::read(data.join("ledger")).map_err(said("ledger"))?));
+        Ok(promises.into_iter().map(|what| Promise { from, what }).collect())
+    }
+
+    /// Stores something more in what [`start`](Self::start) has looked at.
+    pub fn go_on(&self, data: &Path, due: &Due<'_>) -> Verdict<()> {
+        let store = Store::open(data).map_err(said("reading fails"))?;
+        let before: BTreeSet<BucketId> = store.bucket_ids().map_err(said("listing"))?.into_iter().collect();
+        let count = |store: &Store| -> Verdict<u64> {
+            Ok(store.verify(Verify::Quick, &mut |_, _| {}).map_err(said("verify"))?.frames)
+        };
+        let had = count(&store)?;
+        let write = WriteFolder::open(data, Box::new(QuickVolume)).map_err(said("the next start fails"))?;
+        let writer = Writer::new(Arc::new(write), 0, WriterConfig::default()).map_err(said("no writer"))?;
+        let mut worker = worker(writer);
+        for (time, bytes) in &self.later.frames {
+            worker.frame(&frame(*time, bytes)).map_err(said("storing fails"))?;
+        }
+        let (_, summary) = worker.finish().map_err(said("storing fails"))?;
+        must(summary.lost.frames == 0, || format!("what comes after is lost: {:?}", summary.troubles))?;
+        let after: BTreeSet<BucketId> = store.bucket_ids().map_err(said("listing"))?.into_iter().collect();
+        let new: Vec<&BucketId> = after.difference(&before).collect();
+        must(new.len() == 1, || format!("new buckets: {new:?}"))?;
+        for id in new {
+            must(!due.ids.contains(id), || format!("bucket id {id} is given a second time"))?;
+        }
+        let store = Store::open(data).map_err(said("reading fails"))?;
+        let frames = self.whole(&store, Some(&self.later))?;
+        must(frames as u64 == had + self.later.frames.len() as u64, || format!("{frames} frames after {had}"))?;
+        derived(&store, &QuickVolume)
+    }
+
+    /// Nothing wrong is served, and nothing is found wrong; how many frames there are.
+    fn whole(&self, store: &Store, later: Option<&Wire>) -> Verdict<usize> {
+        let verified = store.verify(Verify::Deep, &mut |_, _| {}).map_err(said("verify"))?;
+        must(verified.findings.is_empty(), || format!("verify: {:?}", verified.findings))?;
+        must(verified.unsealed == 0, || "a bucket is not sealed".to_owned())?;
+        let wires = [Some(&self.wire), later];
+        let all: Vec<&(i64, Vec<u8>)> = wires.iter().flatten().flat_map(|wire| &wire.frames).collect();
+        let buckets = store.buckets().map_err(said("listing"))?;
+        let mut counts = Vec::new();
+        for info in buckets {
+            counts.push(info.map_err(said("bucket"))?.frames as usize);
+        }
+        let mut places = Vec::new();
+        let each = &mut |stored: &streamdb_storage::StoredFrame<'_>| {
+            let at = all.iter().position(|(time, bytes)| *time == stored.time.0 && bytes == stored.data);
+            places.push(at);
+            Ok(())
+        };
+        store.frames(&FrameFilter::default(), each).map_err(said("frames"))?;
+        let places: Option<Vec<usize>> = places.into_iter().collect();
+        let places = places.ok_or("a frame is served that never was")?;
+        must(places.is_sorted_by(|a, b| a < b), || "frames are out of order".to_owned())?;
+        must(places.len() == counts.iter().sum::<usize>(), || "frames are counted wrongly".to_owned())?;
+        let mut rest = &places[..];
+        for count in counts {
+            let (own, others) = rest.split_at(count);
+            // Of each bucket, what is left is without a hole.
+            let whole = own.windows(2).all(|two| two[0] + 1 == two[1]);
+            must(whole, || "a bucket has a hole in its frames".to_owned())?;
+            rest = others;
+        }
+        for info in streams(store)? {
+            let key = (info.tuple.client.port, info.direction);
+            let said = wires.iter().flatten().find_map(|wire| wire.said.get(&key)).map_or(&[][..], Vec::as_slice);
+            self.stream(store, &info, said)?;
+        }
+        Ok(places.len())
+    }
+
+    fn stream(&self, store: &Store, info: &StreamInfo, wanted: &[u8]) -> Verdict<()> {
+        let stream = store.stream(info.oid).map_err(said("stream"))?;
+        let who = || format!("{} {:?}", info.tuple.client.port, info.direction);
+        let mut buffer = vec![0; 1 << 16];
+        let mut at = 0;
+        loop {
+            match stream.read_at(StreamOffset(at as u64), &mut buffer).map_err(said("stream"))? {
+                Read::Bytes(n) => {
+                    let same = wanted.get(at..at + n) == Some(&buffer[..n]);
+                    must(same, || format!("{}: wrong bytes from {at} on", who()))?;
+                    at += n;
+                }
+                Read::Gap(length, kind) => {
+                    must(kind == GapKind::Lost, || format!("{}: a gap of kind {kind:?} at {at}", who()))?;
+                    at += length as usize;
+                }
+                Read::End => return must(at <= wanted.len(), || format!("{}: too long", who())),
+            }
+        }
+    }
+}
+
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
+}
+
+fn bucket(data: &Path, id: BucketId) -> std::path::PathBuf {
+    data.join("buckets").join(format!("{id}.sdb"))
+}
+
+/// Whether the files have what was promised.
+fn kept(data: &Path, what: &What) -> Verdict<()> {
+    let read = |id: &BucketId| std::fs::read(bucket(data, *id)).map_err(said(&format!("bucket {id}")));
+    match what {
+        What::Ledger(lines) => {
+            let now = std::fs::read(data.join("ledger")).map_err(said("ledger"))?;
+            must(now.starts_with(lines), || "a line of the ledger is gone".to_owned())
+        }
+        What::Durable(id, bytes) => {
+            let holds = read(id)?.starts_with(bytes);
+            must(holds, || format!("bucket {id}: what was durable up to {} is gone", bytes.len()))
+        }
+        What::Published(id, bytes) => {
+            let holds = read(id)?.starts_with(bytes);
+            must(holds, || format!("bucket {id}: what was published up to {} is gone", bytes.len()))
+        }
+        What::Sealed(id, bytes) => {
+            let holds = read(id)? == *bytes;
+            must(holds, || format!("bucket {id} was sealed, and is another"))
+        }
+        What::Refused(line) => {
+            let now = std::fs::read(data.join("ledger")).map_err(said("ledger"))?;
+            must(!contains(&now, line), || "a line that was taken back is in the ledger".to_owned())
+        }
+        What::Done => Ok(()),
+    }
+}
+
+/// The buckets of a folder, or none.
+pub fn buckets(data: &Path) -> BTreeMap<OsString, Vec<u8>> {
+    let Ok(entries) = std::fs::read_dir(data.join("buckets")) else { return BTreeMap::new() };
+    entries.map(Result::unwrap).map(|entry| (entry.file_name(), std::fs::read(entry.path()).unwrap())).collect()
+}
+
+/// Blocks that recovery had cut are never behind what it wrote: of the buckets as a crash left them, as recovery made them,
+/// and as another crash left them in that.
+pub fn stays_cut(
+    left: &BTreeMap<OsString, Vec<u8>>,
+    recovered: &BTreeMap<OsString, Vec<u8>>,
+    again: &BTreeMap<OsString, Vec<u8>>,
+) -> Verdict<()> {
+    for (name, again) in again {
+        let (Some(left), Some(recovered)) = (left.get(name), recovered.get(name)) else { continue };
+        let Some(cut) = left.iter().zip(recovered).position(|(a, b)| a != b) else { continue };
+        // Where the first block begins that is not as it was.
+        let cut = cut / 64 * 64;
+        let header =
+            |bytes: &[u8], at: usize| bytes.get(at..at + 64).filter(|h| h.starts_with(b"SDBK")).map(<[u8]>::to_vec);
+        if header(recovered, cut).is_none() || header(again, cut) != header(recovered, cut) {
+            continue;
+        }
+        for at in (cut + 64..left.len()).step_by(64) {
+            let Some(old) = header(left, at) else { continue };
+            let is_new = header(recovered, at).as_ref() == Some(&old);
+            let holds = is_new || header(again, at).as_ref() != Some(&old);
+            must(holds, || format!("{}: what was cut at {cut} is there again at {at}", name.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn streams(store: &Store) -> Verdict<Vec<StreamInfo>> {
+    let (mut infos, mut errors) = (Vec::new(), Vec::new());
+    let each = &mut |info| {
+        infos.push(info);
+        Ok(())
+    };
+    store.streams(each, &mut |error| errors.push(error)).map_err(said("streams"))?;
+    errors.first().map_or(Ok(infos), |error| Err(format!("streams: {error}")))
+}
+
+/// The rows that are kept are those of all that ended, as they are made anew.
+fn derived(store: &Store, volume: &(impl Volume + Clone + 'static)) -> Verdict<()> {
+    let mut deriver = Deriver::on(store, Box::new(volume.clone())).map_err(said("deriving"))?;
+    let mut damaged = Vec::new();
+    let noted = &mut |error: &streamdb_derive::Error| damaged.push(error.to_string());
+    deriver.catch_up(store, &|| false, noted).map_err(said("deriving"))?;
+    must(damaged.is_empty(), || format!("deriving: {damaged:?}"))?;
+    drop(deriver);
+    let mut rows = Rows::new();
+    for id in store.bucket_ids().map_err(said("listing"))? {
+        let covered = store.covered(id).map_err(said("rows"))?;
+        must(covered.whole, || format!("bucket {id} is not covered by rows"))?;
+        let mut ended = Vec::new();
+        let each = &mut |info| {
+            ended.push(info);
+            Ok(())
+        };
+        store.ended_since(id, BlockPlace::NONE, each).map_err(said("ended"))?;
+        let mut known: BTreeSet<_> = store.derived_connections(id).map_err(said("rows"))?.into_iter().collect();
+        for info in ended {
+            let kept = store.derived_rows(id, info.key).map_err(said("rows"))?;
+            let anew = rows.of(store, &info).map_err(said("rows anew"))?;
+            must(kept.as_ref() == Some(&anew), || {
+                format!("bucket {id}: the rows of {:?} are not its own", info.tuple)
+            })?;
+            known.remove(&info.key);
+        }
+        must(known.is_empty(), || format!("bucket {id} has rows of connections that are not in it"))?;
+    }
+    Ok(())
+}
