@@ -358,7 +358,7 @@ fn check(said: &[Said]) {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: if std::env::var_os("STREAMDB_SOAK").is_some() { 1_000_000 } else { 10_000 },
+        cases: if std::env::var_os("STREAMDB_SOAK").is_some_and(|v| v == "1") { 1_000_000 } else { 10_000 },
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

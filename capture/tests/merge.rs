@@ -208,7 +208,7 @@ fn slowly(mut files: Vec<(String, Vec<u32>)>) -> String {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: if std::env::var_os("STREAMDB_SOAK").is_some() { 20_000 } else { 200 },
+        cases: if std::env::var_os("STREAMDB_SOAK").is_some_and(|v| v == "1") { 20_000 } else { 200 },
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

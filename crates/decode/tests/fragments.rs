@@ -131,7 +131,7 @@ fn cuts() -> impl Strategy<Value = Vec<Cut>> {
 }
 
 fn cases(few: u32) -> ProptestConfig {
-    let soak = if std::env::var_os("STREAMDB_SOAK").is_some() { 100 } else { 1 };
+    let soak = if std::env::var_os("STREAMDB_SOAK").is_some_and(|v| v == "1") { 100 } else { 1 };
     ProptestConfig { cases: few * soak, failure_persistence: None, ..ProptestConfig::default() }
 }
 

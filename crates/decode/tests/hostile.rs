@@ -10,7 +10,7 @@ use streamdb_types::{LinkType, Timestamp};
 const LINKS: [u16; 17] = [0, 1, 9, 12, 14, 50, 51, 101, 104, 108, 113, 204, 228, 229, 239, 276, 147];
 
 fn cases(few: u32) -> ProptestConfig {
-    let soak = if std::env::var_os("STREAMDB_SOAK").is_some() { 100 } else { 1 };
+    let soak = if std::env::var_os("STREAMDB_SOAK").is_some_and(|v| v == "1") { 100 } else { 1 };
     ProptestConfig { cases: few * soak, failure_persistence: None, ..ProptestConfig::default() }
 }
 

@@ -225,7 +225,7 @@ fn tame(mut exchange: Exchange) -> Exchange {
 }
 
 fn cases(few: u32) -> ProptestConfig {
-    let times = if std::env::var_os("STREAMDB_SOAK").is_some() { 100 } else { 1 };
+    let times = if std::env::var_os("STREAMDB_SOAK").is_some_and(|v| v == "1") { 100 } else { 1 };
     // A case that failed once becomes a sample; no files are written beside the sources.
     ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(few * times) }
 }

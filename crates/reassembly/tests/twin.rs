@@ -14,7 +14,7 @@ use streamdb_reassembly::{Config, FlowTable, FrameTag, OverlapPolicy};
 use streamdb_types::{Direction::ToServer, GapKind, Hop, HopKind, Marks, Path, SeqNum, Timestamp};
 
 fn config(cases: u32) -> ProptestConfig {
-    let soak = std::env::var_os("STREAMDB_SOAK").is_some();
+    let soak = std::env::var_os("STREAMDB_SOAK").is_some_and(|v| v == "1");
     ProptestConfig { cases: if soak { cases * 50 } else { cases }, failure_persistence: None, ..Default::default() }
 }
 

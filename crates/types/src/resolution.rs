@@ -103,7 +103,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig {
-            cases: if std::env::var_os("STREAMDB_SOAK").is_some() { 1_000_000 } else { 20_000 },
+            cases: if std::env::var_os("STREAMDB_SOAK").is_some_and(|v| v == "1") { 1_000_000 } else { 20_000 },
             failure_persistence: None,
             ..ProptestConfig::default()
         })]

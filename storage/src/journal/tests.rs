@@ -401,7 +401,7 @@ fn conversation() -> impl Strategy<Value = Conversation> {
 }
 
 fn cases() -> ProptestConfig {
-    ProptestConfig::with_cases(if std::env::var_os("STREAMDB_SOAK").is_some() { 20_000 } else { 150 })
+    ProptestConfig::with_cases(if std::env::var_os("STREAMDB_SOAK").is_some_and(|v| v == "1") { 20_000 } else { 150 })
 }
 
 /// Frames of random bytes in random rows.

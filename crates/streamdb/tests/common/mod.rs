@@ -213,5 +213,5 @@ pub fn text<'r>(row: &'r Value, name: &str) -> &'r str {
 
 /// Whether the long form of tests was asked for.
 pub fn soak() -> bool {
-    std::env::var_os("STREAMDB_SOAK").is_some()
+    std::env::var_os("STREAMDB_SOAK").is_some_and(|v| v == "1")
 }
