@@ -64,6 +64,9 @@ impl Store {
         if let Err(error) = self.folder().verify_ledger() {
             verified.find(self.path().join("ledger"), &error);
         }
+        if let Err(error) = self.held() {
+            verified.find(self.path().join("holds"), &error);
+        }
         let ids = self.ids()?;
         let folder = self.folder().buckets();
         let size = |id: &BucketId| std::fs::metadata(folder.join(file_name(*id))).map_or(0, |m| m.len());
@@ -89,8 +92,10 @@ impl Store {
                 verified.bytes = done;
                 Ok(())
             });
-            if let Err(error) = result {
-                verified.find(path, &error);
+            match result {
+                // Retention took it since the list was made.
+                Ok(()) | Err(Error::NoBucket(_)) => {}
+                Err(error) => verified.find(path, &error),
             }
             progress(verified.bytes, total);
         }

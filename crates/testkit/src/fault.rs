@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use streamdb_storage::{Volume, VolumeFile};
+use streamdb_storage::{Space, Volume, VolumeFile};
 
 use crate::powercut::Change;
 
@@ -191,6 +191,10 @@ impl Volume for FaultVolume {
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.change("create_dir", path, || self.inner.create_dir(path), || Change::CreateDir { path: path.to_owned() })
+    }
+
+    fn space(&self, folder: &Path) -> io::Result<Space> {
+        self.run("space", folder, |_| self.inner.space(folder))
     }
 }
 
