@@ -38,6 +38,7 @@ pub use live::{LiveReader, LiveWriter, MAX_WORKERS, Mark, writer_alive};
 pub use map::{Map, MapError, SharedPage, SharedPageWriter};
 pub use read::derived::DeriveLock;
 pub use read::frames::{FrameFilter, StoredFrame};
+pub use read::parts::Parts;
 pub use read::store::{BucketInfo, Store};
 pub use read::stream::{Read, Stream, StreamInfo};
 pub use recover::Recovered;

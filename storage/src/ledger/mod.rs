@@ -242,6 +242,11 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// How many lines there are.
+    pub const fn lines(&self) -> u64 {
+        self.lines
+    }
+
     /// The entry that says what store this is; `None` in an empty ledger.
     pub const fn store(&self) -> Option<&Entry> {
         self.store.as_ref()

@@ -17,6 +17,7 @@ use crate::format::block::BlockKind;
 use crate::format::directory::{Directory, EndEntry};
 use crate::format::record::{Standing, records};
 use crate::format::superblock::Superblock;
+use crate::ledger::{Entry, Ledger};
 use crate::write::bucket_file::file_name;
 
 /// Memory for decompressed blocks.
@@ -297,6 +298,14 @@ impl Store {
         }
         let mut derived = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
         derived.let_go(&is_gone);
+    }
+
+    /// Every entry of the ledger that can be read.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn ledger(&self) -> Result<Vec<Entry>> {
+        Ledger::read(&self.path().join(folder::LEDGER))
     }
 
     /// The buckets that retention dropped, and when, oldest first.
