@@ -274,6 +274,11 @@ impl Facts {
         self.dropped.get(&id).copied()
     }
 
+    /// Whether one of the buckets from `first` on and before `last` was dropped.
+    pub fn dropped_between(&self, first: BucketId, last: BucketId) -> bool {
+        first < last && self.dropped.range(first..last).next().is_some()
+    }
+
     /// All buckets that were dropped, and when.
     pub fn tombstones(&self) -> impl Iterator<Item = (BucketId, Timestamp)> {
         self.dropped.iter().map(|(id, time)| (*id, *time))

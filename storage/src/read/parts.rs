@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use streamdb_types::{BucketId, ConnKey};
 
 use super::store::Store;
+use super::stream::StreamInfo;
 use crate::error::{Error, Result};
 
 /// The buckets that some connections lie in.
@@ -19,6 +20,13 @@ pub struct Parts {
 }
 
 impl Store {
+    /// Whether retention may have taken a part of this stream, or of the other one of its connection: it dropped a bucket
+    /// between the one in which the connection began and the one of this record.
+    pub fn is_cut(&self, stream: &StreamInfo) -> bool {
+        let (first, last) = (stream.key.bucket, stream.oid.bucket);
+        first < last && self.folder().with_facts(|facts| facts.dropped_between(first, last))
+    }
+
     /// The buckets that have anything of these connections. A bucket that cannot be read is told to `damaged`, and the
     /// others go on.
     ///
