@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 
 use common::{Driver, Model, Op, Place, QuickVolume, list, read_all};
 use streamdb_storage::{
-    Cause, DiskVolume, Error, Event, FrameFilter, Holds, Ledger, Limits, Retained, Retention, Room, Space, Store,
-    Verify, Volume, VolumeFile, WriteFolder, WriterConfig,
+    Cause, Compression, DiskVolume, Error, Event, FrameFilter, Holds, Ledger, Limits, Retained, Retention, Room, Space,
+    Store, Verify, Volume, VolumeFile, WriteFolder, WriterConfig,
 };
 use streamdb_testkit::{Fault, FaultVolume, PowerCut, Survivors, TestFolder};
 use streamdb_types::{BucketId, Direction, Oid};
@@ -443,12 +443,34 @@ fn who_reads_goes_on_and_who_asks_is_told_when() {
     assert!(count > 0);
 
     // Nobody has the file mapped any more once the last reader of it is gone, so its room is free.
-    let mapped =
-        || std::fs::read_to_string("/proc/self/maps").unwrap().contains(&format!("{}/buckets/1.sdb", folder.display()));
-    assert!(mapped());
+    assert!(is_mapped(folder, 1));
     drop((reading, read_long));
     store.bucket_ids().unwrap();
-    assert!(!mapped());
+    assert!(!is_mapped(folder, 1));
+}
+
+/// Blocks that lie in the file as they are stay mapped while they are in the cache.
+#[test]
+fn what_was_read_a_moment_ago_keeps_no_room() {
+    let folder = TestFolder::in_memory("cached");
+    let folder = folder.path();
+    let config = WriterConfig { compression: Compression::Fast, ..WriterConfig::default() };
+    let mut driver = Driver::on(folder, config, Box::new(QuickVolume));
+    driver.act(&Op::Bulk { slot: 0, direction: Direction::ToClient, segments: 2000 });
+    driver.finish();
+    let store = Store::open(folder).unwrap();
+    for info in list(&store).0 {
+        read_all(&store.stream(info.oid).unwrap(), 1 << 20).unwrap();
+    }
+    look(folder, Limits { max_bytes: Some(1), ..Limits::default() });
+    assert!(is_mapped(folder, 1));
+    assert!(store.bucket_ids().unwrap().is_empty());
+    assert!(!is_mapped(folder, 1));
+}
+
+fn is_mapped(folder: &Path, id: u64) -> bool {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    maps.contains(&format!("{}/buckets/{id}.sdb", folder.display()))
 }
 
 /// Many hold while one drops: whatever a hold was told to keep is there, whatever came first.
