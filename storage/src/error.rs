@@ -85,6 +85,31 @@ pub enum Error {
         /// When it was dropped.
         time: Timestamp,
     },
+    /// What was to be held is not there.
+    #[error("there is nothing left to hold{}", dropped.map(|time| format!(": retention dropped it at {time}")).unwrap_or_default())]
+    NothingToHold {
+        /// When it was dropped.
+        dropped: Option<Timestamp>,
+    },
+    /// There is no such hold.
+    #[error("there is no hold {0}; `streamdb hold --list` shows those that there are")]
+    NoHold(u64),
+    /// What is held is not known for sure.
+    #[error(
+        "{path}: line {line} cannot be read: {what}; it may name any bucket, so nothing is dropped: hold again what it held, and \
+         take the line out of the file"
+    )]
+    HoldsDamaged {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// Another process has the holds for too long.
+    #[error("{0}: another process has the holds locked and does not let go; try again")]
+    HoldsLocked(PathBuf),
     /// A bucket that something refers to is not there.
     #[error("bucket {0} is not in this store")]
     NoBucket(BucketId),

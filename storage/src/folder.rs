@@ -10,15 +10,15 @@ use streamdb_types::{BucketId, Timestamp};
 
 use crate::FORMAT_VERSION;
 use crate::error::{Error, Result};
-use crate::ledger::{Event, Ledger, LedgerReader, SealedBucket};
+use crate::ledger::{Event, Facts, Ledger, LedgerReader, SealedBucket};
 use crate::live::{LiveReader, LiveWriter, MAX_WORKERS, writer_alive};
 use crate::read::bucket::Bucket;
 use crate::read::cache::BlockCache;
 use crate::recover::{Recovered, Unsealed, recover};
 use crate::volume::Volume;
 
-const LEDGER: &str = "ledger";
-const BUCKETS: &str = "buckets";
+pub(crate) const LEDGER: &str = "ledger";
+pub(crate) const BUCKETS: &str = "buckets";
 pub(crate) const DERIVED: &str = "derived";
 
 /// A data folder that this process, and no other, writes to.
@@ -101,7 +101,8 @@ impl WriteFolder {
         &self.recovered
     }
 
-    /// The buckets that could not be read when the folder was opened, and so are left as they are; each names its file.
+    /// The buckets that could not be read when the folder was opened, and so are left as they are, and what of dropped ones
+    /// could not be removed; each names its file.
     pub fn not_recovered(&self) -> &[Error] {
         &self.not_recovered
     }
@@ -162,7 +163,32 @@ impl WriteFolder {
         Ok(Ok(recovered))
     }
 
+    /// A writer that died between a bucket's tombstone and the end of its files left them. What cannot be removed now is no
+    /// reason not to write.
+    fn finish_dropping(&mut self) -> Result<()> {
+        let (buckets, rows) = (self.buckets(), self.path.join(DERIVED));
+        let mut ids: BTreeSet<BucketId> = bucket_ids(&buckets)?.into_iter().collect();
+        for name in self.volume.list(&rows).map_err(Error::io(&rows, "list what is derived"))? {
+            let id = name.to_str().and_then(|name| name.strip_suffix(".objects")).and_then(|id| id.parse().ok());
+            ids.extend(id.map(BucketId));
+        }
+        {
+            let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            ids.retain(|id| ledger.facts().tombstone(*id).is_some());
+        }
+        if ids.is_empty() {
+            return Ok(());
+        }
+        for id in ids {
+            self.not_recovered.extend(crate::retention::remove(&*self.volume, &self.path, id).err());
+        }
+        let synced = self.volume.sync_dir(&buckets).map_err(Error::io(&buckets, "make durable what was removed"));
+        self.not_recovered.extend(synced.err());
+        Ok(())
+    }
+
     fn recover(&mut self) -> Result<()> {
+        self.finish_dropping()?;
         let folder = self.buckets();
         for name in self.volume.list(&folder).map_err(Error::io(&folder, "list the buckets"))? {
             if Path::new(&name).extension().is_some_and(|e| e == "tmp") {
@@ -256,10 +282,15 @@ impl ReadFolder {
 
     /// When retention dropped a bucket.
     pub(crate) fn dropped(&self, id: BucketId) -> Option<Timestamp> {
+        self.with_facts(|facts| facts.tombstone(id))
+    }
+
+    /// What the ledger says now.
+    pub(crate) fn with_facts<T>(&self, ask: impl FnOnce(&Facts) -> T) -> T {
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         // A ledger that cannot be read now says what it said before.
         let _ = ledger.refresh();
-        ledger.facts().tombstone(id)
+        ask(ledger.facts())
     }
 }
 

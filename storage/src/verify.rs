@@ -67,6 +67,9 @@ impl Store {
         }
         // The ledger first: what is sealed while this goes on has its file by then.
         let sealed = self.folder().sealed();
+        if let Err(error) = self.held() {
+            verified.find(self.path().join("holds"), &error);
+        }
         let ids = self.ids()?;
         let folder = self.folder().buckets();
         for (id, noted) in sealed {
@@ -97,8 +100,10 @@ impl Store {
                 verified.bytes = done;
                 Ok(())
             });
-            if let Err(error) = result {
-                verified.find(path, &error);
+            match result {
+                // Retention took it since the list was made.
+                Ok(()) | Err(Error::NoBucket(_)) => {}
+                Err(error) => verified.find(path, &error),
             }
             progress(verified.bytes, total);
         }

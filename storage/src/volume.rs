@@ -29,6 +29,28 @@ pub trait Volume: Send + Sync + Debug {
     fn sync_dir(&self, folder: &Path) -> io::Result<()>;
     /// Makes a folder, in one that exists; an error when the name is taken.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// The room of the file system that a folder is on.
+    fn space(&self, folder: &Path) -> io::Result<Space> {
+        Space::of(folder)
+    }
+}
+
+/// The room of a file system, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// What may still be written.
+    pub available: u64,
+    /// All there is.
+    pub total: u64,
+}
+
+impl Space {
+    /// That of the file system that a folder is on, as the system says.
+    pub fn of(folder: &Path) -> io::Result<Self> {
+        let said = rustix::fs::statvfs(folder)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(said.f_frsize);
+        Ok(Self { available: bytes(said.f_bavail), total: bytes(said.f_blocks) })
+    }
 }
 
 /// A file open for reading and writing.

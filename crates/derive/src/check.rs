@@ -29,7 +29,7 @@ pub fn check(
     let mut rows = Rows::new();
     let ids = store.bucket_ids()?;
     for (at, id) in ids.iter().enumerate() {
-        if let Some(difference) = bucket(store, *id, &ids, &mut rows, &mut checked)? {
+        if let Some(difference) = bucket(store, *id, &mut rows, &mut checked)? {
             let path = store.derived_path(*id);
             wrong(format!("{}: {difference}; `streamdb reindex` makes them again", path.display()));
         }
@@ -38,14 +38,8 @@ pub fn check(
     Ok(checked)
 }
 
-/// How the rows of a bucket differ, if they do; `ids` are the buckets that are there.
-fn bucket(
-    store: &Store,
-    id: BucketId,
-    ids: &[BucketId],
-    rows: &mut Rows,
-    checked: &mut Checked,
-) -> Result<Option<String>, Error> {
+/// How the rows of a bucket differ, if they do.
+fn bucket(store: &Store, id: BucketId, rows: &mut Rows, checked: &mut Checked) -> Result<Option<String>, Error> {
     // In this order, as a deriver may be at work: what is kept is covered.
     let kept = store.derived_connections(id)?.len() as u64;
     let covered = store.covered(id)?;
@@ -68,8 +62,8 @@ fn bucket(
                 missing += 1;
                 true
             }
-            // It begins in a bucket that is gone, so its rows cannot be made again as they were.
-            Some(_) if ids.binary_search(&stream.key.bucket).is_err() => false,
+            // Retention took a part of it, so its rows cannot be made again as they were.
+            Some(_) if store.is_cut(stream) => false,
             Some(kept) => {
                 checked.connections += 1;
                 checked.objects += made.len() as u64;

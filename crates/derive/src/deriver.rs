@@ -179,12 +179,14 @@ impl Deriver {
 }
 
 /// The objects of a stream's connection: the rows that are kept, or else made now. A connection that is still open has none
-/// that are kept.
+/// that are kept, and those of one that retention took a part of do not count.
 ///
 /// # Errors
 /// When a block is damaged.
 pub fn objects(store: &Store, stream: &StreamInfo, rows: &mut Rows) -> Result<Vec<ObjectRow>, Error> {
     let kept = match stream.reason {
+        // They were made when all parts were there, and would call complete what is not so any more.
+        Some(_) if store.is_cut(stream) => None,
         Some(_) => store.derived_rows(stream.oid.bucket, stream.key)?,
         None => None,
     };

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use streamdb_capture::MAX_FRAME;
 use streamdb_http_api::Role;
 use streamdb_reassembly::OverlapPolicy;
+use streamdb_storage::Room;
 use streamdb_types::Oid;
 
 use crate::{config, units};
@@ -51,8 +52,17 @@ pub(crate) enum Command {
     Derive(Derive),
     /// Throw away what was derived from the buckets, and derive it again
     Reindex(Reindex),
+    /// Drop the oldest buckets until the store is within its limits
+    ///
+    /// The buckets that were begun first go first, whole. Age counts from when a bucket was sealed, so an old capture that was
+    /// ingested today stays. What is held, or not sealed yet, stays.
+    Retain(Retain),
+    /// Keep what an investigation needs, whatever the limits of the store say
+    ///
+    /// Every bucket that has anything of the connections is held, also while another process captures.
+    Hold(Hold),
     /// List the buckets
-    Buckets(Listing),
+    Buckets(Buckets),
     /// Say how much is stored, and what became of every byte
     Stats(Listing),
 }
@@ -94,9 +104,88 @@ pub(crate) struct Storing {
     /// Leave frames with wrong checksums out of streams; they are kept as frames
     #[arg(long)]
     pub(crate) reject_bad_checksums: bool,
+    #[command(flatten)]
+    pub(crate) limiting: Limiting,
     /// Only store: `streamdb derive` finds the objects later, or does so beside this
     #[arg(long)]
     pub(crate) no_derive: bool,
+}
+
+/// What the store may have. Nothing is dropped by default.
+#[derive(Debug, Args)]
+pub(crate) struct Limiting {
+    /// Drop the oldest buckets when all of them have more bytes, as in 500G
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) max_bytes: Option<u64>,
+    /// Drop buckets that were sealed longer ago, as in 90d, whatever the time of their frames is
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub(crate) max_age: Option<i64>,
+    /// Drop the oldest buckets when less of the file system is free, as in 10G or 5%
+    #[arg(long, value_name = "ROOM", value_parser = units::room)]
+    pub(crate) min_free: Option<Room>,
+    /// The configuration file (TOML), which has such limits below [retention]; flags override it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Retain {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    #[command(flatten)]
+    pub(crate) limiting: Limiting,
+    /// Only say what would be dropped now; this works beside a writer too
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// One JSON object a line, for each bucket
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["oids", "sha256", "ip", "list", "release"]))]
+pub(crate) struct Hold {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// What to keep, as the lists name it: the whole connection of each
+    #[arg(value_name = "OID", conflicts_with_all = ["sha256", "ip", "start", "end", "list", "release"])]
+    pub(crate) oids: Vec<Oid>,
+    /// The connections that carried an object with this digest
+    #[arg(long, value_name = "HEX", conflicts_with_all = ["list", "release"])]
+    pub(crate) sha256: Option<String>,
+    /// The connections from or to this address, or these: 10.0.0.0/8
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["list", "release"])]
+    pub(crate) ip: Option<String>,
+    /// Of those, the ones begun at this time or later: epoch seconds, a date in UTC, or words as in "2 weeks ago"
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, conflicts_with_all = ["list", "release"])]
+    pub(crate) start: Option<String>,
+    /// Of those, the ones begun at this time or earlier
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, conflicts_with_all = ["list", "release"])]
+    pub(crate) end: Option<String>,
+    /// What to remember with it: who needs it, and what for
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["list", "release"])]
+    pub(crate) note: Option<String>,
+    /// List the holds
+    #[arg(long, conflicts_with = "release")]
+    pub(crate) list: bool,
+    /// End the hold with this number
+    #[arg(long, value_name = "N")]
+    pub(crate) release: Option<u64>,
+    /// One JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Buckets {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// List those that retention dropped too
+    #[arg(long)]
+    pub(crate) dropped: bool,
+    /// JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use streamdb_http_api::{HostName, Origin, Role, Roles, Settings, Token, TokenHash};
 use streamdb_query::Zone;
+use streamdb_storage::Limits;
 use streamdb_submit::{Retry, Sandbox, Settings as Submit};
 
 pub(crate) use self::section::ConfigError;
@@ -22,7 +23,8 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Ad
 const LONGEST_NAME: usize = 64;
 pub(crate) const NAME_ACCEPTED: &str = "a name of 1 to 64 letters, digits and . _ - @";
 
-/// The keys below [submit].
+/// The keys below [retention] and [submit].
+const RETENTION: &[&str] = &["max_bytes", "max_age", "min_free"];
 const SUBMIT: &[&str] = &["url", "field", "header", "timeout", "folder", "tries", "pause", "longest_pause", "room"];
 
 /// What the configuration file says.
@@ -34,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) http: Settings,
     /// Where objects are submitted, if anywhere.
     pub(crate) submit: Option<Submit>,
+    /// What the store may have.
+    pub(crate) retention: Limits,
 }
 
 impl Config {
@@ -45,13 +49,16 @@ impl Config {
     }
 
     fn parse(file: &File) -> Result<Self, ConfigError> {
-        let mut config = Self { listen: LISTEN, http: Settings::default(), submit: None };
-        let mut outer = file.table(&["http", "submit"])?;
+        let mut config = Self { listen: LISTEN, http: Settings::default(), submit: None, retention: Limits::default() };
+        let mut outer = file.table(&["http", "retention", "submit"])?;
         if let Some(http) = outer.section("http", &["listen", "names", "origins", "tokens", "zone"])? {
             config.http(http)?;
         }
         if let Some(section) = outer.section("submit", SUBMIT)? {
             config.submit = Some(submit(section)?);
+        }
+        if let Some(section) = outer.section("retention", RETENTION)? {
+            config.retention = retention(section)?;
         }
         Ok(config)
     }
@@ -70,6 +77,17 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn retention(mut section: Section<'_>) -> Result<Limits, ConfigError> {
+    let size = "a size, as in 512M or 4G";
+    let age = "a time, as in 12h or 90d";
+    let room = "a size, or a part of the file system, as in 10G or 5%";
+    Ok(Limits {
+        max_bytes: section.value("max_bytes", size, |text| units::size(text).ok())?,
+        max_age: section.value("max_age", age, |text| units::duration(text).ok())?,
+        min_free: section.value("min_free", room, |text| units::room(text).ok())?,
+    })
 }
 
 fn submit(mut section: Section<'_>) -> Result<Submit, ConfigError> {
@@ -150,6 +168,7 @@ pub(crate) fn name(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use streamdb_storage::Room;
 
     const HASH: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
@@ -208,6 +227,15 @@ mod tests {
     }
 
     #[test]
+    fn what_the_store_may_have() {
+        assert!(!parse("[retention]").unwrap().retention.any());
+        let limits = parse("[retention]\nmax_bytes = \"2G\"\nmax_age = \"90d\"\nmin_free = \"5%\"").unwrap().retention;
+        assert_eq!(limits.max_bytes, Some(2 << 30));
+        assert_eq!(limits.max_age, Some(90 * 86_400_000_000_000));
+        assert_eq!(limits.min_free, Some(Room::Percent(5)));
+    }
+
+    #[test]
     fn mistakes_are_sentences() {
         let token = "[[http.tokens]]\nname = \"a\"\nhash = \"HASH\"\n";
         for (text, wanted) in [
@@ -228,6 +256,12 @@ mod tests {
             ("[submit]\nfield = \"f\"", "1: [submit] names no target; give it a url, a folder, or both"),
             ("[submit]\ntries = 0", "2: submit.tries: 0 is not accepted; it takes a number from 1 on"),
             ("[submit]\nurls = 0", "2: there is no key \"urls\" below [submit]; did you mean url?"),
+            (
+                "[retention]\nmin_free = \"5 percent\"",
+                "2: retention.min_free: \"5 percent\" is not accepted; it takes a size, or a part of the file system, as in \
+                 10G or 5%",
+            ),
+            ("[retention]\nmax_size = 1", "2: there is no key \"max_size\" below [retention]; did you mean max_age?"),
             ("[htp]", "1: there is no key \"htp\"; did you mean http?"),
             ("\n\n[http]\nlisen = \"x\"", "4: there is no key \"lisen\" below [http]; did you mean listen?"),
             (

@@ -6,6 +6,7 @@ mod config;
 mod deriving;
 mod output;
 mod progress;
+mod retaining;
 mod stop;
 mod units;
 pub mod worker;

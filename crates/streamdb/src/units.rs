@@ -1,5 +1,7 @@
 //! Times and sizes as people write them on a command line.
 
+use streamdb_storage::Room;
+
 /// Nanoseconds, whole seconds of them, of a duration such as `90s`, `5m`, `2h`, `1d`; a number alone is seconds.
 pub(crate) fn duration(text: &str) -> Result<i64, String> {
     let wanted = || format!("{text:?} is no duration: write it as 90s, 5m, 2h or 1d");
@@ -29,6 +31,26 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     };
     let number: u64 = digits.parse().map_err(|_| wanted())?;
     number.checked_mul(1 << shift).filter(|n| *n > 0).ok_or_else(wanted)
+}
+
+/// Part of a file system: a size, or hundredths of it, as in `5%`.
+pub(crate) fn room(text: &str) -> Result<Room, String> {
+    let wanted = || format!("{text:?} is no room: write it as 10G, or as 5% of the file system");
+    match text.strip_suffix('%') {
+        Some(digits) => match digits.parse() {
+            Ok(percent @ 1..=99) => Ok(Room::Percent(percent)),
+            _ => Err(wanted()),
+        },
+        None => size(text).map(Room::Bytes).map_err(|_| wanted()),
+    }
+}
+
+/// A duration as [`duration`] takes it, in the largest unit that says it exactly: `90d`.
+pub(crate) fn span(nanos: i64) -> String {
+    let seconds = nanos / 1_000_000_000;
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    let fits = units.iter().find(|(unit, _)| seconds % unit == 0);
+    fits.map_or_else(|| format!("{seconds}s"), |(unit, name)| format!("{}{name}", seconds / unit))
 }
 
 /// Bytes for people: `1.4 GB`.
@@ -84,6 +106,14 @@ mod tests {
         for bad in ["", "m", "5x", "-5m", "0s", "99999999999999d"] {
             assert!(duration(bad).is_err(), "{bad}");
             assert!(size(bad).is_err() || bad == "5m", "{bad}");
+        }
+        assert_eq!(room("5%"), Ok(Room::Percent(5)));
+        assert_eq!(room("10G"), Ok(Room::Bytes(10 << 30)));
+        for bad in ["", "%", "0%", "100%", "-1%", "5 %", "5.5%", "G"] {
+            assert!(room(bad).is_err(), "{bad}");
+        }
+        for text in ["90d", "36h", "90m", "61s"] {
+            assert_eq!(span(duration(text).unwrap()), text);
         }
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(22_968), "23.0 kB");

@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use streamdb_storage::{Volume, VolumeFile};
+use streamdb_storage::{Space, Volume, VolumeFile};
 
 use crate::disk::{Disk, Image, image_of};
 use crate::powercut::Change;
@@ -271,6 +271,10 @@ impl Volume for FaultVolume {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let change = Change::CreateDir { path: self.inside(path) };
         self.change("create_dir", path, || self.inner.create_dir(path), || change)
+    }
+
+    fn space(&self, folder: &Path) -> io::Result<Space> {
+        self.run("space", folder, |_| self.inner.space(folder))
     }
 }
 

@@ -58,6 +58,22 @@ pub enum Event {
         /// The last one.
         last: Option<BucketId>,
     },
+    /// `held`: buckets that retention must not drop. It stands in `holds`, not in the ledger itself.
+    Held {
+        /// The hold's number. One of many buckets has several lines.
+        hold: u64,
+        /// The buckets.
+        buckets: Vec<BucketId>,
+        /// What they are held for, as it was asked for.
+        what: String,
+        /// What somebody said about it.
+        note: String,
+    },
+    /// `released`: a hold is over. It stands in `holds` too.
+    Released {
+        /// Its number.
+        hold: u64,
+    },
     /// Any other event: another part of the program, or a later version, wrote it.
     Other {
         /// The event.
@@ -145,6 +161,12 @@ impl Event {
                 fields.extend(last.map(|id| ("last", id.to_string())));
                 ("ingested", fields)
             }
+            Self::Held { hold, buckets, what, note } => {
+                let ids: Vec<String> = buckets.iter().map(BucketId::to_string).collect();
+                let (what, note) = (("what", what.clone()), ("note", note.clone()));
+                ("held", vec![("hold", hold.to_string()), ("buckets", ids.join(",")), what, note])
+            }
+            Self::Released { hold } => ("released", vec![("hold", hold.to_string())]),
             Self::Other { name, fields } => {
                 (name, fields.iter().map(|(key, value)| (key.as_str(), value.clone())).collect())
             }
@@ -170,6 +192,12 @@ impl Event {
                 first: bucket("first"),
                 last: bucket("last"),
             },
+            "held" => {
+                let ids = text("buckets")?.split(',').map(|id| id.parse().ok().map(BucketId));
+                let buckets = ids.collect::<Option<Vec<_>>>()?;
+                Self::Held { hold: number("hold")?, buckets, what: text("what")?.clone(), note: text("note")?.clone() }
+            }
+            "released" => Self::Released { hold: number("hold")? },
             _ => Self::Other { name, fields },
         })
     }
@@ -220,9 +248,12 @@ mod tests {
             (text(), text(), any::<u64>(), maybe(), maybe()).prop_map(|(fingerprint, name, frames, first, last)| {
                 Event::Ingested { fingerprint, name, frames, first, last }
             }),
+            (any::<u64>(), proptest::collection::vec(id(), 1..4), text(), text())
+                .prop_map(|(hold, buckets, what, note)| Event::Held { hold, buckets, what, note }),
+            any::<u64>().prop_map(|hold| Event::Released { hold }),
             (key(), proptest::collection::vec((key(), text()), 0..4))
                 .prop_filter("a known event", |(name, _)| {
-                    !["store", "bucket", "sealed", "dropped", "ingested"].contains(&name.as_str())
+                    !["store", "bucket", "sealed", "dropped", "ingested", "held", "released"].contains(&name.as_str())
                 })
                 .prop_map(|(name, fields)| Event::Other { name, fields }),
         ];
@@ -306,6 +337,9 @@ mod tests {
             "bucket id=x worker=1",
             "store format=65536 sensor=1",
             "sealed",
+            "held hold=1 buckets= what=x note=",
+            "held hold=1 buckets=1,x what=x note=",
+            "released hold=x",
             "",
             "x y",
             "x =y",

@@ -11,7 +11,7 @@ mod line;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -59,6 +59,11 @@ impl Ledger {
         let mut this = Self { path: path.to_owned(), file, len, cut: there.saturating_sub(len), unsure: true, facts };
         this.settle()?;
         Ok(this)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Writes an event at the end and waits until it is on disk. After an error it did not happen, in memory or on disk.
@@ -203,6 +208,19 @@ pub struct SealedBucket {
     pub frames: u64,
 }
 
+/// Buckets that retention must not drop, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// When it began.
+    pub time: Timestamp,
+    /// The buckets.
+    pub buckets: BTreeSet<BucketId>,
+    /// What they are held for, as it was asked for.
+    pub what: String,
+    /// What somebody said about it.
+    pub note: String,
+}
+
 /// How many damaged lines are remembered one by one.
 const DAMAGED_KEPT: usize = 100;
 
@@ -218,11 +236,18 @@ pub struct Facts {
     sealed: BTreeMap<BucketId, SealedBucket>,
     dropped: BTreeMap<BucketId, Timestamp>,
     ingested: BTreeMap<String, Entry>,
+    holds: BTreeMap<u64, Hold>,
+    highest_hold: u64,
     damaged: Vec<DamagedLine>,
     damage: u64,
 }
 
 impl Facts {
+    /// How many lines there are.
+    pub const fn lines(&self) -> u64 {
+        self.lines
+    }
+
     /// The entry that says what store this is; `None` in an empty ledger.
     pub const fn store(&self) -> Option<&Entry> {
         self.store.as_ref()
@@ -250,9 +275,19 @@ impl Facts {
         self.dropped.get(&id).copied()
     }
 
+    /// Whether one of the buckets from `first` on and before `last` was dropped.
+    pub fn dropped_between(&self, first: BucketId, last: BucketId) -> bool {
+        first < last && self.dropped.range(first..last).next().is_some()
+    }
+
     /// All buckets that were dropped, and when.
     pub fn tombstones(&self) -> impl Iterator<Item = (BucketId, Timestamp)> {
         self.dropped.iter().map(|(id, time)| (*id, *time))
+    }
+
+    /// What is known of a bucket that was sealed and is not dropped.
+    pub fn sealed_bucket(&self, id: BucketId) -> Option<SealedBucket> {
+        self.sealed.get(&id).copied()
     }
 
     /// The buckets that were sealed and are not dropped.
@@ -263,6 +298,16 @@ impl Facts {
     /// The entry of the capture file with this fingerprint; of its latest ingest, if there were several.
     pub fn ingested(&self, fingerprint: &str) -> Option<&Entry> {
         self.ingested.get(fingerprint)
+    }
+
+    /// The holds that are not over, by number.
+    pub const fn holds(&self) -> &BTreeMap<u64, Hold> {
+        &self.holds
+    }
+
+    /// The number that the next hold gets, if it was not given by a line that cannot be read.
+    pub fn next_hold(&self) -> u64 {
+        self.highest_hold.saturating_add(self.damage).saturating_add(1)
     }
 
     /// The first hundred lines that cannot be read.
@@ -310,6 +355,14 @@ impl Facts {
             }
             Event::Ingested { fingerprint, .. } => {
                 self.ingested.insert(fingerprint.clone(), entry.clone());
+            }
+            Event::Held { hold, buckets, what, note } => {
+                self.highest_hold = self.highest_hold.max(*hold);
+                let new = || Hold { time, buckets: BTreeSet::new(), what: what.clone(), note: note.clone() };
+                self.holds.entry(*hold).or_insert_with(new).buckets.extend(buckets);
+            }
+            Event::Released { hold } => {
+                self.holds.remove(hold);
             }
             Event::Other { .. } => {}
         }

@@ -321,6 +321,12 @@ impl Bucket {
     }
 }
 
+impl Drop for Bucket {
+    fn drop(&mut self) {
+        self.cache.forget(self.owner);
+    }
+}
+
 /// Whether a bucket's file ends with a trailer of its own.
 pub(crate) fn is_sealed(path: &Path, id: BucketId) -> Result<bool> {
     Bucket::open(path, id, Arc::new(BlockCache::new(0))).map(|bucket| bucket.is_sealed())

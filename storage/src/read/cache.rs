@@ -46,6 +46,21 @@ impl BlockCache {
         Some(Arc::clone(block))
     }
 
+    /// The owner is gone, and its blocks with it: those that lie in its map keep its file's room taken, even when the file
+    /// has been removed.
+    pub(crate) fn forget(&self, owner: Owner) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let Entries { blocks, order, bytes } = &mut *entries;
+        blocks.retain(|(other, _), (block, _)| {
+            let stays = *other != owner;
+            if !stays {
+                *bytes = bytes.saturating_sub(block.footprint());
+            }
+            stays
+        });
+        order.retain(|(other, _)| *other != owner);
+    }
+
     pub(crate) fn put(&self, owner: Owner, position: u64, block: &Arc<Block>) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (owner, position);

@@ -24,6 +24,13 @@ pub(super) struct DerivedCache {
     asked: u64,
 }
 
+impl DerivedCache {
+    /// Forgets the rows of buckets that are there no more.
+    pub(super) fn let_go(&mut self, is_gone: &dyn Fn(&BucketId) -> bool) {
+        self.files.retain(|id, _| !is_gone(id));
+    }
+}
+
 /// The right to derive: one process at a time has it.
 #[derive(Debug)]
 pub struct DeriveLock(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] File);

@@ -79,7 +79,11 @@ impl Store {
         visit: &mut dyn FnMut(&StoredFrame<'_>) -> Result<()>,
     ) -> Result<()> {
         for id in self.ids()? {
-            let bucket = self.bucket(id)?;
+            let bucket = match self.bucket(id) {
+                // Retention took it since the list was made.
+                Err(Error::NoBucket(_)) => continue,
+                bucket => bucket?,
+            };
             let contents = self.contents(&bucket)?;
             let journal = |b: &&crate::format::directory::BlockEntry| b.kind == BlockKind::Journal;
             if !contents.blocks.iter().filter(journal).any(|b| filter.overlaps(b.first_time, b.last_time)) {
@@ -106,7 +110,14 @@ impl Store {
     /// # Errors
     /// When a bucket cannot be read.
     pub fn interfaces(&self) -> Result<Vec<Interface>> {
-        self.interfaces_in(self.ids()?)
+        let mut buckets = Vec::new();
+        for id in self.ids()? {
+            match self.bucket(id) {
+                Err(Error::NoBucket(_)) => {}
+                bucket => buckets.push(bucket?),
+            }
+        }
+        self.interfaces_in(&buckets)
     }
 
     /// The interfaces described in the buckets that a stream lies in.
@@ -114,15 +125,23 @@ impl Store {
     /// # Errors
     /// When a bucket cannot be read.
     pub fn interfaces_of(&self, stream: &Stream) -> Result<Vec<Interface>> {
-        self.interfaces_in(stream.frames().iter().map(|(bucket, ..)| *bucket))
+        let buckets = stream.buckets().iter().map(|held| self.bucket_or(held.id(), held));
+        self.interfaces_in(&buckets.collect::<Result<Vec<_>>>()?)
     }
 
-    fn interfaces_in(&self, buckets: impl IntoIterator<Item = BucketId>) -> Result<Vec<Interface>> {
+    /// A bucket as it is now, or as somebody has it mapped, if retention took it since.
+    fn bucket_or(&self, id: BucketId, held: &Arc<Bucket>) -> Result<Arc<Bucket>> {
+        match self.bucket(id) {
+            Err(Error::NoBucket(_)) => Ok(Arc::clone(held)),
+            bucket => bucket,
+        }
+    }
+
+    fn interfaces_in(&self, buckets: &[Arc<Bucket>]) -> Result<Vec<Interface>> {
         let mut all: Vec<Interface> = Vec::new();
-        for id in buckets {
-            let bucket = self.bucket(id)?;
-            let contents = self.contents(&bucket)?;
-            for interface in BucketFrames::new(&bucket, &contents)?.interfaces.into_values() {
+        for bucket in buckets {
+            let contents = self.contents(bucket)?;
+            for interface in BucketFrames::new(bucket, &contents)?.interfaces.into_values() {
                 if !all.contains(&interface) {
                     all.push(Arc::unwrap_or_clone(interface));
                 }
@@ -137,11 +156,11 @@ impl Store {
     /// # Errors
     /// At the first block that is damaged, and when `visit` says so.
     pub fn stream_frames(&self, stream: &Stream, visit: &mut dyn FnMut(&StoredFrame<'_>) -> Result<()>) -> Result<()> {
-        for &(id, conn, first, span) in stream.frames() {
+        for (held, &(id, conn, first, span)) in stream.buckets().iter().zip(stream.frames()) {
             if span == 0 {
                 continue;
             }
-            let bucket = self.bucket(id)?;
+            let bucket = self.bucket_or(id, held)?;
             let contents = self.contents(&bucket)?;
             let mut frames = BucketFrames::new(&bucket, &contents)?;
             let last = first.0.saturating_add(span);

@@ -17,6 +17,8 @@ use crate::format::block::BlockKind;
 use crate::format::directory::{Directory, EndEntry};
 use crate::format::record::{Standing, records};
 use crate::format::superblock::Superblock;
+use crate::ledger::{Entry, Ledger};
+use crate::write::bucket_file::file_name;
 
 /// Memory for decompressed blocks.
 const CACHE_BYTES: usize = 256 << 20;
@@ -84,7 +86,12 @@ impl Store {
     /// # Errors
     /// When the folder cannot be listed.
     pub fn buckets(&self) -> Result<Vec<Result<BucketInfo>>> {
-        Ok(self.ids()?.into_iter().map(|id| self.bucket(id).and_then(|bucket| self.bucket_info(&bucket))).collect())
+        let info = |id| match self.bucket(id).and_then(|bucket| self.bucket_info(&bucket)) {
+            // Retention took it since the list was made.
+            Err(Error::NoBucket(_)) => None,
+            info => Some(info),
+        };
+        Ok(self.ids()?.into_iter().filter_map(info).collect())
     }
 
     fn bucket_info(&self, bucket: &Bucket) -> Result<BucketInfo> {
@@ -151,6 +158,8 @@ impl Store {
                 Err(error @ (Error::Damaged { .. } | Error::Unreadable { .. } | Error::Version { .. })) => {
                     damaged(error)
                 }
+                // Retention took it since the list was made.
+                Err(Error::NoBucket(gone)) if gone == id => {}
                 other => other?,
             }
         }
@@ -196,7 +205,10 @@ impl Store {
     /// As [`stream`](Self::stream); `None` when there is no such stream.
     pub fn newest(&self, key: ConnKey, direction: Direction) -> Result<Option<Stream>> {
         for id in self.ids()?.into_iter().rev().take_while(|id| *id >= key.bucket) {
-            let bucket = self.bucket(id)?;
+            let bucket = match self.bucket(id) {
+                Err(Error::NoBucket(_)) => continue,
+                bucket => bucket?,
+            };
             let contents = self.contents(&bucket)?;
             if let Some(end) = contents.find(key, direction) {
                 let part = Part::read(&bucket, end.place)?;
@@ -267,14 +279,45 @@ impl Store {
 
     /// The ids of the buckets, oldest first.
     pub(crate) fn ids(&self) -> Result<Vec<BucketId>> {
-        folder::bucket_ids(&self.folder.buckets())
+        let ids = folder::bucket_ids(&self.folder.buckets())?;
+        self.let_go(&ids);
+        Ok(ids)
+    }
+
+    /// Unmaps buckets that are there no more: as long as anybody has one mapped, the system keeps its room taken. Who reads
+    /// from one goes on, and lets go of it at the end.
+    fn let_go(&self, there: &[BucketId]) {
+        let is_gone = |id: &BucketId| there.binary_search(id).is_err();
+        let mut gone = Vec::new();
+        {
+            let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+            // One that was begun after the list was made is not in it, and is there.
+            let ids: Vec<BucketId> = buckets.keys().copied().filter(is_gone).collect();
+            let is_removed = |id: &BucketId| !self.folder.buckets().join(file_name(*id)).exists();
+            gone.extend(ids.into_iter().filter(is_removed).filter_map(|id| buckets.remove(&id)));
+        }
+        let mut derived = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
+        derived.let_go(&is_gone);
+    }
+
+    /// Every entry of the ledger that can be read.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn ledger(&self) -> Result<Vec<Entry>> {
+        Ledger::read(&self.path().join(folder::LEDGER))
+    }
+
+    /// The buckets that retention dropped, and when, oldest first.
+    pub fn dropped(&self) -> Vec<(BucketId, Timestamp)> {
+        self.folder.with_facts(|facts| facts.tombstones().collect())
     }
 
     /// A bucket, mapped. One that was open is looked at again, as it may be sealed by now; but as long as nobody writes to
     /// it, what a scan of it found is kept.
     pub(crate) fn bucket(&self, id: BucketId) -> Result<Arc<Bucket>> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = self.folder.buckets().join(crate::write::bucket_file::file_name(id));
+        let path = self.folder.buckets().join(file_name(id));
         // Retention may have taken it since it was mapped.
         let Ok(metadata) = std::fs::metadata(&path) else {
             buckets.remove(&id);
@@ -285,7 +328,12 @@ impl Store {
         {
             return Ok(Arc::clone(bucket));
         }
-        let bucket = Arc::new(Bucket::open(&path, id, Arc::clone(&self.cache))?);
+        let bucket = match Bucket::open(&path, id, Arc::clone(&self.cache)) {
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::NoBucket(id));
+            }
+            bucket => Arc::new(bucket?),
+        };
         if !bucket.is_sealed() {
             let mut others: Vec<BucketId> = buckets
                 .iter()

@@ -155,6 +155,17 @@ impl Stream {
         &self.frames
     }
 
+    /// The buckets that its parts lie in, the first one first; they stay readable as long as the stream is there, also when
+    /// retention drops them meanwhile.
+    pub(crate) fn buckets(&self) -> &[Arc<Bucket>] {
+        &self.buckets
+    }
+
+    /// The ids of the buckets that its parts lie in, the first one first.
+    pub fn bucket_ids(&self) -> Vec<BucketId> {
+        self.buckets.iter().map(|bucket| bucket.id()).collect()
+    }
+
     /// Copies bytes from `offset` on into `out`, which is not empty.
     ///
     /// # Errors

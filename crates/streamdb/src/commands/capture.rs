@@ -16,6 +16,7 @@ use crate::cli::Capture;
 use crate::deriving::Deriving;
 use crate::output::{complain, printable};
 use crate::progress::Pulse;
+use crate::retaining::Retaining;
 use crate::stop::stop_flag;
 use crate::units;
 use crate::worker::Worker;
@@ -37,9 +38,12 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let begun = Instant::now();
     let stop = stop_flag()?;
     // A mistake in what to capture leaves nothing behind; and while the folder is made whole, the kernel keeps frames.
+    let limits = storing::limits(&args.storing.limiting)?;
     let mut live = Live::open(&settings(args))?;
     let storing = &args.storing;
     let folder = storing::open(&storing.data.folder)?;
+    let retaining = Retaining::start(&folder, limits);
+    let retaining = retaining.map_err(|e| Error::Other(format!("could not start the thread of retention: {e}")))?;
     let mut config = storing::worker_config(storing);
     config.publish_at_ticks = true;
     let mut worker = Worker::new(Writer::new(folder, 0, storing::writer_config(storing))?, config);
@@ -59,6 +63,9 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
         complain(&printable(&error.to_string()));
         None
     });
+    if let Some(retaining) = retaining {
+        storing::complain_of_dropped(retaining.finish());
+    }
     let summary = Summary::new(&counters, &written, derived, begun.elapsed());
     report(args, &summary, &counters, broken)
 }

@@ -16,6 +16,7 @@ use crate::cli::Ingest;
 use crate::deriving::Deriving;
 use crate::output::{complain, printable};
 use crate::progress::Progress;
+use crate::retaining::Looking;
 use crate::worker::Worker;
 
 /// What `--json` prints.
@@ -34,6 +35,7 @@ pub(super) fn run(args: &Ingest) -> Result<ExitCode, Error> {
         // A filter that no frame could be tested with is an error before anything is written.
         Filter::compile(expression, LinkType::ETHERNET)?;
     }
+    let limits = storing::limits(&storing.limiting)?;
     // A file that is not there is an error before that too.
     let mut merged = Merged::open(&args.files)?;
     let folder = storing::open(&storing.data.folder)?;
@@ -64,6 +66,11 @@ pub(super) fn run(args: &Ingest) -> Result<ExitCode, Error> {
         remember(&folder, &prints, &counters, &written)?;
     } else {
         errors.push(format!("{}; ingest the captures again into another folder", storing::lost(&written)));
+    }
+    if limits.any() {
+        let mut looking = Looking::new(limits);
+        looking.look(&folder, &mut |_| {});
+        storing::complain_of_dropped(looking.total);
     }
     report(args, &Summary::new(&counters, &written, derived, begun.elapsed()), errors)
 }

@@ -5,10 +5,12 @@ mod capture;
 mod derive;
 mod export;
 mod get;
+mod hold;
 mod ingest;
 mod objects;
 mod query;
 mod reindex;
+mod retain;
 mod serve;
 mod stats;
 mod storing;
@@ -84,7 +86,9 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Verify(verify) => verify::run(&verify),
         Command::Derive(derive) => derive::run(&derive),
         Command::Reindex(reindex) => reindex::run(&reindex),
-        Command::Buckets(listing) => buckets::run(&listing),
+        Command::Retain(retain) => retain::run(&retain),
+        Command::Hold(hold) => hold::run(&hold),
+        Command::Buckets(buckets) => buckets::run(&buckets),
         Command::Stats(listing) => stats::run(&listing),
     }
 }

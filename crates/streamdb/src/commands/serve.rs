@@ -18,6 +18,9 @@ use crate::output::complain;
 /// How long the last submission may take when the server ends.
 const LAST: Duration = Duration::from_secs(10);
 
+/// How soon dropped buckets are let go of.
+const LET_GO: Duration = Duration::from_secs(10);
+
 pub(super) fn run(args: &Serve) -> Result<(), Error> {
     let config = Config::load(args.config.as_deref())?;
     let listen = args.listen.unwrap_or(config.listen);
@@ -31,12 +34,24 @@ pub(super) fn run(args: &Serve) -> Result<(), Error> {
         let server = Server::bind_with(listen, settings).await?;
         complain(&format!("serving {} on http://{}/", args.data.folder.display(), server.address()));
         let sending = submissions.map(|submissions| Sending::begin(&submissions)).transpose()?;
+        let letting_go = tokio::spawn(let_go(Arc::clone(&store)));
         server.run(store, stopped()).await;
+        letting_go.abort();
         if let Some(sending) = sending {
             sending.end();
         }
         Ok(())
     })
+}
+
+/// Buckets that retention dropped take their room as long as they are mapped here, so the store looks now and then which are
+/// gone, also when nobody asks for anything.
+async fn let_go(store: Arc<Store>) {
+    loop {
+        tokio::time::sleep(LET_GO).await;
+        let store = Arc::clone(&store);
+        let _ = tokio::task::spawn_blocking(move || store.bucket_ids()).await;
+    }
 }
 
 /// The thread that sends what is submitted.

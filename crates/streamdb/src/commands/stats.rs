@@ -1,6 +1,6 @@
 //! `streamdb stats`: how much is stored, and what became of every byte.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -21,6 +21,13 @@ struct Report {
     first_frame: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_frame: Option<String>,
+    /// Those that are held, whatever the limits say.
+    held_buckets: u64,
+    held_bytes: u64,
+    /// Those that retention dropped; what is counted below is of those that are there.
+    dropped_buckets: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_dropped: Option<String>,
     unaccounted_payload_bytes: i64,
     counters: BTreeMap<&'static str, u64>,
 }
@@ -31,11 +38,24 @@ pub(super) fn run(args: &Listing) -> Result<ExitCode, Error> {
     let (mut buckets, mut bytes) = (0u64, 0u64);
     let mut times: Option<(Timestamp, Timestamp)> = None;
     let mut code = ExitCode::SUCCESS;
+    let held = match store.held() {
+        Ok(held) => held,
+        Err(damage) => {
+            complain(&damage.to_string());
+            code = ExitCode::FAILURE;
+            BTreeSet::new()
+        }
+    };
+    let (mut held_buckets, mut held_bytes) = (0u64, 0u64);
     for info in store.buckets()? {
         match info {
             Ok(info) => {
                 buckets += 1;
                 bytes += info.bytes;
+                if held.contains(&info.superblock.id) {
+                    held_buckets += 1;
+                    held_bytes += info.bytes;
+                }
                 counters.add(&info.counters);
                 times = match (times, info.times) {
                     (Some(all), Some(one)) => Some((all.0.min(one.0), all.1.max(one.1))),
@@ -48,6 +68,8 @@ pub(super) fn run(args: &Listing) -> Result<ExitCode, Error> {
             }
         }
     }
+    let dropped = store.dropped();
+    let last_dropped = dropped.iter().map(|(_, time)| *time).max();
     let mut out = Output::open(None)?;
     let error = out.error();
     if args.json {
@@ -56,12 +78,22 @@ pub(super) fn run(args: &Listing) -> Result<ExitCode, Error> {
             bytes,
             first_frame: times.map(|(first, _)| first.to_string()),
             last_frame: times.map(|(_, last)| last.to_string()),
+            held_buckets,
+            held_bytes,
+            dropped_buckets: dropped.len() as u64,
+            last_dropped: last_dropped.map(|time| time.to_string()),
             unaccounted_payload_bytes: counters.unaccounted(),
             counters: Counters::NAMES.iter().copied().zip(counters.values()).collect(),
         };
         json_line(&mut out, &report)?;
     } else {
         writeln!(out, "{buckets} buckets, {}", units::bytes(bytes)).map_err(&error)?;
+        if held_buckets > 0 {
+            writeln!(out, "{held_buckets} of them held, {}", units::bytes(held_bytes)).map_err(&error)?;
+        }
+        if let Some(last) = last_dropped {
+            writeln!(out, "{} dropped by retention, the last at {last}", dropped.len()).map_err(&error)?;
+        }
         if let Some((first, last)) = times {
             writeln!(out, "from {first} to {last}").map_err(&error)?;
         }

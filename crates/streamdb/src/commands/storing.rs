@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use serde::Serialize;
 use streamdb_derive::Progress;
-use streamdb_storage::{Compression, DiskVolume, Packets, Trouble, WriteFolder, WriterConfig, WriterSummary};
+use streamdb_storage::{Compression, DiskVolume, Limits, Packets, Trouble, WriteFolder, WriterConfig, WriterSummary};
 use streamdb_types::Counters;
 
 use super::{Error, json_line};
-use crate::cli::{CompressionFlag, PacketsFlag, Storing};
+use crate::cli::{CompressionFlag, Limiting, PacketsFlag, Storing};
+use crate::config::Config;
 use crate::deriving::Deriving;
 use crate::output::{Output, complain};
+use crate::retaining::Total;
 use crate::units;
 use crate::worker::WorkerConfig;
 
@@ -41,6 +43,24 @@ pub(super) fn open(path: &Path) -> Result<Arc<WriteFolder>, Error> {
 /// Begins to derive beside what is stored, unless the flags say otherwise or another process does it.
 pub(super) fn derive(args: &Storing) -> Result<Option<Deriving>, Error> {
     if args.no_derive { Ok(None) } else { Ok(Deriving::start(&args.data.folder)?) }
+}
+
+/// What the store may have: what the flags say, and else the configuration.
+pub(super) fn limits(args: &Limiting) -> Result<Limits, Error> {
+    let said = Config::load(args.config.as_deref())?.retention;
+    Ok(Limits {
+        max_bytes: args.max_bytes.or(said.max_bytes),
+        max_age: args.max_age.or(said.max_age),
+        min_free: args.min_free.or(said.min_free),
+    })
+}
+
+/// Says what retention dropped, if anything.
+pub(super) fn complain_of_dropped(total: Total) {
+    if total.buckets > 0 {
+        let buckets = if total.buckets == 1 { "bucket" } else { "buckets" };
+        complain(&format!("retention dropped {} {buckets}, {}", total.buckets, units::bytes(total.bytes)));
+    }
 }
 
 /// How the flags have buckets written.
