@@ -9,6 +9,7 @@ use streamdb_http_api::Role;
 use streamdb_reassembly::OverlapPolicy;
 use streamdb_types::Oid;
 
+use crate::cutoff::Rule;
 use crate::{config, units};
 
 /// A stream store for network defenders: every stream in order, every frame byte for byte, every download one URL away.
@@ -88,6 +89,18 @@ pub(crate) struct Storing {
     /// Store only frames that match this capture filter (the language of tcpdump)
     #[arg(long, value_name = "FILTER")]
     pub(crate) filter: Option<String>,
+    /// Keep only the first bytes of each direction of these connections: TESTS:SIZE
+    ///
+    /// Tests are protocol= (tcp, udp, or what first bytes show: tls, ssh, http ...), port= and net= (of either end; lists with
+    /// commas, port ranges, CIDR), and last filter= (as for --filter, about a connection's first frame); all of a rule must
+    /// hold, and the first rule that matches decides. SIZE is 64K, 1M, 0 for headers alone, or all. The lengths of streams
+    /// and the headers of frames are kept always. Examples: protocol=tls:64K, 'port=443 net=10.0.0.0/8:1M',
+    /// 'filter=host 10.0.0.5:0'
+    #[arg(long, value_name = "RULE", value_parser = Rule::parse)]
+    pub(crate) cutoff: Vec<Rule>,
+    /// The configuration file (TOML): its [[cutoff]] rules are asked after those of --cutoff
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Which copy of overlapping bytes a stream keeps, when both wait for earlier ones; the other stays with its frame
     #[arg(long, value_enum, default_value = "first")]
     pub(crate) overlap: OverlapFlag,

@@ -36,11 +36,11 @@ struct Report<'a> {
 pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let begun = Instant::now();
     let stop = stop_flag()?;
+    let storing = &args.storing;
+    let mut config = storing::worker_config(storing)?;
     // A mistake in what to capture leaves nothing behind; and while the folder is made whole, the kernel keeps frames.
     let mut live = Live::open(&settings(args))?;
-    let storing = &args.storing;
     let folder = storing::open(&storing.data.folder)?;
-    let mut config = storing::worker_config(storing);
     config.publish_at_ticks = true;
     let mut worker = Worker::new(Writer::new(folder, 0, storing::writer_config(storing))?, config);
     // It reads what is published, beside this thread: nothing here waits for it.
@@ -101,17 +101,15 @@ fn feed(live: &mut Live, worker: &mut Worker, stop: &AtomicBool) -> Result<Optio
     Ok(broken)
 }
 
-fn take(worker: &mut Worker, item: &Item<'_>) -> streamdb_storage::Result<()> {
+fn take(worker: &mut Worker, item: &Item<'_>) -> Result<(), Error> {
     match item {
-        Item::Frame(frame) => worker.frame(frame),
-        Item::Interface(_, interface) => {
-            worker.interface(interface);
-            Ok(())
-        }
-        Item::Drops(drops) => worker.dropped(drops.by_kernel, drops.by_interface),
-        Item::Secrets { kind, data } => worker.attachment(Some(*kind), data),
-        Item::Names(data) => worker.attachment(None, data),
+        Item::Frame(frame) => worker.frame(frame)?,
+        Item::Interface(_, interface) => worker.interface(interface)?,
+        Item::Drops(drops) => worker.dropped(drops.by_kernel, drops.by_interface)?,
+        Item::Secrets { kind, data } => worker.attachment(Some(*kind), data)?,
+        Item::Names(data) => worker.attachment(None, data)?,
     }
+    Ok(())
 }
 
 fn report(

@@ -13,6 +13,8 @@ use streamdb_types::Counters;
 
 use super::{Error, json_line};
 use crate::cli::{CompressionFlag, PacketsFlag, Storing};
+use crate::config::Config;
+use crate::cutoff::MAX_RULES;
 use crate::deriving::Deriving;
 use crate::output::{Output, complain};
 use crate::units;
@@ -62,12 +64,24 @@ pub(super) fn writer_config(args: &Storing) -> WriterConfig {
 }
 
 /// How the flags have streams put together.
-pub(super) fn worker_config(args: &Storing) -> WorkerConfig {
+///
+/// # Errors
+/// When the configuration file has a mistake.
+pub(super) fn worker_config(args: &Storing) -> Result<WorkerConfig, Error> {
     let mut config = WorkerConfig::default();
+    // What the flags say is asked first, as it is for this run.
+    config.cutoffs.clone_from(&args.cutoff);
+    config.cutoffs.extend(Config::load(args.config.as_deref())?.cutoffs);
+    if config.cutoffs.len() > MAX_RULES {
+        return Err(Error::Other(format!(
+            "{} rules about cutoffs are too many: there is room for {MAX_RULES}",
+            config.cutoffs.len()
+        )));
+    }
     config.reassembly.overlap = args.overlap.into();
     config.reassembly.reject_bad_checksums = args.reject_bad_checksums;
     config.decode.verify_checksums = args.reject_bad_checksums;
-    config
+    Ok(config)
 }
 
 /// Says what went wrong with the disk.
