@@ -246,7 +246,7 @@ mod tests {
         frame.extend([0, 80, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 2, 0, 0, 0, 0, 0, 0]);
         let mut opened = |frame: &[u8]| cutoffs.opened(SLOT, &tuple(80), LinkType::ETHERNET, frame);
         assert_eq!(opened(&frame), Keep::First(10));
-        assert_eq!(opened(&frame.get(..40).unwrap()), Keep::All);
+        assert_eq!(opened(frame.get(..40).unwrap()), Keep::All);
         assert_eq!(cutoffs.opened(SLOT, &tuple(80), LinkType::RAW, &frame), Keep::All, "that link was not announced");
         assert!(cutoffs.link_type(LinkType::RAW).is_ok());
         let mut ether = Cutoffs::new(vec![Rule::parse("filter=ether host 1:2:3:4:5:6:0").unwrap()]);
