@@ -7,7 +7,7 @@ mod common;
 use std::collections::HashMap;
 use std::path::Path;
 
-use common::{Data, Frame, Made, Server, Talk, read_capture, testdata, text};
+use common::{Data, Frame, Made, Server, Talk, corpus, read_capture, soak, testdata, text};
 use serde_json::Value;
 use streamdb_decode::{Config, Content, Decoder, TcpFlags};
 use streamdb_types::{Endpoint, LinkType, SeqNum, Timestamp};
@@ -252,4 +252,36 @@ fn rules_are_asked_from_the_command_line_and_then_from_the_file() {
             assert_eq!(stream["gap_bytes"], length.saturating_sub(first), "{stream}");
         }
     }
+}
+
+/// Of captures that others made: every frame comes back, and what comes back of it is how it began.
+#[test]
+fn captures_that_others_made_are_cut_and_nothing_else() {
+    let Some(folder) = corpus() else { return };
+    let mut captures: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    captures.retain(|path| path.extension().is_some_and(|e| e != "tsv" && e != "md"));
+    captures.sort();
+    let rules = ["protocol=tls,ssh:50", "port=53:0", "protocol=http:500", "protocol=udp:100", "protocol=tcp:1K"];
+    let flags: Vec<&str> = rules.iter().flat_map(|rule| ["--cutoff", rule]).chain(["--json"]).collect();
+    let mut cut = 0;
+    for capture in captures.iter().step_by(if soak() { 1 } else { 4 }) {
+        let wanted = read_capture(capture);
+        let data = Data::new("cutoff-corpus");
+        let said = common::json_lines(&data.ingest(&flags, &[capture]).out);
+        let name = capture.display();
+        if wanted.frames.is_empty() || said.is_empty() {
+            continue;
+        }
+        assert_eq!(said[0]["unaccounted_payload_bytes"], 0, "{name}");
+        cut += said[0]["counters"]["payload_not_kept"].as_u64().unwrap();
+        data.is_well();
+        let ours = data.export().frames;
+        assert_eq!(ours.len(), wanted.frames.len(), "{name}");
+        for (n, (ours, theirs)) in ours.iter().zip(&wanted.frames).enumerate() {
+            assert_eq!((ours.ticks, ours.wire_len), (theirs.ticks, theirs.wire_len), "{name}, frame {n}");
+            assert!(theirs.data.starts_with(&ours.data), "{name}, frame {n}");
+        }
+    }
+    println!("{cut} bytes were not kept");
+    assert!(cut > 0);
 }
