@@ -76,6 +76,7 @@ impl Driver {
             length: StreamOffset(length),
             gaps: &[],
             marks: Marks::default(),
+            limited: false,
         });
         self.writer.checkpoint(slot, facts, ended).unwrap();
         if ended.is_some() {

@@ -143,6 +143,7 @@ fn write_it(folder: &Path) {
         length: StreamOffset(length),
         gaps,
         marks: Marks::MIDSTREAM,
+        limited: false,
     });
     writer.checkpoint(0, facts, Some(Reason::Exiting)).unwrap();
     writer.closed(0);

@@ -31,7 +31,7 @@ pub fn writer(path: &Path, compression: Compression, packets: Packets) -> Writer
 /// Stores all frames, from the first to the seal; the ways of a frame are those of `streamdb ingest`.
 pub fn ingest(traffic: &Traffic, writer: Writer) -> WriterSummary {
     let mut worker = Worker::new(writer, WorkerConfig::default());
-    worker.interface(&interface());
+    worker.interface(&interface()).unwrap();
     for timed in traffic.frames() {
         let time = Timestamp(timed.time);
         let frame = Frame { time, interface: 0, wire_len: timed.data.len() as u32, data: timed.data };

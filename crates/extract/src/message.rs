@@ -225,8 +225,9 @@ impl Incomplete {
     /// A few words without blanks, as JSON and pages show them.
     pub const fn words(self) -> &'static str {
         match self {
+            // What is not kept on purpose is no loss.
+            Self::Gap(GapKind::Cutoff) | Self::Cutoff => "cutoff",
             Self::Gap(_) => "gap",
-            Self::Cutoff => "cutoff",
             Self::Open => "open",
             Self::CaptureEnded => "capture-ended",
             Self::TimedOut => "timed-out",
@@ -242,10 +243,11 @@ impl Incomplete {
 
     /// Why bytes that should follow the end of `stream` never came; `other` is the opposite direction.
     pub(crate) fn at_end(stream: &dyn Source, other: &dyn Source, direction: Direction) -> Self {
-        if stream.marks().contains(Marks::FIN) {
+        let ended = stream.ended();
+        if stream.marks().contains(Marks::FIN) && ended != Some(Reason::SizeCutoff) {
             return Self::ClosedEarly;
         }
-        match stream.ended() {
+        match ended {
             None => Self::Open,
             Some(Reason::Fin) => Self::ClosedEarly,
             Some(Reason::Rst) => Self::Reset(if stream.marks().contains(Marks::RST) {

@@ -94,7 +94,7 @@ fn read(text: &str) -> (MemorySource, MemorySource, String) {
                     "reset" => (Some(Reason::Rst), Marks::SYN.with(Marks::RST)),
                     "was reset" => (Some(Reason::Rst), Marks::SYN),
                     "exiting" => (Some(Reason::Exiting), Marks::SYN),
-                    "cutoff" => (Some(Reason::SizeCutoff), Marks::SYN),
+                    "cutoff" => (Some(Reason::SizeCutoff), Marks::SYN.with(Marks::FIN)),
                     "midstream" => (Some(Reason::Fin), Marks::MIDSTREAM.with(Marks::FIN)),
                     other => panic!("unknown end {other}"),
                 };

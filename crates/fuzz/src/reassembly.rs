@@ -7,7 +7,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
 
 use streamdb_decode::{TcpFlags, TcpSegment, UdpDatagram};
-use streamdb_reassembly::{Comparison, Config, FlowTable, FrameTag, Opened, OverlapPolicy, Sink, Slot, StreamState};
+use streamdb_reassembly::{
+    Comparison, Config, FlowTable, FrameTag, Keep, Opened, OverlapPolicy, Sink, Slot, StreamState,
+};
 use streamdb_types::{Direction, Endpoint, Path, Reason, SeqNum, StreamOffset, Timestamp};
 
 use super::script::Script;
@@ -35,6 +37,10 @@ struct Checking {
     calls: DefaultHasher,
     /// 0: nothing is forgotten; otherwise the state of a generator that decides.
     forgetful: u64,
+    /// What is kept of each connection, and whether it is decided when the second payload of all comes, or at once.
+    keep: Keep,
+    late: bool,
+    looks: u64,
     opened: u64,
     stored: u64,
     gaps: u64,
@@ -76,6 +82,24 @@ impl Sink for Checking {
         self.log("opened", (slot, opened));
         self.opened += 1;
         assert!(self.live.insert(slot, Seen::default()).is_none(), "{slot:?} is in use");
+    }
+
+    fn keep(&mut self, _: Slot, _: &Opened) -> Keep {
+        if self.late { Keep::Undecided } else { self.keep }
+    }
+
+    fn look(&mut self, slot: Slot, direction: Direction, offset: u64, payload: &[u8]) -> Keep {
+        self.log("look", (slot, direction, offset, payload));
+        assert!(!payload.is_empty());
+        self.looks += 1;
+        if self.looks.is_multiple_of(2) { self.keep } else { Keep::Undecided }
+    }
+
+    fn cut(&mut self, tag: FrameTag, bytes: &[u8]) {
+        self.log("cut", (tag, bytes));
+        let payload = self.waiting.remove(&tag).expect("what is cut is to be told of");
+        assert!(bytes.len() < payload.len() && payload.starts_with(bytes));
+        self.wait(tag, bytes);
     }
 
     fn data(&mut self, slot: Slot, direction: Direction, offset: StreamOffset, bytes: &[u8]) {
@@ -186,6 +210,8 @@ fn play(data: &[u8]) -> u64 {
     };
     let mut table = FlowTable::new(config.clone());
     let mut sink = Checking { forgetful: if setting & 8 != 0 { 0x9e37_79b9 } else { 0 }, ..Checking::default() };
+    sink.keep = [Keep::All, Keep::First(100), Keep::First(0), Keep::First(64)][usize::from(setting >> 6)];
+    sink.late = setting >> 6 == 3;
     let first = [0, 0xffff_fff0, 0x7fff_fff0, 1_000_000][usize::from(setting >> 4 & 3)];
     let mut sides = [[Side { next: first }; 2]; 3];
     let (mut time, mut tag, mut captured) = (1_000 * SECOND, 0, 0);
@@ -322,7 +348,7 @@ fn play(data: &[u8]) -> u64 {
     assert!(sink.live.is_empty(), "every connection is closed at the end");
     assert_eq!(counters.connections, sink.opened);
     assert_eq!(counters.payload_stored, sink.stored);
-    assert_eq!(counters.gap_missing + counters.gap_snaplen, sink.gaps);
+    assert_eq!(counters.gap_missing + counters.gap_snaplen + counters.gap_cutoff, sink.gaps);
     sink.calls.finish()
 }
 

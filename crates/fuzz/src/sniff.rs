@@ -1,7 +1,7 @@
 //! Content of any bytes, at hand as a whole or in part: sentences stay printable and bounded, keys give executables, and
 //! what is said does not depend on when.
 
-use streamdb_sniff::{Content, Kind, SENTENCE_BYTES, sniff_content, sniff_stream};
+use streamdb_sniff::{Content, Kind, SENTENCE_BYTES, protocol, protocols, sniff_content, sniff_stream};
 
 /// The first byte says how much of the rest is at hand, and how it is asked about.
 pub fn sniff(data: &[u8]) {
@@ -17,6 +17,7 @@ pub fn sniff(data: &[u8]) {
     let kind = ask(content);
     sound(&kind);
     assert_eq!(kind, ask(content));
+    assert!(protocol(bytes).is_none_or(|word| protocols().any(|known| known == word)));
     if let Some(key) = kind.xor_key {
         let (key, begins) = (key.as_bytes(), key.begins_at());
         assert!((1..=32).contains(&key.len()) && begins <= 32);

@@ -18,7 +18,7 @@ pub struct Network {
 
 impl Network {
     /// `10.0.0.5`, `10.0.0.0/8`, `fd00::/8`; bits after the prefix do not count.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let (addr, bits) = match text.split_once('/') {
             Some((addr, bits)) => (addr, Some(bits)),
             None => (text, None),

@@ -20,7 +20,7 @@ mod row;
 mod select;
 mod set;
 
-pub use address::AddressSet;
+pub use address::{AddressSet, Network};
 pub use community::community_id;
 pub use content::{BytesExpression, ContentSearch, Decided};
 pub use error::FilterError;

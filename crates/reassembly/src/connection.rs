@@ -9,7 +9,7 @@ use streamdb_types::{Direction, Marks, Path, Protocol, Reason, SeqNum, Tuple};
 
 use crate::ages::Class;
 use crate::held::Piece;
-use crate::sink::{FrameTag, Sink};
+use crate::sink::{FrameTag, Keep, Sink};
 use crate::stream::{Base, Context, Stream};
 
 /// How far the first byte held may lie behind the SYN for the two to belong together.
@@ -68,6 +68,8 @@ pub(crate) struct Connection {
     pub(crate) stirred: Option<u32>,
     /// At which age and in which class it was last put at the end of its list.
     pub(crate) touched: Option<(i64, Class)>,
+    /// How much of it is kept depends on payload that is still to come.
+    pub(crate) undecided: bool,
     /// Whether the sink knows that it is over.
     pub(crate) end_is_said: bool,
     /// Whether the slot is in use.
@@ -82,6 +84,16 @@ impl Connection {
         match direction {
             Direction::ToServer => (to_server, to_client),
             Direction::ToClient => (to_client, to_server),
+        }
+    }
+
+    /// How much of it is kept.
+    pub(crate) fn decide(&mut self, keep: Keep) {
+        self.undecided = keep == Keep::Undecided;
+        if let Keep::First(bytes) = keep {
+            for stream in &mut self.streams {
+                stream.keep_first(bytes);
+            }
         }
     }
 
@@ -108,7 +120,7 @@ impl Connection {
         syn: Syn,
     ) {
         const RARE: u8 = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0 | TcpFlags::URG.0;
-        if segment.flags.0 & RARE != 0 {
+        if segment.flags.0 & RARE != 0 || self.undecided {
             self.rare_segment(cx, direction, tag, segment, syn);
             return;
         }
@@ -129,7 +141,7 @@ impl Connection {
         }
     }
 
-    /// A segment with SYN, FIN, RST or URG.
+    /// A segment with SYN, FIN, RST or URG, or of a connection of which it is not decided how much is kept.
     #[cold]
     fn rare_segment<S: Sink>(
         &mut self,
@@ -157,6 +169,15 @@ impl Connection {
         }
         if !is_syn && self.state == State::Opening {
             self.state = State::Open;
+        }
+        if self.undecided && !segment.payload.is_empty() {
+            let stream = direction.of(&self.streams);
+            let known = !is_syn && stream.base != Base::Unseen;
+            let offset = if known { stream.offset_of(segment.seq) } else { 0 };
+            if let Ok(offset) = u64::try_from(offset) {
+                let keep = cx.sink.look(cx.slot, direction, offset, segment.payload);
+                self.decide(keep);
+            }
         }
         let (stream, other) = self.pair(direction);
         let mut seq = segment.seq;

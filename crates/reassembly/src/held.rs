@@ -47,6 +47,15 @@ impl Held {
         Piece { tag: self.tag, start: self.start, payload: &self.bytes, wire_len: self.wire_len }
     }
 
+    /// Lets go of all but its first bytes.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        if len < self.bytes.len() {
+            let mut bytes = std::mem::take(&mut self.bytes).into_vec();
+            bytes.truncate(len);
+            self.bytes = bytes.into_boxed_slice();
+        }
+    }
+
     /// How many bytes it counts for in the bounds.
     pub(crate) fn charge(&self) -> usize {
         charge(self.bytes.len())
@@ -108,13 +117,9 @@ impl Queue {
         self.segments.insert((start, order), held);
     }
 
-    /// Takes the segment with the lowest offset if that offset is wanted.
-    pub(crate) fn pop_if(&mut self, wanted: impl FnOnce(i64) -> bool) -> Option<Held> {
-        let entry = self.segments.first_entry()?;
-        if !wanted(entry.key().0) {
-            return None;
-        }
-        let held = entry.remove();
+    /// Takes the segment with the lowest offset.
+    pub(crate) fn pop(&mut self) -> Option<Held> {
+        let (_, held) = self.segments.pop_first()?;
         self.payload -= held.bytes.len();
         self.charged -= held.charge();
         Some(held)
@@ -245,7 +250,7 @@ mod tests {
             queue.push(&piece(i as u64, *start, text));
         }
         let mut scratch = Scratch::default();
-        while let Some(held) = queue.pop_if(|_| true) {
+        while let Some(held) = queue.pop() {
             scratch.cluster.push(held);
         }
         assert_eq!((queue.payload(), queue.charged()), (0, 0));
@@ -284,7 +289,7 @@ mod tests {
         queue.push(&piece(0, 0, "aaaa"));
         queue.push(&Piece { wire_len: 9, ..piece(1, 0, "bb") });
         let mut scratch = Scratch::default();
-        scratch.cluster.extend(std::iter::from_fn(|| queue.pop_if(|_| true)));
+        scratch.cluster.extend(std::iter::from_fn(|| queue.pop()));
         scratch.equal = vec![true; 2];
         scratch.resolve(OverlapPolicy::Linux, 0, 4);
         assert_eq!(scratch.bytes, b"bbaa");

@@ -13,5 +13,5 @@ mod stream;
 mod table;
 
 pub use config::{Config, OverlapPolicy};
-pub use sink::{Comparison, FrameTag, Opened, Sink, Slot, StreamState};
+pub use sink::{Comparison, FrameTag, Keep, Opened, Sink, Slot, StreamState};
 pub use table::FlowTable;

@@ -19,6 +19,7 @@ enum Bytes {
 impl Stream {
     /// Takes a segment with payload, captured or not, that was located.
     pub(crate) fn receive<S: Sink>(&mut self, cx: &mut Context<'_, S>, direction: Direction, mut piece: Piece<'_>) {
+        piece = self.within_limit(cx, piece);
         let (start, end, next) = (piece.start, piece.wire_end(), self.next as i64);
         let first_held = self.disorder.as_ref().and_then(|disorder| disorder.queue.first());
         if self.base == Base::Fixed {
@@ -26,7 +27,7 @@ impl Stream {
                 self.place(cx, direction, &piece, Bytes::KeepAlive);
                 return;
             }
-            if end <= next || start <= next && first_held.is_none_or(|first| end <= first) {
+            if end <= next || self.is_full() || start <= next && first_held.is_none_or(|first| end <= first) {
                 self.place(cx, direction, &piece, Bytes::Data);
                 self.release(cx, direction, false);
                 return;
@@ -42,6 +43,7 @@ impl Stream {
                 let lowest = first_held.map_or(start, |first| first.min(start));
                 self.pick_up_at(lowest);
                 piece.start = start.saturating_sub(lowest);
+                piece = self.within_limit(cx, piece);
             }
             self.release(cx, direction, true);
             self.place(cx, direction, &piece, Bytes::Data);
@@ -53,6 +55,24 @@ impl Stream {
             self.fix_to_lowest();
         }
         self.release(cx, direction, false);
+    }
+
+    /// Whether everything that is kept of the stream came, or what follows did: then nothing waits for anything.
+    const fn is_full(&self) -> bool {
+        self.next >= self.limit
+    }
+
+    /// Takes away what of a segment lies beyond the limit.
+    fn within_limit<'a, S: Sink>(&self, cx: &mut Context<'_, S>, piece: Piece<'a>) -> Piece<'a> {
+        let limit = i64::try_from(self.limit).unwrap_or(i64::MAX);
+        if piece.end() <= limit || piece.payload.is_empty() || self.base != Base::Fixed {
+            return piece;
+        }
+        let room = usize::try_from(limit.saturating_sub(piece.start)).unwrap_or(0);
+        let (payload, beyond) = piece.payload.split_at_checked(room).unwrap_or((piece.payload, &[]));
+        cx.counters.payload_not_kept += beyond.len() as u64;
+        cx.sink.cut(piece.tag, payload);
+        Piece { payload, ..piece }
     }
 
     /// Whether the bounds leave room for one more held segment.
@@ -76,7 +96,7 @@ impl Stream {
         if self.base != Base::Fixed {
             return;
         }
-        while let Some(held) = self.pop(cx, |start, next| all || start <= next) {
+        while let Some(held) = self.pop(cx, |start, stream| all || start <= stream.next as i64 || stream.is_full()) {
             let mut end = held.piece().end();
             // Nearly always there is no overlap.
             let Some(second) = self.pop(cx, |start, _| start < end) else {
@@ -93,10 +113,15 @@ impl Stream {
         }
     }
 
-    fn pop<S>(&mut self, cx: &mut Context<'_, S>, wanted: impl FnOnce(i64, i64) -> bool) -> Option<Held> {
-        let next = self.next as i64;
-        let held = self.disorder.as_mut()?.queue.pop_if(|start| wanted(start, next))?;
+    fn pop<S: Sink>(&mut self, cx: &mut Context<'_, S>, wanted: impl FnOnce(i64, &Self) -> bool) -> Option<Held> {
+        let first = self.disorder.as_ref()?.queue.first()?;
+        if !wanted(first, self) {
+            return None;
+        }
+        let mut held = self.disorder.as_mut()?.queue.pop()?;
         *cx.held = cx.held.saturating_sub(held.charge());
+        let kept = self.within_limit(cx, held.piece()).payload.len();
+        held.truncate(kept);
         Some(held)
     }
 
@@ -239,15 +264,19 @@ impl Stream {
             return;
         }
         let next = self.next;
-        self.holes(|disorder| {
-            if start > next {
-                disorder.holes.push(next, start, GapKind::Missing);
-            }
-            disorder.holes.turn_to_cut(start, end.min(next));
-            if end > next {
-                disorder.holes.push(start.max(next), end, GapKind::SnapLength);
-            }
-        });
+        // What lies beyond the limit is one gap of its own, wherever it comes from.
+        let (from, to) = (start.min(self.limit), end.min(self.limit));
+        if from < to || from > next {
+            self.holes(|disorder| {
+                if from > next {
+                    disorder.holes.push(next, from, GapKind::Missing);
+                }
+                disorder.holes.turn_to_cut(from, to.min(next));
+                if to > next {
+                    disorder.holes.push(from.max(next), to, GapKind::SnapLength);
+                }
+            });
+        }
         self.next = next.max(end);
     }
 

@@ -1,7 +1,7 @@
 //! What reassembly says, and to whom: the contract between the flow table and whoever stores.
 //!
-//! For one connection the calls come in this order: `opened`, then any number of `data`, `datagram`, `compare`, `placed`,
-//! `kept` and `checkpoint`, then `closed`. After `closed` the slot may be given to another connection.
+//! For one connection the calls come in this order: `opened`, `keep`, then any number of `look`, `data`, `datagram`,
+//! `compare`, `cut`, `placed`, `kept` and `checkpoint`, then `closed`. After `closed` the slot may be given to another connection.
 
 use streamdb_types::{Direction, Gap, Marks, Path, Reason, StreamOffset, Timestamp, Tuple};
 
@@ -24,6 +24,18 @@ pub struct Opened {
     pub time: Timestamp,
 }
 
+/// How many bytes of each direction of a connection are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// All.
+    #[default]
+    All,
+    /// So many from the first on. What lies beyond is a gap of kind cutoff, whether it was captured or not.
+    First(u64),
+    /// That depends on the payload: until it is decided all are kept, and [`Sink::look`] is asked.
+    Undecided,
+}
+
 /// What is known of one stream by now. `packets` is 0 when the direction had no frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamState {
@@ -41,6 +53,8 @@ pub struct StreamState {
     pub closed_gaps: u64,
     /// What was seen of it.
     pub marks: Marks,
+    /// Whether it goes on beyond what is kept of it: then the last gap is of kind cutoff and reaches to `length`.
+    pub limited: bool,
 }
 
 /// How bytes compare with those that were given to the sink before at the same offset.
@@ -58,6 +72,18 @@ pub enum Comparison {
 pub trait Sink {
     /// A connection begins.
     fn opened(&mut self, slot: Slot, opened: &Opened);
+
+    /// How much of the connection that was just opened is kept.
+    fn keep(&mut self, _slot: Slot, _opened: &Opened) -> Keep {
+        Keep::All
+    }
+
+    /// The same again, of a connection of which it was [`Keep::Undecided`], with payload that comes next: `offset` is where
+    /// it lies in its stream as far as that is known by now. It is given, placed or kept after this; what was given before
+    /// is kept whatever the answer.
+    fn look(&mut self, _slot: Slot, _direction: Direction, _offset: u64, _payload: &[u8]) -> Keep {
+        Keep::All
+    }
 
     /// New bytes of a TCP stream. They never overlap what was given before. Mostly at the end of what was given, but after
     /// a gap or out of order at any offset.
@@ -78,8 +104,13 @@ pub trait Sink {
     /// Compares bytes with those that `data` gave before at `offset`. All of the range was given.
     fn compare(&mut self, slot: Slot, direction: Direction, offset: StreamOffset, bytes: &[u8]) -> Comparison;
 
+    /// Of the payload of this frame only these first bytes are kept. Unless there are none, `placed` or `kept` follows with
+    /// as many.
+    fn cut(&mut self, _tag: FrameTag, _bytes: &[u8]) {}
+
     /// The payload of this frame is what the stream holds from `offset` on for `len` bytes. Comes for every frame with
-    /// captured payload, unless `kept` does; perhaps later than its frame, but before the end of the next flush.
+    /// captured payload, unless `kept` does or `cut` left nothing; perhaps later than its frame, but before the end of the
+    /// next flush.
     fn placed(&mut self, tag: FrameTag, slot: Slot, direction: Direction, offset: StreamOffset, len: u32);
 
     /// The payload of this frame is not in a stream, or not all of it, or differs: it has to be kept for itself.

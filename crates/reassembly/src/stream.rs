@@ -52,6 +52,8 @@ pub(crate) struct Disorder {
 pub(crate) struct Stream {
     /// The offset after the furthest byte given (or cut).
     pub(crate) next: u64,
+    /// No byte from this offset on is kept: `u64::MAX` unless there is a limit.
+    pub(crate) limit: u64,
     /// The sequence number from which offsets are counted.
     origin: u32,
     pub(crate) base: Base,
@@ -75,6 +77,16 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
+    /// A stream of which nothing was seen, and all is kept.
+    pub(crate) fn new() -> Self {
+        Self { limit: u64::MAX, ..Self::default() }
+    }
+
+    /// From now on only the first so many bytes are kept, and those that were given already.
+    pub(crate) fn keep_first(&mut self, bytes: u64) {
+        self.limit = bytes.max(self.next);
+    }
+
     /// A frame of this direction.
     #[inline]
     pub(crate) fn frame(&mut self, time: Timestamp) {
@@ -110,6 +122,7 @@ impl Stream {
         self.base == Base::Fixed
             && segment.seq == self.expected()
             && segment.wire_len as usize == segment.payload.len()
+            && self.next.saturating_add(segment.payload.len() as u64) <= self.limit
             && self.fin.is_none()
             && self.disorder.as_ref().is_none_or(|disorder| disorder.queue.is_empty())
     }
@@ -300,17 +313,19 @@ impl Stream {
         self.base == Base::Fixed && (complete || self.acked as i64 >= fin)
     }
 
-    /// A UDP datagram: its offset.
-    pub(crate) fn datagram(&mut self, len: u64, wire_len: u64, max_gaps: usize) -> StreamOffset {
-        let offset = StreamOffset(self.next);
-        let end = self.next.saturating_add(len);
-        self.next = self.next.saturating_add(wire_len.max(len));
-        if self.next > end {
+    /// A UDP datagram: its offset, and how many of its captured bytes are kept.
+    pub(crate) fn datagram(&mut self, len: u32, wire_len: u32, max_gaps: usize) -> (StreamOffset, u32) {
+        let offset = self.next;
+        let end = offset.saturating_add(len.into());
+        self.next = offset.saturating_add(wire_len.max(len).into());
+        let known = self.next.min(self.limit);
+        if known > end {
             let holes = &mut self.disorder.get_or_insert_default().holes;
-            holes.push(end, self.next, GapKind::SnapLength);
+            holes.push(end, known, GapKind::SnapLength);
             holes.limit(max_gaps);
         }
-        offset
+        let room = u32::try_from(self.limit.saturating_sub(offset)).unwrap_or(u32::MAX);
+        (StreamOffset(offset), len.min(room))
     }
 
     /// The end of the stream as far as it is known.
@@ -337,24 +352,33 @@ impl Stream {
             state.closed_gaps = missing + cut;
             state.gaps.extend(disorder.holes.iter());
         }
-        if length > self.next {
-            let length = length - self.next;
+        let known = length.min(self.limit);
+        if known > self.next {
+            let length = known - self.next;
             match state.gaps.last_mut() {
                 Some(gap) if gap.end().0 == self.next && gap.kind == GapKind::Missing => gap.length += length,
                 _ => state.gaps.push(Gap { offset: StreamOffset(self.next), length, kind: GapKind::Missing }),
             }
         }
+        state.limited = length > self.limit;
+        if state.limited {
+            let length = length - self.limit;
+            state.gaps.push(Gap { offset: StreamOffset(self.limit), length, kind: GapKind::Cutoff });
+        }
     }
 
-    /// Bytes in gaps: never captured, and cut by the snap length.
-    pub(crate) fn gap_bytes(&self) -> (u64, u64) {
-        let (mut missing, mut cut) = (self.length() - self.next, 0);
+    /// Counts the bytes in gaps.
+    pub(crate) fn count_gaps(&self, counters: &mut Counters) {
+        let length = self.length();
+        let (mut missing, mut cut) = (length.min(self.limit).saturating_sub(self.next), 0);
         if let Some(disorder) = &self.disorder {
             (missing, cut) = (missing + disorder.holes.closed().0, disorder.holes.closed().1);
             for gap in disorder.holes.iter() {
                 *(if gap.kind == GapKind::Missing { &mut missing } else { &mut cut }) += gap.length;
             }
         }
-        (missing, cut)
+        counters.gap_missing += missing;
+        counters.gap_snaplen += cut;
+        counters.gap_cutoff += length.saturating_sub(self.limit);
     }
 }

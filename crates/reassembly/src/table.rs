@@ -12,8 +12,8 @@ use crate::ages::{Ages, Class};
 use crate::config::Config;
 use crate::connection::{Connection, State, Syn};
 use crate::held::Scratch;
-use crate::sink::{FrameTag, Opened, Sink, Slot, StreamState};
-use crate::stream::{Base, Context};
+use crate::sink::{FrameTag, Keep, Opened, Sink, Slot, StreamState};
+use crate::stream::{Base, Context, Stream};
 
 /// A half-closed connection is forgotten after this long at most.
 const HALF_CLOSED: i64 = 60_000_000_000;
@@ -210,6 +210,11 @@ impl FlowTable {
         };
         self.stir(slot);
         let connection = self.connections.get_mut(slot as usize)?;
+        if connection.undecided && !datagram.payload.is_empty() {
+            let offset = direction.of(&connection.streams).next;
+            let keep = sink.look(Slot(slot), direction, offset, datagram.payload);
+            connection.decide(keep);
+        }
         let stream = direction.of_mut(&mut connection.streams);
         self.counters.streams += u64::from(stream.packets == 0);
         stream.frame(time);
@@ -219,13 +224,18 @@ impl FlowTable {
         let payload = datagram.payload;
         let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
         let wire_len = datagram.wire_len.max(len);
+        let (offset, kept) = stream.datagram(len, wire_len, self.config.max_gaps_per_stream.max(1));
         self.counters.payload_captured += payload.len() as u64;
-        self.counters.payload_stored += payload.len() as u64;
+        self.counters.payload_stored += u64::from(kept);
+        self.counters.payload_not_kept += payload.len() as u64 - u64::from(kept);
         self.counters.payload_cut += u64::from(wire_len - len);
-        let offset = stream.datagram(u64::from(len), u64::from(wire_len), self.config.max_gaps_per_stream.max(1));
+        let payload = payload.get(..kept as usize).unwrap_or(payload);
+        if kept < len {
+            sink.cut(tag, payload);
+        }
         sink.datagram(Slot(slot), direction, offset, payload, wire_len, time);
-        if len > 0 {
-            sink.placed(tag, Slot(slot), direction, offset, len);
+        if kept > 0 {
+            sink.placed(tag, Slot(slot), direction, offset, kept);
         }
         self.touch(slot);
         Some((Slot(slot), direction))
@@ -353,7 +363,8 @@ impl FlowTable {
             tuple,
             path: *key.path,
             state,
-            streams: Default::default(),
+            streams: [Stream::new(), Stream::new()],
+            undecided: false,
             hash,
             stirred: None,
             touched: None,
@@ -368,7 +379,14 @@ impl FlowTable {
         }
         self.index.insert_unique(spread(hash), Entry { hash, slot }, |entry| spread(entry.hash));
         self.counters.connections += 1;
-        sink.opened(Slot(slot), &Opened { tuple, path: *key.path, time });
+        let opened = Opened { tuple, path: *key.path, time };
+        sink.opened(Slot(slot), &opened);
+        let keep = sink.keep(Slot(slot), &opened);
+        if keep != Keep::All
+            && let Some(connection) = self.connections.get_mut(slot as usize)
+        {
+            connection.decide(keep);
+        }
         let direction = if key.src == client { Direction::ToServer } else { Direction::ToClient };
         (slot, direction)
     }
@@ -457,9 +475,7 @@ impl FlowTable {
         }
         let Some(connection) = self.connections.get_mut(slot as usize) else { return };
         for stream in &mut connection.streams {
-            let (missing, cut) = stream.gap_bytes();
-            self.counters.gap_missing += missing;
-            self.counters.gap_snaplen += cut;
+            stream.count_gaps(&mut self.counters);
             stream.disorder = None;
         }
         connection.live = false;

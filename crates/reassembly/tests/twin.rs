@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::{ACK, FIN, Fate, Frame, Keeper, SYN, Wire, frame, host};
 use proptest::prelude::*;
 use streamdb_decode::{TcpFlags, TcpSegment, UdpDatagram};
-use streamdb_reassembly::{Config, FlowTable, FrameTag, OverlapPolicy};
+use streamdb_reassembly::{Config, FlowTable, FrameTag, Keep, OverlapPolicy};
 use streamdb_types::{Direction::ToServer, GapKind, Hop, HopKind, Marks, Path, SeqNum, Timestamp};
 
 fn config(cases: u32) -> ProptestConfig {
@@ -67,6 +67,8 @@ struct Pending {
 #[derive(Default)]
 struct Twin {
     policy: OverlapPolicy,
+    /// So many bytes are kept.
+    first: i64,
     /// The offset, in the script's terms, of the stream's first byte.
     base: Option<i64>,
     given: BTreeMap<i64, u8>,
@@ -78,6 +80,7 @@ struct Twin {
     /// Bytes of keep-alives for which there was none to compare them with.
     garbage: BTreeSet<u64>,
     outside: u64,
+    not_kept: u64,
     stored: u64,
     conflict: bool,
 }
@@ -94,7 +97,9 @@ impl Twin {
         }
         let keep_alive = self.base.is_some() && wire_end == at + 1 && wire_end == self.next;
         if keep_alive {
-            if !bytes.is_empty() && !self.given.contains_key(&at) {
+            if !bytes.is_empty() && at >= self.first {
+                self.not_kept += 1;
+            } else if !bytes.is_empty() && !self.given.contains_key(&at) {
                 self.outside += 1;
                 self.garbage.insert(tag);
             }
@@ -138,7 +143,7 @@ impl Twin {
         let mut chosen: Vec<(usize, Pending)> = Vec::new();
         let mut reach = self.next;
         let mut rest: Vec<(usize, Pending)> = std::mem::take(&mut self.pending).into_iter().enumerate().collect();
-        while let Some(i) = rest.iter().position(|(_, pending)| all || pending.at <= reach) {
+        while let Some(i) = rest.iter().position(|(_, pending)| all || pending.at <= reach || reach >= self.first) {
             let taken = rest.remove(i);
             reach = reach.max(taken.1.wire_end.min(limit));
             chosen.push(taken);
@@ -152,7 +157,9 @@ impl Twin {
         });
         for (_, pending) in &chosen {
             for (at, &byte) in (pending.at..).zip(&pending.bytes) {
-                if at < 0 || at >= limit {
+                if at >= self.first {
+                    self.not_kept += 1;
+                } else if at < 0 || at >= limit {
                     self.outside += 1;
                 } else if let Some(&given) = self.given.get(&at) {
                     self.conflict |= given != byte;
@@ -175,7 +182,13 @@ impl Twin {
     fn gaps(&self, length: i64) -> Vec<(u64, u64, GapKind)> {
         let mut gaps: Vec<(u64, u64, GapKind)> = Vec::new();
         for at in (0..length).filter(|at| !self.given.contains_key(at)) {
-            let kind = if self.cut.contains(&at) { GapKind::SnapLength } else { GapKind::Missing };
+            let kind = if at >= self.first {
+                GapKind::Cutoff
+            } else if self.cut.contains(&at) {
+                GapKind::SnapLength
+            } else {
+                GapKind::Missing
+            };
             match gaps.last_mut() {
                 Some(last) if last.0 + last.1 == at as u64 && last.2 == kind => last.1 += 1,
                 _ => gaps.push((at as u64, 1, kind)),
@@ -193,10 +206,18 @@ impl Twin {
 }
 
 /// Plays a script to both and compares after each flush. Returns what the sink heard.
-fn play(isn: u32, syn_first: bool, policy: OverlapPolicy, forgetful: u64, steps: &[Step]) -> Vec<String> {
+fn play(
+    isn: u32,
+    syn_first: bool,
+    policy: OverlapPolicy,
+    first: Option<u8>,
+    forgetful: u64,
+    steps: &[Step],
+) -> Vec<String> {
     let mut wire = Wire::new(Config { overlap: policy, ..Config::default() });
     wire.keeper.forgetful = forgetful;
-    let mut twin = Twin { policy, ..Twin::default() };
+    wire.keeper.keep = first.map_or(Keep::All, |first| Keep::First(first.into()));
+    let mut twin = Twin { policy, first: first.map_or(i64::MAX, i64::from), ..Twin::default() };
     let mut payloads: Vec<(u64, i64, Vec<u8>)> = Vec::new();
     let mut sent: Vec<(i64, String, u32, bool)> = Vec::new();
     if syn_first {
@@ -262,13 +283,23 @@ fn check(wire: &Wire, twin: &Twin, payloads: &[(u64, i64, Vec<u8>)], remembers: 
     assert_eq!(seen.gaps(ToServer), twin.gaps(twin.length()));
     let counters = wire.table.counters();
     assert_eq!((counters.payload_stored, counters.payload_outside), (twin.stored, twin.outside));
+    assert_eq!(counters.payload_not_kept, twin.not_kept);
     if remembers {
         assert_eq!(counters.payload_unchecked, 0);
         assert_eq!(state.marks.contains(Marks::CONFLICT), twin.conflict);
     }
-    assert_eq!(wire.keeper.fates.len(), payloads.len(), "each frame with payload is placed or kept");
+    let mut told = 0;
     for (tag, at, payload) in payloads {
         let at = at - twin.base.unwrap_or(0);
+        let room = usize::try_from(twin.first.saturating_sub(at)).unwrap_or(0);
+        let payload = payload.get(..room).unwrap_or(payload);
+        let cut = wire.keeper.cuts.get(&FrameTag(*tag));
+        assert!(cut.map_or(payload.len() <= room, |left| left == payload), "frame {tag}");
+        if payload.is_empty() {
+            assert!(cut.is_some() && !wire.keeper.fates.contains_key(&FrameTag(*tag)));
+            continue;
+        }
+        told += 1;
         let in_stream = (at..).zip(payload).all(|(at, byte)| twin.given.get(&at) == Some(byte));
         match &wire.keeper.fates[&FrameTag(*tag)] {
             Fate::Placed(ToServer, offset, len) => {
@@ -282,6 +313,7 @@ fn check(wire: &Wire, twin: &Twin, payloads: &[(u64, i64, Vec<u8>)], remembers: 
             }
         }
     }
+    assert_eq!(wire.keeper.fates.len(), told, "each frame with payload that is kept is placed or kept");
 }
 
 fn policy() -> impl Strategy<Value = OverlapPolicy> {
@@ -305,6 +337,7 @@ proptest! {
         isn in isn(),
         syn_first in any::<bool>(),
         policy in policy(),
+        first in prop::option::of(0_u8..150),
         forgetful in prop_oneof![2 => Just(0_u64), 1 => any::<u64>()],
         mut steps in prop::collection::vec(step(-5), 1..60),
         orderly in any::<bool>(),
@@ -320,8 +353,8 @@ proptest! {
                 }
             }
         }
-        let once = play(isn, syn_first, policy, forgetful, &steps);
-        let twice = play(isn, syn_first, policy, forgetful, &steps);
+        let once = play(isn, syn_first, policy, first, forgetful, &steps);
+        let twice = play(isn, syn_first, policy, first, forgetful, &steps);
         prop_assert_eq!(once, twice);
     }
 }
@@ -384,10 +417,11 @@ fn anything() -> impl Strategy<Value = Any> {
     )
 }
 
-fn survive(config: &Config, frames: &[Any], forgetful: u64) -> Vec<String> {
+fn survive(config: &Config, frames: &[Any], keep: (Keep, usize), forgetful: u64) -> Vec<String> {
     let mut table = FlowTable::new(config.clone());
     let mut keeper = Keeper::default();
     keeper.forgetful = forgetful;
+    (keeper.keep, keeper.looks) = keep;
     let (mut time, mut captured, mut loaded) = (0_i64, 0, 0);
     let mut vlan = Path::EMPTY;
     assert!(vlan.push(Hop { kind: HopKind::Vlan, id: 3 }));
@@ -400,7 +434,7 @@ fn survive(config: &Config, frames: &[Any], forgetful: u64) -> Vec<String> {
             table.flush(&mut keeper);
             assert_eq!(table.counters().unaccounted(), 0);
             assert_eq!((table.counters().payload_captured, table.held_bytes()), (captured, 0));
-            assert_eq!(keeper.fates.len(), loaded);
+            assert_eq!(keeper.fates.len() + gone(&keeper), loaded);
         }
         let (src, dst) =
             (host(any.ends.0 & 1, 80 + u16::from(any.ends.0)), host(any.ends.1 & 1, 80 + u16::from(any.ends.1)));
@@ -437,7 +471,7 @@ fn survive(config: &Config, frames: &[Any], forgetful: u64) -> Vec<String> {
     table.finish(&mut keeper);
     let counters = table.counters();
     assert_eq!((counters.unaccounted(), counters.payload_captured), (0, captured));
-    assert_eq!(keeper.fates.len(), loaded);
+    assert_eq!(keeper.fates.len() + gone(&keeper), loaded);
     assert_eq!((table.open_connections(), table.held_bytes()), (0, 0));
     assert!(keeper.seen.iter().all(|seen| seen.closed));
     assert_eq!(counters.connections, keeper.seen.len() as u64);
@@ -447,10 +481,15 @@ fn survive(config: &Config, frames: &[Any], forgetful: u64) -> Vec<String> {
         .flat_map(|seen| &seen.states)
         .map(|state| state.closed_gaps + state.gaps.iter().map(|gap| gap.length).sum::<u64>())
         .sum();
-    assert_eq!(counters.gap_missing + counters.gap_snaplen, gaps);
+    assert_eq!(counters.gap_missing + counters.gap_snaplen + counters.gap_cutoff, gaps);
     let bytes: usize = keeper.seen.iter().flat_map(|seen| &seen.bytes).map(BTreeMap::len).sum();
     assert_eq!(counters.payload_stored, bytes as u64);
     keeper.log
+}
+
+/// Payloads of which nothing is left.
+fn gone(keeper: &Keeper) -> usize {
+    keeper.cuts.values().filter(|left| left.is_empty()).count()
 }
 
 proptest! {
@@ -464,6 +503,7 @@ proptest! {
         connections in 0_usize..8,
         held in prop_oneof![Just(0_usize), 100_usize..2000, Just(1 << 20)],
         gaps in prop_oneof![0_usize..5, Just(4096)],
+        keep in (prop_oneof![Just(Keep::All), (0_u64..300).prop_map(Keep::First)], 0_usize..20),
         forgetful in any::<u64>(),
     ) {
         let config = Config {
@@ -475,6 +515,6 @@ proptest! {
             max_gaps_per_stream: gaps,
             ..Config::default()
         };
-        prop_assert_eq!(survive(&config, &frames, forgetful), survive(&config, &frames, forgetful));
+        prop_assert_eq!(survive(&config, &frames, keep, forgetful), survive(&config, &frames, keep, forgetful));
     }
 }

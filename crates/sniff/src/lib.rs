@@ -8,7 +8,7 @@
 //! - `image`, `packed`, `archive`, `zip`, `document`, `ole`, `pdf`, `media`: sentences of our own for what is met most
 //! - `signature`: what else the `infer` package knows
 //! - `text`, `encoding`, `script`: texts, their manner, and what they are written in
-//! - `session`, `tls`: streams of protocols that nobody takes apart
+//! - `session`, `tls`: streams of protocols that nobody takes apart; `protocol` has a word for each
 //! - `bytes`: numbers, words and printable text out of bytes
 
 mod archive;
@@ -24,6 +24,7 @@ mod packed;
 mod pdf;
 mod pe;
 mod program;
+mod protocol;
 mod script;
 mod session;
 mod signature;
@@ -33,3 +34,4 @@ mod xor;
 mod zip;
 
 pub use kind::{Content, HEAD_BYTES, Kind, SENTENCE_BYTES, XorKey, sniff, sniff_content, sniff_stream};
+pub use protocol::{protocol, protocols};

@@ -10,6 +10,7 @@ use streamdb_reassembly::OverlapPolicy;
 use streamdb_storage::Room;
 use streamdb_types::Oid;
 
+use crate::cutoff::Rule;
 use crate::{config, units};
 
 /// A stream store for network defenders: every stream in order, every frame byte for byte, every download one URL away.
@@ -98,6 +99,19 @@ pub(crate) struct Storing {
     /// Store only frames that match this capture filter (the language of tcpdump)
     #[arg(long, value_name = "FILTER")]
     pub(crate) filter: Option<String>,
+    /// Keep only the first bytes of each direction of these connections: TESTS:SIZE
+    ///
+    /// Tests are protocol= (tcp, udp, or what first bytes show: tls, ssh, http ...), port= and net= (of either end; lists with
+    /// commas, port ranges, CIDR), and last filter= (as for --filter, about a connection's first frame); all of a rule must
+    /// hold, and the first rule that matches decides. SIZE is 64K, 1M, 0 for headers alone, or all. The lengths of streams
+    /// and the headers of frames are kept always. Examples: protocol=tls:64K, 'port=443 net=10.0.0.0/8:1M',
+    /// 'filter=host 10.0.0.5:0'
+    #[arg(long, value_name = "RULE", value_parser = Rule::parse)]
+    pub(crate) cutoff: Vec<Rule>,
+    /// The configuration file (TOML): its [retention], which flags override, and its [[cutoff]] rules, which are asked after
+    /// those of --cutoff
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Which copy of overlapping bytes a stream keeps, when both wait for earlier ones; the other stays with its frame
     #[arg(long, value_enum, default_value = "first")]
     pub(crate) overlap: OverlapFlag,
@@ -123,9 +137,6 @@ pub(crate) struct Limiting {
     /// Drop the oldest buckets when less of the file system is free, as in 10G or 5%
     #[arg(long, value_name = "ROOM", value_parser = units::room)]
     pub(crate) min_free: Option<Room>,
-    /// The configuration file (TOML), which has such limits below [retention]; flags override it
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -134,6 +145,9 @@ pub(crate) struct Retain {
     pub(crate) data: Data,
     #[command(flatten)]
     pub(crate) limiting: Limiting,
+    /// The configuration file (TOML), which has such limits below [retention]; flags override it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Only say what would be dropped now; this works beside a writer too
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -15,6 +15,7 @@ use streamdb_submit::{Retry, Sandbox, Settings as Submit};
 
 pub(crate) use self::section::ConfigError;
 use self::section::{File, Section};
+use crate::cutoff::{self, Rule};
 use crate::units;
 
 /// Where the server listens if nothing says otherwise.
@@ -38,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) submit: Option<Submit>,
     /// What the store may have.
     pub(crate) retention: Limits,
+    /// How much of which connections is kept.
+    pub(crate) cutoffs: Vec<Rule>,
 }
 
 impl Config {
@@ -49,8 +52,14 @@ impl Config {
     }
 
     fn parse(file: &File) -> Result<Self, ConfigError> {
-        let mut config = Self { listen: LISTEN, http: Settings::default(), submit: None, retention: Limits::default() };
-        let mut outer = file.table(&["http", "retention", "submit"])?;
+        let mut config = Self {
+            listen: LISTEN,
+            http: Settings::default(),
+            submit: None,
+            retention: Limits::default(),
+            cutoffs: Vec::new(),
+        };
+        let mut outer = file.table(&["http", "retention", "submit", "cutoff"])?;
         if let Some(http) = outer.section("http", &["listen", "names", "origins", "tokens", "zone"])? {
             config.http(http)?;
         }
@@ -59,6 +68,9 @@ impl Config {
         }
         if let Some(section) = outer.section("retention", RETENTION)? {
             config.retention = retention(section)?;
+        }
+        for section in outer.sections("cutoff", &["protocol", "port", "net", "filter", "first"])? {
+            config.cutoffs.push(cutoff(section)?);
         }
         Ok(config)
     }
@@ -115,6 +127,23 @@ fn submit(mut section: Section<'_>) -> Result<Submit, ConfigError> {
     }
     let sandbox = url.map(|url| Sandbox { url, field, header, timeout });
     Ok(Submit { sandbox, folder, retry, room })
+}
+
+fn cutoff(mut section: Section<'_>) -> Result<Rule, ConfigError> {
+    let mut rule = Rule::default();
+    section.value("protocol", &cutoff::protocol_accepted(), |text| rule.set_protocols(text))?;
+    section.value("port", cutoff::PORT_ACCEPTED, |text| rule.set_ports(text))?;
+    section.value("net", cutoff::NET_ACCEPTED, |text| rule.set_nets(text))?;
+    let mut why = String::new();
+    let filter = "an expression in the language of tcpdump";
+    let taken = section.value("filter", filter, |text| rule.set_filter(text).map_err(|reason| why = reason).ok());
+    taken.map_err(|error| if why.is_empty() { error } else { section.wrong(&why) })?;
+    section.needed("first", cutoff::FIRST_ACCEPTED, |text| rule.set_first(text))?;
+    if rule.asks() {
+        Ok(rule)
+    } else {
+        Err(section.wrong("[[cutoff]] has no test; give it a protocol, a port, a net or a filter"))
+    }
 }
 
 fn url(text: &str) -> Option<String> {
@@ -236,6 +265,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_of_which_connections() {
+        let config = parse(
+            "[[cutoff]]\nprotocol = \"tls, ssh\"\nfirst = \"64K\"\n[[cutoff]]\nport = 443\nnet = \"10.0.0.0/8\"\n\
+             filter = \"tcp\"\nfirst = 0",
+        );
+        let rules =
+            ["protocol=tls,ssh:64K", "port=443 net=10.0.0.0/8 filter=tcp:0"].map(|text| Rule::parse(text).unwrap());
+        assert_eq!(config.unwrap().cutoffs, rules);
+    }
+
+    #[test]
     fn mistakes_are_sentences() {
         let token = "[[http.tokens]]\nname = \"a\"\nhash = \"HASH\"\n";
         for (text, wanted) in [
@@ -262,6 +302,20 @@ mod tests {
                  10G or 5%",
             ),
             ("[retention]\nmax_size = 1", "2: there is no key \"max_size\" below [retention]; did you mean max_age?"),
+            (
+                "[[cutoff]]\nport = 443",
+                "1: cutoff.first is missing; it takes a size as in 64K or 1M, 0 for headers alone, or all",
+            ),
+            ("[[cutoff]]\nfirst = 0", "1: [[cutoff]] has no test; give it a protocol, a port, a net or a filter"),
+            (
+                "[[cutoff]]\nport = \"https\"\nfirst = 0",
+                "2: cutoff.port: \"https\" is not accepted; it takes ports and ranges of them, as in 443, 8443 or 9000-9100, \
+                 separated by commas",
+            ),
+            (
+                "[cutoff]\nfirst = 0",
+                "1: cutoff: a table is not accepted; it takes tables, each of which begins with [[cutoff]]",
+            ),
             ("[htp]", "1: there is no key \"htp\"; did you mean http?"),
             ("\n\n[http]\nlisen = \"x\"", "4: there is no key \"lisen\" below [http]; did you mean listen?"),
             (

@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod config;
+pub mod cutoff;
 mod deriving;
 mod output;
 mod progress;

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 
 use streamdb_capture::{Frame, Step, Ticker};
 use streamdb_decode::{Content, Decoder, Piece};
-use streamdb_reassembly::{Comparison, FlowTable, FrameTag, Opened, Sink, Slot, StreamState};
+use streamdb_reassembly::{Comparison, FlowTable, FrameTag, Keep, Opened, Sink, Slot, StreamState};
 use streamdb_storage::{Error, FrameIn, Loss, Result, StreamFacts, Trouble, Writer, WriterSummary};
 use streamdb_types::{Counters, Direction, Interface, LinkType, Reason, StreamOffset, Timestamp};
+
+use crate::cutoff::{Cutoffs, Rule};
 
 /// What becomes of frames.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +17,8 @@ pub struct WorkerConfig {
     pub decode: streamdb_decode::Config,
     /// How streams are put together.
     pub reassembly: streamdb_reassembly::Config,
+    /// How much is kept of which connections; without rules everything of all.
+    pub cutoffs: Vec<Rule>,
     /// Whether what came is published at each tick, for readers who watch. Otherwise blocks are filled first, which takes
     /// less room where frames are few.
     pub publish_at_ticks: bool,
@@ -26,7 +30,9 @@ pub struct Worker {
     flows: FlowTable,
     ticker: Ticker,
     publish_at_ticks: bool,
-    sink: StoreSink,
+    sink: Store,
+    /// `None` without rules.
+    cutoffs: Option<Box<Cutoffs>>,
     /// The source's interfaces: the writer's number for each, and its link type.
     interfaces: Vec<(u32, LinkType)>,
     counted: Counters,
@@ -37,12 +43,14 @@ pub struct Worker {
 impl Worker {
     /// A worker that writes to this writer.
     pub fn new(writer: Writer, config: WorkerConfig) -> Self {
+        let cutoffs = Cutoffs::new(config.cutoffs);
         Self {
             decoder: Decoder::new(config.decode),
             flows: FlowTable::new(config.reassembly),
             ticker: Ticker::new(),
             publish_at_ticks: config.publish_at_ticks,
-            sink: StoreSink { writer, pieces: HashMap::new(), error: None },
+            sink: Store { writer, pieces: HashMap::new(), error: None },
+            cutoffs: (!cutoffs.is_empty()).then(|| Box::new(cutoffs)),
             interfaces: Vec::new(),
             counted: Counters::default(),
             left_out: 0,
@@ -50,9 +58,16 @@ impl Worker {
     }
 
     /// The next interface of the source; frames name it by its place in the order of these calls.
-    pub fn interface(&mut self, interface: &Interface) {
+    ///
+    /// # Errors
+    /// When a rule has a filter that cannot be used on its frames.
+    pub fn interface(&mut self, interface: &Interface) -> std::result::Result<(), streamdb_capture::Error> {
+        if let Some(cutoffs) = &mut self.cutoffs {
+            cutoffs.link_type(interface.link_type)?;
+        }
         let number = self.sink.writer.interface(interface);
         self.interfaces.push((number, interface.link_type));
+        Ok(())
     }
 
     /// Decryption secrets (with their kind) or names (without) that came with the frames.
@@ -112,8 +127,11 @@ impl Worker {
         self.clock(frame.time)?;
         let (interface, link) = self.interfaces.get(frame.interface as usize).copied().unwrap_or((0, LinkType::NULL));
         self.count(frame);
-        let Self { decoder, flows, sink, counted, .. } = self;
-        let tag = sink.writer.next_tag();
+        let Self { decoder, flows, sink: store, cutoffs, counted, .. } = self;
+        let cutoffs = cutoffs.as_deref_mut();
+        let mut sink = StoreSink { store, cutoffs, frame: (link, frame.data) };
+        let sink = &mut sink;
+        let tag = sink.store.writer.next_tag();
         let decoded = decoder.decode(link, frame.data, frame.wire_len, frame.time, tag);
         let mut input = FrameIn {
             time: frame.time,
@@ -132,7 +150,7 @@ impl Worker {
                     (input.payload_at, input.payload_len) = (decoded.payload_at, segment.payload.len());
                 }
                 input.is_tcp = true;
-                let tag = sink.take(&input, decoded.pieces)?;
+                let tag = sink.store.take(&input, decoded.pieces)?;
                 let belongs = flows.tcp(FrameTag(tag), frame.time, &decoded.path, segment, sink);
                 if belongs.is_none() {
                     sink.kept(FrameTag(tag), segment.payload);
@@ -144,7 +162,7 @@ impl Worker {
                 if whole {
                     (input.payload_at, input.payload_len) = (decoded.payload_at, datagram.payload.len());
                 }
-                let tag = sink.take(&input, decoded.pieces)?;
+                let tag = sink.store.take(&input, decoded.pieces)?;
                 let belongs = flows.udp(FrameTag(tag), frame.time, &decoded.path, datagram, sink);
                 if belongs.is_none() {
                     sink.kept(FrameTag(tag), datagram.payload);
@@ -161,14 +179,14 @@ impl Worker {
                     Content::Malformed => counted.malformed_frames += 1,
                     _ => counted.other_frames += 1,
                 }
-                sink.take(&input, &[])?;
+                sink.store.take(&input, &[])?;
                 None
             }
         };
         if let Some((tag, (slot, direction))) = belongs {
-            sink.writer.belongs(tag, slot.0, direction);
+            sink.store.writer.belongs(tag, slot.0, direction);
             for piece in decoded.pieces {
-                sink.writer.belongs(piece.tag, slot.0, direction);
+                sink.store.writer.belongs(piece.tag, slot.0, direction);
             }
         }
         self.sink.error.take().map_or(Ok(()), Err)?;
@@ -197,7 +215,8 @@ impl Worker {
             self.settle()?;
         }
         self.flush()?;
-        self.flows.finish(&mut self.sink);
+        let (flows, mut sink) = self.without_frame();
+        flows.finish(&mut sink);
         self.sink.error.take().map_or(Ok(()), Err)?;
         let counters = self.given();
         let full_buckets = self.counters().full_buckets;
@@ -224,6 +243,12 @@ impl Worker {
         self.flows.open_connections()
     }
 
+    /// The table, and the sink for what it says between frames: no connection begins then.
+    fn without_frame(&mut self) -> (&mut FlowTable, StoreSink<'_>) {
+        let Self { flows, sink: store, cutoffs, .. } = self;
+        (flows, StoreSink { store, cutoffs: cutoffs.as_deref_mut(), frame: (LinkType::NULL, &[]) })
+    }
+
     fn count(&mut self, frame: &Frame<'_>) {
         self.counted.frames += 1;
         self.counted.captured_bytes += frame.data.len() as u64;
@@ -234,7 +259,8 @@ impl Worker {
     fn tick(&mut self, now: Timestamp) -> Result<()> {
         self.sink.writer.tick();
         self.decoder.tick(now);
-        self.flows.tick(now, &mut self.sink);
+        let (flows, mut sink) = self.without_frame();
+        flows.tick(now, &mut sink);
         let over = self.sink.writer.bucket_is_over(now);
         if over || self.publish_at_ticks {
             self.flush()?;
@@ -248,7 +274,8 @@ impl Worker {
 
     /// Something failed in the store. What reassembly holds was of the bucket that is over.
     fn settle(&mut self) -> Result<()> {
-        self.flows.flush(&mut self.sink);
+        let (flows, mut sink) = self.without_frame();
+        flows.flush(&mut sink);
         self.sink.pieces.clear();
         self.sink.error.take().map_or(Ok(()), Err)?;
         let counters = self.given();
@@ -257,15 +284,16 @@ impl Worker {
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.flows.flush(&mut self.sink);
+        let (flows, mut sink) = self.without_frame();
+        flows.flush(&mut sink);
         self.sink.pieces.clear();
         self.sink.error.take().map_or(Ok(()), Err)?;
         self.sink.writer.commit()
     }
 }
 
-/// What reassembly says, said to the writer.
-struct StoreSink {
+/// The writer, and what is known of its frames.
+struct Store {
     writer: Writer,
     /// The frames of packets that came in fragments, by the tag of the last of them, until their payload has a place.
     pieces: HashMap<u64, Vec<Piece>>,
@@ -273,7 +301,7 @@ struct StoreSink {
     error: Option<Error>,
 }
 
-impl StoreSink {
+impl Store {
     fn take(&mut self, input: &FrameIn<'_>, pieces: &[Piece]) -> Result<u64> {
         let tag = self.writer.frame(input)?;
         if !pieces.is_empty() {
@@ -289,14 +317,31 @@ impl StoreSink {
     }
 }
 
-impl Sink for StoreSink {
+/// What reassembly says, said to the writer.
+struct StoreSink<'a> {
+    store: &'a mut Store,
+    cutoffs: Option<&'a mut Cutoffs>,
+    /// The frame that is being taken, and its link type.
+    frame: (LinkType, &'a [u8]),
+}
+
+impl Sink for StoreSink<'_> {
     fn opened(&mut self, slot: Slot, opened: &Opened) {
-        self.writer.opened(slot.0, &opened.tuple, &opened.path, opened.time);
+        self.store.writer.opened(slot.0, &opened.tuple, &opened.path, opened.time);
+    }
+
+    fn keep(&mut self, slot: Slot, opened: &Opened) -> Keep {
+        let (link_type, frame) = self.frame;
+        self.cutoffs.as_mut().map_or(Keep::All, |cutoffs| cutoffs.opened(slot, &opened.tuple, link_type, frame))
+    }
+
+    fn look(&mut self, slot: Slot, direction: Direction, offset: u64, payload: &[u8]) -> Keep {
+        self.cutoffs.as_mut().map_or(Keep::All, |cutoffs| cutoffs.look(slot, direction, offset, payload))
     }
 
     fn data(&mut self, slot: Slot, direction: Direction, offset: StreamOffset, bytes: &[u8]) {
-        let result = self.writer.data(slot.0, direction, offset, bytes);
-        self.note(result);
+        let result = self.store.writer.data(slot.0, direction, offset, bytes);
+        self.store.note(result);
     }
 
     fn datagram(
@@ -308,28 +353,46 @@ impl Sink for StoreSink {
         wire_len: u32,
         time: Timestamp,
     ) {
-        let result = self.writer.datagram(slot.0, direction, offset, bytes, wire_len, time);
-        self.note(result);
+        let result = self.store.writer.datagram(slot.0, direction, offset, bytes, wire_len, time);
+        self.store.note(result);
     }
 
     fn compare(&mut self, slot: Slot, direction: Direction, offset: StreamOffset, bytes: &[u8]) -> Comparison {
-        match self.writer.compare(slot.0, direction, offset, bytes) {
+        match self.store.writer.compare(slot.0, direction, offset, bytes) {
             Some(true) => Comparison::Same,
             Some(false) => Comparison::Differs,
             None => Comparison::Unknown,
         }
     }
 
-    fn placed(&mut self, tag: FrameTag, slot: Slot, direction: Direction, offset: StreamOffset, _len: u32) {
-        if self.pieces.is_empty() {
-            return self.writer.placed(tag.0, offset);
+    fn cut(&mut self, tag: FrameTag, bytes: &[u8]) {
+        let Store { writer, pieces, .. } = &mut *self.store;
+        let Some(fragments) = pieces.get_mut(&tag.0) else { return writer.cut(tag.0, bytes) };
+        // Those that are written already stay whole.
+        fragments.retain_mut(|piece| {
+            let left = (bytes.len() as u64).saturating_sub(piece.payload_at.into()).min(piece.len.into()) as u32;
+            let whole = left == piece.len;
+            if !whole {
+                writer.cut_later(piece.tag, piece.frame_at as usize + left as usize);
+                piece.len = left;
+            }
+            whole || left > 0
+        });
+        if bytes.is_empty() {
+            pieces.remove(&tag.0);
         }
-        match self.pieces.remove(&tag.0) {
-            None => self.writer.placed(tag.0, offset),
+    }
+
+    fn placed(&mut self, tag: FrameTag, slot: Slot, direction: Direction, offset: StreamOffset, _len: u32) {
+        if self.store.pieces.is_empty() {
+            return self.store.writer.placed(tag.0, offset);
+        }
+        match self.store.pieces.remove(&tag.0) {
+            None => self.store.writer.placed(tag.0, offset),
             Some(pieces) => {
                 for Piece { tag, frame_at, payload_at, len } in pieces {
                     let offset = offset.add(payload_at.into());
-                    self.writer.placed_later(tag, frame_at as usize, len as usize, slot.0, direction, offset);
+                    self.store.writer.placed_later(tag, frame_at as usize, len as usize, slot.0, direction, offset);
                 }
             }
         }
@@ -337,8 +400,8 @@ impl Sink for StoreSink {
 
     fn kept(&mut self, tag: FrameTag, bytes: &[u8]) {
         // The frames of a packet that came in fragments were taken whole, and stay so.
-        if self.pieces.remove(&tag.0).is_none() {
-            self.writer.kept(tag.0, bytes);
+        if self.store.pieces.remove(&tag.0).is_none() {
+            self.store.writer.kept(tag.0, bytes);
         }
     }
 
@@ -350,12 +413,16 @@ impl Sink for StoreSink {
             length: stream.length,
             gaps: &stream.gaps,
             marks: stream.marks,
+            limited: stream.limited,
         });
-        let result = self.writer.checkpoint(slot.0, facts, ended);
-        self.note(result);
+        let result = self.store.writer.checkpoint(slot.0, facts, ended);
+        self.store.note(result);
     }
 
     fn closed(&mut self, slot: Slot) {
-        self.writer.closed(slot.0);
+        if let Some(cutoffs) = &mut self.cutoffs {
+            cutoffs.closed(slot);
+        }
+        self.store.writer.closed(slot.0);
     }
 }

@@ -345,7 +345,7 @@ fn silent_connections_end_by_the_clock() {
                 worker.frame(&frame).unwrap();
                 last = frame.time;
             }
-            Item::Interface(_, interface) => worker.interface(interface),
+            Item::Interface(_, interface) => worker.interface(interface).unwrap(),
             other => panic!("{other:?}"),
         }
     }

@@ -61,14 +61,15 @@ fn store(volume: impl Volume + 'static, before: &mut dyn FnMut(usize)) -> Run {
     let config = WriterConfig { bucket_window: 10_000_000_000, ..WriterConfig::default() };
     let writer = Writer::new(write, 0, config).unwrap();
     let mut worker = Worker::new(writer, WorkerConfig { publish_at_ticks: true, ..WorkerConfig::default() });
-    worker.interface(&Interface {
+    let interface = Interface {
         link_type: LinkType::ETHERNET,
         snap_length: 262_144,
         resolution: Resolution::NANOS,
         time_offset: 0,
         fcs_length: None,
         options: Vec::new(),
-    });
+    };
+    worker.interface(&interface).unwrap();
     let mut troubles = Vec::new();
     for (n, (time, data)) in made().frames.iter().enumerate() {
         before(n);

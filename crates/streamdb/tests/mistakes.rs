@@ -355,3 +355,47 @@ fn a_reader_that_goes_away_is_no_mistake() {
     assert_eq!(full.status.code(), Some(1));
     assert_eq!(said, "streamdb: standard output: could not write: No space left on device (os error 28)\n");
 }
+
+#[test]
+fn rules_that_are_none() {
+    let data = Data::new("mistakes-cutoff");
+    let capture = capture();
+    let said = |rule: &str| data.ingest(&["--cutoff", rule], &[&capture]);
+    for (rule, wanted) in [
+        (
+            "protocol=tls",
+            "it has no size; a rule is TESTS:SIZE, as in protocol=tls:64K, port=443,8443:1M, net=10.0.0.0/8:0 or 'filter=host 10.0.0.5:1M'",
+        ),
+        (
+            "port=http:1K",
+            "port: \"http\" is not accepted; it takes ports and ranges of them, as in 443, 8443 or 9000-9100, separated by commas",
+        ),
+        ("port=80:1X", "\"1X\" is no size; it takes a size as in 64K or 1M, 0 for headers alone, or all"),
+        ("host=a:0", "there is no test \"host\"; there are protocol, port, net and filter"),
+    ] {
+        assert_misused(&said(rule), &format!("invalid value '{rule}' for '--cutoff <RULE>': {wanted}"));
+    }
+    let first = said("filter=tcp prot 80:0").err.lines().next().unwrap().to_owned();
+    let wanted = "error: invalid value 'filter=tcp prot 80:0' for '--cutoff <RULE>': the filter 'tcp prot 80' cannot be used on link type 1: ";
+    assert!(first.starts_with(wanted), "{first}");
+    let many: Vec<&str> = ["--cutoff", "port=80:0"].repeat(65);
+    assert_sentence(
+        &data.ingest(&many, &[&capture]),
+        &capture,
+        "65 rules about cutoffs are too many: there is room for 64",
+    );
+    let config = data.write("cutoff.toml", b"[[cutoff]]\nport = 80\n");
+    assert_sentence(
+        &data.ingest(&["--config", config.to_str().unwrap()], &[&capture]),
+        &config,
+        "PATH, line 1: cutoff.first is missing; it takes a size as in 64K or 1M, 0 for headers alone, or all",
+    );
+    // A filter that does not fit these frames ends the run before any of them is stored.
+    let raw = data.write(
+        "raw.pcap",
+        &[&0xa1b2_c3d4_u32.to_le_bytes()[..], &[2, 0, 4, 0], &[0; 8], &[0, 0, 1, 0, 101, 0, 0, 0]].concat(),
+    );
+    let said = data.ingest(&["--cutoff", "filter=ether host 1:2:3:4:5:6:0"], &[&raw]);
+    assert!(said.err.contains("the filter 'ether host 1:2:3:4:5:6' cannot be used on link type 101: "), "{said:?}");
+    assert_eq!((said.code, said.err.lines().count()), (Some(1), 1), "{said:?}");
+}

@@ -120,6 +120,34 @@ impl Rows {
         }
     }
 
+    /// Of the payload only the first bytes are kept, these; the frame ends there, as a snap length would have cut it.
+    pub fn cut(&mut self, row: usize, payload: &[u8]) {
+        if let Some(row) = self.rows.get_mut(row)
+            && row.payload == Payload::Pending
+            && payload.len() < row.payload_len as usize
+        {
+            row.payload_len = payload.len() as u32;
+            row.payload_sum = sum(payload);
+            row.trailer_len = 0;
+            if payload.is_empty() {
+                row.payload = Payload::None;
+            }
+        }
+    }
+
+    /// The same for a row that is kept whole here: it ends after so many bytes.
+    pub fn truncate(&mut self, row: usize, len: usize) {
+        let Some(row) = self.rows.get_mut(row) else { return };
+        if let Payload::Inline(at) = row.payload
+            && (row.header_len, row.trailer_len) == (0, 0)
+            && len < row.payload_len as usize
+        {
+            let at = at as usize;
+            row.payload_len = len as u32;
+            row.payload_sum = sum(self.arena.get(at..at + len).unwrap_or_default());
+        }
+    }
+
     /// Splits a row anew that was pushed as all header, or is kept whole here with its payload inline: for a fragment whose
     /// bytes turn out to be a stream's. The header becomes the first `payload_at` bytes, the payload the next `payload_len`,
     /// now a reference into the stream, and the trailer the rest. A row that is not wholly here stays as it is.

@@ -557,6 +557,52 @@ fn a_row_is_split_anew() {
 }
 
 #[test]
+fn a_row_is_cut() {
+    let data: Vec<u8> = (0..100).collect();
+    let mut rows = Rows::default();
+    // Cut to 20 bytes of the stream's, to 20 that are kept here, to none; and two that are kept whole.
+    for _ in 0..3 {
+        rows.push(Timestamp(5), 0, 100, &data, 40, 50);
+    }
+    for _ in 3..5 {
+        rows.push(Timestamp(5), 0, 100, &data, 0, data.len());
+    }
+    for (row, kept) in [(0, 20), (1, 20), (2, 0)] {
+        rows.cut(row, &data[40..40 + kept]);
+    }
+    rows.set_stream(0, StreamOffset(7));
+    rows.set_inline(1, &data[40..60]);
+    rows.cut(1, &[]);
+    for row in 3..5 {
+        rows.set_inline(row, &data);
+        rows.truncate(row, 60);
+        rows.truncate(row, 70);
+    }
+    rows.resplit(4, 40, 20, 9, Direction::ToClient, StreamOffset(7));
+    rows.set_connection(0, 9, Direction::ToClient);
+    let mut out = Vec::new();
+    assert_eq!(Encoder::new().encode(&rows, 0, FrameNumber(0), 1 << 18, &mut out), 5);
+    let mut lengths = Vec::new();
+    JournalBlock::parse(&out)
+        .unwrap()
+        .frames::<JournalError>(
+            None,
+            &mut |_, _, offset, to| {
+                assert_eq!((offset, to.len()), (StreamOffset(7), 20));
+                to.copy_from_slice(&data[40..60]);
+                Ok(())
+            },
+            &mut |_, frame| {
+                assert_eq!((frame.data, frame.wire_len), (&data[..frame.data.len()], 100));
+                lengths.push(frame.data.len());
+                Ok(())
+            },
+        )
+        .unwrap();
+    assert_eq!(lengths, [60, 60, 40, 60, 60]);
+}
+
+#[test]
 fn blocks_keep_to_their_bounds() {
     let frames: Vec<Frame> = (0..12u32)
         .map(|i| Frame {

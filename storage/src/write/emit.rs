@@ -1,6 +1,6 @@
 //! OPEN and END records: how streams become records of shared blocks and blocks of their own.
 
-use streamdb_types::{BlockPlace, BucketId, Direction, FrameNumber, StreamOffset};
+use streamdb_types::{BlockPlace, BucketId, Direction, FrameNumber, Reason, StreamOffset};
 
 use super::bucket_file::{BlockRef, CutBlock, CutEnd};
 use super::buffer::LONG_MIN;
@@ -244,6 +244,9 @@ fn end_image(conn: &mut ConnTrack, direction: Direction, standing: Standing, buc
     let ordinal = conn.ordinal;
     let mut head = head_of(conn, direction, standing);
     let stream = conn.stream(direction);
+    if stream.known.limited && matches!(standing, Standing::Ended(_)) {
+        head.standing = Standing::Ended(Reason::SizeCutoff);
+    }
     let gaps = stream.gaps_of_part();
     let mut bytes = Vec::with_capacity(256);
     let mut references = vec![RECORD_HEADER + PREV_AT, RECORD_HEADER + PEER_AT];

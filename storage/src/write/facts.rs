@@ -85,6 +85,8 @@ pub struct StreamFacts<'a> {
     pub gaps: &'a [Gap],
     /// What was seen of it.
     pub marks: Marks,
+    /// Whether it goes on beyond what is kept of its class: then it ends by that, however its connection does.
+    pub limited: bool,
 }
 
 /// What a whole run wrote.

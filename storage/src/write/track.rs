@@ -39,6 +39,7 @@ pub(crate) struct Known {
     pub(crate) length: StreamOffset,
     pub(crate) gaps: Vec<Gap>,
     pub(crate) marks: Marks,
+    pub(crate) limited: bool,
 }
 
 /// One direction of a connection.

@@ -302,7 +302,10 @@ impl Writer {
         let full = self.stream(slot, direction).is_some_and(|s| {
             s.datagrams.len() >= MAX_DATAGRAMS || s.buffer.unflushed().len() + bytes.len() > MAX_DATAGRAM_BYTES
         });
-        let apart = self.stream(slot, direction).is_some_and(|s| s.buffer.end() != offset && !s.datagrams.is_empty());
+        // Of those of which no byte is kept any number can be in one record.
+        let bare = bytes.is_empty() && wire > 0;
+        let apart =
+            self.stream(slot, direction).is_some_and(|s| !bare && s.buffer.end() != offset && !s.datagrams.is_empty());
         if full || apart {
             self.emit_open(slot, direction)?;
         }
@@ -312,7 +315,14 @@ impl Writer {
             // A jumbogram needs the room that is kept for comparison: a record holds whole datagrams.
             stream.buffer.forget();
         }
-        self.data(slot, direction, offset, bytes)?;
+        if bare {
+            self.join_bucket(slot);
+            if let Some(conn) = self.conns.get_mut(slot as usize).and_then(Option::as_mut) {
+                conn.changed = true;
+            }
+        } else {
+            self.data(slot, direction, offset, bytes)?;
+        }
         if let Some(stream) = self.stream(slot, direction) {
             stream.in_bucket = true;
             stream.datagrams.push(Datagram { wire, captured: bytes.len() as u32, time });
@@ -338,6 +348,21 @@ impl Writer {
     pub fn kept(&mut self, tag: u64, payload: &[u8]) {
         if let Some(row) = self.row(tag) {
             self.rows.set_inline(row, payload);
+        }
+    }
+
+    /// Of the frame's payload only these first bytes are kept, wherever they are; of the frame nothing behind them.
+    pub fn cut(&mut self, tag: u64, payload: &[u8]) {
+        if let Some(row) = self.row(tag) {
+            self.rows.cut(row, payload);
+        }
+    }
+
+    /// Of a frame that was taken whole, a fragment, only the first `len` bytes are kept. When it has been written already
+    /// it stays as it is.
+    pub fn cut_later(&mut self, tag: u64, len: usize) {
+        if let Some(row) = self.row(tag) {
+            self.rows.truncate(row, len);
         }
     }
 
@@ -376,6 +401,7 @@ impl Writer {
             // Bytes may have been written beyond what is said.
             known.length = known.length.max(facts.length);
             known.marks = facts.marks;
+            known.limited = facts.limited;
             known.gaps.clear();
             known.gaps.extend_from_slice(facts.gaps);
         }

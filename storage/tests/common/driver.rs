@@ -408,6 +408,7 @@ impl Driver {
                     length: StreamOffset(stream.length),
                     gaps: &gaps[d],
                     marks: stream.marks,
+                    limited: false,
                 }
             });
             self.writer.checkpoint(slot as u32, [a, b], conn.ended).unwrap();

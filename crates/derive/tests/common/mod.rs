@@ -125,6 +125,7 @@ fn converse(writer: &mut Writer, slot: u32, talk: &Talk<'_>) {
             length: StreamOffset(ends[at]),
             gaps: if direction == Direction::ToClient { &gaps } else { &[] },
             marks: if talk.reason == Reason::Fin { Marks::SYN.with(Marks::FIN) } else { Marks::SYN },
+            limited: false,
         }
     });
     writer.checkpoint(slot, facts, Some(talk.reason)).unwrap();

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use streamdb_decode::{TcpFlags, TcpSegment, UdpDatagram};
-use streamdb_reassembly::{Comparison, Config, FlowTable, FrameTag, Opened, Sink, Slot, StreamState};
+use streamdb_reassembly::{Comparison, Config, FlowTable, FrameTag, Keep, Opened, Sink, Slot, StreamState};
 use streamdb_types::{Direction, Endpoint, GapKind, Marks, Path, Reason, SeqNum, StreamOffset, Timestamp, Tuple};
 
 pub const SECOND: i64 = 1_000_000_000;
@@ -66,6 +66,13 @@ pub struct Keeper {
     pub forgetful: u64,
     /// Calls of `data`.
     pub pieces: usize,
+    /// What is kept of each connection, and after how many looks at its payload that is decided.
+    pub keep: Keep,
+    pub looks: usize,
+    /// What was asked with: direction, offset, payload.
+    pub looked: Vec<(Direction, u64, Vec<u8>)>,
+    /// What was left of payloads that were cut.
+    pub cuts: BTreeMap<FrameTag, Vec<u8>>,
 }
 
 impl Keeper {
@@ -91,6 +98,23 @@ impl Sink for Keeper {
             checkpoints: 0,
             closed: false,
         });
+    }
+
+    fn keep(&mut self, _: Slot, _: &Opened) -> Keep {
+        if self.looks > 0 { Keep::Undecided } else { self.keep }
+    }
+
+    fn look(&mut self, slot: Slot, direction: Direction, offset: u64, payload: &[u8]) -> Keep {
+        self.log.push(format!("look {slot:?} {direction:?} {offset:?} {payload:?}"));
+        assert!(!payload.is_empty());
+        self.looked.push((direction, offset, payload.to_vec()));
+        if self.looked.len() < self.looks { Keep::Undecided } else { self.keep }
+    }
+
+    fn cut(&mut self, tag: FrameTag, bytes: &[u8]) {
+        self.log.push(format!("cut {tag:?} {bytes:?}"));
+        assert!(!self.fates.contains_key(&tag));
+        assert_eq!(self.cuts.insert(tag, bytes.to_vec()), None);
     }
 
     fn data(&mut self, slot: Slot, direction: Direction, offset: StreamOffset, bytes: &[u8]) {
@@ -142,11 +166,13 @@ impl Sink for Keeper {
         self.log.push(format!("placed {tag:?} {slot:?} {direction:?} {offset:?} {len}"));
         let stream = &self.live(slot).bytes[direction.index()];
         assert!((offset.0..offset.0 + u64::from(len)).all(|at| stream.contains_key(&at)));
+        assert!(len > 0 && self.cuts.get(&tag).is_none_or(|left| left.len() == len as usize));
         assert_eq!(self.fates.insert(tag, Fate::Placed(direction, offset.0, len)), None);
     }
 
     fn kept(&mut self, tag: FrameTag, bytes: &[u8]) {
         self.log.push(format!("kept {tag:?} {bytes:?}"));
+        assert!(!bytes.is_empty() && self.cuts.get(&tag).is_none_or(|left| left == bytes));
         assert_eq!(self.fates.insert(tag, Fate::Kept(bytes.to_vec())), None);
     }
 
@@ -165,6 +191,9 @@ impl Sink for Keeper {
                 assert!(gap.length > 0);
                 assert_eq!(bytes.range(gap.offset.0..gap.end().0).next(), None, "{gap:?}");
             }
+            let last = state.gaps.last();
+            assert_eq!(state.limited, last.is_some_and(|gap| gap.kind == GapKind::Cutoff), "only the last one");
+            assert!(!state.limited || last.is_some_and(|gap| gap.end() == state.length), "{last:?}");
             for pair in state.gaps.windows(2) {
                 assert!(pair[0].end() <= pair[1].offset);
                 assert!(pair[0].end() < pair[1].offset || pair[0].kind != pair[1].kind);

@@ -13,6 +13,7 @@ use streamdb_types::Counters;
 use super::Error;
 use super::storing::{self, Summary};
 use crate::cli::Capture;
+use crate::config::Config;
 use crate::deriving::Deriving;
 use crate::output::{complain, printable};
 use crate::progress::Pulse;
@@ -37,14 +38,15 @@ struct Report<'a> {
 pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let begun = Instant::now();
     let stop = stop_flag()?;
-    // A mistake in what to capture leaves nothing behind; and while the folder is made whole, the kernel keeps frames.
-    let limits = storing::limits(&args.storing.limiting)?;
-    let mut live = Live::open(&settings(args))?;
     let storing = &args.storing;
+    let said = Config::load(storing.config.as_deref())?;
+    let limits = storing::limits(&storing.limiting, &said);
+    let mut config = storing::worker_config(storing, &said)?;
+    // A mistake in what to capture leaves nothing behind; and while the folder is made whole, the kernel keeps frames.
+    let mut live = Live::open(&settings(args))?;
     let folder = storing::open(&storing.data.folder)?;
     let retaining = Retaining::start(&folder, limits);
     let retaining = retaining.map_err(|e| Error::Other(format!("could not start the thread of retention: {e}")))?;
-    let mut config = storing::worker_config(storing);
     config.publish_at_ticks = true;
     let mut worker = Worker::new(Writer::new(folder, 0, storing::writer_config(storing))?, config);
     // It reads what is published, beside this thread: nothing here waits for it.
@@ -113,17 +115,15 @@ fn feed(live: &mut Live, worker: &mut Worker, stop: &AtomicBool) -> Result<Optio
     Ok(broken)
 }
 
-fn take(worker: &mut Worker, item: &Item<'_>) -> streamdb_storage::Result<()> {
+fn take(worker: &mut Worker, item: &Item<'_>) -> Result<(), Error> {
     match item {
-        Item::Frame(frame) => worker.frame(frame),
-        Item::Interface(_, interface) => {
-            worker.interface(interface);
-            Ok(())
-        }
-        Item::Drops(drops) => worker.dropped(drops.by_kernel, drops.by_interface),
-        Item::Secrets { kind, data } => worker.attachment(Some(*kind), data),
-        Item::Names(data) => worker.attachment(None, data),
+        Item::Frame(frame) => worker.frame(frame)?,
+        Item::Interface(_, interface) => worker.interface(interface)?,
+        Item::Drops(drops) => worker.dropped(drops.by_kernel, drops.by_interface)?,
+        Item::Secrets { kind, data } => worker.attachment(Some(*kind), data)?,
+        Item::Names(data) => worker.attachment(None, data)?,
     }
+    Ok(())
 }
 
 fn report(

@@ -13,6 +13,7 @@ use streamdb_types::{Counters, LinkType};
 use super::Error;
 use super::storing::{self, Summary};
 use crate::cli::Ingest;
+use crate::config::Config;
 use crate::deriving::Deriving;
 use crate::output::{complain, printable};
 use crate::progress::Progress;
@@ -35,12 +36,13 @@ pub(super) fn run(args: &Ingest) -> Result<ExitCode, Error> {
         // A filter that no frame could be tested with is an error before anything is written.
         Filter::compile(expression, LinkType::ETHERNET)?;
     }
-    let limits = storing::limits(&storing.limiting)?;
+    let said = Config::load(storing.config.as_deref())?;
+    let limits = storing::limits(&storing.limiting, &said);
+    let mut config = storing::worker_config(storing, &said)?;
     // A file that is not there is an error before that too.
     let mut merged = Merged::open(&args.files)?;
     let folder = storing::open(&storing.data.folder)?;
     let mut prints = fingerprints(&folder, args)?;
-    let mut config = storing::worker_config(storing);
     // A pipe may be a capture that goes on; a file is all there, and nobody waits for its first seconds.
     config.publish_at_ticks = !args.files.iter().all(|path| path.is_file());
     let deriving = storing::derive(storing)?;
@@ -129,7 +131,7 @@ fn feed(merged: &mut Merged, worker: &mut Worker, filter: Option<&str>) -> Resul
                 }
             }
             Ok(Some(Item::Interface(_, interface))) => {
-                worker.interface(interface);
+                worker.interface(interface)?;
                 filters.push(filter.map(|expression| Filter::compile(expression, interface.link_type)).transpose()?);
             }
             Ok(Some(Item::Secrets { kind, data })) => worker.attachment(Some(kind), data)?,

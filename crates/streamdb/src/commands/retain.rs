@@ -10,6 +10,7 @@ use streamdb_types::BucketId;
 
 use super::{Error, json_line, storing};
 use crate::cli::Retain;
+use crate::config::Config;
 use crate::output::{Output, complain};
 use crate::retaining::{Looking, Total, sentence};
 use crate::units;
@@ -23,7 +24,7 @@ struct Row {
 }
 
 pub(super) fn run(args: &Retain) -> Result<ExitCode, Error> {
-    let limits = storing::limits(&args.limiting)?;
+    let limits = storing::limits(&args.limiting, &Config::load(args.config.as_deref())?);
     if !limits.any() {
         let what = "give --max-bytes, --max-age or --min-free, or a configuration with one of them below [retention]";
         return Err(Error::Other(format!("there is no limit to keep the store within: {what}")));

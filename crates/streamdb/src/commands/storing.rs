@@ -14,6 +14,7 @@ use streamdb_types::Counters;
 use super::{Error, json_line};
 use crate::cli::{CompressionFlag, Limiting, PacketsFlag, Storing};
 use crate::config::Config;
+use crate::cutoff::MAX_RULES;
 use crate::deriving::Deriving;
 use crate::output::{Output, complain};
 use crate::retaining::Total;
@@ -46,13 +47,13 @@ pub(super) fn derive(args: &Storing) -> Result<Option<Deriving>, Error> {
 }
 
 /// What the store may have: what the flags say, and else the configuration.
-pub(super) fn limits(args: &Limiting) -> Result<Limits, Error> {
-    let said = Config::load(args.config.as_deref())?.retention;
-    Ok(Limits {
+pub(super) fn limits(args: &Limiting, config: &Config) -> Limits {
+    let said = config.retention;
+    Limits {
         max_bytes: args.max_bytes.or(said.max_bytes),
         max_age: args.max_age.or(said.max_age),
         min_free: args.min_free.or(said.min_free),
-    })
+    }
 }
 
 /// Says what retention dropped, if anything.
@@ -81,13 +82,25 @@ pub(super) fn writer_config(args: &Storing) -> WriterConfig {
     }
 }
 
-/// How the flags have streams put together.
-pub(super) fn worker_config(args: &Storing) -> WorkerConfig {
+/// How flags and configuration have streams put together.
+///
+/// # Errors
+/// When there are too many rules about cutoffs.
+pub(super) fn worker_config(args: &Storing, said: &Config) -> Result<WorkerConfig, Error> {
     let mut config = WorkerConfig::default();
+    // What the flags say is asked first, as it is for this run.
+    config.cutoffs.clone_from(&args.cutoff);
+    config.cutoffs.extend_from_slice(&said.cutoffs);
+    if config.cutoffs.len() > MAX_RULES {
+        return Err(Error::Other(format!(
+            "{} rules about cutoffs are too many: there is room for {MAX_RULES}",
+            config.cutoffs.len()
+        )));
+    }
     config.reassembly.overlap = args.overlap.into();
     config.reassembly.reject_bad_checksums = args.reject_bad_checksums;
     config.decode.verify_checksums = args.reject_bad_checksums;
-    config
+    Ok(config)
 }
 
 /// Says what went wrong with the disk.

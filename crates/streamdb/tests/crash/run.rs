@@ -264,14 +264,15 @@ impl Run {
 /// Decoding, reassembly and this writer, with one interface.
 pub fn worker(writer: Writer) -> Worker {
     let mut worker = Worker::new(writer, WorkerConfig { publish_at_ticks: true, ..WorkerConfig::default() });
-    worker.interface(&Interface {
+    let interface = Interface {
         link_type: LinkType::ETHERNET,
         snap_length: 262_144,
         resolution: Resolution::NANOS,
         time_offset: 0,
         fcs_length: None,
         options: Vec::new(),
-    });
+    };
+    worker.interface(&interface).unwrap();
     worker
 }
 
