@@ -16,6 +16,12 @@ pub struct Network {
     bits: u32,
 }
 
+impl std::fmt::Display for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.addr, self.bits)
+    }
+}
+
 impl Network {
     /// `10.0.0.5`, `10.0.0.0/8`, `fd00::/8`; bits after the prefix do not count.
     pub fn parse(text: &str) -> Option<Self> {

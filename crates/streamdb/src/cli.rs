@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 use streamdb_capture::MAX_FRAME;
 use streamdb_http_api::Role;
 use streamdb_reassembly::OverlapPolicy;
@@ -212,6 +213,9 @@ pub(crate) struct Ingest {
     /// Store a file that was ingested before once more
     #[arg(long)]
     pub(crate) again: bool,
+    /// When another process writes to the data folder, hand the captures to it and do not wait until it has stored them
+    #[arg(long)]
+    pub(crate) no_wait: bool,
 }
 
 #[derive(Debug, Args)]
@@ -438,13 +442,13 @@ pub(crate) struct Listing {
     pub(crate) json: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, ValueEnum, Serialize, Deserialize)]
 pub(crate) enum CompressionFlag {
     Fast,
     Full,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, ValueEnum, Serialize, Deserialize)]
 pub(crate) enum PacketsFlag {
     Full,
     Tcp,
@@ -457,7 +461,7 @@ pub(crate) enum FormatFlag {
     Pcapng,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, ValueEnum, Serialize, Deserialize)]
 pub(crate) enum OverlapFlag {
     First,
     Last,

@@ -21,7 +21,7 @@ impl Progress {
     /// A bar, when standard error is a terminal. Without a total it only counts.
     pub(crate) fn new(total: Option<u64>) -> Self {
         if !std::io::stderr().is_terminal() {
-            return Self { bar: None, shown: 0 };
+            return Self::silent();
         }
         let (bar, template) = match total {
             Some(total) => (ProgressBar::new(total), "{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}"),
@@ -32,6 +32,11 @@ impl Progress {
         }
         bar.enable_steady_tick(Duration::from_millis(200));
         Self { bar: Some(bar), shown: 0 }
+    }
+
+    /// None, whatever there is to see.
+    pub(crate) const fn silent() -> Self {
+        Self { bar: None, shown: 0 }
     }
 
     /// A bar of buckets done of buckets in all.

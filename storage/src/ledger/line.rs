@@ -45,6 +45,18 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// `ingesting`: a capture file begins to be stored, with others of the same number. What its worker is given from now on
+    /// is of this ingest, until it has its `ingested`, or another one of that worker begins.
+    Ingesting {
+        /// The number of the ingest.
+        ingest: u64,
+        /// Whose buckets it comes into.
+        worker: u16,
+        /// What tells its content from any other; `None` of a pipe, which nobody can know again.
+        fingerprint: Option<String>,
+        /// What it is called.
+        name: String,
+    },
     /// `ingested`: a capture file is in the store, whole.
     Ingested {
         /// What tells its content from any other.
@@ -154,6 +166,12 @@ impl Event {
                 ("sealed", vec![("id", id.to_string()), ("bytes", bytes), ("frames", frames)])
             }
             Self::Dropped { id, reason } => ("dropped", vec![("id", id.to_string()), ("reason", reason.clone())]),
+            Self::Ingesting { ingest, worker, fingerprint, name } => {
+                let mut fields = vec![("ingest", ingest.to_string()), ("worker", worker.to_string())];
+                fields.extend(fingerprint.clone().map(|fingerprint| ("fingerprint", fingerprint)));
+                fields.push(("name", name.clone()));
+                ("ingesting", fields)
+            }
             Self::Ingested { fingerprint, name, frames, first, last } => {
                 let mut fields =
                     vec![("fingerprint", fingerprint.clone()), ("name", name.clone()), ("frames", frames.to_string())];
@@ -185,6 +203,12 @@ impl Event {
             "bucket" => Self::Bucket { id: bucket("id")?, worker: number("worker")?.try_into().ok()? },
             "sealed" => Self::Sealed { id: bucket("id")?, bytes: number("bytes")?, frames: number("frames")? },
             "dropped" => Self::Dropped { id: bucket("id")?, reason: text("reason")?.clone() },
+            "ingesting" => Self::Ingesting {
+                ingest: number("ingest")?,
+                worker: number("worker")?.try_into().ok()?,
+                fingerprint: text("fingerprint").cloned(),
+                name: text("name")?.clone(),
+            },
             "ingested" => Self::Ingested {
                 fingerprint: text("fingerprint")?.clone(),
                 name: text("name")?.clone(),
@@ -245,6 +269,9 @@ mod tests {
             (id(), any::<u16>()).prop_map(|(id, worker)| Event::Bucket { id, worker }),
             (id(), any::<(u64, u64)>()).prop_map(|(id, (bytes, frames))| Event::Sealed { id, bytes, frames }),
             (id(), text()).prop_map(|(id, reason)| Event::Dropped { id, reason }),
+            (any::<(u64, u16)>(), proptest::option::of(text()), text()).prop_map(
+                |((ingest, worker), fingerprint, name)| Event::Ingesting { ingest, worker, fingerprint, name }
+            ),
             (text(), text(), any::<u64>(), maybe(), maybe()).prop_map(|(fingerprint, name, frames, first, last)| {
                 Event::Ingested { fingerprint, name, frames, first, last }
             }),
@@ -253,7 +280,8 @@ mod tests {
             any::<u64>().prop_map(|hold| Event::Released { hold }),
             (key(), proptest::collection::vec((key(), text()), 0..4))
                 .prop_filter("a known event", |(name, _)| {
-                    !["store", "bucket", "sealed", "dropped", "ingested", "held", "released"].contains(&name.as_str())
+                    !["store", "bucket", "sealed", "dropped", "ingesting", "ingested", "held", "released"]
+                        .contains(&name.as_str())
                 })
                 .prop_map(|(name, fields)| Event::Other { name, fields }),
         ];

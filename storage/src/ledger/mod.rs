@@ -7,17 +7,18 @@
 //! In memory there is not the file but what follows from it ([`Facts`]): some 50 bytes a bucket and some 200 a capture file
 //! ingested. The file itself has about 250 bytes a bucket: a year of buckets of five minutes is 26 MB a worker.
 
+mod facts;
 mod line;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use streamdb_types::{BucketId, Timestamp};
 
+pub use self::facts::{DamagedLine, Facts, Hold, SealedBucket};
 use self::line::MAX_LINE;
 pub use self::line::{Entry, Event};
 use crate::volume::{Volume, VolumeFile, read_full};
@@ -119,7 +120,7 @@ impl Ledger {
     pub fn verify(path: &Path) -> Result<()> {
         let mut facts = Facts::default();
         read_file(path, 0, |at, line| facts.line(at, line))?;
-        match facts.damaged.first() {
+        match facts.damaged().first() {
             Some(line) => Err(line.error(path)),
             None => Ok(()),
         }
@@ -155,11 +156,11 @@ impl LedgerReader {
 
     /// Reads what was added since.
     pub fn refresh(&mut self) -> Result<()> {
-        let (damaged, len) = (self.facts.damage, self.len);
+        let (damaged, len) = (self.facts.damage(), self.len);
         let there = std::fs::metadata(&self.path).map_err(Error::io(&self.path, "read the ledger"))?.len();
         if there >= len {
             self.read_from(len)?;
-            if self.facts.damage == damaged {
+            if self.facts.damage() == damaged {
                 return Ok(());
             }
         }
@@ -176,202 +177,6 @@ impl LedgerReader {
     fn read_from(&mut self, from: u64) -> Result<()> {
         self.len = read_file(&self.path, from, |at, line| self.facts.line(at, line))?;
         Ok(())
-    }
-}
-
-/// A line that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DamagedLine {
-    /// Its number, from 1.
-    pub line: u64,
-    /// Where it begins in the file.
-    pub position: u64,
-    /// What is wrong with it.
-    pub what: &'static str,
-}
-
-impl DamagedLine {
-    /// As an error that names the ledger.
-    pub fn error(&self, path: &Path) -> Error {
-        Error::damaged(path, self.position, format!("line {} cannot be read: {}", self.line, self.what))
-    }
-}
-
-/// A bucket that was sealed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SealedBucket {
-    /// When.
-    pub time: Timestamp,
-    /// Bytes of its file.
-    pub bytes: u64,
-    /// Frames in it.
-    pub frames: u64,
-}
-
-/// Buckets that retention must not drop, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hold {
-    /// When it began.
-    pub time: Timestamp,
-    /// The buckets.
-    pub buckets: BTreeSet<BucketId>,
-    /// What they are held for, as it was asked for.
-    pub what: String,
-    /// What somebody said about it.
-    pub note: String,
-}
-
-/// How many damaged lines are remembered one by one.
-const DAMAGED_KEPT: usize = 100;
-
-/// What follows from the ledger's events.
-#[derive(Debug, Default)]
-pub struct Facts {
-    lines: u64,
-    store: Option<Entry>,
-    /// The highest number given, by sensor.
-    given: BTreeMap<u32, u32>,
-    /// Lines that cannot be read, since the last one that gives an id: each may have given one.
-    in_doubt: u32,
-    sealed: BTreeMap<BucketId, SealedBucket>,
-    dropped: BTreeMap<BucketId, Timestamp>,
-    ingested: BTreeMap<String, Entry>,
-    holds: BTreeMap<u64, Hold>,
-    highest_hold: u64,
-    damaged: Vec<DamagedLine>,
-    damage: u64,
-}
-
-impl Facts {
-    /// How many lines there are.
-    pub const fn lines(&self) -> u64 {
-        self.lines
-    }
-
-    /// The entry that says what store this is; `None` in an empty ledger.
-    pub const fn store(&self) -> Option<&Entry> {
-        self.store.as_ref()
-    }
-
-    /// The sensor's number.
-    pub fn sensor(&self) -> u32 {
-        match self.store() {
-            Some(Entry { event: Event::Store { sensor, .. }, .. }) => *sensor,
-            _ => 0,
-        }
-    }
-
-    /// The id that the next bucket gets: after the highest that was ever given, with the sensor's number in the high half.
-    /// `None` when there is no further one.
-    pub fn next_bucket(&self) -> Option<BucketId> {
-        let sensor = self.sensor();
-        let highest = self.given.get(&sensor).copied().unwrap_or_default();
-        let number = highest.checked_add(self.in_doubt)?.checked_add(1)?;
-        Some(BucketId(u64::from(sensor) << 32 | u64::from(number)))
-    }
-
-    /// When a bucket was dropped.
-    pub fn tombstone(&self, id: BucketId) -> Option<Timestamp> {
-        self.dropped.get(&id).copied()
-    }
-
-    /// Whether one of the buckets from `first` on and before `last` was dropped.
-    pub fn dropped_between(&self, first: BucketId, last: BucketId) -> bool {
-        first < last && self.dropped.range(first..last).next().is_some()
-    }
-
-    /// All buckets that were dropped, and when.
-    pub fn tombstones(&self) -> impl Iterator<Item = (BucketId, Timestamp)> {
-        self.dropped.iter().map(|(id, time)| (*id, *time))
-    }
-
-    /// What is known of a bucket that was sealed and is not dropped.
-    pub fn sealed_bucket(&self, id: BucketId) -> Option<SealedBucket> {
-        self.sealed.get(&id).copied()
-    }
-
-    /// The buckets that were sealed and are not dropped.
-    pub fn sealed(&self) -> impl Iterator<Item = (BucketId, SealedBucket)> {
-        self.sealed.iter().map(|(id, sealed)| (*id, *sealed))
-    }
-
-    /// The entry of the capture file with this fingerprint; of its latest ingest, if there were several.
-    pub fn ingested(&self, fingerprint: &str) -> Option<&Entry> {
-        self.ingested.get(fingerprint)
-    }
-
-    /// The holds that are not over, by number.
-    pub const fn holds(&self) -> &BTreeMap<u64, Hold> {
-        &self.holds
-    }
-
-    /// The number that the next hold gets, if it was not given by a line that cannot be read.
-    pub fn next_hold(&self) -> u64 {
-        self.highest_hold.saturating_add(self.damage).saturating_add(1)
-    }
-
-    /// The first hundred lines that cannot be read.
-    pub fn damaged(&self) -> &[DamagedLine] {
-        &self.damaged
-    }
-
-    /// How many lines cannot be read.
-    pub const fn damage(&self) -> u64 {
-        self.damage
-    }
-
-    fn line(&mut self, position: u64, line: &[u8]) {
-        match Entry::decode(line) {
-            Ok(entry) => self.entry(&entry),
-            Err(what) => {
-                self.lines = self.lines.saturating_add(1);
-                self.damage = self.damage.saturating_add(1);
-                self.in_doubt = self.in_doubt.saturating_add(1);
-                if self.damaged.len() < DAMAGED_KEPT {
-                    self.damaged.push(DamagedLine { line: self.lines, position, what });
-                }
-            }
-        }
-    }
-
-    fn entry(&mut self, entry: &Entry) {
-        self.lines = self.lines.saturating_add(1);
-        let time = entry.time;
-        match &entry.event {
-            Event::Store { .. } => {
-                self.store.get_or_insert_with(|| entry.clone());
-            }
-            Event::Bucket { id, .. } => {
-                self.given(*id);
-                // Ids ascend, so what a damaged line before this one gave is below it.
-                self.in_doubt = 0;
-            }
-            Event::Sealed { id, bytes, frames } => {
-                self.sealed.insert(*id, SealedBucket { time, bytes: *bytes, frames: *frames });
-            }
-            Event::Dropped { id, .. } => {
-                self.sealed.remove(id);
-                self.dropped.insert(*id, time);
-            }
-            Event::Ingested { fingerprint, .. } => {
-                self.ingested.insert(fingerprint.clone(), entry.clone());
-            }
-            Event::Held { hold, buckets, what, note } => {
-                self.highest_hold = self.highest_hold.max(*hold);
-                let new = || Hold { time, buckets: BTreeSet::new(), what: what.clone(), note: note.clone() };
-                self.holds.entry(*hold).or_insert_with(new).buckets.extend(buckets);
-            }
-            Event::Released { hold } => {
-                self.holds.remove(hold);
-            }
-            Event::Other { .. } => {}
-        }
-    }
-
-    fn given(&mut self, id: BucketId) {
-        let (sensor, number) = ((id.0 >> 32) as u32, id.0 as u32);
-        let highest = self.given.entry(sensor).or_default();
-        *highest = number.max(*highest);
     }
 }
 

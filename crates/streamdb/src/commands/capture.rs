@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -18,9 +19,11 @@ use crate::deriving::Deriving;
 use crate::output::{complain, printable};
 use crate::progress::Pulse;
 use crate::retaining::Retaining;
+use crate::settings::Settings;
+use crate::spooling::Spooling;
 use crate::stop::stop_flag;
 use crate::units;
-use crate::worker::Worker;
+use crate::worker::{Worker, WorkerConfig};
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -41,20 +44,23 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let storing = &args.storing;
     let said = Config::load(storing.config.as_deref())?;
     let limits = storing::limits(&storing.limiting, &said);
-    let mut config = storing::worker_config(storing, &said)?;
+    let settings = Settings::new(storing, &said)?;
     // A mistake in what to capture leaves nothing behind; and while the folder is made whole, the kernel keeps frames.
-    let mut live = Live::open(&settings(args))?;
+    let mut live = Live::open(&live_settings(args))?;
     let folder = storing::open(&storing.data.folder)?;
     let retaining = Retaining::start(&folder, limits);
     let retaining = retaining.map_err(|e| Error::Other(format!("could not start the thread of retention: {e}")))?;
-    config.publish_at_ticks = true;
-    let mut worker = Worker::new(Writer::new(folder, 0, storing::writer_config(storing))?, config);
+    let config = WorkerConfig { publish_at_ticks: true, ..settings.worker() };
+    let writer = Writer::new(Arc::clone(&folder), 0, settings.writer())?;
+    let mut worker = Worker::new(writer, config);
+    let spooling = Spooling::start(&folder)?;
     // It reads what is published, beside this thread: nothing here waits for it.
     let deriving = storing::derive(storing)?;
     let how = if std::io::stderr().is_terminal() { "; Ctrl-C ends it" } else { "" };
     complain(&format!("capturing from {} into {}{how}", args.interface, storing.data.folder.display()));
     let broken = feed(&mut live, &mut worker, &stop)?;
     drop(live);
+    spooling.stop();
     let (counters, written) = worker.finish()?;
     storing::complain_of(&written.troubles);
     if written.lost != Held::default() {
@@ -72,7 +78,7 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     report(args, &summary, &counters, broken)
 }
 
-fn settings(args: &Capture) -> LiveSettings {
+fn live_settings(args: &Capture) -> LiveSettings {
     LiveSettings {
         filter: args.storing.filter.clone(),
         snap_length: args.snaplen,
@@ -138,7 +144,7 @@ fn report(
         let interface = args.interface.as_str();
         storing::print_json(&Report { interface, summary, dropped_by_kernel, dropped_by_interface, error })?;
     } else {
-        summary.print()?;
+        storing::print_line(&summary.line())?;
     }
     if dropped_by_kernel > 0 {
         complain(&format!(

@@ -13,7 +13,7 @@ mod reindex;
 mod retain;
 mod serve;
 mod stats;
-mod storing;
+pub(crate) mod storing;
 mod streams;
 mod submit;
 mod token;
@@ -47,6 +47,9 @@ pub(crate) enum Error {
     Serve(#[from] streamdb_http_api::ServeError),
     #[error("{path}: could not write: {source}")]
     Output { path: PathBuf, source: io::Error },
+    /// The disk did not take it; it may later.
+    #[error("{0}")]
+    NotTaken(String),
     #[error("{0}")]
     Other(String),
 }

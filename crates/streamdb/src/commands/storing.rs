@@ -8,18 +8,16 @@ use std::time::Duration;
 
 use serde::Serialize;
 use streamdb_derive::Progress;
-use streamdb_storage::{Compression, DiskVolume, Limits, Packets, Trouble, WriteFolder, WriterConfig, WriterSummary};
+use streamdb_storage::{DiskVolume, Limits, Trouble, WriteFolder, WriterSummary};
 use streamdb_types::Counters;
 
 use super::{Error, json_line};
-use crate::cli::{CompressionFlag, Limiting, PacketsFlag, Storing};
+use crate::cli::{Limiting, Storing};
 use crate::config::Config;
-use crate::cutoff::MAX_RULES;
 use crate::deriving::Deriving;
 use crate::output::{Output, complain};
 use crate::retaining::Total;
 use crate::units;
-use crate::worker::WorkerConfig;
 
 /// Opens the data folder for writing, made with its parents if need be, and says what was recovered in it.
 pub(super) fn open(path: &Path) -> Result<Arc<WriteFolder>, Error> {
@@ -64,54 +62,15 @@ pub(super) fn complain_of_dropped(total: Total) {
     }
 }
 
-/// How the flags have buckets written.
-pub(super) fn writer_config(args: &Storing) -> WriterConfig {
-    WriterConfig {
-        compression: match args.compression {
-            CompressionFlag::Fast => Compression::Fast,
-            CompressionFlag::Full => Compression::Full,
-        },
-        packets: match args.packets {
-            PacketsFlag::Full => Packets::Full,
-            PacketsFlag::Tcp => Packets::Tcp,
-            PacketsFlag::Off => Packets::Off,
-        },
-        bucket_window: args.bucket,
-        bucket_bytes: args.bucket_size,
-        ..WriterConfig::default()
-    }
-}
-
-/// How flags and configuration have streams put together.
-///
-/// # Errors
-/// When there are too many rules about cutoffs.
-pub(super) fn worker_config(args: &Storing, said: &Config) -> Result<WorkerConfig, Error> {
-    let mut config = WorkerConfig::default();
-    // What the flags say is asked first, as it is for this run.
-    config.cutoffs.clone_from(&args.cutoff);
-    config.cutoffs.extend_from_slice(&said.cutoffs);
-    if config.cutoffs.len() > MAX_RULES {
-        return Err(Error::Other(format!(
-            "{} rules about cutoffs are too many: there is room for {MAX_RULES}",
-            config.cutoffs.len()
-        )));
-    }
-    config.reassembly.overlap = args.overlap.into();
-    config.reassembly.reject_bad_checksums = args.reject_bad_checksums;
-    config.decode.verify_checksums = args.reject_bad_checksums;
-    Ok(config)
-}
-
 /// Says what went wrong with the disk.
-pub(super) fn complain_of(troubles: &[Trouble]) {
+pub(crate) fn complain_of(troubles: &[Trouble]) {
     for trouble in troubles {
         complain(&trouble.to_string());
     }
 }
 
 /// What the disk did not take, in one sentence.
-pub(super) fn lost(written: &WriterSummary) -> String {
+pub(crate) fn lost(written: &WriterSummary) -> String {
     format!(
         "{} frames and {} bytes of payload could not be written and are not in the store: make room, or see what ails the \
          disk",
@@ -121,7 +80,7 @@ pub(super) fn lost(written: &WriterSummary) -> String {
 
 /// What a run came to, as `--json` prints it.
 #[derive(Serialize)]
-pub(super) struct Summary {
+pub(crate) struct Summary {
     /// Frames and bytes, connections and streams: the first things one looks for; they are counters too.
     frames: u64,
     bytes: u64,
@@ -138,7 +97,7 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    pub(super) fn new(counters: &Counters, written: &WriterSummary, derived: Option<Progress>, time: Duration) -> Self {
+    pub(crate) fn new(counters: &Counters, written: &WriterSummary, derived: Option<Progress>, time: Duration) -> Self {
         Self {
             frames: counters.frames,
             bytes: counters.captured_bytes,
@@ -153,14 +112,11 @@ impl Summary {
         }
     }
 
-    /// Prints it for people, in one line.
-    pub(super) fn print(&self) -> Result<(), Error> {
-        let mut out = Output::open(None)?;
-        let error = out.error();
+    /// For people, in one line.
+    pub(crate) fn line(&self) -> String {
         let rate = units::bytes((self.bytes as f64 / self.seconds.max(0.001)) as u64);
         let objects = self.objects.map_or_else(String::new, |objects| format!(", {objects} objects"));
-        writeln!(
-            out,
+        format!(
             "{} frames, {} in {} connections{objects}; {} buckets, {} on disk; {:.2} s, {rate}/s",
             self.frames,
             units::bytes(self.bytes),
@@ -169,9 +125,14 @@ impl Summary {
             units::bytes(self.stored_bytes),
             self.seconds,
         )
-        .and_then(|()| out.flush())
-        .map_err(error)
     }
+}
+
+/// Prints a line on standard output.
+pub(super) fn print_line(line: &str) -> Result<(), Error> {
+    let mut out = Output::open(None)?;
+    let error = out.error();
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(error)
 }
 
 /// Prints a command's summary as one JSON object.

@@ -1,6 +1,9 @@
 //! One rule: which connections, and how many bytes of each of their directions are kept. As people write it.
 
+use std::fmt;
 use std::ops::RangeInclusive;
+
+use serde::{Deserialize, Serialize};
 
 use streamdb_capture::Filter;
 use streamdb_query::Network;
@@ -23,7 +26,8 @@ pub(crate) fn protocol_accepted() -> String {
 }
 
 /// A rule. Each test that it has must hold, and each of them when one of its values does.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Rule {
     transports: Vec<Protocol>,
     protocols: Vec<&'static str>,
@@ -32,6 +36,42 @@ pub struct Rule {
     filter: Option<String>,
     /// `None`: all.
     first: Option<u64>,
+}
+
+/// As it is on the command line.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let transport = |protocol: &Protocol| if *protocol == Protocol::UDP { "udp".into() } else { "tcp".into() };
+        let protocols = self.transports.iter().map(transport).chain(self.protocols.iter().map(|word| (*word).into()));
+        let ports = self.ports.iter().map(|range| format!("{}-{}", range.start(), range.end()));
+        let lists: [(&str, Vec<String>); 3] = [
+            ("protocol", protocols.collect()),
+            ("port", ports.collect()),
+            ("net", self.nets.iter().map(Network::to_string).collect()),
+        ];
+        let lists = lists.iter().filter(|(_, list)| !list.is_empty());
+        let filter = self.filter.iter().map(|filter| format!("filter={filter}"));
+        let tests: Vec<String> = lists.map(|(key, list)| format!("{key}={}", list.join(","))).chain(filter).collect();
+        write!(f, "{}:", tests.join(" "))?;
+        match self.first {
+            Some(first) => write!(f, "{first}"),
+            None => f.write_str("all"),
+        }
+    }
+}
+
+impl From<Rule> for String {
+    fn from(rule: Rule) -> Self {
+        rule.to_string()
+    }
+}
+
+impl TryFrom<String> for Rule {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text)
+    }
 }
 
 impl Rule {
@@ -166,6 +206,18 @@ mod tests {
             Endpoint::new(address.ip(), address.port())
         };
         Tuple { protocol, client: end(client), server: end(server) }
+    }
+
+    #[test]
+    fn rules_are_written_as_they_are_read() {
+        for text in [
+            "protocol=tls,SSH,udp port=443,9000-9100 net=10.0.0.0/8,fd00::/8:64K",
+            "net=2001:db8::1:0",
+            "port=53 filter=udp and ether host 0:1:2:3:4:5:all",
+        ] {
+            let rule = Rule::parse(text).unwrap();
+            assert_eq!(Rule::parse(&rule.to_string()), Ok(rule));
+        }
     }
 
     #[test]

@@ -1,0 +1,77 @@
+//! Captures that are ingested: the ledger says when they begin and when they are whole, so that one that comes again is
+//! known, and what an interrupted ingest left is not stored twice.
+//!
+//! An ingest has a worker of its own beside that of a capture that may run: so its buckets have nothing else in them, and can
+//! go as a whole.
+
+use std::collections::BTreeSet;
+use std::sync::PoisonError;
+
+use streamdb_types::BucketId;
+
+use crate::error::{Error, Result};
+use crate::folder::{WriteFolder, now};
+use crate::holds::Holds;
+use crate::ledger::Event;
+use crate::retention::remove;
+
+/// The worker of who stores captures itself.
+pub const INGEST: u16 = 1;
+/// The worker of what was handed over by others.
+pub const SPOOL: u16 = 2;
+
+/// Why the buckets of an interrupted ingest are dropped, as the ledger has it.
+const UNFINISHED: &str = "unfinished";
+
+/// A capture that is to be ingested.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaptureName {
+    /// What tells its content from any other; `None` of a pipe.
+    pub fingerprint: Option<String>,
+    /// What it is called.
+    pub name: String,
+}
+
+impl WriteFolder {
+    /// These captures are about to be stored, together, by this worker, which stores nothing else. What ingests of them, and of no others,
+    /// left when they were interrupted is dropped, but for buckets that are held; returns what was.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written, the holds cannot be read, or a file cannot be removed.
+    pub fn begin_ingest(&self, worker: u16, captures: &[CaptureName]) -> Result<BTreeSet<BucketId>> {
+        let fingerprints: Option<BTreeSet<String>> = captures.iter().map(|name| name.fingerprint.clone()).collect();
+        let left = fingerprints.as_ref().map(|fingerprints| {
+            let ledger = self.ledger().lock().unwrap_or_else(PoisonError::into_inner);
+            ledger.facts().left_by_ingests_of(fingerprints)
+        });
+        let dropped = left.filter(|left| !left.is_empty()).map(|left| self.drop_unfinished(&left)).transpose()?;
+        let mut ledger = self.ledger().lock().unwrap_or_else(PoisonError::into_inner);
+        let ingest = ledger.facts().next_ingest();
+        for capture in captures {
+            // With a pipe among them nobody can ask for the same again.
+            let fingerprint = capture.fingerprint.clone().filter(|_| fingerprints.is_some());
+            let name = capture.name.clone();
+            ledger.append(now(), &Event::Ingesting { ingest, worker, fingerprint, name })?;
+        }
+        Ok(dropped.unwrap_or_default())
+    }
+
+    fn drop_unfinished(&self, left: &BTreeSet<BucketId>) -> Result<BTreeSet<BucketId>> {
+        let dropped = {
+            let held = Holds::open(self.volume(), self.path())?;
+            let kept = held.held()?;
+            let dropped: BTreeSet<BucketId> = left.difference(&kept).copied().collect();
+            let mut ledger = self.ledger().lock().unwrap_or_else(PoisonError::into_inner);
+            for id in &dropped {
+                ledger.append(now(), &Event::Dropped { id: *id, reason: UNFINISHED.to_owned() })?;
+            }
+            dropped
+        };
+        for id in &dropped {
+            remove(self.volume(), self.path(), *id)?;
+        }
+        let buckets = self.buckets();
+        self.volume().sync_dir(&buckets).map_err(Error::io(&buckets, "make durable what was removed"))?;
+        Ok(dropped)
+    }
+}
