@@ -196,12 +196,12 @@ fn two_writers_at_once() {
     until("the first writer has its lock", || {
         fs::read_to_string(data.path().join("lock")).ok().filter(|text| text.trim() == pid)
     });
-    let said = data.ingest(&[], &[&capture()]);
+    // Readers are not in its way.
+    until("the folder can be read", || (data.run("streams", &[]).code == Some(0)).then_some(()));
+    let said = data.run("retain", &["--max-bytes", "1G"]);
     let wanted =
         format!("PATH: another process (process {pid}) is writing to this data folder; wait for it or stop it");
     assert_sentence(&said, &data.path(), &wanted);
-    // Readers are not in its way.
-    until("the folder can be read", || (data.run("streams", &[]).code == Some(0)).then_some(()));
     first.stdin.take().unwrap().write_all(&fs::read(capture()).unwrap()).unwrap();
     assert!(wait(&mut first).success());
     assert_eq!(data.export().frames.len(), 331);

@@ -92,8 +92,10 @@ fn hand_over(args: &Ingest, sources: &[Source], settings: &Settings) -> Result<E
     // What can be found wrong now is not copied first. To open a pipe would take from it.
     let files: Vec<PathBuf> = args.files.iter().filter(|path| !is_pipe(path)).cloned().collect();
     Merged::open(&files)?;
-    if !args.again {
-        ingesting::not_yet_ingested(LedgerReader::open(&data.join("ledger"))?.facts(), sources)?;
+    let ledger = data.join("ledger");
+    // A writer that has just begun may not have made it.
+    if !args.again && ledger.exists() {
+        ingesting::not_yet_ingested(LedgerReader::open(&ledger)?.facts(), sources)?;
     }
     let spool = Spool::of(data);
     let names = sources.iter().map(|source| source.name.clone()).collect();
