@@ -25,13 +25,13 @@ mod rows;
 mod source;
 
 pub use streamdb_extract::{
-    BodyLimits, BodyOutcome, Decode, Framing, Head, Kind, Limits, Message, MessageIndex, Messages, Piece,
+    BodyLimits, BodyOutcome, Decode, Framing, Head, Incomplete, Kind, Limits, Message, MessageIndex, Messages, Piece,
 };
 pub use streamdb_storage::{CaptureFormat, Error as StoreError, Store, Stream, StreamInfo, now};
 
 pub use capture::{capture, capture_format};
 pub use check::{Checked, check};
-pub use conversation::{Conversation, conversation};
+pub use conversation::{Conversation, conversation, incomplete};
 pub use deriver::{Deriver, Progress, objects};
 pub use error::Error;
 pub use inside::INSIDE;

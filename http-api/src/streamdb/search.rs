@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use streamdb_derive::{
     BodyLimits, Conversation, Decode, Error, INSIDE, Kind, Message, Piece, Rows, Store, StreamInfo, conversation,
-    object, objects, raw,
+    incomplete, object, objects, raw,
 };
 use streamdb_query::{Filter, Order};
 use streamdb_sniff::{Content, HEAD_BYTES, sniff_stream};
@@ -192,6 +192,7 @@ impl Shower<'_> {
         })?;
         let what = sniff_stream(Content::of_length(&begin, info.length.0));
         let missing = stream.info().gap_bytes;
+        let incomplete = incomplete(self.store, info)?;
         let (content, cut) = shown.finish();
         let mut notes = Vec::new();
         if cut {
@@ -217,9 +218,9 @@ impl Shower<'_> {
             filename: None,
             size: info.length.0,
             encoded_size: info.length.0,
-            complete: missing == 0,
+            complete: incomplete.is_none(),
             missing_bytes: missing,
-            reason: None,
+            reason: incomplete.map(|why| why.words().to_owned()),
             conflict: info.marks.contains(Marks::CONFLICT),
             digests: None,
             digests_encoded: None,
