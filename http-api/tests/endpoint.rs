@@ -185,6 +185,22 @@ fn holes_and_pages_are_said() {
         without_ms(&none),
         "Returning 0 of 0 at offset 0 from Thu Jan  1 00:00:00 1970 to Fri Mar  2 00:00:00 2012 (N ms)\n\n"
     );
+    // Nobody asked for 1970: from the first frame stored to what was asked for, or now.
+    let none = server.get("/streamdb/?srcip=10.0.0.9&end=2012-03-03").text();
+    assert_eq!(
+        without_ms(&none),
+        "Returning 0 of 0 at offset 0 from Fri Mar  2 07:51:51 2012 to Sat Mar  3 00:00:00 2012 (N ms)\n\n"
+    );
+    for (query, from) in
+        [("", "Fri Mar  2 07:51:51 2012 to "), ("&start=now", ""), ("&start=2012-04-01", "Sun Apr  1 ")]
+    {
+        for accept in ["*/*", "text/html"] {
+            let uri = format!("/streamdb/?srcip=10.0.0.9{query}");
+            let none = server.ask(Method::GET, &uri, &[("accept", accept)]).text();
+            assert!(none.contains(&format!("Returning 0 of 0 at offset 0 from {from}")), "{none}");
+            assert!(!none.contains("1970"), "{none}");
+        }
+    }
     let raw = server.get("/streamdb/?srcip=10.0.0.5&srcport=49212&direction=c&raw=1").text();
     assert!(raw.contains("HTTP/1.0 200 OK\nContent-Length: 9\n\nabc\n[4 bytes missing: missing]\nhi\n"), "{raw}");
 }
@@ -355,7 +371,20 @@ fn what_is_not_understood_is_refused_with_a_reason() {
         ("/streamdb/?srcip=10.0.0.555", "srcip: \"10.0.0.555\" is not accepted; it takes IPv4 or IPv6 addresses"),
         ("/streamdb/?scrip=10.0.0.5", "there is no parameter \"scrip\"; did you mean srcip?"),
         ("/streamdb/?srcip=10.0.0.5&start=whenever", "start: \"whenever\" is not accepted; it takes epoch seconds"),
-        ("/streamdb/?ip=10.0.0.5&sip=10.0.0.5&srcip=10.0.0.6", "srcip is given twice"),
+        ("/streamdb/?ip=10.0.0.5&sip=10.0.0.5&srcip=10.0.0.6", "srcip is given twice, as \"sip=10.0.0.5\" and \"srcip"),
+        (
+            "/streamdb/?ip=10.0.0.5&limit=1&limit=2",
+            "limit is given twice, as \"limit=1\" and \"limit=2\"; it takes one value",
+        ),
+        ("/streamdb/?ip=10.0.0.5&raw=1&raw=0", "raw is given twice, as \"raw=1\" and \"raw=0\"; it takes one value"),
+        (
+            "/streamdb/?oid=1-2-3-4&oid=1-2-3-5",
+            "oid is given twice, as \"oid=1-2-3-4\" and \"oid=1-2-3-5\"; it takes one",
+        ),
+        (
+            "/streamdb/?ip=10.0.0.5&start=6&end=5",
+            "start: \"6\" is after the end, \"5\", so that nothing can be found; exchange",
+        ),
         ("/streamdb/?oid=1-2-3", "\"1-2-3\" is no oid: four decimal numbers are wanted"),
         ("/streamdb/?oid=%0d%0aSet-Cookie:x", "\"Set-Cookie:x\" is no oid"),
     ] {

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use streamdb_derive::{
     BodyLimits, Conversation, Decode, Error, INSIDE, Kind, Message, Piece, Rows, Store, StreamInfo, conversation,
-    incomplete, object, objects, raw,
+    incomplete, now, object, objects, raw,
 };
 use streamdb_query::{Filter, Order};
 use streamdb_sniff::{Content, HEAD_BYTES, sniff_stream};
@@ -60,13 +60,22 @@ pub(super) fn search(store: &Store, search: &Search, shown: Option<usize>) -> Re
             ANSWER >> 20
         ));
     }
-    Ok(Listing { found: count, offset: filter.offset, times: about(filter, times), connections, remarks })
+    let times = times.unwrap_or_else(|| looked_at(store, filter));
+    Ok(Listing { found: count, offset: filter.offset, times, connections, remarks })
 }
 
-/// What the first line says: the streams' own times, or, when nothing is found, those that were asked for.
-fn about(filter: &Filter, times: Option<(Timestamp, Timestamp)>) -> (Timestamp, Timestamp) {
-    let first = filter.start.unwrap_or_default();
-    times.unwrap_or((first, filter.end.unwrap_or(first).max(first)))
+/// What the first line says when nothing is found: the time that was asked for. Where the search leaves that open, it is from
+/// the first frame stored until now.
+fn looked_at(store: &Store, filter: &Filter) -> (Timestamp, Timestamp) {
+    let end = filter.end.unwrap_or_else(now);
+    let stored = || {
+        let buckets = store.buckets().unwrap_or_default();
+        buckets.iter().flatten().filter_map(|bucket| bucket.times).map(|(first, _)| first).min()
+    };
+    match filter.start {
+        Some(start) => (start, end.max(start)),
+        None => (stored().unwrap_or(end).min(end), end),
+    }
 }
 
 /// The streams of each connection together; in time, unless asked for otherwise.
