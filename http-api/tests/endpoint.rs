@@ -229,6 +229,57 @@ fn json_has_the_fields_that_it_always_had() {
 }
 
 #[test]
+fn streams_without_an_object_are_in_every_answer() {
+    // Asked for, and never answered; and a request that got no byte.
+    let mut silent = download();
+    (silent.client, silent.reason, silent.said) = ("10.0.0.5:49213", Reason::SynTimeout, vec![]);
+    let mut half = download();
+    (half.client, half.said) = ("10.0.0.5:49214", vec![Said::ToServer(REQUEST)]);
+    let server = Server::new(&[silent, half]);
+    let json = |query: &str| {
+        let answer = server.get(&format!("/streamdb/?srcip=10.0.0.5&as_json=1{query}"));
+        serde_json::from_slice::<Vec<serde_json::Value>>(&answer.body).unwrap()
+    };
+    let oids = server.oids();
+    for raw in ["", "&raw=1"] {
+        let mut rows = json(&format!("&srcport=49213&direction=c{raw}"));
+        let stream = rows[0].as_object_mut().unwrap().remove("stream").unwrap();
+        assert_eq!((&stream["oid"], &stream["packets"]), (&oids[0].as_str().into(), &1.into()));
+        assert_eq!(
+            rows,
+            [serde_json::json!({
+                "start": "2012-03-02 07:51:51", "srcip": "10.0.0.5", "srcport": 49213, "dstip": "203.0.113.9",
+                "dstport": 80, "duration": 0, "length": 0, "direction": "c", "reason": "t", "meta": "", "data": "",
+                "label": "2012-03-02 07:51:51 10.0.0.5:49213 <- 203.0.113.9:80 0s 0 bytes SYN Timeout",
+                "oid": oids[0], "complete": false, "missing_bytes": 0
+            })]
+        );
+        let rows = json(&format!("&srcport=49214{raw}"));
+        let kinds: Vec<_> = rows.iter().map(|row| (&row["direction"], row.get("object").is_some())).collect();
+        assert_eq!(kinds, [(&"s".into(), true), (&"c".into(), false)]);
+        assert_eq!(rows[1]["oid"], oids[1]);
+    }
+    let text = server.get("/streamdb/?srcip=10.0.0.5&srcport=49213").text();
+    assert!(text.starts_with("Returning 0 of 2 ") && text.contains("0 bytes SYN Timeout"), "{text}");
+}
+
+#[test]
+fn a_page_says_what_its_two_numbers_count() {
+    let said = vec![
+        Said::ToServer(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n"),
+        Said::ToClient(b"HTTP/1.1 204 No\r\n\r\nHTTP/1.1 204 No\r\n\r\n"),
+    ];
+    let server = Server::new(&[Talk { said, ..download() }]);
+    let page = |query| server.ask(Method::GET, &format!("/streamdb/?ip=10.0.0.5{query}"), &[("accept", "text/html")]);
+    let two = page("").text();
+    assert!(two.contains("Returning 4 of 2 at") && two.contains("4 objects shown, of 2 streams found"), "{two}");
+    let none = page("&direction=c&reason=r").text();
+    assert!(none.contains("Returning 0 of 0 at") && none.contains("0 objects shown, of 0 streams found"), "{none}");
+    let one = page("&direction=c&limit=1&reason=i").text();
+    assert!(one.contains("2 objects shown, of 1 stream found"), "{one}");
+}
+
+#[test]
 fn an_object_is_stored_never_shown() {
     let server = server();
     let oid = &server.oids()[0];

@@ -25,6 +25,8 @@ struct Page<'p> {
     zone: &'p str,
     listing: Option<Shown>,
     first_line: String,
+    /// What its two numbers count.
+    counts: String,
     /// The search in short: its terms.
     asked: String,
     /// Whether the form is folded away, as there is something better to see.
@@ -143,6 +145,8 @@ pub(super) fn results(
     can_submit: bool,
 ) -> Response {
     let first_line = first_line(&listing, took, zone);
+    let counts =
+        format!("{} shown, of {} found", count(listing.objects() as u64, "object"), count(listing.found, "stream"));
     let limit = search.filter.limit.unwrap_or(u64::MAX);
     let after = listing.offset.saturating_add(limit);
     let next = if listing.found > after { link(pairs, Some(("offset", &after.to_string()))) } else { String::new() };
@@ -155,6 +159,7 @@ pub(super) fn results(
         form: Form::of(pairs),
         zone: zone.name(),
         first_line,
+        counts,
         asked: asked(pairs),
         folded: !listing.connections.is_empty(),
         as_text: link(pairs, Some(("as_text", "1"))),
@@ -179,6 +184,7 @@ pub(super) fn form(pairs: &[(String, String)], why: &str, zone: &Zone) -> Respon
         zone: zone.name(),
         listing: None,
         first_line: String::new(),
+        counts: String::new(),
         asked: String::new(),
         folded: false,
         as_text: String::new(),
@@ -307,8 +313,13 @@ fn shown_object(object: Entry) -> ShownObject {
 }
 
 /// `22,528 bytes`.
-fn bytes(count: u64) -> String {
-    let digits = count.to_string();
+fn bytes(bytes: u64) -> String {
+    count(bytes, "byte")
+}
+
+/// `22,528` and a word, which has an s unless there is one of it.
+fn count(number: u64, word: &str) -> String {
+    let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {
@@ -316,7 +327,7 @@ fn bytes(count: u64) -> String {
         }
         text.push(digit);
     }
-    text + if count == 1 { " byte" } else { " bytes" }
+    format!("{text} {word}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

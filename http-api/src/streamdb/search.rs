@@ -11,7 +11,7 @@ use streamdb_query::{Filter, Order};
 use streamdb_sniff::{Content, HEAD_BYTES, sniff_stream};
 use streamdb_types::{Marks, ObjectKind, ObjectRow, Oid, StreamOffset, Timestamp};
 
-use super::entry::{Connection, Entry, Listing};
+use super::entry::{Bare, Connection, Entry, Listing};
 use super::find::{Found, find};
 use super::hex::Dump;
 use super::params::{Search, Shape};
@@ -119,14 +119,27 @@ impl Shower<'_> {
         let shown = group.last()?.clone();
         let first = group.iter().map(|stream| stream.first).min()?;
         let last = group.iter().map(|stream| stream.last).max()?;
-        let mut connection = Connection { shown, times: (first, last), objects: Vec::new(), trouble: None };
+        let mut connection =
+            Connection { shown, times: (first, last), objects: Vec::new(), bare: Vec::new(), trouble: None };
         let result = if self.raw {
             group.iter().try_for_each(|stream| self.whole_stream(stream, &mut connection.objects))
         } else {
             self.messages(&group, &mut connection)
         };
         connection.trouble = result.err().map(|error| error.to_string());
+        // When the answer is full, what is not shown is not missing.
+        if self.room > 0 {
+            let has_none =
+                |stream: &StreamInfo| !connection.objects.iter().any(|e| e.row.direction == stream.direction);
+            connection.bare = group.into_iter().filter(has_none).map(|stream| self.bare(stream)).collect();
+        }
         Some(connection)
+    }
+
+    fn bare(&self, stream: StreamInfo) -> Bare {
+        // Of one that cannot be read, nobody knows that it is whole.
+        let complete = incomplete(self.store, &stream).is_ok_and(|why| why.is_none());
+        Bare { stream, complete }
     }
 
     /// The wanted objects of the streams that were found, each request followed by its answers.
