@@ -35,7 +35,7 @@ pub use conversation::{Conversation, conversation, incomplete};
 pub use deriver::{Deriver, Progress, objects};
 pub use error::Error;
 pub use inside::INSIDE;
-pub use object::{Object, object};
+pub use object::{Named, Object, object};
 pub use raw::raw;
 pub use rows::Rows;
 pub use source::StreamSource;
