@@ -8,6 +8,14 @@ pub enum Error {
     /// The store has a reason.
     #[error(transparent)]
     Store(#[from] streamdb_storage::Error),
+    /// The stream of this object cannot be read.
+    #[error("{oid}: its stream cannot be read: {why}")]
+    Stream {
+        /// What was asked for.
+        oid: Oid,
+        /// What is wrong with the stream.
+        why: String,
+    },
     /// The stream is there, the message is not.
     #[error("{oid}: {}", which(*oid, *messages))]
     NoSuchMessage {

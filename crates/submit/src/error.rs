@@ -21,14 +21,6 @@ pub enum Error {
     /// There is no such object, or it cannot be read.
     #[error(transparent)]
     Object(#[from] streamdb_derive::Error),
-    /// Its stream cannot be read, as was said of another object in it.
-    #[error("{oid}: not submitted, as its stream cannot be read: {why}")]
-    Stream {
-        /// The object.
-        oid: Oid,
-        /// What was said.
-        why: String,
-    },
     /// Not all of it is there.
     #[error(
         "{oid}: incomplete ({why}), and so not submitted; asked for by its oid alone (/submit?oid={oid}, or `streamdb submit \

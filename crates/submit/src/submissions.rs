@@ -1,13 +1,12 @@
 //! Objects into the queue, by their oids: what the server and the command line call.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use streamdb_derive::{BodyLimits, Conversation, Decode, Piece, Store, conversation};
-use streamdb_types::{Direction, Oid};
+use streamdb_derive::{BodyLimits, Conversation, Decode, Named, Piece, Store, conversation, each_object};
+use streamdb_types::Oid;
 
 use crate::error::Error;
 use crate::incoming::Incoming;
@@ -58,72 +57,23 @@ impl Submissions {
     /// when the system refuses something. Then nothing of it is in the queue.
     pub fn submit(&self, store: &Store, oid: Oid, rules: Rules) -> Result<Receipt, Error> {
         let mut conversation = conversation(store, oid)?;
-        let direction = conversation.asked();
-        self.take(&mut conversation, direction, oid, rules)
+        let named = conversation.named(conversation.asked(), oid)?;
+        self.take(&mut conversation, &named, oid, rules)
     }
 
     /// Takes each of these objects as [`submit`](Self::submit) does, and says what came of each, in their order. A connection
-    /// is taken apart once, however many of them are in it; one connection is held at a time.
+    /// is taken apart once, however many of them are in it.
     pub fn submit_all(&self, store: &Store, oids: &[Oid], rules: Rules) -> Vec<Result<Receipt, Error>> {
-        let mut answers: Vec<Option<Result<Receipt, Error>>> = Vec::new();
-        answers.resize_with(oids.len(), || None);
-        // Where the objects of each stream stand in the list.
-        let mut streams: BTreeMap<Oid, Vec<usize>> = BTreeMap::new();
-        for (place, oid) in oids.iter().enumerate() {
-            streams.entry(oid.with_index(0)).or_default().push(place);
-        }
-        while let Some((_, places)) = streams.pop_first() {
-            let Some(first) = places.first().and_then(|place| oids.get(*place)) else { continue };
-            let mut conversation = match conversation(store, *first) {
-                Ok(conversation) => conversation,
-                Err(error) => {
-                    let why = error.to_string();
-                    let same = places.iter().skip(1).filter_map(|place| oids.get(*place).zip(Some(*place)));
-                    for (oid, place) in same {
-                        set(&mut answers, place, Err(Error::Stream { oid: *oid, why: why.clone() }));
-                    }
-                    if let Some(place) = places.first() {
-                        set(&mut answers, *place, Err(error.into()));
-                    }
-                    continue;
-                }
-            };
-            let asked = conversation.asked();
-            self.take_each(&mut conversation, asked, oids, &places, rules, &mut answers);
-            // The other direction too, when this one is over, so that it looks the same from there.
-            let over = conversation.info(asked).is_some_and(|info| info.reason.is_some());
-            let other = conversation.info(asked.flip()).filter(|_| over).map(|info| info.oid);
-            if let Some(places) = other.and_then(|oid| streams.remove(&oid)) {
-                self.take_each(&mut conversation, asked.flip(), oids, &places, rules, &mut answers);
-            }
-        }
-        answers.into_iter().flatten().collect()
+        let mut answers: Vec<(usize, Result<Receipt, Error>)> = Vec::with_capacity(oids.len());
+        each_object(store, oids, &mut |place, oid, found| {
+            let answer = found.map_err(Error::from);
+            answers.push((place, answer.and_then(|(conversation, named)| self.take(conversation, &named, oid, rules))));
+        });
+        answers.sort_by_key(|(place, _)| *place);
+        answers.into_iter().map(|(_, answer)| answer).collect()
     }
 
-    fn take_each(
-        &self,
-        conversation: &mut Conversation,
-        direction: Direction,
-        oids: &[Oid],
-        places: &[usize],
-        rules: Rules,
-        answers: &mut [Option<Result<Receipt, Error>>],
-    ) {
-        for place in places {
-            if let Some(oid) = oids.get(*place) {
-                set(answers, *place, self.take(conversation, direction, *oid, rules));
-            }
-        }
-    }
-
-    fn take(
-        &self,
-        conversation: &mut Conversation,
-        direction: Direction,
-        oid: Oid,
-        rules: Rules,
-    ) -> Result<Receipt, Error> {
-        let named = conversation.named(direction, oid)?;
+    fn take(&self, conversation: &mut Conversation, named: &Named, oid: Oid, rules: Rules) -> Result<Receipt, Error> {
         if let Some(why) = named.message().incomplete.filter(|_| !rules.incomplete) {
             return Err(Error::Incomplete { oid, why: why.words().to_owned() });
         }
@@ -139,7 +89,7 @@ impl Submissions {
             // What does not fit into the queue need not be copied to its end.
             if written.is_ok() && incoming.size() <= room { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
-        let outcome = conversation.body_of(&named, Decode::Decoded, &BodyLimits::default(), &mut take)?;
+        let outcome = conversation.body_of(named, Decode::Decoded, &BodyLimits::default(), &mut take)?;
         written.map_err(|source| incoming.error(source))?;
         if incoming.size() == 0 {
             return Err(Error::Empty(oid));
@@ -183,11 +133,5 @@ impl Submissions {
     /// Wakes and ends the senders.
     pub const fn signal(&self) -> &Signal {
         &self.signal
-    }
-}
-
-fn set(answers: &mut [Option<Result<Receipt, Error>>], place: usize, answer: Result<Receipt, Error>) {
-    if let Some(free) = answers.get_mut(place) {
-        *free = Some(answer);
     }
 }

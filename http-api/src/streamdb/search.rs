@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use streamdb_derive::{
     BodyLimits, Conversation, Decode, Error, INSIDE, Kind, Message, Piece, Rows, Store, StreamInfo, conversation,
-    incomplete, now, object, objects, raw,
+    incomplete, now, objects, raw,
 };
 use streamdb_query::{Filter, Order};
 use streamdb_sniff::{Content, HEAD_BYTES, sniff_stream};
@@ -181,8 +181,8 @@ impl Shower<'_> {
                 Some(conversation.body(&message, Decode::Decoded, &BodyLimits::default(), &mut |p| shown.take(p))?)
             }
             Some(_) => {
-                let mut inner = object(self.store, row.oid)?;
-                Some(inner.body(Decode::Decoded, &BodyLimits::default(), &mut |piece| shown.take(piece))?)
+                let named = conversation.named(row.direction, row.oid)?;
+                Some(conversation.body_of(&named, Decode::Decoded, &BodyLimits::default(), &mut |p| shown.take(p))?)
             }
             None => None,
         };
