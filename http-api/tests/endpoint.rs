@@ -259,6 +259,13 @@ fn streams_without_an_object_are_in_every_answer() {
         assert_eq!(kinds, [(&"s".into(), true), (&"c".into(), false)]);
         assert_eq!(rows[1]["oid"], oids[1]);
     }
+    let none = server.get(&format!("/streamdb/?oid={}", oids[0]));
+    assert_eq!(none.status, StatusCode::NOT_FOUND);
+    assert!(
+        none.text().contains(": no object is in this stream, as it has no bytes; ask for its frames"),
+        "{}",
+        none.text()
+    );
     let text = server.get("/streamdb/?srcip=10.0.0.5&srcport=49213").text();
     assert!(text.starts_with("Returning 0 of 2 ") && text.contains("0 bytes SYN Timeout"), "{text}");
 }
