@@ -9,14 +9,13 @@ use crate::conversation::{Conversation, conversation};
 use crate::error::Error;
 use crate::object::Named;
 
+/// Who is told what an oid names: a message, with its connection to read it from; or why it names nothing.
+type Visit<'v> = dyn FnMut(usize, Oid, Result<(&mut Conversation, Named), Error>) + 'v;
+
 /// Calls with each of these oids and its place in the list, once: with its connection and what it names there, or with why
 /// there is nothing. Those of one connection come one after the other, so that it is taken apart once, however many there
 /// are; one connection is held at a time.
-pub fn each_object(
-    store: &Store,
-    oids: &[Oid],
-    visit: &mut dyn FnMut(usize, Oid, Result<(&mut Conversation, Named), Error>),
-) {
+pub fn each_object(store: &Store, oids: &[Oid], visit: &mut Visit<'_>) {
     // Where the objects of each stream stand in the list.
     let mut streams: BTreeMap<Oid, Vec<(usize, Oid)>> = BTreeMap::new();
     for (place, oid) in oids.iter().enumerate() {
