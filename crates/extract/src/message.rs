@@ -269,7 +269,8 @@ impl Incomplete {
     ///   came of the connection later: a reset after the FIN, as many clients send it, takes nothing away, and neither does the
     ///   other direction when it stays open. A reset before a FIN tells that the sender gave up, not that it had said all. A
     ///   stream of datagrams has no end of its own, and each datagram is whole in itself: once it has ended, by whatever
-    ///   time limit or with the capture, all that was sent until then is there; only a size limit cuts it.
+    ///   time limit or with the capture, all that came until then is there; only a size limit cuts it. (A datagram that no
+    ///   frame had leaves no trace, as nothing counts them.)
     ///
     /// So a stream that is still open is not complete yet, and one that was never answered (SYN time-out) never is. An object
     /// in a stream has the framing of its message to tell instead, and its stream's end only where that framing ends with it.
