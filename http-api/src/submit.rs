@@ -165,6 +165,8 @@ fn asked(query: Option<&str>, form: &[u8]) -> Result<(Vec<Oid>, Rules), String> 
     for (name, value) in &pairs {
         let (name, value) = (name.as_ref(), value.trim());
         let (place, known) = match name {
+            // One that a form left empty.
+            "oid" if value.is_empty() => continue,
             "oid" => {
                 oids.push(value.parse::<Oid>().map_err(|error| error.to_string())?);
                 continue;
@@ -273,6 +275,7 @@ mod tests {
         }
         for (bad, why) in [
             ("", "Which object shall be submitted?"),
+            ("oid=", "Which object shall be submitted?"),
             ("again=1", "Which object shall be submitted?"),
             ("oid=1-2", "\"1-2\" is no oid"),
             ("oid=1-2-3-4&again=yes", "again: it takes 1 or 0"),

@@ -266,6 +266,11 @@ fn streams_without_an_object_are_in_every_answer() {
         "{}",
         none.text()
     );
+    let page = server.ask(Method::GET, "/streamdb/?srcip=10.0.0.5&srcport=49214", &[("accept", "text/html")]).text();
+    assert!(
+        page.contains("No bytes to the client, and so no object.") && page.matches("No bytes").count() == 1,
+        "{page}"
+    );
     let text = server.get("/streamdb/?srcip=10.0.0.5&srcport=49213").text();
     assert!(text.starts_with("Returning 0 of 2 ") && text.contains("0 bytes SYN Timeout"), "{text}");
 }

@@ -106,6 +106,8 @@ struct ShownConnection {
     oid: String,
     streams: Vec<ShownStream>,
     objects: Vec<ShownObject>,
+    /// Ways in which no byte went.
+    empty: Vec<&'static str>,
     trouble: String,
 }
 
@@ -255,22 +257,29 @@ fn is_text(row: &ObjectRow) -> bool {
 fn shown(connection: Connection, zone: &Zone) -> ShownConnection {
     let line = connection.line(zone);
     let mut streams: Vec<ShownStream> = Vec::new();
-    let names = connection.objects.iter().map(|object| &object.stream).chain([&connection.shown]);
+    let bare = connection.bare.iter().map(|bare| &bare.stream);
+    let names = connection.objects.iter().map(|object| &object.stream).chain(bare).chain([&connection.shown]);
     for stream in names {
-        let way = match stream.direction {
-            Direction::ToServer => "to the server",
-            Direction::ToClient => "to the client",
-        };
+        let way = way(stream.direction);
         if !streams.iter().any(|known| known.way == way) {
             streams.push(ShownStream { oid: stream.oid.to_string(), way });
         }
     }
+    let empty = connection.bare.iter().filter(|bare| bare.stream.length.0 == 0);
     ShownConnection {
         line,
         oid: connection.shown.oid.to_string(),
         streams,
+        empty: empty.map(|bare| way(bare.stream.direction)).collect(),
         trouble: connection.trouble.unwrap_or_default(),
         objects: connection.objects.into_iter().map(shown_object).collect(),
+    }
+}
+
+const fn way(direction: Direction) -> &'static str {
+    match direction {
+        Direction::ToServer => "to the server",
+        Direction::ToClient => "to the client",
     }
 }
 
