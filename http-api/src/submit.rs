@@ -80,14 +80,15 @@ pub(crate) async fn named(app: &App, caller: Caller, headers: &HeaderMap, oids: 
     }
     let work = app.start(move |store| {
         let (mut found, mut wrong) = (Vec::new(), Vec::new());
-        each_object(store, &oids, &mut |_, oid, object| match object {
+        each_object(store, &oids, &mut |place, oid, object| match object {
             Ok((_, named)) => {
                 let why = named.message().incomplete.map(|why| format!("incomplete: {}", why.words()));
-                found.push(Found { oid, label: why.unwrap_or_default() });
+                found.push((place, Found { oid, label: why.unwrap_or_default() }));
             }
             Err(error) => wrong.push(error),
         });
-        (found, wrong)
+        found.sort_by_key(|(place, _)| *place);
+        (found.into_iter().map(|(_, found)| found).collect::<Vec<_>>(), wrong)
     });
     let (found, wrong) = match work.await {
         Ok(work) => work.await.unwrap_or_default(),

@@ -425,6 +425,27 @@ fn what_is_gone_or_damaged_is_said() {
 }
 
 #[test]
+fn a_stream_that_cannot_be_read_has_its_row_and_says_why() {
+    let body: Vec<u8> = (0..3_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let said = vec![Said::ToServer(b"\x01ask"), Said::ToClient(&body)];
+    let server = Server::new(&[Talk { said, reason: Reason::Fin, ..download() }]);
+    let data = server.store.path().to_owned();
+    let bucket = std::fs::read_dir(data.join("buckets")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&bucket).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&bucket, bytes).unwrap();
+    let store = Arc::new(Store::open(&data).unwrap());
+    let router = router(App::new(Arc::clone(&store), "127.0.0.1".parse().unwrap()));
+    let server = Server { _folder: TestFolder::new("none"), store, router };
+    let answer = server.get("/streamdb/?srcip=10.0.0.5&direction=c&as_json=1");
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!((rows.len(), &rows[0]["stream"]["length"]), (1, &3_000_000.into()), "{rows:?}");
+    assert!(rows[0]["trouble"].as_str().unwrap().contains("damaged at byte "), "{rows:?}");
+    assert!(rows[0].get("object").is_none() && rows[0]["complete"] == false, "{rows:?}");
+}
+
+#[test]
 fn what_is_not_understood_is_refused_with_a_reason() {
     let server = server();
     for (uri, why) in [

@@ -129,16 +129,18 @@ impl Shower<'_> {
         connection.trouble = result.err().map(|error| error.to_string());
         // When the answer is full, what is not shown is not missing.
         if self.room > 0 {
+            let read = connection.trouble.is_none();
             let has_none =
                 |stream: &StreamInfo| !connection.objects.iter().any(|e| e.row.direction == stream.direction);
-            connection.bare = group.into_iter().filter(has_none).map(|stream| self.bare(stream)).collect();
+            connection.bare = group.into_iter().filter(has_none).map(|stream| self.bare(stream, read)).collect();
         }
         Some(connection)
     }
 
-    fn bare(&self, stream: StreamInfo) -> Bare {
-        // Of one that cannot be read, nobody knows that it is whole.
-        let complete = incomplete(self.store, &stream).is_ok_and(|why| why.is_none());
+    /// A stream without an object; `read`: not because it could not be read. Of one that could not, nobody knows that it is
+    /// whole.
+    fn bare(&self, stream: StreamInfo, read: bool) -> Bare {
+        let complete = read && incomplete(self.store, &stream).is_ok_and(|why| why.is_none());
         Bare { stream, complete }
     }
 
