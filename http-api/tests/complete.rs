@@ -1,30 +1,12 @@
 //! Whether a stream is complete: one rule, said alike by JSON, text, page and headers.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-#[path = "../../crates/derive/tests/common/mod.rs"]
-mod common;
+mod asked;
 
-use std::sync::Arc;
-
-use axum::Router;
-use axum::body::Body;
-use axum::http::{HeaderMap, Request};
-use common::{Said, Talk, store};
-use http_body_util::BodyExt;
-use streamdb_http_api::{App, router};
+use asked::Server;
+use asked::common::{Said, Talk};
+use axum::http::Method;
 use streamdb_types::{Marks, Reason};
-use tower::ServiceExt;
-
-fn get(router: &Router, uri: &str, accept: &str) -> (HeaderMap, String) {
-    let request = Request::builder().uri(uri).header("host", "localhost").header("accept", accept);
-    let request = request.body(Body::empty()).unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    runtime.block_on(async {
-        let (parts, body) = router.clone().oneshot(request).await.unwrap().into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        (parts.headers, String::from_utf8_lossy(&body).into_owned())
-    })
-}
 
 /// What is said of the stream to the client, wherever it is said; `None`: it is complete.
 fn says(said: Vec<Said<'_>>, reason: Reason, why: Option<&str>) {
@@ -36,35 +18,27 @@ fn says(said: Vec<Said<'_>>, reason: Reason, why: Option<&str>) {
         reason,
     };
     talk.said.extend(said);
-    let (_folder, store) = store(&[talk]);
-    let router = router(App::new(Arc::clone(&store), "127.0.0.1".parse().unwrap()));
-    let mut oid = String::new();
+    let server = Server::new(&[talk]);
+    let complete = why.is_none();
     let mark = " (INCOMPLETE)";
     // As the object that it is, and as it is: the same bytes, and so the same answer.
     for raw in ["", "&raw=1"] {
         let search = format!("/streamdb/?srcip=10.0.0.5&direction=c{raw}");
-        let rows: serde_json::Value =
-            serde_json::from_str(&get(&router, &format!("{search}&as_json=1"), "*/*").1).unwrap();
+        let rows: serde_json::Value = serde_json::from_slice(&server.get(&format!("{search}&as_json=1")).body).unwrap();
         assert_eq!(rows.as_array().unwrap().len(), 1, "{rows}");
         let row = &rows[0];
-        assert_eq!(
-            (&row["complete"], &row["object"]["complete"]),
-            (&why.is_none().into(), &why.is_none().into()),
-            "{row}"
-        );
+        assert_eq!((&row["complete"], &row["object"]["complete"]), (&complete.into(), &complete.into()), "{row}");
         assert_eq!(row["object"]["reason"].as_str(), why, "{row}");
-        assert_eq!(row["meta"].as_str().unwrap().ends_with(mark), why.is_some(), "{row}");
-        let text = get(&router, &search, "*/*").1;
-        assert_eq!(text.contains(&format!("{mark}\n")), why.is_some(), "{text}");
-        let page = get(&router, &search, "text/html").1;
-        assert_eq!(page.contains("<span class=\"whole\">complete</span>"), why.is_none(), "{page}");
-        assert_eq!(page.contains(&format!("incomplete: {}", why.unwrap_or("-"))), why.is_some(), "{page}");
-        oid = row["oid"].as_str().unwrap().to_owned();
-        let (headers, _) = get(&router, &format!("/streamdb/?oid={oid}{raw}"), "*/*");
-        assert_eq!(headers["x-streamdb-complete"], if why.is_none() { "true" } else { "false" });
-        assert_eq!(headers.get("x-streamdb-incomplete").map(|value| value.to_str().unwrap()), why);
+        assert_eq!(row["meta"].as_str().unwrap().ends_with(mark), !complete, "{row}");
+        let text = server.get(&search).text();
+        assert_eq!(text.contains(&format!("{mark}\n")), !complete, "{text}");
+        let page = server.ask(Method::GET, &search, &[("accept", "text/html")]).text();
+        assert_eq!(page.contains("<span class=\"whole\">complete</span>"), complete, "{page}");
+        assert_eq!(page.contains(&format!("incomplete: {}", why.unwrap_or("-"))), !complete, "{page}");
+        let answer = server.get(&format!("/streamdb/?oid={}{raw}", row["oid"].as_str().unwrap()));
+        assert_eq!(answer.header("x-streamdb-complete"), complete.to_string());
+        assert_eq!(answer.header("x-streamdb-incomplete"), why.unwrap_or_default());
     }
-    assert!(!oid.is_empty());
 }
 
 #[test]
