@@ -34,7 +34,7 @@ pub(crate) fn failed(error: &Error) -> Response {
             StatusCode::NOT_FOUND
         }
         Error::Store(StoreError::Gone { .. }) => StatusCode::GONE,
-        Error::Store(_) | Error::Output(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        Error::Store(_) | Error::Stream { .. } | Error::Output(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
     refuse(status, &error.to_string())
 }

@@ -5,15 +5,19 @@
 //! browser send one.
 
 use axum::Router;
-use axum::extract::rejection::{FormRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, Extension, Form, Query, State};
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, Extension, RawQuery, State};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
-use streamdb_submit::{Rules, Submissions};
+use streamdb_derive::each_object;
+use streamdb_query::FilterError;
+use streamdb_submit::{Error, Receipt, Rules, Submissions};
 use streamdb_types::Oid;
 
-use crate::answer::{PLAIN, refuse, whole};
+use crate::answer::{PLAIN, failed, refuse, whole};
 use crate::app::App;
 use crate::auth::{Caller, NO_ROLE, Role, is_browser};
 use crate::small_page::{Width, escape, small_page};
@@ -23,6 +27,11 @@ pub(crate) const PATH: &str = "/submit";
 /// Most bytes of a form: a search's most objects, with their oids.
 const FORM_BYTES: usize = 1 << 20;
 
+const NO_OID: &str = "Which object shall be submitted? Name it by its oid, as a search shows it: \
+                      curl -d oid=18043-3966843079-22968-0 .../submit; oid may be given several times.";
+const TAKES: &str = "; a submission takes oid, once or several times, and incomplete=0 and again=1";
+const OTHER_BODY: &str = "A submission is a form (application/x-www-form-urlencoded), as curl -d oid=... sends it, or oid=... in \
+                          the address, without a body.";
 const NO_TARGET: &str = "submit: nothing is submitted from here; the operator can name a sandbox or a folder below [submit] in the configuration.";
 
 /// An object that may be submitted.
@@ -33,6 +42,9 @@ pub(crate) struct Found {
     /// A line that tells a person what it is, as captured.
     pub(crate) label: String,
 }
+
+/// The rules for what is named by its oid: whoever does that means this object, whole or not.
+pub(crate) const BY_OID: Rules = Rules { incomplete: true, again: false };
 
 /// `GET` and `POST /submit`, with one `oid` or several.
 pub(crate) fn routes() -> Router<App> {
@@ -56,20 +68,46 @@ pub(crate) async fn answer(
         let oids = found.into_iter().map(|found| found.oid).collect();
         return submit(app, submissions, oids, rules, is_browser(headers)).await;
     }
-    ask(&found, rules)
+    ask(&found, &[], rules)
+}
+
+/// Answers a `GET` that names these objects by their oids. Who is asked on a page sees there which of them are incomplete,
+/// and which are none.
+pub(crate) async fn named(app: &App, caller: Caller, headers: &HeaderMap, oids: Vec<Oid>, rules: Rules) -> Response {
+    if caller.acts_at_once() || allowed(app, caller).is_err() {
+        let found = oids.into_iter().map(|oid| Found { oid, label: String::new() }).collect();
+        return answer(app, caller, headers, found, rules).await;
+    }
+    let work = app.start(move |store| {
+        let (mut found, mut wrong) = (Vec::new(), Vec::new());
+        each_object(store, &oids, &mut |place, oid, object| match object {
+            Ok((_, named)) => {
+                let why = named.message().incomplete.map(|why| format!("incomplete: {}", why.words()));
+                found.push((place, Found { oid, label: why.unwrap_or_default() }));
+            }
+            Err(error) => wrong.push(error),
+        });
+        found.sort_by_key(|(place, _)| *place);
+        (found.into_iter().map(|(_, found)| found).collect::<Vec<_>>(), wrong)
+    });
+    let (found, wrong) = match work.await {
+        Ok(work) => work.await.unwrap_or_default(),
+        Err(refusal) => return refusal,
+    };
+    match wrong.first() {
+        Some(error) if found.is_empty() => failed(error),
+        _ => ask(&found, &wrong.iter().map(ToString::to_string).collect::<Vec<_>>(), rules),
+    }
 }
 
 async fn link(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
-    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    RawQuery(query): RawQuery,
 ) -> Response {
-    match query.map_err(|rejection| rejection.body_text()).and_then(|Query(pairs)| asked(&pairs)) {
-        Ok((oids, rules)) => {
-            let found = oids.into_iter().map(|oid| Found { oid, label: String::new() }).collect();
-            answer(&app, caller, &headers, found, rules).await
-        }
+    match asked(query.as_deref(), b"") {
+        Ok((oids, rules)) => named(&app, caller, &headers, oids, rules).await,
         Err(why) => refuse(StatusCode::BAD_REQUEST, &why),
     }
 }
@@ -78,15 +116,37 @@ async fn take(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
-    form: Result<Form<Vec<(String, String)>>, FormRejection>,
+    RawQuery(query): RawQuery,
+    form: Result<Bytes, BytesRejection>,
 ) -> Response {
     let submissions = match allowed(&app, caller) {
         Ok(submissions) => submissions,
         Err(refusal) => return *refusal,
     };
-    match form.map_err(|rejection| rejection.body_text()).and_then(|Form(pairs)| asked(&pairs)) {
+    let form = match form {
+        Ok(form) => form,
+        Err(rejection) => return refuse(rejection.status(), &unread(&rejection)),
+    };
+    if !form.is_empty() && !is_form(&headers) {
+        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, OTHER_BODY);
+    }
+    match asked(query.as_deref(), &form) {
         Ok((oids, rules)) => submit(&app, submissions, oids, rules, is_browser(&headers)).await,
         Err(why) => refuse(StatusCode::BAD_REQUEST, &why),
+    }
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let declared = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = declared.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+fn unread(rejection: &BytesRejection) -> String {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        format!("This form is longer than {} MiB; submit fewer objects at a time.", FORM_BYTES >> 20)
+    } else {
+        "This form did not come whole; send it once more.".to_owned()
     }
 }
 
@@ -97,33 +157,51 @@ fn allowed(app: &App, caller: Caller) -> Result<Submissions, Box<Response>> {
     app.submissions().cloned().ok_or_else(|| Box::new(refuse(StatusCode::BAD_REQUEST, NO_TARGET)))
 }
 
-/// What a form asks for. Named by its oid an incomplete object can be submitted too, if the form says so.
-fn asked(pairs: &[(String, String)]) -> Result<(Vec<Oid>, Rules), String> {
-    let (mut oids, mut rules) = (Vec::new(), Rules::default());
-    for (name, value) in pairs {
-        let flag = || match value.as_str() {
-            "1" => Ok(true),
-            "0" | "" => Ok(false),
-            _ => Err(format!("{name}: it takes 1 or 0")),
+/// What a query and a form ask for together.
+fn asked(query: Option<&str>, form: &[u8]) -> Result<(Vec<Oid>, Rules), String> {
+    let query = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let pairs = query.chain(form_urlencoded::parse(form)).collect::<Vec<_>>();
+    let mut oids = Vec::new();
+    let mut flags: [Option<(&str, bool)>; 2] = [None; 2];
+    for (name, value) in &pairs {
+        let (name, value) = (name.as_ref(), value.trim());
+        let (place, known) = match name {
+            // One that a form left empty.
+            "oid" if value.is_empty() => continue,
+            "oid" => {
+                oids.push(value.parse::<Oid>().map_err(|error| error.to_string())?);
+                continue;
+            }
+            "incomplete" => (0, "incomplete"),
+            "again" => (1, "again"),
+            _ => return Err(FilterError::unknown(name, ["oid", "incomplete", "again"]).to_string() + TAKES),
         };
-        match name.as_str() {
-            "oid" => oids.push(value.trim().parse::<Oid>().map_err(|error| error.to_string())?),
-            "incomplete" => rules.incomplete = flag()?,
-            "again" => rules.again = flag()?,
-            _ => return Err("a submission takes oid, once or several times, and incomplete=1 and again=1".to_owned()),
+        let flag = match value {
+            "1" => true,
+            "0" | "" => false,
+            _ => return Err(format!("{name}: it takes 1 or 0")),
+        };
+        let Some(known_flag) = flags.get_mut(place) else { continue };
+        if let Some((first, _)) = known_flag.replace((value, flag)) {
+            return Err(FilterError::twice(known, (known, first), (known, value)).to_string());
         }
     }
-    if oids.is_empty() { Err("oid is missing: which object shall be submitted?".to_owned()) } else { Ok((oids, rules)) }
+    if oids.is_empty() {
+        return Err(NO_OID.to_owned());
+    }
+    let [incomplete, again] = flags.map(|flag| flag.map(|(_, flag)| flag));
+    let rules = Rules { incomplete: incomplete.unwrap_or(BY_OID.incomplete), again: again.unwrap_or(BY_OID.again) };
+    Ok((oids, rules))
 }
 
-/// Submits, one after the other, and says what became of each.
+/// Submits them, and says what became of each.
 async fn submit(app: &App, submissions: Submissions, oids: Vec<Oid>, rules: Rules, page: bool) -> Response {
     let work = app.start(move |store| {
-        let one = |oid: &Oid| match submissions.submit(store, *oid, rules) {
-            Ok(receipt) => (true, receipt.to_string()),
-            Err(error) => (false, error.to_string()),
+        let said = |answer| match answer {
+            Ok(receipt) => (true, Receipt::to_string(&receipt)),
+            Err(error) => (false, Error::to_string(&error)),
         };
-        oids.iter().map(one).collect::<Vec<(bool, String)>>()
+        submissions.submit_all(store, &oids, rules).into_iter().map(said).collect::<Vec<(bool, String)>>()
     });
     let lines = match work.await {
         Ok(work) => work.await.unwrap_or_default(),
@@ -147,8 +225,8 @@ async fn submit(app: &App, submissions: Submissions, oids: Vec<Oid>, rules: Rule
     }
 }
 
-/// The page that asks.
-fn ask(found: &[Found], rules: Rules) -> Response {
+/// The page that asks; `wrong` says what is no object.
+fn ask(found: &[Found], wrong: &[String], rules: Rules) -> Response {
     if found.is_empty() {
         return small_page(StatusCode::OK, Width::Wide, "<p>Nothing was found that could be submitted.</p>\n");
     }
@@ -159,22 +237,25 @@ fn ask(found: &[Found], rules: Rules) -> Response {
             escape(label)
         )
     };
-    let items: String = found.iter().map(item).collect();
+    let mut items: String = found.iter().map(item).collect();
+    items.extend(wrong.iter().map(|why| format!("<li class=\"wrong\">{}</li>\n", escape(why))));
     let what = match found.len() {
         1 => "this object".to_owned(),
         count => format!("these {count} objects"),
     };
-    let flag = |name: &str, on| {
-        if on { format!("<input type=\"hidden\" name=\"{name}\" value=\"1\">\n") } else { String::new() }
-    };
+    let flag = |name: &str, on: bool| format!("<input type=\"hidden\" name=\"{name}\" value=\"{}\">\n", u8::from(on));
     let flags = flag("incomplete", rules.incomplete) + &flag("again", rules.again);
-    let incomplete = if rules.incomplete { "is submitted too" } else { "is left out" };
+    let incomplete = if rules.incomplete {
+        "is submitted too, with zeros for what is missing and .incomplete in its file name"
+    } else {
+        "is left out"
+    };
     let again = if rules.again { "submitted once more" } else { "not submitted again" };
     small_page(
         StatusCode::OK,
         Width::Wide,
         &format!(
-            "<form action=\"{PATH}\" method=\"post\">\n<p>Submit {what}? What is incomplete {incomplete}, and what was submitted \
+            "<form action=\"{PATH}\" method=\"post\">\n<p>Submit {what}? What is incomplete {incomplete}; what was submitted \
              before is {again}.</p>\n<ul>\n{items}</ul>\n{flags}<button>Submit</button>\n</form>\n"
         ),
     )
@@ -184,23 +265,28 @@ fn ask(found: &[Found], rules: Rules) -> Response {
 mod tests {
     use super::*;
 
-    fn form(pairs: &[(&str, &str)]) -> Result<(Vec<Oid>, Rules), String> {
-        asked(&pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect::<Vec<_>>())
-    }
-
     #[test]
     fn forms_are_read() {
-        let (oids, rules) = form(&[("oid", "1-2-3-4"), ("oid", "1-2-3-5"), ("incomplete", "1")]).unwrap();
+        let (oids, rules) = asked(Some("oid=1-2-3-4&again=1"), b"oid=1-2-3-5&incomplete=0").unwrap();
         assert_eq!(oids.iter().map(ToString::to_string).collect::<Vec<_>>(), ["1-2-3-4", "1-2-3-5"]);
-        assert_eq!(rules, Rules { incomplete: true, again: false });
+        assert_eq!(rules, Rules { incomplete: false, again: true });
+        // Whoever names an object means it, whole or not.
+        for form in ["oid=1-2-3-4", "oid=1-2-3-4&incomplete=1"] {
+            assert_eq!(asked(None, form.as_bytes()).unwrap().1, Rules { incomplete: true, again: false });
+        }
         for (bad, why) in [
-            (&[][..], "oid is missing"),
-            (&[("oid", "1-2")], "is no oid"),
-            (&[("oid", "1-2-3-4"), ("again", "yes")], "again: it takes 1 or 0"),
-            (&[("oid", "1-2-3-4"), ("x", "1")], "a submission takes oid"),
+            ("", "Which object shall be submitted?"),
+            ("oid=", "Which object shall be submitted?"),
+            ("again=1", "Which object shall be submitted?"),
+            ("oid=1-2", "\"1-2\" is no oid"),
+            ("oid=1-2-3-4&again=yes", "again: it takes 1 or 0"),
+            ("oid=1-2-3-4&again=1&again=0", "again is given twice, as \"again=1\" and \"again=0\"; it takes one value"),
+            ("oid=1-2-3-4&oids=1", "there is no parameter \"oids\"; did you mean oid?; a submission takes oid"),
         ] {
-            let said = form(bad).unwrap_err();
-            assert!(said.contains(why), "{said}");
+            for said in [asked(Some(bad), b""), asked(None, bad.as_bytes())] {
+                let said = said.unwrap_err();
+                assert!(said.starts_with(why), "{said}");
+            }
         }
     }
 
@@ -210,8 +296,11 @@ mod tests {
             |n| Found { oid: format!("1-2-3-{n}").parse().unwrap(), label: "<script>alert(1)</script>".to_owned() };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let body = |response: Response| runtime.block_on(axum::body::to_bytes(response.into_body(), 1 << 20)).unwrap();
-        let page = String::from_utf8(body(ask(&[found(1), found(2)], Rules::default())).to_vec()).unwrap();
+        let page =
+            String::from_utf8(body(ask(&[found(1), found(2)], &["<script>".to_owned()], Rules::default())).to_vec())
+                .unwrap();
         assert!(page.contains("Submit these 2 objects?") && page.contains("name=\"oid\" value=\"1-2-3-2\""), "{page}");
+        assert!(page.contains("name=\"incomplete\" value=\"0\""), "what a search found is never incomplete: {page}");
         assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
     }
 }

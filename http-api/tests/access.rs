@@ -54,12 +54,17 @@ fn token(name: &str, roles: &[Role]) -> Token {
 
 impl Server {
     fn new(tokens: Vec<Token>) -> Self {
+        Self::of_one_that_ended(Reason::Fin, tokens)
+    }
+
+    /// Its response lasts until the connection ends, and is complete if that is by FIN.
+    fn of_one_that_ended(reason: Reason, tokens: Vec<Token>) -> Self {
         let (folder, store) = store(&[Talk {
             client: "10.0.0.5:49211",
             server: "203.0.113.9:80",
             begun: "2012-03-02T07:51:51.5Z",
             said: vec![Said::ToServer(b"GET / HTTP/1.0\r\n\r\n"), Said::ToClient(b"HTTP/1.0 200 OK\r\n\r\nabc")],
-            reason: Reason::Fin,
+            reason,
         }]);
         let mut oid = None;
         let visit = &mut |info: streamdb_storage::StreamInfo| {
@@ -97,7 +102,7 @@ impl Server {
         if !headers.iter().any(|(name, _)| *name == "host") {
             request = request.header("host", HOST);
         }
-        if !form.is_empty() {
+        if !form.is_empty() && !headers.iter().any(|(name, _)| *name == "content-type") {
             request = request.header("content-type", "application/x-www-form-urlencoded");
         }
         let request = request.body(Body::from(form.to_owned())).unwrap();
@@ -353,4 +358,73 @@ fn only_a_token_in_the_request_submits_without_a_question() {
     let answer = server.ask("POST", "/submit", &[("authorization", "Bearer submitter")], "oid=9-9-9-9");
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(answer.body, "9-9-9-9: there is no such stream in this store\n");
+}
+
+#[test]
+fn an_incomplete_object_is_submitted_when_its_oid_is_named_and_only_then() {
+    let tokens = || vec![token("submitter", &[Role::Submit]), token("both", &Role::ALL)];
+    let server = || Server::of_one_that_ended(Reason::Rst, tokens());
+    let by = ("authorization", "Bearer both");
+    let said = "; it is incomplete, with zeros for what is missing";
+    // In every way of naming it, and each says so.
+    for (method, uri, form) in [
+        ("GET", "/submit?oid=OID", ""),
+        ("GET", "/streamdb/?oid=OID&submit=1", ""),
+        ("POST", "/submit", "oid=OID"),
+        ("POST", "/submit", "oid=OID&incomplete=1"),
+        ("POST", "/submit?oid=OID", ""),
+    ] {
+        let server = server();
+        let fill = |text: &str| text.replace("OID", &server.oid);
+        let answer = server.ask(method, &fill(uri), &[by], &fill(form));
+        assert_eq!((answer.status, server.queued()), (StatusCode::OK, 1), "{method} {uri} {form}: {}", answer.body);
+        assert!(answer.body.trim_end().ends_with(said), "{}", answer.body);
+    }
+    let server = server();
+    let answer = server.ask("POST", "/submit", &[by], &format!("oid={}&incomplete=0", server.oid));
+    assert_eq!((answer.status, server.queued()), (StatusCode::UNPROCESSABLE_ENTITY, 0));
+    let begin =
+        format!("{}: incomplete (reset), and so not submitted; asked for by its oid alone (/submit?oid=", server.oid);
+    assert!(answer.body.starts_with(&begin), "{}", answer.body);
+    // What a search finds is another matter.
+    for submit in ["200", "INCOMPLETE", "."] {
+        let answer = server.get(&format!("{SEARCH}&submit={submit}"), &[by]);
+        assert_eq!((answer.status, server.queued()), (StatusCode::OK, 0), "{}", answer.body);
+    }
+    // On a page it is said before.
+    let cookies = server.enter_as("both");
+    for uri in ["/submit?oid=OID&oid=9-9-9-9", "/streamdb/?oid=OID&submit=1"] {
+        let page = server.get(&uri.replace("OID", &server.oid), &[HTML, ("cookie", &cookies)]);
+        assert!(page.body.contains("Submit this object?") && page.body.contains("incomplete: reset"), "{}", page.body);
+        assert!(!page.body.contains("value=\"9-9-9-9\""), "{}", page.body);
+        assert_eq!(page.body.contains("9-9-9-9: there is no such stream"), uri.contains("9-9"), "{}", page.body);
+        assert!(page.body.contains("name=\"incomplete\" value=\"1\""), "{}", page.body);
+    }
+    let none = server.get("/submit?oid=9-9-9-9", &[HTML, ("cookie", &cookies)]);
+    assert_eq!(
+        (none.status, none.body.as_str()),
+        (StatusCode::NOT_FOUND, "9-9-9-9: there is no such stream in this store\n")
+    );
+}
+
+#[test]
+fn a_submission_of_nothing_is_refused_with_a_sentence() {
+    let server = Server::closed();
+    let by = ("authorization", "Bearer submitter");
+    let which = "Which object shall be submitted? Name it by its oid, as a search shows it: curl -d oid=";
+    for (method, uri, headers, form, status, said) in [
+        ("POST", "/submit", vec![by], "", 400, which),
+        ("GET", "/submit", vec![by], "", 400, which),
+        ("POST", "/submit", vec![by], "again=1", 400, which),
+        ("POST", "/submit", vec![by, ("content-type", "application/json")], "{}", 415, "A submission is a form"),
+        ("POST", "/submit", vec![by], "oid=1-2-3", 400, "\"1-2-3\" is no oid: four decimal numbers are wanted"),
+    ] {
+        let answer = server.ask(method, uri, &headers, form);
+        assert_eq!(answer.status.as_u16(), status, "{}", answer.body);
+        assert!(answer.body.starts_with(said), "{}", answer.body);
+    }
+    let long = format!("oid={}", "1".repeat(2 << 20));
+    let answer = server.ask("POST", "/submit", &[by], &long);
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(answer.body, "This form is longer than 1 MiB; submit fewer objects at a time.\n");
 }

@@ -1,216 +1,16 @@
-//! The endpoint, asked as a browser or a script asks it.
+//! What an oid gives, and what is refused.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-#[path = "../../crates/derive/tests/common/mod.rs"]
-mod common;
+mod asked;
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request, StatusCode};
-use common::{HEADERS, Said, Talk, store};
-use http_body_util::BodyExt;
+use asked::common::{HEADERS, Said, Talk};
+use asked::{REQUEST, RESPONSE, Server, download, objects, server};
+use axum::http::{Method, StatusCode};
 use streamdb_http_api::{App, router};
 use streamdb_storage::{DiskVolume, Event, Store, WriteFolder};
 use streamdb_testkit::TestFolder;
-use streamdb_types::Reason;
-use tower::ServiceExt;
-
-struct Server {
-    _folder: TestFolder,
-    store: Arc<Store>,
-    router: Router,
-}
-
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn text(&self) -> String {
-        String::from_utf8(self.body.clone()).unwrap()
-    }
-
-    fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
-    }
-}
-
-impl Server {
-    fn new(talks: &[Talk<'_>]) -> Self {
-        let (folder, store) = store(talks);
-        let router = router(App::new(Arc::clone(&store), "127.0.0.1".parse().unwrap()));
-        Self { _folder: folder, store, router }
-    }
-
-    fn get(&self, uri: &str) -> Answer {
-        self.ask(Method::GET, uri, &[])
-    }
-
-    fn ask(&self, method: Method, uri: &str, headers: &[(&str, &str)]) -> Answer {
-        let mut request = Request::builder().method(method).uri(uri);
-        if !headers.iter().any(|(name, _)| *name == "host") {
-            request = request.header("host", "localhost:8080");
-        }
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Body::empty()).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        runtime.block_on(async {
-            let response = self.router.clone().oneshot(request).await.unwrap();
-            let (parts, body) = response.into_parts();
-            let body = body.collect().await.unwrap().to_bytes().to_vec();
-            Answer { status: parts.status, headers: parts.headers, body }
-        })
-    }
-
-    /// The oids of the streams to the client, oldest connection first.
-    fn oids(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        let visit = &mut |info: streamdb_storage::StreamInfo| {
-            found.push(info);
-            Ok(())
-        };
-        self.store.streams(visit, &mut |error| panic!("{error}")).unwrap();
-        found.retain(|info| info.direction == streamdb_types::Direction::ToClient);
-        found.sort_by_key(|info| info.first);
-        found.iter().map(|info| info.oid.to_string()).collect()
-    }
-}
-
-const REQUEST: &[u8] =
-    b"GET /imagedump/image.php?size=0 HTTP/1.1\r\nHost: bad.example\r\nUser-Agent: B7\x1b[31m\r\n\r\n";
-const RESPONSE: &[u8] =
-    b"HTTP/1.1 200 OK\r\nServer: Apache\r\nContent-Length: 6\r\nContent-Type: text/html\r\n\r\nMZ\x90\0\x03\0";
-
-fn download() -> Talk<'static> {
-    Talk {
-        client: "10.0.0.5:49211",
-        server: "203.0.113.9:80",
-        begun: "2012-03-02T07:51:51.5Z",
-        said: vec![Said::ToServer(REQUEST), Said::ToClient(RESPONSE)],
-        reason: Reason::TimeCutoff,
-    }
-}
-
-/// Two connections, of which the second has a hole.
-fn server() -> Server {
-    let mut cut = download();
-    cut.begun = "2012-03-02T07:52:00Z";
-    cut.client = "10.0.0.5:49212";
-    cut.said = vec![
-        Said::ToServer(b"GET http://bad.example/b HTTP/1.0\r\n\r\n"),
-        Said::ToClient(b"HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\nabc"),
-        Said::Lost(4),
-        Said::ToClient(b"hi"),
-    ];
-    cut.reason = Reason::Fin;
-    Server::new(&[download(), cut])
-}
-
-fn without_ms(text: &str) -> String {
-    let (head, rest) = text.split_once(" (").unwrap();
-    let (ms, rest) = rest.split_once(" ms)").unwrap();
-    assert!(ms.parse::<u32>().is_ok(), "{ms}");
-    format!("{head} (N ms){rest}")
-}
-
-#[test]
-fn a_listing_has_the_shape_that_it_always_had() {
-    let server = server();
-    let answer = server.get("/streamdb/?srcip=10.0.0.5&dstip=203.0.113.9&dstport=80&srcport=49211");
-    assert_eq!((answer.status, answer.header("content-type")), (StatusCode::OK, "text/plain; charset=utf-8"));
-    let oid = &server.oids()[0];
-    let peer = answer.text().lines().find_map(|line| line.strip_prefix("oid=")).unwrap().to_owned();
-    let expected = format!(
-        "Returning 2 of 2 at offset 0 from Fri Mar  2 07:51:51 2012 to Fri Mar  2 07:51:51 2012 (N ms)
-
-2012-03-02 07:51:51 10.0.0.5:49211 <- 203.0.113.9:80 0s 85 bytes Time cutoff
-
-GET bad.example/imagedump/image.php?size=0
-
-oid={peer}
-
-GET /imagedump/image.php?size=0
-Host: bad.example
-User-Agent: B7.[31m
-X-HTTP-Version: 1.1
-
-200 MS-DOS executable
-
-oid={oid}
-
-200 OK
-Server: Apache
-Content-Length: 6
-Content-Type: text/html
-X-HTTP-Version: 1.1
-
-MZ....
-
-"
-    );
-    assert_eq!(without_ms(&answer.text()), expected);
-    // The other spellings and the exchanged ends find the same.
-    for uri in [
-        "/streamdb?sip=10.0.0.5&dip=203.0.113.9&dpt=80&spt=49211",
-        "/streamdb/?srcip=203.0.113.9&dstip=10.0.0.5&srcport=80&dstport=49211&end=",
-        "/streamdb/?ip=10.0.0.0/24&dstport!81&port=49211&start=2012-03-02+07:50:00&end=2012-03-02%2007:51:51&limit=7",
-    ] {
-        assert_eq!(without_ms(&server.get(uri).text()), expected, "{uri}");
-    }
-}
-
-#[test]
-fn holes_and_pages_are_said() {
-    let server = server();
-    let text = server.get("/streamdb/?srcip=10.0.0.5&srcport=49212").text();
-    assert!(text.contains("GET http://bad.example/b\n"), "{text}");
-    assert!(text.contains("200 ASCII text (INCOMPLETE)\n"), "{text}");
-    assert!(text.contains("abc\n[4 bytes missing: missing]\nhi\n"), "{text}");
-    let page = server.get("/streamdb/?srcip=10.0.0.5&direction=c&limit=1&offset=1").text();
-    assert!(
-        page.starts_with("Returning 1 of 2 at offset 1 from Fri Mar  2 07:51:51 2012 to Fri Mar  2 07:52:00 2012 ("),
-        "{page}"
-    );
-    assert!(page.contains("49212 <- ") && !page.contains("49211"), "{page}");
-    let newest = server.get("/streamdb/?srcip=10.0.0.5&direction=s&sort=1").text();
-    assert!(newest.find("49212 -> ").unwrap() < newest.find("49211 -> ").unwrap(), "{newest}");
-    let none = server.get("/streamdb/?srcip=10.0.0.9&start=0&end=2012-03-02").text();
-    assert_eq!(
-        without_ms(&none),
-        "Returning 0 of 0 at offset 0 from Thu Jan  1 00:00:00 1970 to Fri Mar  2 00:00:00 2012 (N ms)\n\n"
-    );
-    let raw = server.get("/streamdb/?srcip=10.0.0.5&srcport=49212&direction=c&raw=1").text();
-    assert!(raw.contains("HTTP/1.0 200 OK\nContent-Length: 9\n\nabc\n[4 bytes missing: missing]\nhi\n"), "{raw}");
-}
-
-#[test]
-fn json_has_the_fields_that_it_always_had() {
-    let server = server();
-    let answer = server.get("/streamdb/?srcip=10.0.0.5&srcport=49211&direction=c&as_json=1");
-    assert_eq!(answer.header("content-type"), "application/json");
-    let mut rows: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
-    let oid = &server.oids()[0];
-    // After the ancestor's fields, all that is known of the object.
-    let object = rows[0].as_object_mut().unwrap().remove("object").unwrap();
-    assert_eq!(object["uri"], "/imagedump/image.php?size=0");
-    assert_eq!(object["sha256"], "3b5b3f10d270e202a89e8e3258c236ad27d1d4a473f746d6befcf0ec07e24b77");
-    assert_eq!(
-        rows,
-        serde_json::json!([{
-            "start": "2012-03-02 07:51:51", "srcip": "10.0.0.5", "srcport": 49211, "dstip": "203.0.113.9", "dstport": 80,
-            "duration": 0, "length": 85, "direction": "c", "reason": "i", "meta": "200 MS-DOS executable",
-            "data": "200 OK\nServer: Apache\nContent-Length: 6\nContent-Type: text/html\nX-HTTP-Version: 1.1\n\nMZ....",
-            "label": "2012-03-02 07:51:51 10.0.0.5:49211 <- 203.0.113.9:80 0s 85 bytes Time cutoff 200 MS-DOS executable",
-            "oid": oid, "complete": true, "missing_bytes": 0
-        }])
-    );
-}
 
 #[test]
 fn an_object_is_stored_never_shown() {
@@ -355,7 +155,20 @@ fn what_is_not_understood_is_refused_with_a_reason() {
         ("/streamdb/?srcip=10.0.0.555", "srcip: \"10.0.0.555\" is not accepted; it takes IPv4 or IPv6 addresses"),
         ("/streamdb/?scrip=10.0.0.5", "there is no parameter \"scrip\"; did you mean srcip?"),
         ("/streamdb/?srcip=10.0.0.5&start=whenever", "start: \"whenever\" is not accepted; it takes epoch seconds"),
-        ("/streamdb/?ip=10.0.0.5&sip=10.0.0.5&srcip=10.0.0.6", "srcip is given twice"),
+        ("/streamdb/?ip=10.0.0.5&sip=10.0.0.5&srcip=10.0.0.6", "srcip is given twice, as \"sip=10.0.0.5\" and \"srcip"),
+        (
+            "/streamdb/?ip=10.0.0.5&limit=1&limit=2",
+            "limit is given twice, as \"limit=1\" and \"limit=2\"; it takes one value",
+        ),
+        ("/streamdb/?ip=10.0.0.5&raw=1&raw=0", "raw is given twice, as \"raw=1\" and \"raw=0\"; it takes one value"),
+        (
+            "/streamdb/?oid=1-2-3-4&oid=1-2-3-5",
+            "oid is given twice, as \"oid=1-2-3-4\" and \"oid=1-2-3-5\"; it takes one",
+        ),
+        (
+            "/streamdb/?ip=10.0.0.5&start=6&end=5",
+            "start: \"6\" is after the end, \"5\", so that nothing can be found; exchange",
+        ),
         ("/streamdb/?oid=1-2-3", "\"1-2-3\" is no oid: four decimal numbers are wanted"),
         ("/streamdb/?oid=%0d%0aSet-Cookie:x", "\"Set-Cookie:x\" is no oid"),
     ] {
@@ -424,65 +237,6 @@ fn captured_headers_command_nobody() {
     let listing = server.get("/streamdb/?srcip=10.0.0.5");
     assert_eq!(listing.header("content-type"), "text/plain; charset=utf-8");
     assert!(listing.body.iter().all(|b| *b == b'\n' || (0x20..0x7f).contains(b)));
-}
-
-/// Two downloads: a program that says it is a page, and a page in gzip, from two hosts.
-fn objects() -> Server {
-    let mut page = download();
-    page.client = "10.0.0.6:50000";
-    page.begun = "2012-03-02T08:00:00Z";
-    // `<html>hello</html>`, compressed.
-    const GZIP: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xb3\xc9\x28\xc9\xcd\xb1\xcb\x48\xcd\xc9\xc9\xb7\xd1\x07\xb3\x01\x31\x6b\xb8\x98\x12\x00\x00\x00";
-    const HEAD: &[u8] =
-        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Type: text/html\r\nContent-Length: 34\r\n\r\n";
-    const ANSWER: [u8; HEAD.len() + GZIP.len()] = {
-        let mut all = [0; HEAD.len() + GZIP.len()];
-        let (head, body) = all.split_at_mut(HEAD.len());
-        head.copy_from_slice(HEAD);
-        body.copy_from_slice(GZIP);
-        all
-    };
-    page.said = vec![
-        Said::ToServer(b"GET /index.html HTTP/1.1\r\nHost: www.good.example:8080\r\n\r\n"),
-        Said::ToClient(&ANSWER),
-    ];
-    Server::new(&[download(), page])
-}
-
-#[test]
-fn searches_by_what_objects_are() {
-    let server = objects();
-    let found = |query: &str| {
-        let text = server.get(&format!("/streamdb/?direction=c&{query}")).text();
-        let first = text.lines().next().unwrap_or_default().to_owned();
-        (first.split(" at ").next().unwrap_or_default().to_owned(), text)
-    };
-    for (query, shown) in [
-        ("ip=10.0.0.0/8", "Returning 2 of 2"),
-        ("ip=10.0.0.0/8&filetype=executable", "Returning 1 of 1"),
-        ("ip=10.0.0.0/8&filetype=!executable", "Returning 1 of 1"),
-        ("ip=10.0.0.0/8&filetype=%5E200", "Returning 2 of 2"),
-        ("host=bad.example", "Returning 1 of 1"),
-        ("host=*.example", "Returning 2 of 2"),
-        ("host=www.good.example", "Returning 1 of 1"),
-        ("uri=/imagedump/image.php", "Returning 1 of 1"),
-        ("uri=/nothing", "Returning 0 of 0"),
-        ("name=*.php", "Returning 1 of 1"),
-        ("ip=10.0.0.0/8&mime=text/*", "Returning 1 of 1"),
-        ("ip=10.0.0.0/8&size=6", "Returning 1 of 1"),
-        ("ip=10.0.0.0/8&size=7-1K", "Returning 1 of 1"),
-        ("ip=10.0.0.0/8&status=404", "Returning 0 of 0"),
-        ("ip=10.0.0.0/8&method=GET&limit=1", "Returning 1 of 2"),
-        ("ip=10.0.0.0/8&incomplete=1", "Returning 0 of 0"),
-        ("ip=10.0.0.0/8&pcre=hel%2Blo", "Returning 1 of 1"),
-        ("ip=10.0.0.0/8&pcre=MZ%5Cx90%5Cx00", "Returning 1 of 1"),
-        ("sha256=3b5b3f10d270e202a89e8e3258c236ad27d1d4a473f746d6befcf0ec07e24b77", "Returning 1 of 1"),
-        // The ends the wrong way round, as some logs have them.
-        ("srcip=203.0.113.9&dstip=10.0.0.5&filetype=executable", "Returning 1 of 1"),
-    ] {
-        assert_eq!(found(query).0, shown, "{query}\n{}", found(query).1);
-    }
-    assert!(found("host=www.good.example").1.contains("200 HTML document text\n"), "the wording of 2012");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Head, Limits, Message, Messages, Piece, Source};
+use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Head, Incomplete, Limits, Message, Messages, Piece, Source};
 use streamdb_storage::{Store, Stream, StreamInfo};
 use streamdb_types::{Direction, Gap, Oid};
 
@@ -31,19 +31,38 @@ pub fn conversation(store: &Store, oid: Oid) -> Result<Conversation, Error> {
 /// bucket since the connection began.
 pub(crate) fn conversation_of(store: &Store, info: &StreamInfo) -> Result<Conversation, Error> {
     let stream = store.stream(info.oid)?;
-    let other = match info.peer {
+    let other = other_of(store, info)?;
+    both(stream, other)
+}
+
+/// Why a stream as a whole is not complete, by the one rule for it ([`Incomplete::of_stream`]); `None` when it is. No byte of
+/// it is read.
+///
+/// # Errors
+/// When there is no such stream, or when either direction cannot be read.
+pub fn incomplete(store: &Store, info: &StreamInfo) -> Result<Option<Incomplete>, Error> {
+    let (stream, other) = side_by_side(store.stream(info.oid)?, other_of(store, info)?);
+    Ok(Incomplete::of_stream(&stream, &other, info.direction))
+}
+
+/// The other direction of a stream whose newest record this is.
+fn other_of(store: &Store, info: &StreamInfo) -> Result<Option<Stream>, Error> {
+    Ok(match info.peer {
         Some(peer) => Some(store.stream(peer)?),
         // It began and ended in this bucket, so that the other direction would be here too.
         None if info.key.bucket == info.oid.bucket && info.reason.is_some() => None,
         None => store.newest(info.key, info.direction.flip())?,
-    };
-    both(stream, other)
+    })
+}
+
+fn side_by_side(stream: Stream, other: Option<Stream>) -> (StreamSource, StreamSource) {
+    let reason = stream.info().reason;
+    (StreamSource::new(stream), other.map_or_else(|| StreamSource::absent(reason), StreamSource::new))
 }
 
 fn both(stream: Stream, other: Option<Stream>) -> Result<Conversation, Error> {
-    let (direction, reason) = (stream.info().direction, stream.info().reason);
-    let other = other.map_or_else(|| StreamSource::absent(reason), StreamSource::new);
-    let stream = StreamSource::new(stream);
+    let direction = stream.info().direction;
+    let (stream, other) = side_by_side(stream, other);
     let sources = match direction {
         Direction::ToServer => [stream, other],
         Direction::ToClient => [other, stream],

@@ -2,7 +2,7 @@
 //!
 //! - `source` lets extraction read a stream of the store
 //! - `conversation` is both directions of a connection and the messages in them
-//! - `object` is one message, by its oid
+//! - `object` is one message, by its oid; `together` many of them, each connection taken apart once
 //! - `raw` is a stream's bytes without a meaning, `capture` the frames they came in
 //! - `rows` says what all objects of a connection are, with `digest`, `name` and `inside`, and `allowance` what they may cost; `deriver` keeps those rows, and
 //!   follows what is published; `check` compares them with the buckets
@@ -23,19 +23,21 @@ mod object;
 mod raw;
 mod rows;
 mod source;
+mod together;
 
 pub use streamdb_extract::{
-    BodyLimits, BodyOutcome, Decode, Framing, Head, Kind, Limits, Message, MessageIndex, Messages, Piece,
+    BodyLimits, BodyOutcome, Decode, Framing, Head, Incomplete, Kind, Limits, Message, MessageIndex, Messages, Piece,
 };
 pub use streamdb_storage::{CaptureFormat, Error as StoreError, Store, Stream, StreamInfo, now};
 
 pub use capture::{capture, capture_format};
 pub use check::{Checked, check};
-pub use conversation::{Conversation, conversation};
+pub use conversation::{Conversation, conversation, incomplete};
 pub use deriver::{Deriver, Progress, objects};
 pub use error::Error;
 pub use inside::INSIDE;
-pub use object::{Object, object};
+pub use object::{Named, Object, object};
 pub use raw::raw;
 pub use rows::Rows;
 pub use source::StreamSource;
+pub use together::each_object;

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Framing, Head, Message, Piece};
 use streamdb_sniff::{Content, HEAD_BYTES, XorKey, sniff_content};
 use streamdb_storage::Store;
-use streamdb_types::{Gap, Oid, StreamOffset};
+use streamdb_types::{Direction, Gap, Oid, StreamOffset};
 
 use crate::conversation::{Conversation, conversation};
 use crate::error::Error;
@@ -15,6 +15,12 @@ use crate::inside::{INSIDE, Inside};
 #[derive(Debug)]
 pub struct Object {
     conversation: Conversation,
+    named: Named,
+}
+
+/// What an oid names in a connection that is taken apart already.
+#[derive(Clone, Debug)]
+pub struct Named {
     message: Message,
     /// It lies inside the message, under this key.
     under: Option<XorKey>,
@@ -26,15 +32,62 @@ pub struct Object {
 /// When there is no such stream or message, or when a block is damaged.
 pub fn object(store: &Store, oid: Oid) -> Result<Object, Error> {
     let mut conversation = conversation(store, oid)?;
-    let messages = conversation.messages().of(conversation.asked());
-    let message = usize::try_from(oid.index % INSIDE).ok().and_then(|index| messages.get(index)).cloned();
-    let message = message.ok_or(Error::NoSuchMessage { oid, messages: messages.len() })?;
-    let under = match oid.index / INSIDE {
-        0 => None,
-        1 => Some(key_of(&mut conversation, &message)?.ok_or(Error::NothingInside(oid))?),
-        _ => return Err(Error::NothingInside(oid)),
-    };
-    Ok(Object { conversation, message, under })
+    let named = conversation.named(conversation.asked(), oid)?;
+    Ok(Object { conversation, named })
+}
+
+impl Conversation {
+    /// Finds the message that an oid of the stream in this direction names, or what lies inside it.
+    ///
+    /// # Errors
+    /// When there is no such message, or when a block is damaged.
+    pub fn named(&mut self, direction: Direction, oid: Oid) -> Result<Named, Error> {
+        let messages = self.messages().of(direction);
+        let message = usize::try_from(oid.index % INSIDE).ok().and_then(|index| messages.get(index)).cloned();
+        let message = message.ok_or(Error::NoSuchMessage { oid, messages: messages.len() })?;
+        let under = match oid.index / INSIDE {
+            0 => None,
+            1 => Some(key_of(self, &message)?.ok_or(Error::NothingInside(oid))?),
+            _ => return Err(Error::NothingInside(oid)),
+        };
+        Ok(Named { message, under })
+    }
+
+    /// Hands out the body of what an oid names, until it ends or `out` breaks off.
+    ///
+    /// # Errors
+    /// When a block is damaged: what was handed out before is true, and not all.
+    pub fn body_of(
+        &mut self,
+        named: &Named,
+        decode: Decode,
+        limits: &BodyLimits,
+        out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
+    ) -> Result<BodyOutcome, Error> {
+        let inside = named.under.and_then(|key| Inside::under(key.as_bytes(), key.begins_at() as u64));
+        let Some((mut inside, key)) = inside.zip(named.under) else {
+            return self.body(&named.message, decode, limits, out);
+        };
+        let mut head = Vec::new();
+        let outer = self.body(&named.message, Decode::Decoded, limits, &mut |piece| {
+            inside.piece(piece, &mut |piece| {
+                if let Piece::Bytes(bytes) = piece {
+                    head.extend(bytes.iter().take(HEAD_BYTES - head.len().min(HEAD_BYTES)));
+                }
+                out(piece)
+            })
+        })?;
+        let length = outer.length.saturating_sub(key.begins_at() as u64);
+        let content = if outer.complete { Content::of_length(&head, length) } else { Content::beginning(&head) };
+        Ok(BodyOutcome { length, encoded_length: length, decoded: true, what: sniff_content(content), ..outer })
+    }
+}
+
+impl Named {
+    /// The message.
+    pub const fn message(&self) -> &Message {
+        &self.message
+    }
 }
 
 /// The key that the executable in a message lies under, if it does.
@@ -52,7 +105,7 @@ fn key_of(conversation: &mut Conversation, message: &Message) -> Result<Option<X
 impl Object {
     /// The message.
     pub const fn message(&self) -> &Message {
-        &self.message
+        &self.named.message
     }
 
     /// The connection that it is part of.
@@ -65,7 +118,7 @@ impl Object {
     /// # Errors
     /// When a block is damaged.
     pub fn head(&mut self) -> Result<Option<Head>, Error> {
-        self.conversation.head(&self.message)
+        self.conversation.head(&self.named.message)
     }
 
     /// Hands out its body until it ends or `out` breaks off.
@@ -78,29 +131,15 @@ impl Object {
         limits: &BodyLimits,
         out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<BodyOutcome, Error> {
-        let inside = self.under.and_then(|key| Inside::under(key.as_bytes(), key.begins_at() as u64));
-        let Some((mut inside, key)) = inside.zip(self.under) else {
-            return self.conversation.body(&self.message, decode, limits, out);
-        };
-        let mut head = Vec::new();
-        let outer = self.conversation.body(&self.message, Decode::Decoded, limits, &mut |piece| {
-            inside.piece(piece, &mut |piece| {
-                if let Piece::Bytes(bytes) = piece {
-                    head.extend(bytes.iter().take(HEAD_BYTES - head.len().min(HEAD_BYTES)));
-                }
-                out(piece)
-            })
-        })?;
-        let length = outer.length.saturating_sub(key.begins_at() as u64);
-        let content = if outer.complete { Content::of_length(&head, length) } else { Content::beginning(&head) };
-        Ok(BodyOutcome { length, encoded_length: length, decoded: true, what: sniff_content(content), ..outer })
+        self.conversation.body_of(&self.named, decode, limits, out)
     }
 
     /// The length of the body as it is handed out, and the holes in it by their offsets there, when both are known without
     /// decoding: when it lies in the stream as it was meant.
     pub fn plain(&self) -> Option<(u64, Vec<Gap>)> {
-        let message = &self.message;
-        let coded = !message.content_codings.is_empty() || !message.transfer_codings.is_empty() || self.under.is_some();
+        let message = &self.named.message;
+        let coded =
+            !message.content_codings.is_empty() || !message.transfer_codings.is_empty() || self.named.under.is_some();
         if coded || message.framing == Framing::Chunked {
             return None;
         }

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 
 use streamdb_extract::{Read, Source};
 use streamdb_storage::{Error, Stream, StreamInfo};
-use streamdb_types::{Gap, Marks, Reason, StreamOffset};
+use streamdb_types::{Gap, Marks, Protocol, Reason, StreamOffset};
 
 /// One direction of a connection, or its absence. Reading cannot fail; at a damaged block the stream ends, and
 /// [`take_error`](Self::take_error) has the first error, to be asked for whenever something was read.
@@ -77,5 +77,9 @@ impl Source for StreamSource {
 
     fn marks(&self) -> Marks {
         self.info().map_or(Marks::default(), |info| info.marks)
+    }
+
+    fn is_datagrams(&self) -> bool {
+        self.info().is_some_and(|info| info.tuple.protocol == Protocol::UDP)
     }
 }

@@ -33,7 +33,6 @@ fn whole(streams: [&dyn Source; 2], direction: Direction) -> Vec<Message> {
     }
     let mut message = Message::stream(0, direction, span);
     message.count_gaps(stream, span);
-    let begin = Incomplete::unless_begun(stream, span.start);
-    message.incomplete = message.incomplete.or(begin).or_else(|| Incomplete::unless_closed(stream, other, direction));
+    message.incomplete = Incomplete::of_stream(stream, other, direction);
     vec![message]
 }

@@ -12,6 +12,7 @@ pub struct MemorySource {
     gaps: Vec<Gap>,
     ended: Option<Reason>,
     marks: Marks,
+    datagrams: bool,
     most: usize,
 }
 
@@ -23,6 +24,7 @@ impl MemorySource {
             gaps: Vec::new(),
             ended: Some(Reason::Fin),
             marks: Marks::SYN.with(Marks::FIN),
+            datagrams: false,
             most: usize::MAX,
         }
     }
@@ -51,6 +53,13 @@ impl MemorySource {
     pub fn with_end(mut self, ended: Option<Reason>, marks: Marks) -> Self {
         self.ended = ended;
         self.marks = marks;
+        self
+    }
+
+    /// The same, as a stream of datagrams.
+    #[must_use]
+    pub const fn of_datagrams(mut self) -> Self {
+        self.datagrams = true;
         self
     }
 
@@ -98,6 +107,10 @@ impl Source for MemorySource {
 
     fn marks(&self) -> Marks {
         self.marks
+    }
+
+    fn is_datagrams(&self) -> bool {
+        self.datagrams
     }
 }
 

@@ -263,14 +263,43 @@ impl Incomplete {
         }
     }
 
+    /// Why a stream as a whole is not complete; `None` when it is. This is the one rule for streams, whoever says it of them:
+    ///
+    /// - Its beginning was seen: it was not picked up in the middle. A stream of datagrams begins with the first one.
+    /// - No byte of it is missing, of whatever kind the gap is.
+    /// - It came to its end. A TCP stream has when its own FIN was seen, with every byte before it (RFC 9293 §3.6), whatever
+    ///   came of the connection later: a reset after the FIN, as many clients send it, takes nothing away, and neither does the
+    ///   other direction when it stays open. A reset before a FIN tells that the sender gave up, not that it had said all. A
+    ///   stream of datagrams has no end of its own, and each datagram is whole in itself: once it has ended, by whatever
+    ///   time limit or with the capture, all that came until then is there; only a size limit cuts it. (A datagram that no
+    ///   frame had leaves no trace, as nothing counts them.)
+    ///
+    /// So a stream that is still open is not complete yet, and one that was never answered (SYN time-out) never is. An object
+    /// in a stream has the framing of its message to tell instead, and its stream's end only where that framing ends with it.
+    pub fn of_stream(stream: &dyn Source, other: &dyn Source, direction: Direction) -> Option<Self> {
+        let begin = StreamOffset(0);
+        let gap = gaps(stream, Span::new(begin, stream.end())).next();
+        gap.map(|gap| Self::Gap(gap.kind))
+            .or_else(|| Self::unless_begun(stream, begin))
+            .or_else(|| Self::unless_ended(stream, other, direction))
+    }
+
     /// Why what begins at `start` as bytes of nothing known is not whole; `None` when it does not begin in the middle.
     pub(crate) fn unless_begun(stream: &dyn Source, start: StreamOffset) -> Option<Self> {
         let late = start == StreamOffset(0) && stream.marks().contains(Marks::MIDSTREAM);
         late.then_some(Self::Gap(GapKind::Missing))
     }
 
-    /// Why what lasts until the stream closes is not whole; `None` when the stream was closed as it should be.
-    pub(crate) fn unless_closed(stream: &dyn Source, other: &dyn Source, direction: Direction) -> Option<Self> {
+    /// Why what lasts until the stream ends is not whole; `None` when the stream came to its end, as
+    /// [`of_stream`](Self::of_stream) has it.
+    pub(crate) fn unless_ended(stream: &dyn Source, other: &dyn Source, direction: Direction) -> Option<Self> {
+        if stream.is_datagrams() {
+            return match stream.ended() {
+                None => Some(Self::Open),
+                Some(Reason::SizeCutoff) => Some(Self::Cutoff),
+                Some(_) => None,
+            };
+        }
         match Self::at_end(stream, other, direction) {
             Self::ClosedEarly => None,
             why => Some(why),

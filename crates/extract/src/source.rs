@@ -24,6 +24,9 @@ pub trait Source {
 
     /// What was seen of it. `FIN`, `RST` and `MIDSTREAM` are looked at.
     fn marks(&self) -> Marks;
+
+    /// Whether it is a stream of datagrams, which nothing opens and nothing closes.
+    fn is_datagrams(&self) -> bool;
 }
 
 /// What is at a place in a stream.

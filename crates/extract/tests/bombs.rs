@@ -67,6 +67,10 @@ impl Source for Made {
     fn marks(&self) -> Marks {
         Marks::SYN.with(Marks::FIN)
     }
+
+    fn is_datagrams(&self) -> bool {
+        false
+    }
 }
 
 /// Processor time of this thread, in seconds.

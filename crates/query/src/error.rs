@@ -19,7 +19,21 @@ pub enum FilterError {
         nearest: Option<String>,
     },
     /// A parameter was given twice, perhaps under two of its names.
-    Twice(&'static str),
+    Twice {
+        /// The parameter.
+        name: &'static str,
+        /// As `name=value`, both times.
+        given: [String; 2],
+        /// Whether it takes several values with commas between them.
+        list: bool,
+    },
+    /// What is asked for begins after its end, so that nothing can lie in it.
+    Backwards {
+        /// The start as given.
+        start: String,
+        /// The end as given.
+        end: String,
+    },
     /// A word of the command line that is no `name=value`.
     NoPair(String),
     /// A value that the parameter does not take.
@@ -39,6 +53,12 @@ impl FilterError {
         Self::Unknown { name: name.to_owned(), nearest: nearest(name, known).map(str::to_owned) }
     }
 
+    /// A parameter that takes one value, and was given two.
+    pub fn twice(name: &'static str, first: (&str, &str), second: (&str, &str)) -> Self {
+        let pair = |(name, value): (&str, &str)| format!("{name}={value}");
+        Self::Twice { name, given: [pair(first), pair(second)], list: false }
+    }
+
     pub(crate) fn value(name: &'static str, given: &str, accepted: impl Into<Cow<'static, str>>) -> Self {
         Self::Value { name, given: given.to_owned(), accepted: accepted.into() }
     }
@@ -52,7 +72,22 @@ impl fmt::Display for FilterError {
                 write!(f, "there is no parameter {}; did you mean {nearest}?", quoted(name))
             }
             Self::Unknown { name, nearest: None } => write!(f, "there is no parameter {}", quoted(name)),
-            Self::Twice(name) => write!(f, "{name} is given twice; give it once, with commas between several values"),
+            Self::Twice { name, given: [first, second], list } => {
+                let (first, second) = (quoted(first), quoted(second));
+                let what = if *list {
+                    "give it once, with commas between several values"
+                } else {
+                    "it takes one value: leave one of them out"
+                };
+                write!(f, "{name} is given twice, as {first} and {second}; {what}")
+            }
+            Self::Backwards { start, end } => {
+                let (start, end) = (quoted(start), quoted(end));
+                write!(
+                    f,
+                    "start: {start} is after the end, {end}, so that nothing can be found; exchange them, or leave one out"
+                )
+            }
             Self::NoPair(word) => {
                 write!(f, "{} is no filter: name=value is wanted, as in srcip=10.0.0.5", quoted(word))
             }

@@ -50,6 +50,10 @@ pub const PARAMETERS: &[&str] = &[
 pub const ALIASES: &[(&str, &str)] =
     &[("sip", "srcip"), ("dip", "dstip"), ("spt", "srcport"), ("dpt", "dstport"), ("stime", "start"), ("etime", "end")];
 
+/// Those of them that take one value; the others take several, with commas between them.
+const SINGLE: &[&str] =
+    &["start", "end", "direction", "uri", "filetype", "size", "incomplete", "pcre", "offset", "limit", "sort"];
+
 /// Most values of one list.
 const MOST_VALUES: usize = 1000;
 
@@ -75,7 +79,7 @@ impl Filter {
     /// Reads names and values, as of a query string.
     ///
     /// # Errors
-    /// At the first that is unknown, given twice, or has a value that it does not take.
+    /// At the first that is unknown, given twice, or has a value that it does not take; and when the end is before the start.
     pub fn parse<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self, FilterError> {
         Self::parse_at(pairs, streamdb_storage::now(), &Zone::UTC)
     }
@@ -106,18 +110,27 @@ impl Filter {
         zone: &Zone,
     ) -> Result<Self, FilterError> {
         let mut filter = Self::default();
-        let mut seen: Vec<&'static str> = Vec::new();
-        for (name, value) in pairs {
-            let (name, value) = turned(name.as_ref(), value.as_ref());
+        let mut seen: Vec<(&'static str, String)> = Vec::new();
+        for (given, value) in pairs {
+            let pair = format!("{}={}", given.as_ref(), value.as_ref());
+            let (name, value) = turned(given.as_ref(), value.as_ref());
             let Some(name) = known(&name) else {
                 let names = PARAMETERS.iter().copied().chain(ALIASES.iter().map(|(alias, _)| *alias));
                 return Err(FilterError::unknown(&name, names));
             };
-            if seen.contains(&name) {
-                return Err(FilterError::Twice(name));
+            if let Some((_, first)) = seen.iter().find(|(known, _)| *known == name) {
+                let list = !SINGLE.contains(&name);
+                return Err(FilterError::Twice { name, given: [first.clone(), pair], list });
             }
-            seen.push(name);
+            seen.push((name, pair));
             filter.take(name, &value, now, zone)?;
+        }
+        if filter.start.zip(filter.end).is_some_and(|(start, end)| start > end) {
+            let given = |name: &str| {
+                let pair = seen.iter().find(|(known, _)| *known == name).map(|(_, pair)| pair.as_str());
+                pair.and_then(|pair| pair.split_once('=')).map_or("", |(_, value)| value.trim()).to_owned()
+            };
+            return Err(FilterError::Backwards { start: given("start"), end: given("end") });
         }
         Ok(filter)
     }
@@ -377,7 +390,11 @@ mod tests {
         assert_eq!(error(&["colour=red"]), "there is no parameter \"colour\"");
         assert_eq!(
             error(&["sip=10.0.0.5", "srcip=10.0.0.6"]),
-            "srcip is given twice; give it once, with commas between several values"
+            "srcip is given twice, as \"sip=10.0.0.5\" and \"srcip=10.0.0.6\"; give it once, with commas between several values"
+        );
+        assert_eq!(
+            error(&["start=2012-03-02 07:50:00", "end=5"]),
+            "start: \"2012-03-02 07:50:00\" is after the end, \"5\", so that nothing can be found; exchange them, or leave one out"
         );
         assert_eq!(error(&["10.0.0.5"]), "\"10.0.0.5\" is no filter: name=value is wanted, as in srcip=10.0.0.5");
         assert_eq!(error(&["limit=many"]), "limit: \"many\" is not accepted; it takes a number, as in 100");
@@ -409,6 +426,30 @@ mod tests {
             let name = bad.split('=').next().unwrap();
             assert!(error(&[bad]).starts_with(&format!("{name}: ")), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_takes_one_value_says_so_when_it_gets_two() {
+        let values = ["5", "6", "c", "/a", "exe", "1K", "1", "x", "1", "2", "1"];
+        for (name, value) in SINGLE.iter().zip(values) {
+            let pair = format!("{name}={value}");
+            assert_eq!(
+                error(&[&pair, &pair]),
+                format!(
+                    "{name} is given twice, as \"{pair}\" and \"{pair}\"; it takes one value: leave one of them out"
+                )
+            );
+        }
+        assert!(SINGLE.iter().all(|name| PARAMETERS.contains(name)));
+    }
+
+    #[test]
+    fn a_start_may_be_the_end_and_not_after_it() {
+        for (start, end, fits) in [("5", "6", true), ("5", "5", true), ("5.5", "5", true), ("6", "5", false)] {
+            let words = [format!("start={start}"), format!("end={end}")];
+            assert_eq!(Filter::parse_words(&words).is_ok(), fits, "{words:?}");
+        }
+        assert!(error(&["stime=now", "etime=yesterday"]).starts_with("start: \"now\" is after the end, \"yesterday\""));
     }
 
     #[test]

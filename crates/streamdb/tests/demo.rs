@@ -248,7 +248,7 @@ fn what_cannot_be_answered_is_refused_with_the_reason() {
         ("/streamdb/?srcip=10.0.0.500".to_owned(), 400, "srcip: \"10.0.0.500\" is not accepted"),
         ("/streamdb/?oid=1-2-3".to_owned(), 400, "\"1-2-3\" is no oid"),
         (format!("/streamdb/?oid={oid}&raw=1&as_pcap=1"), 400, "exclude each other"),
-        (format!("/streamdb/?oid={bucket}-{place}-{length}-1"), 404, "this stream has 1 messages, counted from 0"),
+        (format!("/streamdb/?oid={bucket}-{place}-{length}-1"), 404, "this stream has one message; ask for it as "),
         (format!("/streamdb/?oid={bucket}-{place}-1-0"), 404, "there is no such stream"),
         (format!("/streamdb/?oid=7-{place}-{length}-0"), 404, "there is no such stream"),
         ("/elsewhere".to_owned(), 404, "no such page"),

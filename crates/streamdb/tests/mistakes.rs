@@ -304,7 +304,7 @@ fn oids_that_name_nothing() {
         assert_eq!(data.run("get", &flags).sentence(), "7-134217728-5-0: there is no such stream in this store");
     }
     let said = data.run("get", &[&format!("{stream}-9"), "-o", file.to_str().unwrap()]);
-    assert_eq!(said.sentence(), format!("{stream}-9: this stream has 1 messages, counted from 0"));
+    assert_eq!(said.sentence(), format!("{stream}-9: this stream has one message; ask for it as {stream}-0"));
     assert!(!file.exists(), "a mistake leaves nothing behind");
     assert_misused(
         &data.run("get", &["1-2-3"]),

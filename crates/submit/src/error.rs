@@ -22,7 +22,10 @@ pub enum Error {
     #[error(transparent)]
     Object(#[from] streamdb_derive::Error),
     /// Not all of it is there.
-    #[error("{oid}: incomplete ({why}), and so not submitted; `streamdb submit {oid}` submits it all the same")]
+    #[error(
+        "{oid}: incomplete ({why}), and so not submitted; asked for by its oid alone (/submit?oid={oid}, or `streamdb submit \
+         {oid}`) it is submitted all the same"
+    )]
     Incomplete {
         /// The object.
         oid: Oid,

@@ -64,6 +64,8 @@ pub struct Receipt {
     pub hash: ContentHash,
     /// Bytes of it.
     pub size: u64,
+    /// Whether the object is whole.
+    pub complete: bool,
     /// What became of it, target by target.
     pub placed: Vec<(Target, Placed)>,
 }
@@ -100,7 +102,8 @@ impl fmt::Display for Receipt {
                 }
             }
         }
-        write!(f, "; {} bytes, sha256 {}", self.size, self.hash)
+        write!(f, "; {} bytes, sha256 {}", self.size, self.hash)?;
+        if self.complete { Ok(()) } else { f.write_str("; it is incomplete, with zeros for what is missing") }
     }
 }
 
@@ -190,7 +193,7 @@ impl Queue {
                 sync_dir(&self.folder.join("content"))?;
                 self.append(known, entries)?;
             }
-            Ok(Receipt { oid: item.oid, hash, size, placed })
+            Ok(Receipt { oid: item.oid, hash, size, complete: item.complete, placed })
         })
     }
 

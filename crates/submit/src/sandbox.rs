@@ -70,7 +70,9 @@ impl Client {
         let mut response = match request.send(SendBody::from_reader(&mut body)) {
             Ok(response) => response,
             Err(error) => {
-                return Attempt::Later { why: record::said(&error.to_string()), pause: None, unreachable: true };
+                // Should it repeat the URL, then not with what is secret in it.
+                let error = error.to_string().replace(&self.sandbox.url, &self.sandbox.place());
+                return Attempt::Later { why: self.said(&error), pause: None, unreachable: true };
             }
         };
         let status = response.status();
@@ -78,13 +80,19 @@ impl Client {
         let mut said = Vec::new();
         // An answer that breaks off is an answer: its status is what counts.
         let _ = response.body_mut().as_reader().take(MAX_ANSWER).read_to_end(&mut said);
-        let said = record::said(&format!("{status}: {}", String::from_utf8_lossy(&said)));
+        let answer = format!("{status}: {}", String::from_utf8_lossy(&said));
+        let why = self.said(&answer);
         match status.as_u16() {
-            200..300 => Attempt::Sent { said },
+            200..300 => Attempt::Sent { said: record::said(&answer) },
             // What is wrong with these is the file; it will be the next time too.
-            400 | 409 | 413 | 415 | 422 => Attempt::Refused { why: said },
-            _ => Attempt::Later { why: said, pause: pause.map(Duration::from_secs), unreachable: false },
+            400 | 409 | 413 | 415 | 422 => Attempt::Refused { why },
+            _ => Attempt::Later { why, pause: pause.map(Duration::from_secs), unreachable: false },
         }
+    }
+
+    /// Why it came to nothing, and where: whoever reads it may have more than one sandbox.
+    fn said(&self, why: &str) -> String {
+        record::said(&format!("{}: {why}", self.sandbox.place()))
     }
 }
 

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ureq::http::Uri;
+
 use crate::job::Target;
 
 /// Where objects go, and what the queue may hold. With no target nothing is submitted.
@@ -31,13 +33,24 @@ pub struct Sandbox {
     pub timeout: Duration,
 }
 
-/// Without the header's value, which is most likely a secret.
+impl Sandbox {
+    /// Where it is, to be shown and logged: without a name and a password in the URL, and without its query, in which keys
+    /// are passed too.
+    pub fn place(&self) -> String {
+        let Ok(uri) = self.url.parse::<Uri>() else { return "the configured URL".to_owned() };
+        let port = uri.port().map_or_else(String::new, |port| format!(":{port}"));
+        let (scheme, host) = (uri.scheme_str().unwrap_or("http"), uri.host().unwrap_or_default());
+        format!("{scheme}://{host}{port}{}", uri.path())
+    }
+}
+
+/// Without the header's value and the URL's credentials, which are secrets.
 impl std::fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let header = self.header.as_ref().map(|(name, _)| name);
-        let Self { url, field, timeout, .. } = self;
+        let Self { field, timeout, .. } = self;
         f.debug_struct("Sandbox")
-            .field("url", url)
+            .field("url", &self.place())
             .field("field", field)
             .field("header", &header)
             .field("timeout", timeout)
@@ -73,5 +86,30 @@ impl Settings {
         let folder = self.folder.as_ref().map(|_| Target::Folder);
         let sandbox = self.sandbox.as_ref().map(|_| Target::Sandbox);
         folder.into_iter().chain(sandbox).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_it_is_tells_no_secret() {
+        for (url, place) in [
+            ("https://sandbox.example/api/tasks", "https://sandbox.example/api/tasks"),
+            ("http://me:s3cret@10.0.0.9:8090/api?key=s3cret#s3cret", "http://10.0.0.9:8090/api"),
+            ("https://s3cret@[fd00::9]:1", "https://[fd00::9]:1/"),
+            ("not a URL with s3cret", "the configured URL"),
+        ] {
+            let sandbox = Sandbox {
+                url: url.to_owned(),
+                field: "filename".to_owned(),
+                header: Some(("Authorization".to_owned(), "s3cret".to_owned())),
+                timeout: Duration::from_secs(1),
+            };
+            assert_eq!(sandbox.place(), place);
+            let debug = format!("{sandbox:?}");
+            assert!(debug.contains(place) && !debug.contains("s3cret"), "{debug}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use streamdb_derive::{BodyLimits, Decode, Piece, Store, object};
+use streamdb_derive::{BodyLimits, Conversation, Decode, Named, Piece, Store, conversation, each_object};
 use streamdb_types::Oid;
 
 use crate::error::Error;
@@ -56,8 +56,25 @@ impl Submissions {
     /// When there is no such object, when it is empty or, unless the rules allow that, incomplete, when the queue is full, or
     /// when the system refuses something. Then nothing of it is in the queue.
     pub fn submit(&self, store: &Store, oid: Oid, rules: Rules) -> Result<Receipt, Error> {
-        let mut object = object(store, oid)?;
-        if let Some(why) = object.message().incomplete.filter(|_| !rules.incomplete) {
+        let mut conversation = conversation(store, oid)?;
+        let named = conversation.named(conversation.asked(), oid)?;
+        self.take(&mut conversation, &named, oid, rules)
+    }
+
+    /// Takes each of these objects as [`submit`](Self::submit) does, and says what came of each, in their order. A connection
+    /// is taken apart once, however many of them are in it.
+    pub fn submit_all(&self, store: &Store, oids: &[Oid], rules: Rules) -> Vec<Result<Receipt, Error>> {
+        let mut answers: Vec<(usize, Result<Receipt, Error>)> = Vec::with_capacity(oids.len());
+        each_object(store, oids, &mut |place, oid, found| {
+            let answer = found.map_err(Error::from);
+            answers.push((place, answer.and_then(|(conversation, named)| self.take(conversation, &named, oid, rules))));
+        });
+        answers.sort_by_key(|(place, _)| *place);
+        answers.into_iter().map(|(_, answer)| answer).collect()
+    }
+
+    fn take(&self, conversation: &mut Conversation, named: &Named, oid: Oid, rules: Rules) -> Result<Receipt, Error> {
+        if let Some(why) = named.message().incomplete.filter(|_| !rules.incomplete) {
             return Err(Error::Incomplete { oid, why: why.words().to_owned() });
         }
         let mut incoming = self.queue.begin()?;
@@ -72,7 +89,7 @@ impl Submissions {
             // What does not fit into the queue need not be copied to its end.
             if written.is_ok() && incoming.size() <= room { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
-        let outcome = object.body(Decode::Decoded, &BodyLimits::default(), &mut take)?;
+        let outcome = conversation.body_of(named, Decode::Decoded, &BodyLimits::default(), &mut take)?;
         written.map_err(|source| incoming.error(source))?;
         if incoming.size() == 0 {
             return Err(Error::Empty(oid));

@@ -31,8 +31,17 @@ pub(super) struct Connection {
     /// When the first of its streams began, and the last one ended.
     pub times: (Timestamp, Timestamp),
     pub objects: Vec<Entry>,
+    /// Those of its streams in which there is no object to show: mostly, as they have no byte.
+    pub bare: Vec<Bare>,
     /// Why there are no objects, or not all.
     pub trouble: Option<String>,
+}
+
+/// A stream without an object.
+pub(super) struct Bare {
+    pub stream: StreamInfo,
+    /// Whether it is complete, as the stream that it is.
+    pub complete: bool,
 }
 
 /// An object as a listing shows it.

@@ -5,8 +5,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use streamdb_derive::{
-    BodyLimits, Conversation, Decode, Error, Head, INSIDE, Piece, Rows, Store, StreamInfo, conversation, object,
-    objects,
+    BodyLimits, Conversation, Decode, Error, Head, Piece, Rows, Store, StreamInfo, conversation, objects,
 };
 use streamdb_query::{BytesExpression, ContentSearch, Decided, Filter, page, rows};
 use streamdb_types::{ConnKey, ObjectRow, Oid, Timestamp};
@@ -142,7 +141,7 @@ impl<'s> Looking<'s> {
                         unopened => unopened.insert(conversation(self.store, stream.oid)?),
                     };
                     let begun = self.begun;
-                    match decide(self.store, conversation, row, search, &mut || begun.elapsed() <= LOOKING)? {
+                    match decide(conversation, row, search, &mut || begun.elapsed() <= LOOKING)? {
                         Decided::Found => true,
                         Decided::Never => false,
                         Decided::Stopped => {
@@ -174,24 +173,14 @@ impl<'s> Looking<'s> {
 
 /// Whether an object's head and content, as one run of bytes, have what is searched for.
 fn decide(
-    store: &Store,
     conversation: &mut Conversation,
     row: &ObjectRow,
     search: &mut ContentSearch<'_>,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<Decided, Error> {
-    let place = usize::try_from(row.oid.index).ok().filter(|_| row.oid.index < INSIDE);
-    let message = place.and_then(|at| conversation.messages().of(row.direction).get(at)).cloned();
-    let mut object = if message.is_none() { Some(object(store, row.oid)?) } else { None };
+    let named = conversation.named(row.direction, row.oid)?;
     let mut head = Vec::new();
-    push_head(
-        &mut head,
-        match (&message, &mut object) {
-            (Some(message), _) => conversation.head(message)?,
-            (None, Some(object)) => object.head()?,
-            (None, None) => None,
-        },
-    );
+    push_head(&mut head, conversation.head(named.message())?);
     search.begin();
     let mut told = search.feed(&head, go_on);
     let mut take = |piece: Piece<'_>| {
@@ -202,12 +191,7 @@ fn decide(
         }
         told.map_break(|_| ())
     };
-    let limits = BodyLimits::default();
-    match (&message, &mut object) {
-        (Some(message), _) => conversation.body(message, Decode::Decoded, &limits, &mut take).map(drop)?,
-        (None, Some(object)) => object.body(Decode::Decoded, &limits, &mut take).map(drop)?,
-        (None, None) => {}
-    }
+    conversation.body_of(&named, Decode::Decoded, &BodyLimits::default(), &mut take)?;
     Ok(match told {
         ControlFlow::Break(decided) => decided,
         ControlFlow::Continue(()) if search.end() => Decided::Found,

@@ -1,17 +1,19 @@
-//! A listing as JSON: an array with an entry for each object.
+//! A listing as JSON: an array with an entry for each object, and one for each stream in which there is none.
 
 use std::net::IpAddr;
 
 use serde::Serialize;
-use streamdb_query::{ObjectLine, Zone, reason_word};
+use streamdb_derive::StreamInfo;
+use streamdb_query::{ObjectLine, StreamRow, Zone, reason_word};
 
-use super::entry::{Connection, Entry, Listing, line};
+use super::entry::{Bare, Connection, Entry, Listing, line};
 use super::text::{content, meta_line};
 
 /// Characters of the meta line in a label.
 const IN_LABEL: usize = 50;
 
-/// The ancestor's fields, and after them all that is known of the object.
+/// The ancestor's fields, and after them all that is known of the object; or, where there is none, of the stream, whose oid it
+/// then is, and why it could not be taken apart, if that is so.
 #[derive(Serialize)]
 struct Row<'l> {
     start: String,
@@ -30,19 +32,51 @@ struct Row<'l> {
     oid: String,
     complete: bool,
     missing_bytes: u64,
-    object: ObjectLine<'l>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object: Option<ObjectLine<'l>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<StreamRow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<&'l str>,
 }
 
 pub(super) fn render(listing: &Listing, zone: &Zone) -> Vec<u8> {
-    let rows: Vec<Row<'_>> =
-        listing.connections.iter().flat_map(|c| c.objects.iter().map(move |object| row(c, object, zone))).collect();
+    let rows: Vec<Row<'_>> = listing.connections.iter().flat_map(|connection| rows(connection, zone)).collect();
     serde_json::to_vec(&rows).unwrap_or_else(|_| b"[]".to_vec())
 }
 
-fn row<'l>(connection: &Connection, object: &'l Entry, zone: &Zone) -> Row<'l> {
-    let stream = &object.stream;
+fn rows<'l>(connection: &'l Connection, zone: &'l Zone) -> impl Iterator<Item = Row<'l>> {
+    let objects = connection.objects.iter().map(move |object| of_object(connection, object, zone));
+    objects.chain(connection.bare.iter().map(move |bare| of_stream(connection, bare, zone)))
+}
+
+fn of_object<'l>(connection: &Connection, object: &'l Entry, zone: &Zone) -> Row<'l> {
     let meta = meta_line(object);
     let of_meta: String = meta.chars().take(IN_LABEL).collect();
+    let row = of_connection(connection, &object.stream, zone);
+    Row {
+        label: format!("{} {of_meta}", row.label),
+        meta,
+        data: content(object),
+        oid: object.row.oid.to_string(),
+        complete: object.row.complete,
+        missing_bytes: object.row.missing_bytes,
+        object: Some(ObjectLine::of(&object.row)),
+        ..row
+    }
+}
+
+fn of_stream<'l>(connection: &'l Connection, bare: &Bare, zone: &Zone) -> Row<'l> {
+    Row {
+        complete: bare.complete,
+        stream: Some(StreamRow::of(&bare.stream)),
+        trouble: connection.trouble.as_deref(),
+        ..of_connection(connection, &bare.stream, zone)
+    }
+}
+
+/// What the line of a connection says of one of its streams.
+fn of_connection<'l>(connection: &Connection, stream: &StreamInfo, zone: &Zone) -> Row<'l> {
     Row {
         start: zone.date(connection.times.0),
         srcip: stream.tuple.client.addr,
@@ -53,12 +87,14 @@ fn row<'l>(connection: &Connection, object: &'l Entry, zone: &Zone) -> Row<'l> {
         length: stream.length.0,
         direction: stream.direction.letter(),
         reason: reason_word(stream.reason),
-        label: format!("{} {of_meta}", line(stream, connection.times, zone)),
-        meta,
-        data: content(object),
-        oid: object.row.oid.to_string(),
-        complete: object.row.complete,
-        missing_bytes: object.row.missing_bytes,
-        object: ObjectLine::of(&object.row),
+        meta: String::new(),
+        data: String::new(),
+        label: line(stream, connection.times, zone),
+        oid: stream.oid.to_string(),
+        complete: false,
+        missing_bytes: stream.gap_bytes,
+        object: None,
+        stream: None,
+        trouble: None,
     }
 }

@@ -65,11 +65,7 @@ pub(crate) async fn answer(
             Some(_) => submission(&app, caller, &headers, *search).await,
             None => found(&app, *search, pairs, page, app.submissions().is_some() && caller.may(Role::Submit)).await,
         },
-        // Named by its oid, an object may be incomplete.
-        Ok(Asked::Submission(oid)) => {
-            let found = vec![submit::Found { oid, label: String::new() }];
-            submit::answer(&app, caller, &headers, found, Rules { incomplete: true, again: false }).await
-        }
+        Ok(Asked::Submission(oid)) => submit::named(&app, caller, &headers, vec![oid], submit::BY_OID).await,
         Ok(Asked::Object { oid, wanted }) => {
             let (maker, answer) = maker();
             let work = app.start_download(move |store| match wanted {

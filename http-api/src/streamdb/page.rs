@@ -25,6 +25,8 @@ struct Page<'p> {
     zone: &'p str,
     listing: Option<Shown>,
     first_line: String,
+    /// What its two numbers count.
+    counts: String,
     /// The search in short: its terms.
     asked: String,
     /// Whether the form is folded away, as there is something better to see.
@@ -104,6 +106,8 @@ struct ShownConnection {
     oid: String,
     streams: Vec<ShownStream>,
     objects: Vec<ShownObject>,
+    /// Ways in which no byte went.
+    empty: Vec<&'static str>,
     trouble: String,
 }
 
@@ -143,6 +147,8 @@ pub(super) fn results(
     can_submit: bool,
 ) -> Response {
     let first_line = first_line(&listing, took, zone);
+    let counts =
+        format!("{} shown, of {} found", count(listing.objects() as u64, "object"), count(listing.found, "stream"));
     let limit = search.filter.limit.unwrap_or(u64::MAX);
     let after = listing.offset.saturating_add(limit);
     let next = if listing.found > after { link(pairs, Some(("offset", &after.to_string()))) } else { String::new() };
@@ -155,6 +161,7 @@ pub(super) fn results(
         form: Form::of(pairs),
         zone: zone.name(),
         first_line,
+        counts,
         asked: asked(pairs),
         folded: !listing.connections.is_empty(),
         as_text: link(pairs, Some(("as_text", "1"))),
@@ -179,6 +186,7 @@ pub(super) fn form(pairs: &[(String, String)], why: &str, zone: &Zone) -> Respon
         zone: zone.name(),
         listing: None,
         first_line: String::new(),
+        counts: String::new(),
         asked: String::new(),
         folded: false,
         as_text: String::new(),
@@ -249,22 +257,29 @@ fn is_text(row: &ObjectRow) -> bool {
 fn shown(connection: Connection, zone: &Zone) -> ShownConnection {
     let line = connection.line(zone);
     let mut streams: Vec<ShownStream> = Vec::new();
-    let names = connection.objects.iter().map(|object| &object.stream).chain([&connection.shown]);
+    let bare = connection.bare.iter().map(|bare| &bare.stream);
+    let names = connection.objects.iter().map(|object| &object.stream).chain(bare).chain([&connection.shown]);
     for stream in names {
-        let way = match stream.direction {
-            Direction::ToServer => "to the server",
-            Direction::ToClient => "to the client",
-        };
+        let way = way(stream.direction);
         if !streams.iter().any(|known| known.way == way) {
             streams.push(ShownStream { oid: stream.oid.to_string(), way });
         }
     }
+    let empty = connection.bare.iter().filter(|bare| bare.stream.length.0 == 0);
     ShownConnection {
         line,
         oid: connection.shown.oid.to_string(),
         streams,
+        empty: empty.map(|bare| way(bare.stream.direction)).collect(),
         trouble: connection.trouble.unwrap_or_default(),
         objects: connection.objects.into_iter().map(shown_object).collect(),
+    }
+}
+
+const fn way(direction: Direction) -> &'static str {
+    match direction {
+        Direction::ToServer => "to the server",
+        Direction::ToClient => "to the client",
     }
 }
 
@@ -307,8 +322,13 @@ fn shown_object(object: Entry) -> ShownObject {
 }
 
 /// `22,528 bytes`.
-fn bytes(count: u64) -> String {
-    let digits = count.to_string();
+fn bytes(bytes: u64) -> String {
+    count(bytes, "byte")
+}
+
+/// `22,528` and a word, which has an s unless there is one of it.
+fn count(number: u64, word: &str) -> String {
+    let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {
@@ -316,7 +336,7 @@ fn bytes(count: u64) -> String {
         }
         text.push(digit);
     }
-    text + if count == 1 { " byte" } else { " bytes" }
+    format!("{text} {word}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ impl Asked {
     /// Reads a query string's pairs; the error is a sentence. A parameter without a value is one that a form left empty.
     pub(super) fn parse(pairs: &[(String, String)], now: Timestamp, zone: &Zone) -> Result<Self, String> {
         let mut terms: Vec<(&str, &str)> = Vec::new();
-        let mut seen: Vec<&str> = Vec::new();
+        let mut seen: Vec<(&'static str, &str)> = Vec::new();
         let mut flags = Flags::default();
         let (mut oid, mut submit) = (None, None);
         for (name, value) in pairs.iter().map(|(name, value)| (name.as_str(), value.trim())) {
@@ -77,14 +77,14 @@ impl Asked {
                 }
                 return Err(unknown(name));
             }
-            if !OURS.contains(&name) {
+            let Some(ours) = OURS.into_iter().find(|ours| *ours == name) else {
                 terms.push((name, value));
                 continue;
+            };
+            if let Some((_, first)) = seen.iter().find(|(known, _)| *known == ours) {
+                return Err(FilterError::twice(ours, (ours, first), (name, value)).to_string());
             }
-            if seen.contains(&name) {
-                return Err(format!("{name} is given twice"));
-            }
-            seen.push(name);
+            seen.push((ours, value));
             match name {
                 "oid" => oid = Some(value.parse::<Oid>().map_err(|error| error.to_string())?),
                 "raw" => flags.raw = flag(name, value)?,

@@ -5,13 +5,13 @@ use std::ops::ControlFlow;
 
 use streamdb_derive::{
     BodyLimits, Conversation, Decode, Error, INSIDE, Kind, Message, Piece, Rows, Store, StreamInfo, conversation,
-    object, objects, raw,
+    incomplete, now, objects, raw,
 };
 use streamdb_query::{Filter, Order};
 use streamdb_sniff::{Content, HEAD_BYTES, sniff_stream};
 use streamdb_types::{Marks, ObjectKind, ObjectRow, Oid, StreamOffset, Timestamp};
 
-use super::entry::{Connection, Entry, Listing};
+use super::entry::{Bare, Connection, Entry, Listing};
 use super::find::{Found, find};
 use super::hex::Dump;
 use super::params::{Search, Shape};
@@ -60,13 +60,22 @@ pub(super) fn search(store: &Store, search: &Search, shown: Option<usize>) -> Re
             ANSWER >> 20
         ));
     }
-    Ok(Listing { found: count, offset: filter.offset, times: about(filter, times), connections, remarks })
+    let times = times.unwrap_or_else(|| looked_at(store, filter));
+    Ok(Listing { found: count, offset: filter.offset, times, connections, remarks })
 }
 
-/// What the first line says: the streams' own times, or, when nothing is found, those that were asked for.
-fn about(filter: &Filter, times: Option<(Timestamp, Timestamp)>) -> (Timestamp, Timestamp) {
-    let first = filter.start.unwrap_or_default();
-    times.unwrap_or((first, filter.end.unwrap_or(first).max(first)))
+/// What the first line says when nothing is found: the time that was asked for. Where the search leaves that open, it is from
+/// the first frame stored until now.
+fn looked_at(store: &Store, filter: &Filter) -> (Timestamp, Timestamp) {
+    let end = filter.end.unwrap_or_else(now);
+    let stored = || {
+        let buckets = store.buckets().unwrap_or_default();
+        buckets.iter().flatten().filter_map(|bucket| bucket.times).map(|(first, _)| first).min()
+    };
+    match filter.start {
+        Some(start) => (start, end.max(start)),
+        None => (stored().unwrap_or(end).min(end), end),
+    }
 }
 
 /// The streams of each connection together; in time, unless asked for otherwise.
@@ -110,14 +119,29 @@ impl Shower<'_> {
         let shown = group.last()?.clone();
         let first = group.iter().map(|stream| stream.first).min()?;
         let last = group.iter().map(|stream| stream.last).max()?;
-        let mut connection = Connection { shown, times: (first, last), objects: Vec::new(), trouble: None };
+        let mut connection =
+            Connection { shown, times: (first, last), objects: Vec::new(), bare: Vec::new(), trouble: None };
         let result = if self.raw {
             group.iter().try_for_each(|stream| self.whole_stream(stream, &mut connection.objects))
         } else {
             self.messages(&group, &mut connection)
         };
         connection.trouble = result.err().map(|error| error.to_string());
+        // When the answer is full, what is not shown is not missing.
+        if self.room > 0 {
+            let read = connection.trouble.is_none();
+            let has_none =
+                |stream: &StreamInfo| !connection.objects.iter().any(|e| e.row.direction == stream.direction);
+            connection.bare = group.into_iter().filter(has_none).map(|stream| self.bare(stream, read)).collect();
+        }
         Some(connection)
+    }
+
+    /// A stream without an object; `read`: not because it could not be read. Of one that could not, nobody knows that it is
+    /// whole.
+    fn bare(&self, stream: StreamInfo, read: bool) -> Bare {
+        let complete = read && incomplete(self.store, &stream).is_ok_and(|why| why.is_none());
+        Bare { stream, complete }
     }
 
     /// The wanted objects of the streams that were found, each request followed by its answers.
@@ -159,8 +183,8 @@ impl Shower<'_> {
                 Some(conversation.body(&message, Decode::Decoded, &BodyLimits::default(), &mut |p| shown.take(p))?)
             }
             Some(_) => {
-                let mut inner = object(self.store, row.oid)?;
-                Some(inner.body(Decode::Decoded, &BodyLimits::default(), &mut |piece| shown.take(piece))?)
+                let named = conversation.named(row.direction, row.oid)?;
+                Some(conversation.body_of(&named, Decode::Decoded, &BodyLimits::default(), &mut |p| shown.take(p))?)
             }
             None => None,
         };
@@ -192,6 +216,7 @@ impl Shower<'_> {
         })?;
         let what = sniff_stream(Content::of_length(&begin, info.length.0));
         let missing = stream.info().gap_bytes;
+        let incomplete = incomplete(self.store, info)?;
         let (content, cut) = shown.finish();
         let mut notes = Vec::new();
         if cut {
@@ -217,9 +242,9 @@ impl Shower<'_> {
             filename: None,
             size: info.length.0,
             encoded_size: info.length.0,
-            complete: missing == 0,
+            complete: incomplete.is_none(),
             missing_bytes: missing,
-            reason: None,
+            reason: incomplete.map(|why| why.words().to_owned()),
             conflict: info.marks.contains(Marks::CONFLICT),
             digests: None,
             digests_encoded: None,

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use axum::http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use streamdb_derive::{Error, Store, Stream, raw};
+use streamdb_derive::{Error, Incomplete, Store, Stream, incomplete, raw};
 use streamdb_extract::Piece;
 use streamdb_query::reason_word;
-use streamdb_types::{Marks, Oid, Reason, StreamOffset};
+use streamdb_types::{Oid, StreamOffset};
 
 use super::range::{Part, part};
 use crate::answer::{attach, failed, header_text, refuse, say, say_gaps, whole};
@@ -36,14 +36,18 @@ pub(super) fn send(store: &Arc<Store>, oid: Oid, asked: &HeaderMap, maker: Maker
         Part::Some(range) => Some(range),
         Part::Whole => None,
     };
-    let mut head = head(&stream, oid, range.as_ref());
+    let incomplete = match incomplete(store, stream.info()) {
+        Ok(incomplete) => incomplete,
+        Err(error) => return maker.whole(failed(&error)),
+    };
+    let mut head = head(&stream, oid, range.as_ref(), incomplete);
     head.headers_mut().insert(ETAG, header_text(&tag));
     let Some(writer) = maker.begin(head) else { return };
     // A body that cannot be finished breaks off; the client sees that.
     let _ = body(&stream, range.unwrap_or(0..length), writer);
 }
 
-fn head(stream: &Stream, oid: Oid, range: Option<&Range<u64>>) -> Response {
+fn head(stream: &Stream, oid: Oid, range: Option<&Range<u64>>, incomplete: Option<Incomplete>) -> Response {
     let length = stream.len().0;
     let octets = HeaderValue::from_static("application/octet-stream");
     let mut head = whole(StatusCode::OK, octets, "");
@@ -51,10 +55,11 @@ fn head(stream: &Stream, oid: Oid, range: Option<&Range<u64>>) -> Response {
     attach(headers, oid, "raw");
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     let info = stream.info();
-    let missing = info.gap_bytes;
-    let ended = info.reason == Some(Reason::Fin) && !info.marks.contains(Marks::MIDSTREAM);
-    say(headers, "x-streamdb-complete", if missing == 0 && ended { "true" } else { "false" });
-    say(headers, "x-streamdb-missing", &missing.to_string());
+    say(headers, "x-streamdb-complete", if incomplete.is_none() { "true" } else { "false" });
+    say(headers, "x-streamdb-missing", &info.gap_bytes.to_string());
+    if let Some(why) = incomplete {
+        say(headers, "x-streamdb-incomplete", why.words());
+    }
     say(headers, "x-streamdb-reason", reason_word(info.reason));
     say_gaps(headers, stream.gaps().iter().map(|gap| (gap.offset.0, gap.length)));
     match range {

@@ -20,19 +20,24 @@ Usage: GET /streamdb/?name=value&name=value...
   md5, sha1, sha256  of an object's content, or of its bytes as sent
   size               bytes of content: 22528, 1K-64K, 1M-
   incomplete         1: only objects that are not complete, 0: only those that are
-  kind               request, response, file, stream
+  kind               request, response: messages of HTTP; file: what lies inside another object, as an executable under a key;
+                     part: one of a body that has several (none is told apart so far); stream: all else, as it is
   pcre               regular expression over bytes: only objects whose head and content have it (linear time: no look-around,
                      no back-references)
-  offset, limit      skip so many streams, and show at most so many (100; 10000 at most)
-  sort               1: newest first (then offset is 100000 at most)
-  raw                1: the streams' own bytes, not taken apart
+  offset, limit      skip so many streams, and show the objects of at most so many (100; 10000 at most)
+  sort               1: newest first (then offset is 100000 at most); 0: as stored, the oldest first
+  raw                1: each stream as one object, its bytes as sent; 0: taken apart into its messages
   as_json, as_hex    1: JSON; hex dumps. A browser gets a page: as_text=1 text
   oid                FILE-OFFSET-LENGTH-INDEX, as a search shows it: download that object, decoded
                      with raw=1 the bytes of its stream, with as_pcap=1 the frames of its connection, with as_zip=1 a zip
-                     with the password infected, with as_hex=1 a hex dump, with submit=1 to the sandbox
+                     with the password infected, with as_hex=1 a hex dump, with submit=1 to the sandbox, also when it is incomplete
   submit             regular expression: of what is found, the complete objects whose line has it go to the sandbox
 
 At least one of srcip, dstip, ip (not negated), host, uri, name, md5, sha1, sha256 or community_id is needed; or an oid.
+What takes one value is given once; the others take several, with commas.
+The answer begins with how many objects are shown of how many streams found: Returning 4 of 2 is four objects, two streams.
+JSON has a row for each object, and one without \"object\" and with \"stream\" for each stream in which there is none.
+A stream is complete from its beginning to its end, without a gap: over TCP to its FIN, over UDP to when it ended.
 Also accepted: sip dip spt dpt stime etime; dstport!80 for dstport=!80; quiet and filename, which do nothing.
 If a search finds nothing, it is run once more with source and destination exchanged.
 

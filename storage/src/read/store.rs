@@ -166,6 +166,27 @@ impl Store {
         Ok(())
     }
 
+    /// Why a stream ended that was to go on in a later bucket than this one; `None` when it did.
+    fn whether_it_went_on(
+        &self,
+        id: BucketId,
+        key: ConnKey,
+        direction: Direction,
+        contents: &Directory,
+    ) -> Option<Reason> {
+        let mut peer = None;
+        for later in self.ids().ok()?.into_iter().rev().take_while(|later| *later > id) {
+            let Ok(found) = self.bucket(later).and_then(|bucket| self.contents(&bucket)) else { continue };
+            if found.find(key, direction).is_some() {
+                return None;
+            }
+            if found.find(key, direction.flip()).is_some() {
+                peer = peer.or(Some(later));
+            }
+        }
+        contents.find(key, direction).and_then(|end| self.how_it_went_on(end, peer))
+    }
+
     /// Why a stream ended that was to go on, and has nothing in any later bucket: as the other direction did, which has
     /// something in bucket `peer`; or else the connection fell silent.
     fn how_it_went_on(&self, end: &EndEntry, peer: Option<BucketId>) -> Option<Reason> {
@@ -224,7 +245,10 @@ impl Store {
         let conn = contents.find(key, direction).map_or(0, |end| end.conn);
         let peer = contents.find(key, direction.flip()).map(|end| oid_of(bucket.id(), end));
         let oid = Oid { bucket: bucket.id(), place: part.place, length: part.head.length.0, index: 0 };
-        let info = StreamInfo::of(oid, peer, &part.head, &part.gaps);
+        let mut info = StreamInfo::of(oid, peer, &part.head, &part.gaps);
+        if part.head.standing == Standing::Continues && bucket.is_sealed() {
+            info.reason = self.whether_it_went_on(bucket.id(), key, direction, contents);
+        }
         let mut previous = part.head.previous_bucket;
         let mut number = part.head.part;
         let mut parts = vec![(bucket, part)];

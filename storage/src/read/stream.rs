@@ -38,8 +38,8 @@ pub struct StreamInfo {
     pub packets: u64,
     /// What was seen of it.
     pub marks: Marks,
-    /// Why it ended; `None` while it is open, and where this record alone does not tell, as its bucket ended first: then
-    /// [`Store::streams`](crate::Store::streams) knows.
+    /// Why it ended; `None` while it is open, and of a record whose bucket ended first when the stream went on in a later
+    /// bucket.
     pub reason: Option<Reason>,
     /// Which part of the stream the newest bucket has, from 0.
     pub part: u32,

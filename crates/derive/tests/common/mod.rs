@@ -22,6 +22,14 @@ pub enum Said<'a> {
     ToClient(&'a [u8]),
     /// So many bytes to the client that nobody captured.
     Lost(u64),
+    /// Nothing: these marks of the direction to the client, in place of what the reason makes them.
+    Marked(Marks),
+    /// Nothing: it is over UDP.
+    Udp,
+    /// Nothing: it has not ended yet, whatever the reason says, and neither has its bucket.
+    Open,
+    /// Nothing: it is to go on in the next bucket, of which there is none.
+    GoesOn,
 }
 
 /// A connection from one side to the other.
@@ -43,7 +51,16 @@ pub fn store(talks: &[Talk<'_>]) -> (TestFolder, Arc<Store>) {
     for (slot, talk) in talks.iter().enumerate() {
         converse(&mut writer, slot as u32, talk);
     }
-    writer.finish(&Counters::default()).unwrap();
+    if talks.iter().flat_map(|talk| &talk.said).any(|said| matches!(said, Said::Open)) {
+        writer.commit().unwrap();
+        // Another thread stores it; and it stays open, as nobody ends the writer.
+        std::mem::forget(writer);
+        while Store::open(&path).unwrap().buckets().unwrap().iter().flatten().all(|bucket| bucket.streams == 0) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    } else {
+        writer.finish(&Counters::default()).unwrap();
+    }
     let store = Arc::new(Store::open(&path).unwrap());
     (folder, store)
 }
@@ -53,7 +70,9 @@ fn converse(writer: &mut Writer, slot: u32, talk: &Talk<'_>) {
         let (addr, port) = text.rsplit_once(':').unwrap();
         Endpoint::new(addr.parse().unwrap(), port.parse().unwrap())
     };
-    let tuple = Tuple { protocol: Protocol::TCP, client: end(talk.client), server: end(talk.server) };
+    let is_tcp = !talk.said.iter().any(|said| matches!(said, Said::Udp));
+    let protocol = if is_tcp { Protocol::TCP } else { Protocol::UDP };
+    let tuple = Tuple { protocol, client: end(talk.client), server: end(talk.server) };
     let interface = writer.interface(&Interface {
         link_type: LinkType::ETHERNET,
         snap_length: 0,
@@ -80,6 +99,7 @@ fn converse(writer: &mut Writer, slot: u32, talk: &Talk<'_>) {
                 *end += length;
                 continue;
             }
+            Said::Marked(_) | Said::Udp | Said::Open | Said::GoesOn => continue,
         };
         let at = direction.index();
         let segments: Vec<&[u8]> = if bytes.is_empty() { vec![b""] } else { bytes.chunks(SEGMENT).collect() };
@@ -94,7 +114,7 @@ fn converse(writer: &mut Writer, slot: u32, talk: &Talk<'_>) {
                 data: &frame,
                 payload_at: HEADERS,
                 payload_len: payload.len(),
-                is_tcp: true,
+                is_tcp,
             };
             let tag = writer.frame(&input).unwrap();
             if !opened {
@@ -116,6 +136,7 @@ fn converse(writer: &mut Writer, slot: u32, talk: &Talk<'_>) {
             time = time.plus(100_000_000);
         }
     }
+    let marked = talk.said.iter().find_map(|said| if let Said::Marked(marks) = said { Some(*marks) } else { None });
     let facts = Direction::BOTH.map(|direction| {
         let at = direction.index();
         StreamFacts {
@@ -124,10 +145,19 @@ fn converse(writer: &mut Writer, slot: u32, talk: &Talk<'_>) {
             last: times[at].1,
             length: StreamOffset(ends[at]),
             gaps: if direction == Direction::ToClient { &gaps } else { &[] },
-            marks: if talk.reason == Reason::Fin { Marks::SYN.with(Marks::FIN) } else { Marks::SYN },
+            marks: match marked {
+                Some(marks) if direction == Direction::ToClient => marks,
+                _ if !is_tcp => Marks::default(),
+                _ if talk.reason == Reason::Fin => Marks::SYN.with(Marks::FIN),
+                _ => Marks::SYN,
+            },
             limited: false,
         }
     });
+    if talk.said.iter().any(|said| matches!(said, Said::Open | Said::GoesOn)) {
+        writer.checkpoint(slot, facts, None).unwrap();
+        return;
+    }
     writer.checkpoint(slot, facts, Some(talk.reason)).unwrap();
     writer.closed(slot);
 }

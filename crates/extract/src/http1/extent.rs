@@ -33,7 +33,7 @@ impl Scanner<'_> {
                 self.at = end;
                 message.body.end = end;
                 message.count_gaps(self.source, message.body);
-                let why = Incomplete::unless_closed(self.source, self.other, self.direction);
+                let why = Incomplete::unless_ended(self.source, self.other, self.direction);
                 message.incomplete = message.incomplete.or(why);
             }
             Framing::Chunked => self.find_chunks(message),

@@ -418,7 +418,7 @@ impl<'a> Scanner<'a> {
             let begin = Incomplete::unless_begun(self.source, span.start);
             message.incomplete = message.incomplete.or(begin);
             if end == self.source.end() {
-                let close = Incomplete::unless_closed(self.source, self.other, self.direction);
+                let close = Incomplete::unless_ended(self.source, self.other, self.direction);
                 message.incomplete = message.incomplete.or(close);
             }
         }

@@ -33,8 +33,8 @@ pub(super) fn run(args: &Submit) -> Result<ExitCode, Error> {
     let rules = Rules { incomplete: true, again: args.again };
     let mut receipts = Vec::new();
     let mut code = ExitCode::SUCCESS;
-    for oid in &args.oids {
-        match submissions.submit(&store, *oid, rules) {
+    for answer in submissions.submit_all(&store, &args.oids, rules) {
+        match answer {
             Ok(receipt) => receipts.push(receipt),
             Err(error) => {
                 complain(&error.to_string());

@@ -85,10 +85,11 @@ pub fn ip(arguments: &str) {
     assert!(status.success(), "ip {arguments}: {status}");
 }
 
-/// The command, run in a namespace. The process stays the same one, so that signals reach it.
+/// The command, run in a namespace. The process stays the same one, so that signals reach it. Not by `ip netns exec`, which
+/// copies all mounts: a file system that another test takes away would stay mounted there.
 pub fn inside(namespace: &str, command: &Command) -> Command {
-    let mut inside = Command::new("ip");
-    inside.args(["netns", "exec", namespace]).arg(command.get_program()).args(command.get_args());
+    let mut inside = Command::new("nsenter");
+    inside.arg(format!("--net=/run/netns/{namespace}")).arg(command.get_program()).args(command.get_args());
     inside
 }
 
