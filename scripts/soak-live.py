@@ -151,7 +151,8 @@ def main():
 
     def fault(what):
         faults.append(what)
-        print(f'FAULT at {time.strftime("%H:%M:%S")}: {what}', flush=True)
+        if len(faults) <= 20:
+            print(f'FAULT at {time.strftime("%H:%M:%S")}: {what}', flush=True)
 
     try:
         for namespace in (near, far):
@@ -200,7 +201,7 @@ def main():
                 number, length, _ = choice.choice(recent)
                 wanted = hashlib.sha256(BODY(number, length)).hexdigest()
                 since = time.time()
-                status, text = killed.get(f'/streamdb/?uri=/{number}-{length}$&host=soak.example&json=1&limit=10'.replace('$', ''))
+                status, text = killed.get(f'/streamdb/?uri=/{number}-{length}&host=soak.example&as_json=1')
                 slowest['search'] = max(slowest['search'], time.time() - since)
                 searches += 1
                 rows = []

@@ -27,6 +27,8 @@ const NEW: &str = "new";
 const DONE: &str = "done";
 /// A description is not longer.
 const MAX_JOB: u64 = 16 << 20;
+/// A copy is locked a moment after it is begun.
+const BEGINNING: Duration = Duration::from_secs(60);
 /// What came of a job is kept so long when nobody asks.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -154,7 +156,7 @@ impl Spool {
             let Some((job, kind)) = name.rsplit_once('.') else { continue };
             match kind {
                 NEW if is_abandoned(&path) => drop(fs::remove_dir_all(&path)),
-                DONE if is_old(&path) => self.forget(job),
+                DONE if is_older(&path, KEPT) => self.forget(job),
                 _ => {}
             }
         }
@@ -213,15 +215,15 @@ fn copy(new: &Path, sources: &[Source], job: &Job) -> Result<File, Error> {
 /// Whether whoever makes this copy has died.
 fn is_abandoned(new: &Path) -> bool {
     match File::open(new.join(JOB)) {
-        Ok(file) => file.try_lock().is_ok(),
+        Ok(file) => is_older(new, BEGINNING) && file.try_lock().is_ok(),
         // Without it, it was made a moment ago, or somebody died just then.
-        Err(_) => is_old(new),
+        Err(_) => is_older(new, BEGINNING),
     }
 }
 
-fn is_old(path: &Path) -> bool {
+fn is_older(path: &Path, than: Duration) -> bool {
     let age = fs::metadata(path).and_then(|metadata| Ok(metadata.modified()?.elapsed().unwrap_or_default()));
-    age.is_ok_and(|age| age > KEPT)
+    age.is_ok_and(|age| age > than)
 }
 
 fn remove_if_there(folder: &Path) -> io::Result<()> {
@@ -239,4 +241,50 @@ fn sync(folder: &Path) -> io::Result<()> {
 fn failed(path: &Path, action: &str) -> impl FnOnce(io::Error) -> Error + use<> {
     let text = format!("{}: could not {action}", path.display());
     move |error| Error::Other(format!("{text}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use streamdb_testkit::TestFolder;
+
+    #[test]
+    fn what_nobody_needs_any_more_goes() {
+        let data = TestFolder::new("spool-sweep");
+        let spool = Spool::of(data.path());
+        assert!(spool.jobs().unwrap().is_empty() && spool.sweep().is_ok(), "no spool is an empty one");
+        let folder = data.path().join(FOLDER);
+        let make = |name: &str| {
+            fs::create_dir_all(folder.join(name)).unwrap();
+            File::create(folder.join(name).join(JOB)).unwrap()
+        };
+        let aged = |name: &str, age: Duration| {
+            File::open(folder.join(name)).unwrap().set_modified(SystemTime::now() - age).unwrap();
+        };
+        let (minutes, days) = (BEGINNING * 2, KEPT * 2);
+        // Being copied for a while; its maker died; begun a moment ago.
+        let copying = make("1-1.new");
+        copying.try_lock().unwrap();
+        for name in ["2-2.new", "3-3.new"] {
+            drop(make(name));
+        }
+        aged("1-1.new", minutes);
+        aged("2-2.new", minutes);
+        // To be done; done, and somebody may still ask; done, and nobody did.
+        drop(make("4-4"));
+        let outcome = Outcome { report: None, summary: None, errors: vec!["damaged".into()] };
+        for name in ["5-5", "6-6"] {
+            drop(make(name));
+            spool.done(name, &outcome).unwrap();
+        }
+        aged("6-6.done", days);
+        spool.sweep().unwrap();
+        let mut names = spool.names().unwrap();
+        names.sort_unstable();
+        assert_eq!(names, ["1-1.new", "3-3.new", "4-4", "5-5.done"]);
+        assert_eq!(spool.jobs().unwrap(), ["4-4"]);
+        assert_eq!(spool.outcome("4-4").unwrap().map(|outcome| outcome.errors), None);
+        assert_eq!(spool.outcome("5-5").unwrap().map(|outcome| outcome.errors), Some(outcome.errors));
+        assert!(!spool.names().unwrap().contains(&"5-5.done".to_owned()));
+    }
 }

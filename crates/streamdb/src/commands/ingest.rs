@@ -13,7 +13,7 @@ use streamdb_types::LinkType;
 
 use super::Error;
 use super::storing::{self, Summary};
-use crate::cli::Ingest;
+use crate::cli::{Ingest, Limiting};
 use crate::config::Config;
 use crate::deriving::Deriving;
 use crate::ingesting::{self, Report, Source, Task};
@@ -103,6 +103,10 @@ fn hand_over(args: &Ingest, sources: &[Source], settings: &Settings) -> Result<E
     let job = spool.hand_over(sources, &job)?;
     let what = if sources.len() == 1 { "the capture is".to_owned() } else { format!("{} captures are", sources.len()) };
     complain(&format!("another process writes to {}: {what} handed to it", data.display()));
+    let Limiting { max_bytes, max_age, min_free } = args.storing.limiting;
+    if max_bytes.is_some() || max_age.is_some() || min_free.is_some() {
+        complain("the limits that are given here do not count: those of the process that writes do");
+    }
     if args.no_wait {
         return Ok(ExitCode::SUCCESS);
     }
