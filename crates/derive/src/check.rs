@@ -63,7 +63,7 @@ fn bucket(store: &Store, id: BucketId, rows: &mut Rows, checked: &mut Checked) -
                 true
             }
             // Retention took a part of it, so its rows cannot be made again as they were.
-            Some(_) if store.is_cut(stream) => false,
+            Some(_) if store.cut_at(stream).is_some() => false,
             Some(kept) => {
                 checked.connections += 1;
                 checked.objects += made.len() as u64;

@@ -4,9 +4,10 @@ use std::ops::ControlFlow;
 
 use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Head, Incomplete, Limits, Message, Messages, Piece, Source};
 use streamdb_storage::{Store, Stream, StreamInfo};
-use streamdb_types::{Direction, Gap, Oid};
+use streamdb_types::{Direction, Gap, Oid, StreamOffset};
 
 use crate::error::Error;
+use crate::index::{Cut, Named, begins};
 use crate::source::StreamSource;
 
 /// A connection: what was said in it. Only for the thread that opened it, as reading may leave an error behind.
@@ -14,6 +15,8 @@ pub struct Conversation {
     sources: [StreamSource; 2],
     asked: Direction,
     messages: Messages,
+    /// What retention took, by direction.
+    cuts: [Option<Cut>; 2],
 }
 
 /// Reads the connection of a stream: the stream as the oid names it, the other direction as it is now, and the messages in
@@ -24,7 +27,7 @@ pub struct Conversation {
 pub fn conversation(store: &Store, oid: Oid) -> Result<Conversation, Error> {
     let stream = store.stream(oid)?;
     let other = store.newest(stream.info().key, stream.info().direction.flip())?;
-    both(stream, other)
+    both(store, stream, other)
 }
 
 /// The connection of a stream whose newest record this is: what [`conversation`] finds, without looking for it in every
@@ -32,7 +35,7 @@ pub fn conversation(store: &Store, oid: Oid) -> Result<Conversation, Error> {
 pub(crate) fn conversation_of(store: &Store, info: &StreamInfo) -> Result<Conversation, Error> {
     let stream = store.stream(info.oid)?;
     let other = other_of(store, info)?;
-    both(stream, other)
+    both(store, stream, other)
 }
 
 /// Why a stream as a whole is not complete, by the one rule for it ([`Incomplete::of_stream`]); `None` when it is. No byte of
@@ -60,16 +63,18 @@ fn side_by_side(stream: Stream, other: Option<Stream>) -> (StreamSource, StreamS
     (StreamSource::new(stream), other.map_or_else(|| StreamSource::absent(reason), StreamSource::new))
 }
 
-fn both(stream: Stream, other: Option<Stream>) -> Result<Conversation, Error> {
+fn both(store: &Store, stream: Stream, other: Option<Stream>) -> Result<Conversation, Error> {
     let direction = stream.info().direction;
+    let cut = |stream: Option<&Stream>| stream.map_or(Ok(None), |stream| Cut::of(store, stream));
+    let cuts = (cut(Some(&stream))?, cut(other.as_ref())?);
     let (stream, other) = side_by_side(stream, other);
-    let sources = match direction {
-        Direction::ToServer => [stream, other],
-        Direction::ToClient => [other, stream],
+    let (sources, cuts) = match direction {
+        Direction::ToServer => ([stream, other], [cuts.0, cuts.1]),
+        Direction::ToClient => ([other, stream], [cuts.1, cuts.0]),
     };
     let [to_server, to_client] = &sources;
     let messages = streamdb_extract::messages(to_server, to_client, &Limits::default());
-    let mut conversation = Conversation { sources, asked: direction, messages };
+    let mut conversation = Conversation { sources, asked: direction, messages, cuts };
     conversation.checked()?;
     Ok(conversation)
 }
@@ -93,7 +98,19 @@ impl Conversation {
     /// The name of a message.
     pub fn oid(&self, message: &Message) -> Option<Oid> {
         let info = self.info(message.direction)?;
-        Some(info.oid.with_index(message.index.0.into()))
+        Some(info.oid.with_index(self.names(message.direction).index(message)))
+    }
+
+    /// How the messages of a direction are named.
+    pub(crate) fn names(&self, direction: Direction) -> Named<'_> {
+        let cut = direction.of::<Option<Cut>>(&self.cuts).as_ref();
+        Named { messages: self.messages.of(direction), cut }
+    }
+
+    /// Where a message begins.
+    pub(crate) fn begins(&self, message: &Message) -> StreamOffset {
+        let gaps = self.source(message.direction).stream().map_or(&[][..], Stream::gaps);
+        begins(message, gaps)
     }
 
     /// The head of a message, read again; `None` when it has none.

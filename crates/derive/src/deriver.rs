@@ -186,7 +186,7 @@ impl Deriver {
 pub fn objects(store: &Store, stream: &StreamInfo, rows: &mut Rows) -> Result<Vec<ObjectRow>, Error> {
     let kept = match stream.reason {
         // They were made when all parts were there, and would call complete what is not so any more.
-        Some(_) if store.is_cut(stream) => None,
+        Some(_) if store.cut_at(stream).is_some() => None,
         Some(_) => store.derived_rows(stream.oid.bucket, stream.key)?,
         None => None,
     };

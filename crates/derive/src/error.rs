@@ -1,6 +1,6 @@
 //! Why there is no object.
 
-use streamdb_types::Oid;
+use streamdb_types::{Oid, Timestamp};
 
 /// Why an object is not handed out.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,17 @@ pub enum Error {
         oid: Oid,
         /// How many there are.
         messages: usize,
+    },
+    /// Retention took the object, or what tells which one it is.
+    #[error(
+        "{oid}: retention dropped this object, or what tells which one it is, at {time}; what is left of its stream is there \
+         (raw=1, or get --raw)"
+    )]
+    Taken {
+        /// What was asked for.
+        oid: Oid,
+        /// When; of several times the last one.
+        time: Timestamp,
     },
     /// The message is there, and nothing lies inside it.
     #[error("{0}: nothing is known to lie inside this message")]

@@ -5,9 +5,6 @@ use std::ops::ControlFlow;
 use streamdb_extract::{Piece, Xor};
 use streamdb_types::Gap;
 
-/// The first object inside message m has the index m + 2^32, the next one m + 2 * 2^32.
-pub const INSIDE: u64 = 1 << 32;
-
 /// Takes the outer layer off pieces that come in order.
 #[derive(Debug)]
 pub(crate) struct Inside {

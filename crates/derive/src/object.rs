@@ -9,7 +9,8 @@ use streamdb_types::{Direction, Gap, Oid, StreamOffset};
 
 use crate::conversation::{Conversation, conversation};
 use crate::error::Error;
-use crate::inside::{INSIDE, Inside};
+use crate::index::Index;
+use crate::inside::Inside;
 
 /// A message, ready to be handed out.
 #[derive(Debug)]
@@ -42,10 +43,9 @@ impl Conversation {
     /// # Errors
     /// When there is no such message, or when a block is damaged.
     pub fn named(&mut self, direction: Direction, oid: Oid) -> Result<Named, Error> {
-        let messages = self.messages().of(direction);
-        let message = usize::try_from(oid.index % INSIDE).ok().and_then(|index| messages.get(index)).cloned();
-        let message = message.ok_or(Error::NoSuchMessage { oid, messages: messages.len() })?;
-        let under = match oid.index / INSIDE {
+        let index = Index::read(oid.index);
+        let message = self.names(direction).find(oid, index.message)?.clone();
+        let under = match index.inside {
             0 => None,
             1 => Some(key_of(self, &message)?.ok_or(Error::NothingInside(oid))?),
             _ => return Err(Error::NothingInside(oid)),
@@ -84,6 +84,11 @@ impl Conversation {
 }
 
 impl Named {
+    /// Whether it lies inside the message.
+    pub const fn is_inside(&self) -> bool {
+        self.under.is_some()
+    }
+
     /// The message.
     pub const fn message(&self) -> &Message {
         &self.message

@@ -11,7 +11,8 @@ use crate::allowance::Allowance;
 use crate::conversation::{Conversation, conversation_of};
 use crate::digest::{Known, Taken, Taking};
 use crate::error::Error;
-use crate::inside::{INSIDE, Inside};
+use crate::index::Index;
+use crate::inside::Inside;
 use crate::name;
 
 /// Content of at most this size is held in memory while its digests are made; larger content is read again for them.
@@ -146,7 +147,7 @@ impl Rows {
         let size = outer.size.saturating_sub(key.begins_at() as u64);
         let what = sniff_content(Content::of_length(&head, size));
         Ok(ObjectRow {
-            oid: outer.oid.with_index(outer.oid.index + INSIDE),
+            oid: outer.oid.with_index(Index::inside(outer.oid.index)),
             kind: ObjectKind::File,
             mime: what.mime.to_owned(),
             legacy: what.legacy().to_owned(),
@@ -269,6 +270,7 @@ fn blank(conversation: &Conversation, message: &Message) -> Option<ObjectRow> {
         oid: conversation.oid(message)?,
         key: info.key,
         direction: message.direction,
+        begins: conversation.begins(message),
         tuple: info.tuple,
         start: info.first,
         kind,

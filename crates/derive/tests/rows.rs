@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use common::{Said, Talk, store};
 use streamdb_derive::{
-    BodyLimits, Decode, Deriver, Error, INSIDE, Piece, Progress, Rows, Store, StoreError, StreamInfo, object, objects,
+    BodyLimits, Decode, Deriver, Error, Piece, Progress, Rows, Store, StoreError, StreamInfo, object, objects,
 };
 use streamdb_storage::{Covered, DiskVolume};
 use streamdb_types::{BlockPlace, ObjectKind, ObjectRow, Reason};
@@ -145,7 +145,7 @@ fn an_executable_under_a_key_is_an_object_inside_the_one_that_hides_it() {
     let [_, outer, inner] = rows.as_slice() else { panic!("{rows:#?}") };
     assert!(outer.description.starts_with("XOR obfuscated PE32 executable"), "{}", outer.description);
     assert_eq!(outer.xor_key.as_deref(), Some(&key[..]));
-    assert_eq!((inner.kind, inner.oid, inner.size), (ObjectKind::File, outer.oid.with_index(INSIDE), 1024));
+    assert_eq!((inner.kind, inner.oid, inner.size), (ObjectKind::File, outer.oid.with_index(1 << 32), 1024));
     assert!(inner.description.starts_with("PE32 executable (console) Intel 80386"), "{}", inner.description);
     let mut bytes = Vec::new();
     let outcome = object(&store, inner.oid).unwrap().body(Decode::Decoded, &BodyLimits::default(), &mut |piece| {
@@ -155,7 +155,7 @@ fn an_executable_under_a_key_is_an_object_inside_the_one_that_hides_it() {
         ControlFlow::Continue(())
     });
     assert_eq!((bytes, outcome.unwrap().length), (plain, 1024));
-    assert!(matches!(object(&store, outer.oid.with_index(2 * INSIDE)), Err(Error::NothingInside(_))));
+    assert!(matches!(object(&store, outer.oid.with_index(2 << 32)), Err(Error::NothingInside(_))));
 }
 
 #[test]

@@ -139,6 +139,99 @@ fn the_oldest_buckets_go_and_their_streams_are_gone_since_then() {
     assert_eq!(data.export().frames.len(), frames);
 }
 
+/// What became of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Now {
+    Whole,
+    Rest,
+    Gone,
+}
+
+/// Whatever retention takes of a connection, and whether rows are kept or made anew: an oid gives the object that it always
+/// gave, or the rest of it, or says that it is gone; and so does each that was made later.
+#[test]
+fn an_oid_never_names_another_object() {
+    let body = |n: usize| noise(7_000 + 100 * n, 400 + n as u32);
+    let data = Data::new("never-another");
+    let mut made = Made::default();
+    let mut talk = Talk::new(40_000);
+    talk.open(&mut made, 0);
+    for n in 0..20 {
+        // Two in a second, and every other second one goes on in the next second.
+        let at = n as u64 * 500 + 10;
+        talk.ask(&mut made, at, format!("GET /{n} HTTP/1.1\r\nHost: a.example\r\n\r\n").as_bytes());
+        let answer =
+            [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body(n).len()).as_bytes(), &body(n)].concat();
+        let (first, second) = answer.split_at(answer.len() / 2);
+        talk.answer(&mut made, at + 10, first);
+        talk.answer(&mut made, at + if n % 4 == 3 { 495 } else { 20 }, second);
+    }
+    talk.close(&mut made, 10_100);
+    let capture = data.write("capture", &made.file());
+    data.ingest(&["--bucket", "1s"], &[&capture]).well();
+    let number = |row: &Value| text(row, "uri").trim_start_matches('/').parse::<usize>().unwrap();
+    let rows = data.json("objects", &["direction=c"]);
+    assert_eq!(rows.iter().map(number).collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
+    let mut known: Vec<(String, usize)> = rows.iter().map(|row| (text(row, "oid").to_owned(), number(row))).collect();
+    let buckets = ids(&data).len();
+    let mut seen = std::collections::HashMap::<Now, usize>::new();
+    for left in (1..buckets).rev() {
+        let limit = last(&data, left);
+        data.run("retain", &["--max-bytes", &limit]).well();
+        assert_eq!(ids(&data).len(), left);
+        if left == buckets / 2 {
+            // What was counted once is forgotten.
+            data.run("reindex", &[]).well();
+        }
+        let server = Server::start(&data);
+        for (oid, n) in &known {
+            let said = data.run("get", &[oid]);
+            let now = match said.code {
+                Some(0) if said.out == body(*n) => Now::Whole,
+                Some(0) => {
+                    let rest = said.out.iter().position(|byte| *byte != 0).unwrap_or(said.out.len());
+                    assert!(body(*n).ends_with(&said.out[rest..]), "{left} buckets are left: {oid} is not /{n}");
+                    assert!(said.err.contains(" missing"), "{said:?}");
+                    Now::Rest
+                }
+                _ => {
+                    assert!(said.sentence().contains(": retention dropped this "), "{said:?}");
+                    Now::Gone
+                }
+            };
+            *seen.entry(now).or_default() += 1;
+            let answer = server.get(&format!("/streamdb/?oid={oid}"));
+            assert_eq!(answer.status, if now == Now::Gone { 410 } else { 200 }, "{oid}");
+            if now != Now::Gone {
+                assert_eq!(
+                    answer.header("x-streamdb-complete"),
+                    Some(if now == Now::Whole { "true" } else { "false" })
+                );
+            }
+        }
+        // What the lists say now are names, too, and none that was another's.
+        for row in data.json("objects", &["direction=c", "kind=response"]) {
+            let (oid, n) = (text(&row, "oid").to_owned(), body_number(&row, &body));
+            match known.iter().find(|(other, _)| *other == oid) {
+                Some((_, other)) => assert_eq!(*other, n, "{oid}"),
+                None => known.push((oid, n)),
+            }
+        }
+        let page = server.get("/streamdb/?srcip=10.0.0.5&srcport=40000&direction=c&as_text=1");
+        assert_eq!(page.status, 200);
+        data.is_well();
+    }
+    // A rest is there only as long as the cut goes through its object, and as rows are kept.
+    let least = [(Now::Whole, 100), (Now::Rest, 2), (Now::Gone, 100)];
+    assert!(least.iter().all(|(now, least)| seen.get(now) >= Some(least)), "{seen:?}");
+}
+
+/// Which of the bodies this is, by its size: the request may be gone.
+fn body_number(row: &Value, body: &dyn Fn(usize) -> Vec<u8>) -> usize {
+    let size = row["size"].as_u64().unwrap() as usize;
+    (0..20).find(|n| body(*n).len() == size).unwrap_or_else(|| panic!("no body is this: {row}"))
+}
+
 #[test]
 fn age_counts_from_sealing_and_free_room_from_the_disk() {
     let data = five("age", &[]);

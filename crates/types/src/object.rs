@@ -1,6 +1,6 @@
 //! An object as a row: what is derived from a stream and can be searched without reading it again.
 
-use crate::{ConnKey, Direction, Oid, Timestamp, Tuple};
+use crate::{ConnKey, Direction, Oid, StreamOffset, Timestamp, Tuple};
 
 /// Digests of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +57,8 @@ pub struct ObjectRow {
     pub key: ConnKey,
     /// Which way it went.
     pub direction: Direction,
+    /// Where in its stream its message begins.
+    pub begins: StreamOffset,
     /// The ends of the connection.
     pub tuple: Tuple,
     /// When its stream began.

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use streamdb_derive::{
-    BodyLimits, Conversation, Decode, Error, INSIDE, Kind, Message, Piece, Rows, Store, StreamInfo, conversation,
-    incomplete, now, objects, raw,
+    BodyLimits, Conversation, Decode, Error, Kind, Message, Piece, Rows, Store, StreamInfo, conversation, incomplete,
+    now, objects, raw,
 };
 use streamdb_query::{Filter, Order};
 use streamdb_sniff::{Content, HEAD_BYTES, sniff_stream};
@@ -173,27 +173,19 @@ impl Shower<'_> {
     fn entry(&self, conversation: &mut Conversation, row: ObjectRow, stream: &StreamInfo) -> Result<Entry, Error> {
         let mut head = String::new();
         let mut shown = Shown::new(self.most, self.hex);
-        let place = usize::try_from(row.oid.index % INSIDE).ok();
-        let message = place.and_then(|at| conversation.messages().of(row.direction).get(at)).cloned();
-        let outcome = match message {
-            Some(message) if row.oid.index < INSIDE => {
-                if let Some(found) = conversation.head(&message)? {
-                    push_head(&mut head, &message, found.first_line(), found.fields());
-                }
-                Some(conversation.body(&message, Decode::Decoded, &BodyLimits::default(), &mut |p| shown.take(p))?)
-            }
-            Some(_) => {
-                let named = conversation.named(row.direction, row.oid)?;
-                Some(conversation.body_of(&named, Decode::Decoded, &BodyLimits::default(), &mut |p| shown.take(p))?)
-            }
-            None => None,
-        };
+        let named = conversation.named(row.direction, row.oid)?;
+        let message = named.message();
+        if let Some(found) = conversation.head(message)?.filter(|_| !named.is_inside()) {
+            push_head(&mut head, message, found.first_line(), found.fields());
+        }
+        let outcome =
+            conversation.body_of(&named, Decode::Decoded, &BodyLimits::default(), &mut |piece| shown.take(piece))?;
         let (content, cut) = shown.finish();
         let mut notes = Vec::new();
         if cut {
             notes.push(format!("cut after {} bytes; /streamdb/?oid={} has all of it", self.most, row.oid));
         }
-        if let Some(problem) = outcome.as_ref().and_then(|outcome| outcome.problem.as_ref()).filter(|_| !cut) {
+        if let Some(problem) = outcome.problem.as_ref().filter(|_| !cut) {
             // It may name a coding as captured.
             notes.push(printable::line(problem.to_string().as_bytes(), printable::LINE));
         }
@@ -226,6 +218,7 @@ impl Shower<'_> {
             oid: info.oid,
             key: info.key,
             direction: info.direction,
+            begins: StreamOffset(0),
             tuple: info.tuple,
             start: info.first,
             kind: ObjectKind::Stream,

@@ -1,6 +1,8 @@
 //! The rows of one connection as bytes: what all have in common once, then each.
 
-use streamdb_types::{BlockPlace, BucketId, ConnKey, Digests, Direction, ObjectKind, ObjectRow, Oid, Timestamp, Tuple};
+use streamdb_types::{
+    BlockPlace, BucketId, ConnKey, Digests, Direction, ObjectKind, ObjectRow, Oid, StreamOffset, Timestamp, Tuple,
+};
 
 use crate::format::bytes::{Reader, Short, put_varint, put_zigzag};
 use crate::format::record::{put_tuple, tuple};
@@ -75,7 +77,7 @@ fn put_row(out: &mut Vec<u8>, row: &ObjectRow) {
         | flag(row.direction == Direction::ToClient, has::TO_CLIENT)
         | flag(row.conflict, has::CONFLICT);
     put_varint(out, flags);
-    for n in [row.oid.bucket.0, row.oid.place.0, row.oid.length, row.oid.index, row.kind as u64] {
+    for n in [row.oid.bucket.0, row.oid.place.0, row.oid.length, row.oid.index, row.begins.0, row.kind as u64] {
         put_varint(out, n);
     }
     put_zigzag(out, row.start.0);
@@ -110,6 +112,7 @@ fn read_row(r: &mut Reader<'_>, key: ConnKey, tuple: Tuple) -> Result<ObjectRow,
     let has = |flag: u64| flags & flag != 0;
     let oid =
         Oid { bucket: BucketId(r.varint()?), place: BlockPlace(r.varint()?), length: r.varint()?, index: r.varint()? };
+    let begins = StreamOffset(r.varint()?);
     let kind = usize::try_from(r.varint()?).ok().and_then(|kind| ObjectKind::ALL.get(kind)).copied().ok_or(Short)?;
     let start = Timestamp(r.zigzag()?);
     let (size, encoded_size, missing_bytes) = (r.varint()?, r.varint()?, r.varint()?);
@@ -130,6 +133,7 @@ fn read_row(r: &mut Reader<'_>, key: ConnKey, tuple: Tuple) -> Result<ObjectRow,
         oid,
         key,
         direction: if has(has::TO_CLIENT) { Direction::ToClient } else { Direction::ToServer },
+        begins,
         tuple,
         start,
         kind,
@@ -192,6 +196,7 @@ pub(super) mod tests {
             oid: "18043-3966843079-22968-4294967296".parse().unwrap(),
             key,
             direction: Direction::ToClient,
+            begins: StreamOffset(700),
             tuple: tuple(),
             start: Timestamp::new(1_330_674_711, 5),
             kind: ObjectKind::Response,
@@ -227,7 +232,7 @@ pub(super) mod tests {
             (declared_type, filename, reason) in (texts(), texts(), texts()),
             (description, legacy) in ("\\PC{0,20}", "\\PC{0,20}"),
             (status, complete, to_client, same, conflict) in any::<(Option<u16>, bool, bool, bool, bool)>(),
-            (size, missing_bytes, start) in (any::<u64>(), any::<u64>(), any::<i64>()),
+            (size, missing_bytes, start, begins) in (any::<u64>(), any::<u64>(), any::<i64>(), any::<u64>()),
             (plain, coded, xor) in (any::<bool>(), any::<bool>(), proptest::option::of(any::<[u8; 3]>())),
             kind in 0..5usize,
         ) -> ObjectRow {
@@ -239,6 +244,7 @@ pub(super) mod tests {
                 description,
                 direction: if to_client { Direction::ToClient } else { Direction::ToServer },
                 start: Timestamp(start),
+                begins: StreamOffset(begins),
                 kind: ObjectKind::ALL[kind],
                 xor_key: xor.map(|key| key.to_vec()),
                 digests: plain.then_some(digests),

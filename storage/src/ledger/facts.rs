@@ -117,9 +117,10 @@ impl Facts {
         self.dropped.get(&id).copied()
     }
 
-    /// Whether one of the buckets from `first` on and before `last` was dropped.
-    pub fn dropped_between(&self, first: BucketId, last: BucketId) -> bool {
-        first < last && self.dropped.range(first..last).next().is_some()
+    /// When one of the buckets from `first` on and before `last` was dropped; of several, the last time.
+    pub fn dropped_between(&self, first: BucketId, last: BucketId) -> Option<Timestamp> {
+        let between = (first < last).then(|| self.dropped.range(first..last));
+        between.into_iter().flatten().map(|(_, time)| *time).max()
     }
 
     /// All buckets that were dropped, and when.

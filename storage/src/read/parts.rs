@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use streamdb_types::{BucketId, ConnKey};
+use streamdb_types::{BucketId, ConnKey, Timestamp};
 
 use super::store::Store;
 use super::stream::StreamInfo;
@@ -20,11 +20,11 @@ pub struct Parts {
 }
 
 impl Store {
-    /// Whether retention may have taken a part of this stream, or of the other one of its connection: it dropped a bucket
-    /// between the one in which the connection began and the one of this record.
-    pub fn is_cut(&self, stream: &StreamInfo) -> bool {
+    /// When retention took what may be a part of this stream, or of the other one of its connection: it dropped a bucket
+    /// between the one in which the connection began and the one of this record. Of several, the last time.
+    pub fn cut_at(&self, stream: &StreamInfo) -> Option<Timestamp> {
         let (first, last) = (stream.key.bucket, stream.oid.bucket);
-        first < last && self.folder().with_facts(|facts| facts.dropped_between(first, last))
+        (first < last).then(|| self.folder().with_facts(|facts| facts.dropped_between(first, last)))?
     }
 
     /// The buckets that have anything of these connections. A bucket that cannot be read is told to `damaged`, and the

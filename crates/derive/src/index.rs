@@ -1,0 +1,170 @@
+//! Which message an oid's INDEX is, and which INDEX a message has.
+//!
+//! As long as a stream is there from its beginning on, messages are counted. Where retention took a part of it, what comes
+//! after that part cannot be counted any more, and so is named by where in the stream it begins, which is the same for ever:
+//! no INDEX ever names another message than it did. What was counted before is still found by its number when its row was
+//! kept, which says where it began.
+
+use streamdb_extract::{Kind, Message};
+use streamdb_storage::{Store, Stream};
+use streamdb_types::{Gap, GapKind, Oid, StreamOffset, Timestamp};
+
+use crate::error::Error;
+
+/// The first object inside message m has the index m + 2^32, the next one m + 2 * 2^32.
+const INSIDE: u64 = 1 << 32;
+/// Named by the offset in the other bits.
+const BY_OFFSET: u64 = 1 << 63;
+/// What lies inside a message that is named by its offset.
+const INSIDE_BY_OFFSET: u64 = 1 << 62;
+
+/// What an INDEX says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Index {
+    pub(crate) message: Place,
+    /// Which of the objects inside it, from 1 on; 0 is the message.
+    pub(crate) inside: u64,
+}
+
+/// Which message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// So many came before it.
+    Nth(u64),
+    /// It begins there.
+    At(StreamOffset),
+}
+
+impl Index {
+    pub(crate) const fn read(index: u64) -> Self {
+        if index & BY_OFFSET == 0 {
+            return Self { message: Place::Nth(index % INSIDE), inside: index / INSIDE };
+        }
+        let offset = index & !(BY_OFFSET | INSIDE_BY_OFFSET);
+        Self { message: Place::At(StreamOffset(offset)), inside: (index & INSIDE_BY_OFFSET) >> 62 }
+    }
+
+    const fn write(message: Place) -> u64 {
+        match message {
+            Place::Nth(n) => n,
+            Place::At(offset) => BY_OFFSET | offset.0,
+        }
+    }
+
+    /// The INDEX of the first object inside the message with this one.
+    pub(crate) const fn inside(message: u64) -> u64 {
+        if message & BY_OFFSET == 0 { message + INSIDE } else { message | INSIDE_BY_OFFSET }
+    }
+}
+
+/// What retention took of a stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Cut {
+    /// When, the last time.
+    time: Timestamp,
+    /// What is missing; at least one.
+    gaps: Vec<Gap>,
+    /// Of the messages that were there: their number, and where they began; ascending.
+    began: Vec<(u64, StreamOffset)>,
+}
+
+impl Cut {
+    /// Nothing when all of the stream is there.
+    pub(crate) fn of(store: &Store, stream: &Stream) -> Result<Option<Self>, Error> {
+        let info = stream.info();
+        let Some(time) = store.cut_at(info) else { return Ok(None) };
+        let gaps: Vec<Gap> = stream.gaps().iter().filter(|gap| gap.kind == GapKind::Lost).copied().collect();
+        if gaps.is_empty() {
+            return Ok(None);
+        }
+        // Rows are kept with the newest record of the connection.
+        let newest = store.newest(info.key, info.direction)?;
+        let kept = newest.map(|newest| store.derived_rows(newest.info().oid.bucket, info.key)).transpose()?.flatten();
+        let rows = kept.iter().flatten().filter(|row| row.direction == info.direction);
+        let mut began: Vec<(u64, StreamOffset)> = rows
+            .filter_map(|row| match Index::read(row.oid.index) {
+                Index { message: Place::Nth(n), inside: 0 } => Some((n, row.begins)),
+                _ => None,
+            })
+            .collect();
+        began.sort_unstable();
+        Ok(Some(Self { time, gaps, began }))
+    }
+
+    /// Whether the message is counted as it always was.
+    fn counts(&self, message: &Message) -> bool {
+        self.gaps.first().is_none_or(|gap| message.span.start < gap.offset)
+    }
+
+    /// What a number named is gone, or nobody knows any more what that was.
+    const fn gone(&self, oid: Oid) -> Error {
+        Error::Taken { oid, time: self.time }
+    }
+}
+
+/// Where a message begins: its head, or without one its first byte that is there.
+pub(crate) fn begins(message: &Message, gaps: &[Gap]) -> StreamOffset {
+    if !message.head.is_empty() {
+        return message.head.start;
+    }
+    let start = message.span.start;
+    let at = gaps.binary_search_by_key(&start, |gap| gap.offset).ok();
+    let hole = at.and_then(|at| gaps.get(at)).filter(|gap| gap.kind == GapKind::Lost && gap.end() < message.span.end);
+    hole.map_or(start, Gap::end)
+}
+
+/// The messages of one direction, and how they are named.
+pub(crate) struct Named<'c> {
+    pub(crate) messages: &'c [Message],
+    pub(crate) cut: Option<&'c Cut>,
+}
+
+impl Named<'_> {
+    /// The INDEX of a message.
+    pub(crate) fn index(&self, message: &Message) -> u64 {
+        Index::write(match self.cut {
+            Some(cut) if !cut.counts(message) => Place::At(begins(message, &cut.gaps)),
+            _ => Place::Nth(message.index.0.into()),
+        })
+    }
+
+    /// The message with this INDEX, or what lies inside it.
+    pub(crate) fn find(&self, oid: Oid, index: Place) -> Result<&Message, Error> {
+        let unknown = || Error::NoSuchMessage { oid, messages: self.messages.len() };
+        match (index, self.cut) {
+            (Place::Nth(n), None) => self.nth(n).ok_or_else(unknown),
+            (Place::Nth(n), Some(cut)) => match self.nth(n).filter(|message| cut.counts(message)) {
+                Some(message) => Ok(message),
+                None => self.that_was(n, cut).ok_or_else(|| cut.gone(oid)),
+            },
+            (Place::At(_), None) => Err(unknown()),
+            (Place::At(offset), Some(cut)) => self.at(offset, cut).ok_or_else(|| {
+                let taken = |gap: &Gap| (gap.offset..gap.end()).contains(&offset);
+                if cut.gaps.iter().any(taken) { cut.gone(oid) } else { unknown() }
+            }),
+        }
+    }
+
+    fn nth(&self, n: u64) -> Option<&Message> {
+        usize::try_from(n).ok().and_then(|n| self.messages.get(n))
+    }
+
+    fn at(&self, offset: StreamOffset, cut: &Cut) -> Option<&Message> {
+        let at = self.messages.partition_point(|message| begins(message, &cut.gaps) < offset);
+        self.messages.get(at).filter(|message| !cut.counts(message) && begins(message, &cut.gaps) == offset)
+    }
+
+    /// What there is of the message that had this number when all was there: all of it, or what follows the part that is
+    /// gone.
+    fn that_was(&self, n: u64, cut: &Cut) -> Option<&Message> {
+        let known = cut.began.binary_search_by_key(&n, |(n, _)| *n).ok()?;
+        let (_, began) = *cut.began.get(known)?;
+        if let Some(message) = self.at(began, cut) {
+            return Some(message);
+        }
+        // The first bytes after a hole in it, as far as they are its own.
+        let next = cut.began.get(known + 1).map_or(StreamOffset(u64::MAX), |(_, next)| *next);
+        let rest = cut.gaps.iter().map(Gap::end).find(|end| (began..next).contains(end) && *end > began)?;
+        self.at(rest, cut).filter(|message| message.kind == Kind::Stream && message.span.end <= next)
+    }
+}
