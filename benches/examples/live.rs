@@ -50,7 +50,9 @@ fn main() {
         ["http", address, connections, seconds] => {
             watch(connections.parse().unwrap(), seconds.parse().unwrap(), || Http::connect(address));
         }
-        _ => panic!("live send INTERFACE CONNECTIONS SECONDS GBITS | library DATA CONNECTIONS SECONDS | http ADDRESS ..."),
+        _ => panic!(
+            "live send INTERFACE CONNECTIONS SECONDS GBITS | library DATA CONNECTIONS SECONDS | http ADDRESS ..."
+        ),
     }
 }
 
@@ -203,7 +205,9 @@ impl Http {
             if let Some(rest) = line.strip_prefix("HTTP/1.1 ") {
                 status = rest[..3].parse().unwrap();
             }
-            if let Some((_, value)) = line.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
+            if let Some((_, value)) =
+                line.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+            {
                 length = value.trim().parse().unwrap();
             }
         }

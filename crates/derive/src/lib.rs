@@ -3,7 +3,7 @@
 //! - `source` lets extraction read a stream of the store
 //! - `conversation` is both directions of a connection and the messages in them
 //! - `object` is one message, by its oid
-//! - `raw` is a stream's bytes without a meaning, `capture` the frames they came in
+//! - `raw` is a stream's bytes without a meaning, `follow` reads on in one that is open; `capture` is the frames they came in
 //! - `rows` says what all objects of a connection are, with `digest`, `name` and `inside`, and `allowance` what they may cost; `deriver` keeps those rows, and
 //!   follows what is published; `check` compares them with the buckets
 //!
@@ -17,6 +17,7 @@ mod conversation;
 mod deriver;
 mod digest;
 mod error;
+mod follow;
 mod inside;
 mod name;
 mod object;
@@ -34,6 +35,7 @@ pub use check::{Checked, check};
 pub use conversation::{Conversation, conversation};
 pub use deriver::{Deriver, Progress, objects};
 pub use error::Error;
+pub use follow::{Follow, Followed, newest};
 pub use inside::INSIDE;
 pub use object::{Object, object};
 pub use raw::raw;

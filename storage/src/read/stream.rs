@@ -93,11 +93,18 @@ pub struct Stream {
     gaps: Vec<Gap>,
     /// The connection's frames, by bucket: the first, and the span.
     frames: Vec<(BucketId, u32, FrameNumber, u64)>,
+    /// When retention took a bucket with a part of it.
+    dropped: Option<Timestamp>,
 }
 
 impl Stream {
-    /// Puts the parts together, the first one first. `lost`: there should be parts before the first that are not there.
-    pub(crate) fn over(parts: Vec<(Arc<Bucket>, Part)>, info: StreamInfo, conns: &[u32]) -> Self {
+    /// Puts the parts together, the first one first.
+    pub(crate) fn over(
+        parts: Vec<(Arc<Bucket>, Part)>,
+        info: StreamInfo,
+        conns: &[u32],
+        dropped: Option<Timestamp>,
+    ) -> Self {
         let mut chunks: Vec<(Chunk, usize)> = Vec::new();
         let mut buckets = Vec::new();
         let mut said: Vec<Gap> = Vec::new();
@@ -126,7 +133,7 @@ impl Stream {
         });
         let gaps = gaps_between(&chunks, info.length, &mut said, &unlisted);
         let info = StreamInfo { gap_bytes: gaps.iter().map(|g| g.length).fold(0, u64::saturating_add), ..info };
-        Self { info, chunks, buckets, gaps, frames }
+        Self { info, chunks, buckets, gaps, frames, dropped }
     }
 
     /// What is known of it.
@@ -147,6 +154,12 @@ impl Stream {
     /// Its gaps, ascending, not touching but where their kinds differ.
     pub fn gaps(&self) -> &[Gap] {
         &self.gaps
+    }
+
+    /// When retention dropped a bucket with a part of it, if it did; the last time if it did so more than once. That part is a
+    /// gap of kind lost.
+    pub const fn dropped(&self) -> Option<Timestamp> {
+        self.dropped
     }
 
     /// Where the connection's frames are: bucket, ordinal in it, first frame, and how many frames of the bucket it takes

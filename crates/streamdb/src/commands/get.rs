@@ -2,17 +2,27 @@
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
 
-use streamdb_derive::{BodyLimits, Decode, Object, Piece, capture, capture_format, object, raw};
+use streamdb_derive::{BodyLimits, Decode, Follow, Followed, Object, Piece, capture, capture_format, object, raw};
 use streamdb_storage::Store;
 use streamdb_types::{Oid, StreamOffset};
 
 use super::Error;
 use crate::cli::Get;
 use crate::output::{Output, complain};
+use crate::stop::stop_flag;
+
+/// How often a stream that is followed is looked at.
+const LOOK: Duration = Duration::from_millis(100);
 
 pub(super) fn run(args: &Get) -> Result<(), Error> {
     let store = Store::open(&args.data.folder)?;
+    if args.follow {
+        return follow(&store, args);
+    }
     let stream = store.stream(args.oid)?;
     // An object that is not there leaves no empty file behind.
     let mut object = if args.raw || args.pcap { None } else { Some(object(&store, args.oid)?) };
@@ -34,6 +44,35 @@ pub(super) fn run(args: &Get) -> Result<(), Error> {
         }
     }
     out.flush().map_err(failed)
+}
+
+/// Hands out a stream from its first byte on, and goes on with what comes.
+fn follow(store: &Store, args: &Get) -> Result<(), Error> {
+    let stop = stop_flag()?;
+    let mut following = Follow::new(store, args.oid, StreamOffset(0))?;
+    let mut out = Output::open(args.output.as_deref())?;
+    let failed = out.error();
+    while !stop.load(Ordering::Relaxed) {
+        let mut pieces = Pieces { out: &mut out, refused: None };
+        let standing = following.step(&mut |piece| match stop.load(Ordering::Relaxed) {
+            false => pieces.take(piece),
+            true => ControlFlow::Break(()),
+        })?;
+        if let Some(error) = pieces.refused {
+            return Err(failed(error));
+        }
+        // Whoever reads this waits for it.
+        out.flush().map_err(&failed)?;
+        match standing {
+            Followed::Open => thread::sleep(LOOK),
+            Followed::Ended(_) => break,
+            Followed::Left => {
+                complain(&format!("{}: nobody writes to the store any more, and the stream was open", following.oid()));
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Writes the content of an object, decoded, and says what is missing.
