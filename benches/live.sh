@@ -58,7 +58,7 @@ for reader in ${READERS:-library http}; do
     ip netns exec "$far" "$STREAMDB" capture -i far0 --data "$data" --json ${FLAGS:-} >"$work/summary" 2>"$work/said" &
     capture=$!
     started+=("$capture")
-    until grep -q 'capturing from' "$work/said"; do
+    until grep -qs 'capturing from' "$work/said"; do
         kill -0 "$capture" 2>/dev/null || { cat "$work/said" >&2; exit 1; }
         sleep 0.1
     done
@@ -78,7 +78,7 @@ for reader in ${READERS:-library http}; do
     "$LIVE" "$reader" "$where" "$connections" "$(awk "BEGIN { print $seconds - 3 }")"
     wait "$sender"
     ticks=$(awk '{ print $14 + $15 }' "/proc/$capture/stat")
-    peak=$(awk '/VmHWM/ { print int($2 / 1024) }' "/proc/$capture/status")
+    own=$(awk '/RssAnon/ { print int($2 / 1024) }' "/proc/$capture/status")
     kill -TERM "$capture"
     wait "$capture"
     [ "$reader" != http ] || kill -TERM "${started[1]}"
@@ -86,6 +86,6 @@ for reader in ${READERS:-library http}; do
     value() { grep -o "\"$1\":[0-9]*" "$work/summary" | head -n 1 | cut -d: -f2; }
     captured=$(value frames) dropped=$(value dropped_by_kernel)
     echo "captured $captured frames, $(value captured_bytes) bytes; the kernel dropped $dropped ($(awk "BEGIN { printf \"%.2f\", 100 * $dropped / ($captured + $dropped) }") %);" \
-        "$(value stored_bytes) bytes on disk; capture: $(awk "BEGIN { printf \"%.1f\", $ticks / $(getconf CLK_TCK) }") s of CPU, $peak MB"
+        "$(value stored_bytes) bytes on disk; capture: $(awk "BEGIN { printf \"%.1f\", $ticks / $(getconf CLK_TCK) }") s of CPU, $own MB of its own memory"
     rm -rf "$data"
 done

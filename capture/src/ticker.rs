@@ -62,7 +62,7 @@ impl Ticker {
                 return Some(Step::Tick(Timestamp::new(second, 0)));
             }
             let part = |time: Timestamp| time.0.div_euclid(self.part.max(1));
-            (part(time) > part(clock)).then(|| Step::Part(time))
+            (part(time) > part(clock)).then_some(Step::Part(time))
         } else if clock.since(time) > BACK {
             self.clock = Some(time);
             Some(Step::Back(time))

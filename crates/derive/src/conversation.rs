@@ -66,9 +66,9 @@ impl Conversation {
         self.source(direction).info()
     }
 
-    /// When retention dropped a bucket with a part of the stream that was asked for, if it did.
-    pub fn dropped(&self) -> Option<Timestamp> {
-        self.stream(self.asked)?.dropped()
+    /// When retention dropped a bucket with a part of one direction, if it did.
+    pub fn dropped(&self, direction: Direction) -> Option<Timestamp> {
+        self.stream(direction)?.dropped()
     }
 
     /// The messages of both directions.

@@ -23,7 +23,7 @@ pub(super) fn send(store: &Arc<Store>, oid: Oid, maker: Maker) {
         Ok(following) => following,
         Err(error) => return maker.whole(failed(&error.into())),
     };
-    let head = describe(following.stream());
+    let head = describe(following.stream(), 0..u64::MAX);
     let Some(writer) = maker.begin(head) else { return };
     // What breaks off has no last chunk; the client sees that.
     let _ = body(following, writer);

@@ -30,6 +30,9 @@ struct Row<'l> {
     oid: String,
     complete: bool,
     missing_bytes: u64,
+    /// When retention dropped a bucket with part of its stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropped: Option<String>,
     object: ObjectLine<'l>,
 }
 
@@ -59,6 +62,7 @@ fn row<'l>(connection: &Connection, object: &'l Entry, zone: &Zone) -> Row<'l> {
         oid: object.row.oid.to_string(),
         complete: object.row.complete,
         missing_bytes: object.row.missing_bytes,
+        dropped: object.dropped.map(|time| time.to_string()),
         object: ObjectLine::of(&object.row),
     }
 }

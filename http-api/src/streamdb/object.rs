@@ -11,7 +11,7 @@ use streamdb_derive::{Error, Object, Store, object};
 use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Piece};
 use streamdb_types::{Gap, Oid};
 
-use super::range::{asked_part, say_part};
+use super::range::{asked_part, gaps_in, say_part};
 use crate::answer::{attach, failed, header_text, say, say_dropped, say_gaps, whole};
 use crate::channel::{BodyWriter, Maker};
 
@@ -34,7 +34,7 @@ pub(super) fn send(store: &Arc<Store>, oid: Oid, asked: &HeaderMap, maker: Maker
     let tag = format!("\"{oid}-{}\"", look.length);
     let range = match asked_part(asked, &tag, look.length) {
         Ok(range) => range,
-        Err(refusal) => return maker.whole(refusal),
+        Err(refusal) => return maker.whole(*refusal),
     };
     let mut head = head(oid, &object, &look, range.as_ref());
     head.headers_mut().insert(ETAG, header_text(&tag));
@@ -113,8 +113,11 @@ fn head(oid: Oid, object: &Object, look: &Look, range: Option<&Range<u64>>) -> R
     say(headers, "x-streamdb-description", &what.description);
     say(headers, "x-streamdb-complete", if look.complete { "true" } else { "false" });
     say(headers, "x-streamdb-missing", &look.outcome.missing.to_string());
-    say_dropped(headers, object.conversation().dropped());
-    say_gaps(headers, look.holes.iter().copied());
+    say_dropped(headers, object.conversation().dropped(object.message().direction));
+    match range.zip(object.plain()) {
+        Some((range, (_, gaps))) => say_gaps(headers, gaps_in(&gaps, range)),
+        None => say_gaps(headers, look.holes.iter().copied()),
+    }
     if let Some(why) = object.message().incomplete {
         say(headers, "x-streamdb-incomplete", why.words());
     }

@@ -5,19 +5,20 @@ use std::ops::Range;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_RANGE, IF_RANGE, RANGE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
+use streamdb_types::Gap;
 
 use crate::answer::{header_text, refuse};
 
 /// The part of so many bytes with this validator that the headers of a request ask for; `None` for all of them. What cannot
 /// be had is a refusal.
-pub(super) fn asked_part(asked: &HeaderMap, tag: &str, length: u64) -> Result<Option<Range<u64>>, Response> {
+pub(super) fn asked_part(asked: &HeaderMap, tag: &str, length: u64) -> Result<Option<Range<u64>>, Box<Response>> {
     let text = |name| asked.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let range_counts = !asked.contains_key(IF_RANGE) || text(IF_RANGE) == Some(tag);
     match part(text(RANGE).filter(|_| range_counts), length) {
         Part::None => {
             let mut refusal = refuse(StatusCode::RANGE_NOT_SATISFIABLE, "There are no bytes in this range.");
             refusal.headers_mut().insert(CONTENT_RANGE, header_text(&format!("bytes */{length}")));
-            Err(refusal)
+            Err(Box::new(refusal))
         }
         Part::Some(range) => Ok(Some(range)),
         Part::Whole => Ok(None),
@@ -34,6 +35,14 @@ pub(super) fn say_part(headers: &mut HeaderMap, range: Option<&Range<u64>>, leng
     let said = format!("bytes {start}-{}/{length}", end.saturating_sub(1));
     headers.insert(CONTENT_RANGE, header_text(&said));
     StatusCode::PARTIAL_CONTENT
+}
+
+/// Where the gaps are that lie in a part or reach into it: offset and length, as they are in the whole.
+pub(super) fn gaps_in<'g>(gaps: &'g [Gap], part: &Range<u64>) -> impl Iterator<Item = (u64, u64)> + use<'g> {
+    let Range { start, end } = *part;
+    let before = gaps.partition_point(|gap| gap.end().0 <= start);
+    let inside = gaps.iter().skip(before).take_while(move |gap| gap.offset.0 < end);
+    inside.map(|gap| (gap.offset.0, gap.length))
 }
 
 /// What a `Range` field comes to for a length.

@@ -13,7 +13,7 @@ use streamdb_extract::Piece;
 use streamdb_query::reason_word;
 use streamdb_types::{Marks, Oid, Reason, StreamOffset};
 
-use super::range::{asked_part, say_part};
+use super::range::{asked_part, gaps_in, say_part};
 use crate::answer::{attach, failed, header_text, say, say_dropped, say_gaps, whole};
 use crate::channel::{BodyWriter, Maker};
 
@@ -27,7 +27,7 @@ pub(super) fn send(store: &Arc<Store>, oid: Oid, asked: &HeaderMap, maker: Maker
     let tag = format!("\"{}-raw\"", oid.with_index(0));
     let range = match asked_part(asked, &tag, length) {
         Ok(range) => range,
-        Err(refusal) => return maker.whole(refusal),
+        Err(refusal) => return maker.whole(*refusal),
     };
     let mut head = head(&stream, newer(store, &stream), range.as_ref());
     head.headers_mut().insert(ETAG, header_text(&tag));
@@ -47,7 +47,7 @@ fn newer(store: &Store, stream: &Stream) -> Option<Oid> {
 }
 
 fn head(stream: &Stream, newest: Option<Oid>, range: Option<&Range<u64>>) -> Response {
-    let mut head = describe(stream);
+    let mut head = describe(stream, range.cloned().unwrap_or(0..u64::MAX));
     let headers = head.headers_mut();
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     if let Some(newest) = newest {
@@ -58,8 +58,8 @@ fn head(stream: &Stream, newest: Option<Oid>, range: Option<&Range<u64>>) -> Res
     head
 }
 
-/// What the headers say of a stream, whatever part of it is handed out.
-pub(super) fn describe(stream: &Stream) -> Response {
+/// What the headers say of a stream; of its gaps they name those in this part of it.
+pub(super) fn describe(stream: &Stream, part: Range<u64>) -> Response {
     let octets = HeaderValue::from_static("application/octet-stream");
     let mut head = whole(StatusCode::OK, octets, "");
     let headers = head.headers_mut();
@@ -72,7 +72,7 @@ pub(super) fn describe(stream: &Stream) -> Response {
     say(headers, "x-streamdb-missing", &missing.to_string());
     say(headers, "x-streamdb-reason", reason_word(info.reason));
     say_dropped(headers, stream.dropped());
-    say_gaps(headers, stream.gaps().iter().map(|gap| (gap.offset.0, gap.length)));
+    say_gaps(headers, gaps_in(stream.gaps(), &part));
     head
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use streamdb_derive::{BodyLimits, Decode, Follow, Followed, Object, Piece, capture, capture_format, object, raw};
 use streamdb_storage::Store;
-use streamdb_types::{Oid, StreamOffset};
+use streamdb_types::{Oid, StreamOffset, Timestamp};
 
 use super::Error;
 use crate::cli::Get;
@@ -36,6 +36,7 @@ pub(super) fn run(args: &Get) -> Result<(), Error> {
             Some(object) => write_object(object, args.oid, &mut out)?,
             None => {
                 let mut pieces = Pieces { out: &mut out, refused: None };
+                say_dropped(args.oid, stream.dropped());
                 raw(&stream, StreamOffset(0)..stream.len(), &mut |piece| pieces.take(piece))?;
                 if let Some(error) = pieces.refused {
                     return Err(failed(error));
@@ -78,6 +79,7 @@ fn follow(store: &Store, args: &Get) -> Result<(), Error> {
 /// Writes the content of an object, decoded, and says what is missing.
 pub(super) fn write_object(object: &mut Object, oid: Oid, out: &mut Output) -> Result<(), Error> {
     let failed = out.error();
+    say_dropped(oid, object.conversation().dropped(object.message().direction));
     let mut pieces = Pieces { out, refused: None };
     let outcome = object.body(Decode::Decoded, &BodyLimits::default(), &mut |piece| pieces.take(piece))?;
     if let Some(error) = pieces.refused {
@@ -87,6 +89,12 @@ pub(super) fn write_object(object: &mut Object, oid: Oid, out: &mut Output) -> R
         complain(&format!("{oid}: incomplete, {} bytes are missing", outcome.missing));
     }
     Ok(())
+}
+
+fn say_dropped(oid: Oid, dropped: Option<Timestamp>) {
+    if let Some(time) = dropped {
+        complain(&format!("{oid}: retention dropped a bucket with part of this stream at {time}; the rest is here"));
+    }
 }
 
 /// Writes pieces. What is missing is filled with zeros, so that every byte stays in its place, and said.
