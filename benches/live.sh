@@ -66,7 +66,7 @@ for reader in ${READERS:-library http}; do
     if [ "$reader" = http ]; then
         "$STREAMDB" serve --data "$data" --listen 127.0.0.1:0 2>"$work/serving" &
         started+=("$!")
-        until where=$(sed -n 's,.* on http://\(.*\)/,\1,p' "$work/serving") && [ -n "$where" ]; do sleep 0.1; done
+        until where=$(sed -n 's,.* on http://\(.*\)/,\1,p' "$work/serving" 2>/dev/null) && [ -n "$where" ]; do sleep 0.1; done
     fi
     ip netns exec "$near" "$LIVE" send near0 "$connections" "$seconds" "$gbits" >"$work/sent" &
     sender=$!

@@ -95,7 +95,7 @@ for size in ${SIZES:-1000000000 20000000000}; do
 
     "$STREAMDB" serve --data "$data" --listen 127.0.0.1:0 2>"$work/serving" &
     server=$!
-    until url=$(sed -n 's,.* on \(http://.*\)/,\1,p' "$work/serving") && [ -n "$url" ]; do sleep 0.1; done
+    until url=$(sed -n 's,.* on \(http://.*\)/,\1,p' "$work/serving" 2>/dev/null) && [ -n "$url" ]; do sleep 0.1; done
     whole() { same 'the object' "$(curl -sS "$url/streamdb/?oid=$oid" | sum)" "$truth"; }
     serving 'object, whole' whole
     head=$(printf 'HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n' "$size" | wc -c)
