@@ -52,12 +52,11 @@ pub(super) fn run(args: &Streams) -> Result<ExitCode, Error> {
             }
         }
         let mut row = StreamRow::of(stream);
-        // The gaps of earlier parts are known when all are looked at.
-        if stream.part > 0 {
-            match store.stream(stream.oid) {
-                Ok(whole) => (row.gap_bytes, row.dropped) = (whole.info().gap_bytes, whole.dropped()),
-                Err(error) => troubles.push(error.to_string()),
-            }
+        // The gaps of earlier parts are known when all are looked at. A bucket that cannot be read is told of where it is met first.
+        if stream.part > 0
+            && let Ok(whole) = store.stream(stream.oid)
+        {
+            (row.gap_bytes, row.dropped) = (whole.info().gap_bytes, whole.dropped());
         }
         let written = if args.json { json_line(&mut out, &row) } else { text_line(&mut out, &row) };
         match written {
