@@ -12,6 +12,7 @@ help:
 	@echo 'make bench   the benches: append, flow table, journal, decoding, extraction, look-up; then, with HTTP=capture MIX=capture,'
 	@echo '             whole ingests beside other tools (benches/ingest.sh says more), and with HTTP=capture and perhaps TRUTH=file finding'
 	@echo '             files (benches/carve.sh); BENCH=name runs one bench alone'
+	@echo '             by hand, as they take minutes: benches/live.sh (how soon others can read what comes; needs root), benches/long.sh (20 GB)'
 	@echo 'make compare CAPTURES=FOLDER   every TCP stream byte for byte beside tcpflow and tshark (both must be installed), differences explained'
 	@echo 'make bodies HTTP=CAPTURE TRUTH=FILE   every HTTP body found, and called whole or not, beside what the server sent'
 	@echo 'make fuzz    each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS), or FUZZ_TARGET=name alone (needs cargo-fuzz and a nightly toolchain)'

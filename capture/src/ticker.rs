@@ -1,7 +1,10 @@
 //! Ticks of packet time: the data path reads no clock, so whoever feeds it says when a second is over.
 
+use std::num::NonZeroU32;
+
 use streamdb_types::Timestamp;
 
+const SECOND: i64 = 1_000_000_000;
 /// A frame this much older than the clock sets the clock back; less is the disorder of a capture.
 const BACK: i64 = 10_000_000_000;
 
@@ -10,20 +13,35 @@ const BACK: i64 = 10_000_000_000;
 pub enum Step {
     /// The packets' clock has entered the second that begins at this moment. Seconds without a frame are passed over.
     Tick(Timestamp),
+    /// The packets' clock has entered another part of the second in which it was: only of a ticker that is to say so.
+    Part(Timestamp),
     /// The clock was set back to this moment: another capture was joined on, or the capturing machine's clock was set.
     Back(Timestamp),
 }
 
 /// The packets' clock: the latest time of all frames so far, but for steps back of more than ten seconds.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Ticker {
     clock: Option<Timestamp>,
+    /// Nanoseconds of a part.
+    part: i64,
+}
+
+impl Default for Ticker {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Ticker {
     /// A clock that the first frame sets.
     pub const fn new() -> Self {
-        Self { clock: None }
+        Self { clock: None, part: SECOND }
+    }
+
+    /// One that also says when a part of a second is over; `parts` of them make a second.
+    pub const fn with_parts(parts: NonZeroU32) -> Self {
+        Self { clock: None, part: SECOND / parts.get() as i64 }
     }
 
     /// The clock after the last frame; `None` before the first.
@@ -40,7 +58,11 @@ impl Ticker {
         if time > clock {
             self.clock = Some(time);
             let second = time.seconds();
-            (second > clock.seconds()).then(|| Step::Tick(Timestamp::new(second, 0)))
+            if second > clock.seconds() {
+                return Some(Step::Tick(Timestamp::new(second, 0)));
+            }
+            let part = |time: Timestamp| time.0.div_euclid(self.part.max(1));
+            (part(time) > part(clock)).then_some(Step::Part(time))
         } else if clock.since(time) > BACK {
             self.clock = Some(time);
             Some(Step::Back(time))
@@ -54,7 +76,24 @@ impl Ticker {
 mod tests {
     use super::*;
 
-    const SECOND: i64 = 1_000_000_000;
+    #[test]
+    fn parts_of_a_second_are_told_where_they_are_wanted() {
+        let mut ticker = Ticker::with_parts(NonZeroU32::new(4).unwrap());
+        let mut at = |hundredths: i64| ticker.advance(Timestamp(hundredths * SECOND / 100));
+        let part = |hundredths: i64| Some(Step::Part(Timestamp(hundredths * SECOND / 100)));
+        assert_eq!(at(1010), None);
+        assert_eq!(at(1024), None);
+        assert_eq!(at(1026), part(1026));
+        assert_eq!(at(1020), None, "a little disorder moves nothing");
+        assert_eq!(at(1030), None);
+        assert_eq!(at(1080), part(1080));
+        assert_eq!(at(1101), Some(Step::Tick(Timestamp(11 * SECOND))), "a second says it all");
+        assert_eq!(at(1124), None);
+        assert_eq!(at(1125), part(1125));
+        assert_eq!(at(-5), Some(Step::Back(Timestamp(-SECOND / 20))));
+        assert_eq!(at(-1), None);
+        assert_eq!(at(0), Some(Step::Tick(Timestamp(0))));
+    }
 
     #[test]
     fn a_tick_is_due_at_each_new_second_and_only_one_after_a_jump() {

@@ -5,7 +5,7 @@ use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use streamdb_derive::{Error, StoreError};
-use streamdb_types::Oid;
+use streamdb_types::{Oid, Timestamp};
 
 /// Longer texts are cut in headers.
 const LONGEST: usize = 1000;
@@ -55,6 +55,13 @@ pub(crate) fn attach(headers: &mut HeaderMap, oid: Oid, extension: &str) {
     let extension: String = extension.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
     let dot = if extension.is_empty() { "" } else { "." };
     say(headers, "content-disposition", &format!("attachment; filename=\"streamdb-{oid}{dot}{extension}\""));
+}
+
+/// When retention took part of what this is, if it did.
+pub(crate) fn say_dropped(headers: &mut HeaderMap, dropped: Option<Timestamp>) {
+    if let Some(time) = dropped {
+        say(headers, "x-streamdb-dropped", &time.to_string());
+    }
 }
 
 /// Holes as `offset-length,...`; only so many are named, as a header has a limit.

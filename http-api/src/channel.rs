@@ -66,6 +66,11 @@ impl BodyWriter {
         self.send(Part::End)
     }
 
+    /// Whether nobody takes it any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.parts.is_closed()
+    }
+
     /// Writes this many zero bytes.
     pub(crate) fn zeros(&mut self, mut count: u64) -> io::Result<()> {
         const ZEROS: [u8; 4096] = [0; 4096];

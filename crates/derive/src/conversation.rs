@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Head, Incomplete, Limits, Message, Messages, Piece, Source};
 use streamdb_storage::{Store, Stream, StreamInfo};
-use streamdb_types::{Direction, Gap, Oid, StreamOffset};
+use streamdb_types::{Direction, Gap, Oid, StreamOffset, Timestamp};
 
 use crate::error::Error;
 use crate::index::{Cut, Named, begins};
@@ -90,6 +90,11 @@ impl Conversation {
         self.source(direction).info()
     }
 
+    /// When retention dropped a bucket with a part of one direction, if it did.
+    pub fn dropped(&self, direction: Direction) -> Option<Timestamp> {
+        self.stream(direction)?.dropped()
+    }
+
     /// The messages of both directions.
     pub const fn messages(&self) -> &Messages {
         &self.messages
@@ -159,6 +164,11 @@ impl Conversation {
     /// The holes in the body of a message as it lies in the stream, framing included.
     pub fn body_gaps(&self, message: &Message) -> impl Iterator<Item = Gap> + '_ {
         streamdb_extract::gaps(self.source(message.direction), message.body)
+    }
+
+    /// One direction as a stream; `None` when it had no frame.
+    pub(crate) fn stream(&self, direction: Direction) -> Option<&Stream> {
+        self.source(direction).stream()
     }
 
     fn source(&self, direction: Direction) -> &StreamSource {

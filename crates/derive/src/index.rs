@@ -71,8 +71,8 @@ pub(crate) struct Cut {
 impl Cut {
     /// Nothing when all of the stream is there.
     pub(crate) fn of(store: &Store, stream: &Stream) -> Result<Option<Self>, Error> {
+        let Some(time) = stream.dropped() else { return Ok(None) };
         let info = stream.info();
-        let Some(time) = store.cut_at(info) else { return Ok(None) };
         let gaps: Vec<Gap> = stream.gaps().iter().filter(|gap| gap.kind == GapKind::Lost).copied().collect();
         if gaps.is_empty() {
             return Ok(None);

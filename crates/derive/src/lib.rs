@@ -3,7 +3,7 @@
 //! - `source` lets extraction read a stream of the store
 //! - `conversation` is both directions of a connection and the messages in them
 //! - `index` says which message an INDEX is; `object` is one message, by its oid; `together` many of them, each connection taken apart once
-//! - `raw` is a stream's bytes without a meaning, `capture` the frames they came in
+//! - `raw` is a stream's bytes without a meaning, `follow` reads on in one that is open; `capture` is the frames they came in
 //! - `rows` says what all objects of a connection are, with `digest`, `name` and `inside`, and `allowance` what they may cost; `deriver` keeps those rows, and
 //!   follows what is published; `check` compares them with the buckets
 //!
@@ -17,6 +17,7 @@ mod conversation;
 mod deriver;
 mod digest;
 mod error;
+mod follow;
 mod index;
 mod inside;
 mod name;
@@ -36,6 +37,7 @@ pub use check::{Checked, check};
 pub use conversation::{Conversation, conversation, incomplete};
 pub use deriver::{Deriver, Progress, objects};
 pub use error::Error;
+pub use follow::{Follow, Followed, newest};
 pub use object::{Named, Object, object};
 pub use raw::raw;
 pub use rows::Rows;

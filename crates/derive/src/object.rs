@@ -1,6 +1,6 @@
 //! One message of a stream, by its oid.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Framing, Head, Message, Piece};
 use streamdb_sniff::{Content, HEAD_BYTES, XorKey, sniff_content};
@@ -11,6 +11,7 @@ use crate::conversation::{Conversation, conversation};
 use crate::error::Error;
 use crate::index::Index;
 use crate::inside::Inside;
+use crate::raw::raw;
 
 /// A message, ready to be handed out.
 #[derive(Debug)]
@@ -139,13 +140,37 @@ impl Object {
         self.conversation.body_of(&self.named, decode, limits, out)
     }
 
+    /// Hands out a part of a body that is [`plain`](Self::plain), without reading what lies before it; holes have their offsets
+    /// in the body. Nothing of one that is not.
+    ///
+    /// # Errors
+    /// When a block is damaged: what was handed out before is true, and not all.
+    pub fn plain_part(&self, part: Range<u64>, out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>) -> Result<(), Error> {
+        let body = &self.named.message.body;
+        let Some(stream) = self.conversation.stream(self.named.message.direction).filter(|_| self.is_plain()) else {
+            return Ok(());
+        };
+        let at = |offset: u64| StreamOffset(body.start.0.saturating_add(offset).min(body.end.0));
+        Ok(raw(stream, at(part.start)..at(part.end), &mut |piece| {
+            out(match piece {
+                Piece::Hole(gap) => Piece::Hole(Gap { offset: StreamOffset(gap.offset.since(body.start)), ..gap }),
+                bytes @ Piece::Bytes(_) => bytes,
+            })
+        })?)
+    }
+
+    fn is_plain(&self) -> bool {
+        let message = &self.named.message;
+        let coded =
+            !message.content_codings.is_empty() || !message.transfer_codings.is_empty() || self.named.under.is_some();
+        !coded && message.framing != Framing::Chunked
+    }
+
     /// The length of the body as it is handed out, and the holes in it by their offsets there, when both are known without
     /// decoding: when it lies in the stream as it was meant.
     pub fn plain(&self) -> Option<(u64, Vec<Gap>)> {
         let message = &self.named.message;
-        let coded =
-            !message.content_codings.is_empty() || !message.transfer_codings.is_empty() || self.named.under.is_some();
-        if coded || message.framing == Framing::Chunked {
+        if !self.is_plain() {
             return None;
         }
         let start = message.body.start;

@@ -45,6 +45,9 @@ pub struct StreamRow {
     pub length: u64,
     /// Bytes that are not there.
     pub gap_bytes: u64,
+    /// When retention dropped a bucket with a part of it; left out when it did not, or nobody looked.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text_if_any")]
+    pub dropped: Option<Timestamp>,
     /// Whether other bytes than these were captured too, for some place of it; left out when not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub conflict: bool,
@@ -57,7 +60,7 @@ pub struct StreamRow {
 }
 
 impl StreamRow {
-    /// The row of a stream.
+    /// The row of a stream, as its newest record has it: of one with several parts the gaps of the last part alone are counted.
     pub fn of(stream: &StreamInfo) -> Self {
         let tuple = &stream.tuple;
         Self {
@@ -75,6 +78,7 @@ impl StreamRow {
             reason: reason_word(stream.reason),
             length: stream.length.0,
             gap_bytes: stream.gap_bytes,
+            dropped: None,
             conflict: stream.marks.contains(Marks::CONFLICT),
             packets: stream.packets,
             protocol: tuple.protocol.to_string(),
@@ -107,6 +111,13 @@ pub fn json_line(out: &mut dyn Write, row: &impl Serialize) -> io::Result<()> {
 
 pub(crate) fn as_text<S: Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(moment)
+}
+
+fn as_text_if_any<S: Serializer>(moment: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match moment {
+        Some(moment) => as_text(moment, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 #[cfg(test)]

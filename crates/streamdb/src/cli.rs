@@ -401,6 +401,9 @@ pub(crate) struct Get {
     /// The frames of its connection, as a capture file
     #[arg(long)]
     pub(crate) pcap: bool,
+    /// Go on with what comes, until the stream ends or Ctrl-C: any oid that the stream ever had will do
+    #[arg(long, requires = "raw")]
+    pub(crate) follow: bool,
     /// Write to this file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,

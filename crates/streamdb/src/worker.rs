@@ -1,6 +1,7 @@
 //! One worker: the path of a frame from a source to the store. Plain calls on one thread; no clock, no lock, no file.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 
 use streamdb_capture::{Frame, Step, Ticker};
 use streamdb_decode::{Content, Decoder, Piece};
@@ -19,10 +20,19 @@ pub struct WorkerConfig {
     pub reassembly: streamdb_reassembly::Config,
     /// How much is kept of which connections; without rules everything of all.
     pub cutoffs: Vec<Rule>,
-    /// Whether what came is published at each tick, for readers who watch. Otherwise blocks are filled first, which takes
-    /// less room where frames are few.
+    /// Whether what came is published [`PARTS`] times a second, for readers who watch. Otherwise blocks are filled first, which
+    /// takes less room where frames are few.
     pub publish_at_ticks: bool,
 }
+
+/// How many times a second of packet time what came is published for readers who watch: so that it can be read within a second,
+/// however busy the machine is. It costs room where frames are few: small real captures take 4 % more than with once a second, and
+/// with four times 10 %.
+pub const PARTS: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
+
+/// So many bytes of streams are published in between, for readers who watch: with many open streams a flush of more takes so long
+/// that frames which come meanwhile are late, or find the kernel's ring full. `benches/live.sh` shows it.
+const AT_A_TIME: usize = 32 << 20;
 
 /// Decoding, reassembly and the writer, in one.
 pub struct Worker {
@@ -47,7 +57,7 @@ impl Worker {
         Self {
             decoder: Decoder::new(config.decode),
             flows: FlowTable::new(config.reassembly),
-            ticker: Ticker::new(),
+            ticker: if config.publish_at_ticks { Ticker::with_parts(PARTS) } else { Ticker::new() },
             publish_at_ticks: config.publish_at_ticks,
             sink: Store { writer, pieces: HashMap::new(), error: None },
             cutoffs: (!cutoffs.is_empty()).then(|| Box::new(cutoffs)),
@@ -109,6 +119,7 @@ impl Worker {
         match self.ticker.advance(now) {
             None => Ok(()),
             Some(Step::Tick(now)) => self.tick(now),
+            Some(Step::Part(_)) => self.flush(),
             Some(Step::Back(now)) => {
                 self.counted.clock_steps_back += 1;
                 self.tick(now)
@@ -190,7 +201,8 @@ impl Worker {
             }
         }
         self.sink.error.take().map_or(Ok(()), Err)?;
-        if self.sink.writer.wants_commit() {
+        let writer = &self.sink.writer;
+        if writer.wants_commit() || self.publish_at_ticks && writer.waiting() >= AT_A_TIME {
             self.flush()?;
             // Captures whose times stand still have no ticks.
             if self.sink.writer.bucket_is_full() {

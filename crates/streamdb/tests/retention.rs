@@ -124,7 +124,12 @@ fn the_oldest_buckets_go_and_their_streams_are_gone_since_then() {
     let said = data.run("get", &[&long, "--raw"]);
     assert_eq!(said.code, Some(0), "{said:?}");
     let missing = head + 20_000;
-    assert_eq!(said.err, format!("streamdb: {missing} bytes from 0 on are missing (lost); zeros stand for them\n"));
+    let second = dropped_at(&data, 2);
+    let dropped = format!("{long}: retention dropped a bucket with part of this stream at {second}; the rest is here");
+    assert_eq!(
+        said.err,
+        format!("streamdb: {dropped}\nstreamdb: {missing} bytes from 0 on are missing (lost); zeros stand for them\n")
+    );
     assert!(said.out[missing as usize..missing as usize + 10_000] == noise(10_000, 102));
     let objects = data.json("objects", &["srcport=40000", "direction=c"]);
     assert!(!objects.is_empty());

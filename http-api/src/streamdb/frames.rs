@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode};
 use streamdb_derive::{CaptureFormat, Error, Store, Stream, capture, capture_format};
 use streamdb_types::Oid;
 
-use crate::answer::{attach, failed, whole};
+use crate::answer::{attach, failed, say_dropped, whole};
 use crate::channel::Maker;
 
 pub(super) fn send(store: &Arc<Store>, oid: Oid, maker: Maker) {
@@ -29,6 +29,7 @@ fn body(store: &Store, oid: Oid, format: CaptureFormat, stream: &Stream, maker: 
     };
     let mut head = whole(StatusCode::OK, HeaderValue::from_static(format.media_type()), "");
     attach(head.headers_mut(), oid, extension);
+    say_dropped(head.headers_mut(), stream.dropped());
     let Some(writer) = maker.begin(head) else { return Ok(()) };
     let mut writer = capture(store, stream, format, writer)?;
     writer.flush()?;

@@ -32,6 +32,9 @@ struct Row<'l> {
     oid: String,
     complete: bool,
     missing_bytes: u64,
+    /// When retention dropped a bucket with part of its stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropped: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     object: Option<ObjectLine<'l>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,6 +64,7 @@ fn of_object<'l>(connection: &Connection, object: &'l Entry, zone: &Zone) -> Row
         oid: object.row.oid.to_string(),
         complete: object.row.complete,
         missing_bytes: object.row.missing_bytes,
+        dropped: object.dropped.map(|time| time.to_string()),
         object: Some(ObjectLine::of(&object.row)),
         ..row
     }
@@ -93,6 +97,7 @@ fn of_connection<'l>(connection: &Connection, stream: &StreamInfo, zone: &Zone) 
         oid: stream.oid.to_string(),
         complete: false,
         missing_bytes: stream.gap_bytes,
+        dropped: None,
         object: None,
         stream: None,
         trouble: None,

@@ -3,11 +3,12 @@
 //! - `params` reads what is asked for; `usage` is what a wrong question gets with its answer
 //! - `find`, `search`, `entry`, `printable`: what a search finds; `text`, `json` and `page` show it
 //! - `local` is the answer to a search without a server
-//! - `object`, `zip`, `dump`, `stream`, `range`, `frames`: what an oid names, as a download; `hex` is how bytes are dumped
+//! - `object`, `zip`, `dump`, `stream`, `follow`, `range`, `frames`: what an oid names, as a download; `hex` is how bytes are dumped
 
 mod dump;
 mod entry;
 mod find;
+mod follow;
 mod frames;
 #[cfg(feature = "fuzzing")]
 mod fuzzing;
@@ -34,6 +35,7 @@ use axum::response::Response;
 use streamdb_derive::{Error, Store};
 use streamdb_query::{Wording, meta};
 use streamdb_submit::Rules;
+use streamdb_types::Oid;
 use tokio::task::JoinHandle;
 
 #[cfg(feature = "fuzzing")]
@@ -66,14 +68,18 @@ pub(crate) async fn answer(
             None => found(&app, *search, pairs, page, app.submissions().is_some() && caller.may(Role::Submit)).await,
         },
         Ok(Asked::Submission(oid)) => submit::named(&app, caller, &headers, vec![oid], submit::BY_OID).await,
-        Ok(Asked::Object { oid, wanted }) => {
+        Ok(Asked::Object { oid, wanted, newest }) => {
             let (maker, answer) = maker();
-            let work = app.start_download(move |store| match wanted {
-                Wanted::Object => object::send(store, oid, maker),
-                Wanted::Stream => stream::send(store, oid, &headers, maker),
-                Wanted::Frames => frames::send(store, oid, maker),
-                Wanted::Zip => zip::send(store, oid, maker),
-                Wanted::Hex { raw } => dump::send(store, oid, raw, maker),
+            let work = app.start_download(move |store| match newest_of(store, oid, newest).map(|oid| (oid, wanted)) {
+                Err(error) => maker.whole(failed(&error)),
+                Ok((oid, wanted)) => match wanted {
+                    Wanted::Object => object::send(store, oid, &headers, maker),
+                    Wanted::Stream => stream::send(store, oid, &headers, maker),
+                    Wanted::Follow => follow::send(store, oid, maker),
+                    Wanted::Frames => frames::send(store, oid, maker),
+                    Wanted::Zip => zip::send(store, oid, maker),
+                    Wanted::Hex { raw } => dump::send(store, oid, raw, maker),
+                },
             });
             match work.await {
                 // The work goes on while the body is sent.
@@ -84,6 +90,14 @@ pub(crate) async fn answer(
     };
     answer.headers_mut().append(VARY, HeaderValue::from_static("accept"));
     answer
+}
+
+/// What to hand out: of the stream as the oid names it, or as it is now. The message stays the same one.
+fn newest_of(store: &Store, oid: Oid, newest: bool) -> Result<Oid, Error> {
+    if !newest {
+        return Ok(oid);
+    }
+    Ok(streamdb_derive::newest(store, oid)?.info().oid.with_index(oid.index))
 }
 
 /// The answer to a search.

@@ -1,17 +1,18 @@
 //! One object as a download: decoded, and its headers say what it is, whether it is whole, and where its holes are.
 
 use std::io::{self, Write};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use axum::http::header::CONTENT_LENGTH;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{ACCEPT_RANGES, ETAG};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use streamdb_derive::{Error, Object, Store, object};
 use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Piece};
-use streamdb_types::Oid;
+use streamdb_types::{Gap, Oid};
 
-use crate::answer::{attach, failed, say, say_gaps, whole};
+use super::range::{asked_part, gaps_in, say_part};
+use crate::answer::{attach, failed, header_text, say, say_dropped, say_gaps, whole};
 use crate::channel::{BodyWriter, Maker};
 
 /// An object of at most this size is decoded once, into memory. A larger one is decoded twice, as what the headers say of
@@ -20,7 +21,7 @@ const HELD: u64 = 4 << 20;
 /// Most holes that are remembered; few of them are named.
 const HOLES: usize = 32;
 
-pub(super) fn send(store: &Arc<Store>, oid: Oid, maker: Maker) {
+pub(super) fn send(store: &Arc<Store>, oid: Oid, asked: &HeaderMap, maker: Maker) {
     let mut object = match object(store, oid) {
         Ok(object) => object,
         Err(error) => return maker.whole(failed(&error)),
@@ -29,16 +30,30 @@ pub(super) fn send(store: &Arc<Store>, oid: Oid, maker: Maker) {
         Ok(look) => look,
         Err(error) => return maker.whole(failed(&error)),
     };
-    let head = head(oid, &object, &look);
+    // The bytes of an oid never change, but what a later version makes of them may, and retention may take some.
+    let dropped = object.conversation().dropped(object.message().direction);
+    let dropped = dropped.map_or_else(String::new, |time| format!("-{}", time.0));
+    let tag = format!("\"{oid}-{}{dropped}\"", look.length);
+    let range = match asked_part(asked, &tag, look.length) {
+        Ok(range) => range,
+        Err(refusal) => return maker.whole(*refusal),
+    };
+    let mut head = head(oid, &object, &look, range.as_ref());
+    head.headers_mut().insert(ETAG, header_text(&tag));
     match look.held {
-        Some(bytes) => {
+        Some(mut bytes) => {
+            if let Some(Range { start, end }) = range {
+                bytes.truncate(end as usize);
+                bytes.drain(..start as usize);
+            }
             let (parts, _) = head.into_parts();
             maker.whole(Response::from_parts(parts, bytes.into()));
         }
         None => {
+            let range = range.unwrap_or(0..look.length);
             // A body that cannot be finished breaks off; the client sees that.
             let Some(writer) = maker.begin(head) else { return };
-            let _ = body(&mut object, writer);
+            let _ = body(&mut object, range, writer);
         }
     }
 }
@@ -61,10 +76,7 @@ fn look(object: &mut Object) -> Result<Look, Error> {
     let mut holes = Vec::new();
     let mut length = 0u64;
     let outcome = object.body(Decode::Decoded, &BodyLimits::default(), &mut |piece| {
-        let n = match piece {
-            Piece::Bytes(bytes) => bytes.len() as u64,
-            Piece::Hole(gap) => gap.length,
-        };
+        let n = length_of(&piece);
         if length.saturating_add(n) > HELD {
             held = None;
             if plain.is_some() {
@@ -91,18 +103,23 @@ fn look(object: &mut Object) -> Result<Look, Error> {
     })
 }
 
-fn head(oid: Oid, object: &Object, look: &Look) -> Response {
+fn head(oid: Oid, object: &Object, look: &Look, range: Option<&Range<u64>>) -> Response {
     let octets = HeaderValue::from_static("application/octet-stream");
     let mut head = whole(StatusCode::OK, octets, "");
+    *head.status_mut() = say_part(head.headers_mut(), range, look.length);
     let headers = head.headers_mut();
-    headers.insert(CONTENT_LENGTH, look.length.into());
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     let what = &look.outcome.what;
     attach(headers, oid, what.extension);
     say(headers, "x-streamdb-mime", what.mime);
     say(headers, "x-streamdb-description", &what.description);
     say(headers, "x-streamdb-complete", if look.complete { "true" } else { "false" });
     say(headers, "x-streamdb-missing", &look.outcome.missing.to_string());
-    say_gaps(headers, look.holes.iter().copied());
+    say_dropped(headers, object.conversation().dropped(object.message().direction));
+    match range.zip(object.plain()) {
+        Some((range, (_, gaps))) => say_gaps(headers, gaps_in(&gaps, range)),
+        None => say_gaps(headers, look.holes.iter().copied()),
+    }
     if let Some(why) = object.message().incomplete {
         say(headers, "x-streamdb-incomplete", why.words());
     }
@@ -112,15 +129,43 @@ fn head(oid: Oid, object: &Object, look: &Look) -> Response {
     head
 }
 
-fn body(object: &mut Object, mut writer: BodyWriter) -> Result<(), Error> {
+/// Writes a part of the body: what lies before it is read only where it has to be decoded.
+fn body(object: &mut Object, part: Range<u64>, mut writer: BodyWriter) -> Result<(), Error> {
     let mut written: io::Result<()> = Ok(());
-    object.body(Decode::Decoded, &BodyLimits::default(), &mut |piece| {
+    let mut put = |piece: Piece<'_>| {
         written = match piece {
             Piece::Bytes(bytes) => writer.write_all(bytes),
             Piece::Hole(gap) => writer.zeros(gap.length),
         };
         if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
+    };
+    if object.plain().is_some() {
+        object.plain_part(part, &mut put)?;
+    } else {
+        let mut at = 0_u64;
+        object.body(Decode::Decoded, &BodyLimits::default(), &mut |piece| {
+            let (from, to) = (at, at.saturating_add(length_of(&piece)));
+            at = to;
+            if from >= part.end {
+                return ControlFlow::Break(());
+            }
+            let (from, to) = (part.start.max(from) - from, part.end.min(to).saturating_sub(from));
+            if from >= to {
+                return ControlFlow::Continue(());
+            }
+            put(match piece {
+                Piece::Bytes(bytes) => Piece::Bytes(bytes.get(from as usize..to as usize).unwrap_or_default()),
+                Piece::Hole(gap) => Piece::Hole(Gap { length: to - from, ..gap }),
+            })
+        })?;
+    }
     written?;
     Ok(writer.finish()?)
+}
+
+const fn length_of(piece: &Piece<'_>) -> u64 {
+    match piece {
+        Piece::Bytes(bytes) => bytes.len() as u64,
+        Piece::Hole(gap) => gap.length,
+    }
 }

@@ -11,8 +11,10 @@ const MOST: u64 = 10_000;
 const MOST_SKIPPED: u64 = 100_000;
 
 /// Parameters of this endpoint alone.
-const OURS: [&str; 10] =
-    ["oid", "raw", "as_text", "as_json", "as_hex", "as_pcap", "as_zip", "submit", "quiet", "filename"];
+const OURS: [&str; 12] = [
+    "oid", "raw", "newest", "follow", "as_text", "as_json", "as_hex", "as_pcap", "as_zip", "submit", "quiet",
+    "filename",
+];
 
 /// A request that is understood.
 #[derive(Debug, PartialEq)]
@@ -23,6 +25,8 @@ pub(super) enum Asked {
     Object {
         oid: Oid,
         wanted: Wanted,
+        /// Of the stream as it is now, not as the oid names it.
+        newest: bool,
     },
     /// An object is to be submitted to the sandbox.
     Submission(Oid),
@@ -54,6 +58,8 @@ pub(super) enum Shape {
 pub(super) enum Wanted {
     Object,
     Stream,
+    /// The stream, and what comes of it from now on.
+    Follow,
     Frames,
     /// The object in a zip archive with the password `infected`.
     Zip,
@@ -88,6 +94,8 @@ impl Asked {
             match name {
                 "oid" => oid = Some(value.parse::<Oid>().map_err(|error| error.to_string())?),
                 "raw" => flags.raw = flag(name, value)?,
+                "newest" => flags.newest = flag(name, value)?,
+                "follow" => flags.follow = flag(name, value)?,
                 "as_text" => flags.text = flag(name, value)?,
                 "as_json" => flags.json = flag(name, value)?,
                 "as_hex" => flags.hex = flag(name, value)?,
@@ -108,7 +116,7 @@ impl Asked {
                 match submit {
                     Some("1") if !flags.any() => Ok(Self::Submission(oid)),
                     Some(_) => Err("submit: with oid it takes 1, and nothing else beside it".to_owned()),
-                    None => Ok(Self::Object { oid, wanted: flags.of_object()? }),
+                    None => Ok(Self::Object { oid, wanted: flags.of_object()?, newest: flags.newest }),
                 }
             }
             None if terms.is_empty() && !flags.any() && submit.is_none() => Ok(Self::Nothing),
@@ -130,6 +138,8 @@ impl Asked {
 #[derive(Clone, Copy, Default)]
 struct Flags {
     raw: bool,
+    newest: bool,
+    follow: bool,
     text: bool,
     json: bool,
     hex: bool,
@@ -139,13 +149,15 @@ struct Flags {
 
 impl Flags {
     const fn any(self) -> bool {
-        self.raw || self.text || self.json || self.hex || self.pcap || self.zip
+        self.raw || self.newest || self.follow || self.text || self.json || self.hex || self.pcap || self.zip
     }
 
     fn of_object(self) -> Result<Wanted, String> {
         match (self.raw, self.pcap, self.zip, self.hex) {
             _ if self.json => Err("as_json goes with a search, not with oid".to_owned()),
             _ if self.text => Err("as_text goes with a search, not with oid".to_owned()),
+            (true, false, false, false) if self.follow => Ok(Wanted::Follow),
+            _ if self.follow => Err("follow goes with raw=1, and with nothing else".to_owned()),
             (false, false, false, false) => Ok(Wanted::Object),
             (true, false, false, false) => Ok(Wanted::Stream),
             (false, true, false, false) => Ok(Wanted::Frames),
@@ -157,6 +169,8 @@ impl Flags {
 
     fn of_search(self) -> Result<Option<Shape>, String> {
         match (self.text, self.json, self.hex) {
+            _ if self.newest => Err("newest goes with oid, not with a search".to_owned()),
+            _ if self.follow => Err("follow goes with oid, not with a search".to_owned()),
             _ if self.pcap => Err("as_pcap goes with oid, not with a search".to_owned()),
             _ if self.zip => Err("as_zip goes with oid, not with a search".to_owned()),
             (false, false, false) => Ok(None),
@@ -262,11 +276,15 @@ mod tests {
         assert_eq!(wanted(&[("raw", "1")]), Ok(Wanted::Stream));
         assert_eq!(wanted(&[("raw", "0"), ("as_pcap", "1")]), Ok(Wanted::Frames));
         assert_eq!(wanted(&[("as_zip", "1")]), Ok(Wanted::Zip));
+        assert_eq!(wanted(&[("raw", "1"), ("follow", "1")]), Ok(Wanted::Follow));
+        assert_eq!(wanted(&[("newest", "1"), ("as_pcap", "1")]), Ok(Wanted::Frames));
         assert!(matches!(parse(&[("oid", "1-2-3-4"), ("submit", "1")]), Ok(Asked::Submission(_))));
         assert_eq!(wanted(&[("as_hex", "1"), ("raw", "1")]), Ok(Wanted::Hex { raw: true }));
         for extra in [
             &[("raw", "1"), ("as_pcap", "1")][..],
             &[("as_zip", "1"), ("as_hex", "1")],
+            &[("follow", "1")],
+            &[("follow", "1"), ("raw", "1"), ("as_hex", "1")],
             &[("srcip", "10.0.0.5")],
             &[("as_json", "1")],
             &[("submit", "executable")],

@@ -2,9 +2,52 @@
 
 use std::ops::Range;
 
+use axum::http::header::{CONTENT_LENGTH, CONTENT_RANGE, IF_RANGE, RANGE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::Response;
+use streamdb_types::Gap;
+
+use crate::answer::{header_text, refuse};
+
+/// The part of so many bytes with this validator that the headers of a request ask for; `None` for all of them. What cannot
+/// be had is a refusal.
+pub(super) fn asked_part(asked: &HeaderMap, tag: &str, length: u64) -> Result<Option<Range<u64>>, Box<Response>> {
+    let text = |name| asked.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let range_counts = !asked.contains_key(IF_RANGE) || text(IF_RANGE) == Some(tag);
+    match part(text(RANGE).filter(|_| range_counts), length) {
+        Part::None => {
+            let mut refusal = refuse(StatusCode::RANGE_NOT_SATISFIABLE, "There are no bytes in this range.");
+            refusal.headers_mut().insert(CONTENT_RANGE, header_text(&format!("bytes */{length}")));
+            Err(Box::new(refusal))
+        }
+        Part::Some(range) => Ok(Some(range)),
+        Part::Whole => Ok(None),
+    }
+}
+
+/// Says which part of so many bytes an answer is; the status that goes with it.
+pub(super) fn say_part(headers: &mut HeaderMap, range: Option<&Range<u64>>, length: u64) -> StatusCode {
+    let Some(Range { start, end }) = range else {
+        headers.insert(CONTENT_LENGTH, length.into());
+        return StatusCode::OK;
+    };
+    headers.insert(CONTENT_LENGTH, end.saturating_sub(*start).into());
+    let said = format!("bytes {start}-{}/{length}", end.saturating_sub(1));
+    headers.insert(CONTENT_RANGE, header_text(&said));
+    StatusCode::PARTIAL_CONTENT
+}
+
+/// Where the gaps are that lie in a part or reach into it: offset and length, as they are in the whole.
+pub(super) fn gaps_in<'g>(gaps: &'g [Gap], part: &Range<u64>) -> impl Iterator<Item = (u64, u64)> + use<'g> {
+    let Range { start, end } = *part;
+    let before = gaps.partition_point(|gap| gap.end().0 <= start);
+    let inside = gaps.iter().skip(before).take_while(move |gap| gap.offset.0 < end);
+    inside.map(|gap| (gap.offset.0, gap.length))
+}
+
 /// What a `Range` field comes to for a length.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Part {
+enum Part {
     /// All of it: there is no such field, it asks for several ranges, or cannot be read (RFC 9110 §14.2 lets a server
     /// ignore it).
     Whole,
@@ -15,7 +58,7 @@ pub(super) enum Part {
 }
 
 /// Reads `bytes=0-499`, `bytes=500-`, `bytes=-500`.
-pub(super) fn part(field: Option<&str>, length: u64) -> Part {
+fn part(field: Option<&str>, length: u64) -> Part {
     let read = |field: &str| {
         let (first, last) = field.trim().strip_prefix("bytes=")?.split_once('-')?;
         let number = |text: &str| -> Option<Option<u64>> {

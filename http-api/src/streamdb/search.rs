@@ -189,7 +189,9 @@ impl Shower<'_> {
             // It may name a coding as captured.
             notes.push(printable::line(problem.to_string().as_bytes(), printable::LINE));
         }
-        Ok(Entry { row, stream: stream.clone(), head, content, notes })
+        let dropped = conversation.dropped(row.direction);
+        notes.extend(dropped.map(was_dropped));
+        Ok(Entry { row, stream: stream.clone(), head, content, notes, dropped })
     }
 
     /// A stream's own bytes as one object.
@@ -214,6 +216,8 @@ impl Shower<'_> {
         if cut {
             notes.push(format!("cut after {} bytes; /streamdb/?oid={}&raw=1 has all of it", self.most, info.oid));
         }
+        let dropped = stream.dropped();
+        notes.extend(dropped.map(was_dropped));
         let row = ObjectRow {
             oid: info.oid,
             key: info.key,
@@ -242,9 +246,13 @@ impl Shower<'_> {
             digests: None,
             digests_encoded: None,
         };
-        self.push(entries, Entry { row, stream: info.clone(), head: String::new(), content, notes });
+        self.push(entries, Entry { row, stream: info.clone(), head: String::new(), content, notes, dropped });
         Ok(())
     }
+}
+
+fn was_dropped(time: Timestamp) -> String {
+    format!("retention dropped a bucket with part of this stream at {time}; the rest is here")
 }
 
 /// The head as the ancestor wrote it: no version in the first line, but in a field of its own.

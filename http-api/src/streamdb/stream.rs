@@ -5,7 +5,7 @@ use std::io::Write;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use axum::http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
+use axum::http::header::{ACCEPT_RANGES, ETAG};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use streamdb_derive::{Error, Incomplete, Store, Stream, incomplete, raw};
@@ -13,8 +13,8 @@ use streamdb_extract::Piece;
 use streamdb_query::reason_word;
 use streamdb_types::{Oid, StreamOffset};
 
-use super::range::{Part, part};
-use crate::answer::{attach, failed, header_text, refuse, say, say_gaps, whole};
+use super::range::{asked_part, gaps_in, say_part};
+use crate::answer::{attach, failed, header_text, say, say_dropped, say_gaps, whole};
 use crate::channel::{BodyWriter, Maker};
 
 pub(super) fn send(store: &Arc<Store>, oid: Oid, asked: &HeaderMap, maker: Maker) {
@@ -23,56 +23,63 @@ pub(super) fn send(store: &Arc<Store>, oid: Oid, asked: &HeaderMap, maker: Maker
         Err(error) => return maker.whole(failed(&error.into())),
     };
     let length = stream.len().0;
-    // The bytes of an oid never change, so the oid is their validator. Its message has no part in it.
-    let tag = format!("\"{}-raw\"", oid.with_index(0));
-    let text = |name| asked.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let range_counts = !asked.contains_key(IF_RANGE) || text(IF_RANGE) == Some(&tag);
-    let range = match part(text(RANGE).filter(|_| range_counts), length) {
-        Part::None => {
-            let mut refusal = refuse(StatusCode::RANGE_NOT_SATISFIABLE, "The stream has no bytes in this range.");
-            refusal.headers_mut().insert(CONTENT_RANGE, header_text(&format!("bytes */{length}")));
-            return maker.whole(refusal);
-        }
-        Part::Some(range) => Some(range),
-        Part::Whole => None,
+    // The bytes of an oid never change, but that retention may take some; so it is their validator, with when that was. Its
+    // message has no part in it.
+    let dropped = stream.dropped().map_or_else(String::new, |time| format!("-{}", time.0));
+    let tag = format!("\"{}-raw{dropped}\"", oid.with_index(0));
+    let range = match asked_part(asked, &tag, length) {
+        Ok(range) => range,
+        Err(refusal) => return maker.whole(*refusal),
     };
     let incomplete = match incomplete(store, stream.info()) {
         Ok(incomplete) => incomplete,
         Err(error) => return maker.whole(failed(&error)),
     };
-    let mut head = head(&stream, oid, range.as_ref(), incomplete);
+    let mut head = head(&stream, newer(store, &stream), range.as_ref(), incomplete);
     head.headers_mut().insert(ETAG, header_text(&tag));
     let Some(writer) = maker.begin(head) else { return };
     // A body that cannot be finished breaks off; the client sees that.
     let _ = body(&stream, range.unwrap_or(0..length), writer);
 }
 
-fn head(stream: &Stream, oid: Oid, range: Option<&Range<u64>>, incomplete: Option<Incomplete>) -> Response {
-    let length = stream.len().0;
+/// The oid that this stream has by now, if it was open and has gone on.
+fn newer(store: &Store, stream: &Stream) -> Option<Oid> {
+    let info = stream.info();
+    if info.reason.is_some() {
+        return None;
+    }
+    let newest = store.newest(info.key, info.direction).ok()??.info().oid;
+    (newest != info.oid).then_some(newest)
+}
+
+fn head(stream: &Stream, newest: Option<Oid>, range: Option<&Range<u64>>, incomplete: Option<Incomplete>) -> Response {
+    let mut head = describe(stream, range.cloned().unwrap_or(0..u64::MAX), incomplete);
+    let headers = head.headers_mut();
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if let Some(newest) = newest {
+        say(headers, "x-streamdb-newest", &newest.to_string());
+    }
+    let status = say_part(headers, range, stream.len().0);
+    *head.status_mut() = status;
+    head
+}
+
+/// What the headers say of a stream; of its gaps they name those in this part of it.
+pub(super) fn describe(stream: &Stream, part: Range<u64>, incomplete: Option<Incomplete>) -> Response {
     let octets = HeaderValue::from_static("application/octet-stream");
     let mut head = whole(StatusCode::OK, octets, "");
     let headers = head.headers_mut();
-    attach(headers, oid, "raw");
-    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     let info = stream.info();
+    attach(headers, info.oid, "raw");
+    say(headers, "x-streamdb-oid", &info.oid.to_string());
     say(headers, "x-streamdb-complete", if incomplete.is_none() { "true" } else { "false" });
     say(headers, "x-streamdb-missing", &info.gap_bytes.to_string());
     if let Some(why) = incomplete {
         say(headers, "x-streamdb-incomplete", why.words());
     }
     say(headers, "x-streamdb-reason", reason_word(info.reason));
-    say_gaps(headers, stream.gaps().iter().map(|gap| (gap.offset.0, gap.length)));
-    match range {
-        None => {
-            headers.insert(CONTENT_LENGTH, length.into());
-        }
-        Some(Range { start, end }) => {
-            headers.insert(CONTENT_LENGTH, end.saturating_sub(*start).into());
-            let said = format!("bytes {start}-{}/{length}", end.saturating_sub(1));
-            headers.insert(CONTENT_RANGE, header_text(&said));
-            *head.status_mut() = StatusCode::PARTIAL_CONTENT;
-        }
-    }
+    say_dropped(headers, stream.dropped());
+    say_gaps(headers, gaps_in(stream.gaps(), &part));
     head
 }
 

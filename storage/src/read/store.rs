@@ -253,13 +253,17 @@ impl Store {
         let mut number = part.head.part;
         let mut parts = vec![(bucket, part)];
         let mut conns = vec![conn];
+        let mut dropped = None;
         while let Some(id) = previous {
             let found = match self.bucket(id) {
                 Ok(bucket) => {
                     let contents = self.contents(&bucket)?;
                     contents.find(key, direction).copied().map(|end| (bucket, end))
                 }
-                Err(Error::NoBucket(_)) => None,
+                Err(Error::NoBucket(_)) => {
+                    dropped = dropped.max(self.folder.dropped(id));
+                    None
+                }
                 Err(error) => return Err(error),
             };
             // What is gone is a gap of its own kind; what is there goes on. A part that was lost in a failed write may have
@@ -276,7 +280,7 @@ impl Store {
         }
         parts.reverse();
         conns.reverse();
-        Ok(Stream::over(parts, info, &conns))
+        Ok(Stream::over(parts, info, &conns, dropped))
     }
 
     /// The newest part of a stream in the buckets before this one.

@@ -93,16 +93,26 @@ pub struct Stream {
     gaps: Vec<Gap>,
     /// The connection's frames, by bucket: the first, and the span.
     frames: Vec<(BucketId, u32, FrameNumber, u64)>,
+    /// When retention took a bucket with a part of it.
+    dropped: Option<Timestamp>,
+    /// Its newest record says that it may go on.
+    may_go_on: bool,
 }
 
 impl Stream {
-    /// Puts the parts together, the first one first. `lost`: there should be parts before the first that are not there.
-    pub(crate) fn over(parts: Vec<(Arc<Bucket>, Part)>, info: StreamInfo, conns: &[u32]) -> Self {
+    /// Puts the parts together, the first one first.
+    pub(crate) fn over(
+        parts: Vec<(Arc<Bucket>, Part)>,
+        info: StreamInfo,
+        conns: &[u32],
+        dropped: Option<Timestamp>,
+    ) -> Self {
         let mut chunks: Vec<(Chunk, usize)> = Vec::new();
         let mut buckets = Vec::new();
         let mut said: Vec<Gap> = Vec::new();
         let mut unlisted = Vec::new();
         let mut frames = Vec::new();
+        let may_go_on = parts.last().is_some_and(|(_, part)| !matches!(part.head.standing, Standing::Ended(_)));
         for ((at, (bucket, part)), conn) in parts.into_iter().enumerate().zip(conns) {
             let (first, span) = part.head.frames;
             // The frames of a stream that is open go on beyond what its newest record could know.
@@ -126,7 +136,7 @@ impl Stream {
         });
         let gaps = gaps_between(&chunks, info.length, &mut said, &unlisted);
         let info = StreamInfo { gap_bytes: gaps.iter().map(|g| g.length).fold(0, u64::saturating_add), ..info };
-        Self { info, chunks, buckets, gaps, frames }
+        Self { info, chunks, buckets, gaps, frames, dropped, may_go_on }
     }
 
     /// What is known of it.
@@ -147,6 +157,18 @@ impl Stream {
     /// Its gaps, ascending, not touching but where their kinds differ.
     pub fn gaps(&self) -> &[Gap] {
         &self.gaps
+    }
+
+    /// When retention dropped a bucket with a part of it, if it did; the last time if it did so more than once. That part is a
+    /// gap of kind lost.
+    pub const fn dropped(&self) -> Option<Timestamp> {
+        self.dropped
+    }
+
+    /// Whether its newest record leaves open that more of it comes. That it [ended](StreamInfo::reason) all the same is then
+    /// concluded from what later buckets have not; as long as its writer lives, it may still go on.
+    pub const fn may_go_on(&self) -> bool {
+        self.may_go_on
     }
 
     /// Where the connection's frames are: bucket, ordinal in it, first frame, and how many frames of the bucket it takes

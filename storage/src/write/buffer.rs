@@ -37,6 +37,10 @@ pub(crate) struct StreamBuffer {
     start: StreamOffset,
     /// How many of the stream's bytes in `bytes` are in a block already.
     flushed: usize,
+    /// There were more bytes than are written in one piece.
+    long: bool,
+    /// A block was made of the bytes before.
+    gave: bool,
 }
 
 impl StreamBuffer {
@@ -81,9 +85,8 @@ impl StreamBuffer {
 
     /// Appends as many of these bytes as there is room for; says how many. The room is used up when this is less than all.
     pub(crate) fn append(&mut self, bytes: &[u8], large: &Pool) -> usize {
-        // A stream of which a block was made goes on in a large buffer.
-        if self.front == 0 && (!self.history.is_empty() || self.bytes.len() + bytes.len() > LONG_MIN) {
-            self.enlarge(large.take());
+        if self.front == 0 {
+            self.make_room(bytes.len(), large);
         }
         let room = if self.front == 0 { bytes.len() } else { large.body_max().saturating_sub(self.len()) };
         let taken = bytes.get(..room).unwrap_or(bytes);
@@ -91,18 +94,27 @@ impl StreamBuffer {
         taken.len()
     }
 
-    /// Moves what is not in a block yet to a large buffer with room at its front, and keeps some of what is.
-    fn enlarge(&mut self, mut large: Vec<u8>) {
-        large.clear();
-        large.resize(FRONT, 0);
-        large.extend_from_slice(self.unflushed());
-        if self.flushed > 0 {
-            self.remember(self.front + self.flushed);
+    /// Sees to it that so many bytes may come. A stream of which a block was made goes on in a large buffer, and one with enough
+    /// for a block moves there. What is written little by little stays in a small one, as there may be thousands of such
+    /// streams; only that it was more than fits into one piece is remembered.
+    fn make_room(&mut self, more: usize, large: &Pool) {
+        if !self.long && self.len() + more > LONG_MIN {
+            self.long = true;
+            if self.flushed > 0 {
+                self.remember(self.flushed);
+                self.bytes.drain(..self.flushed);
+                self.start = self.unflushed_at();
+                self.flushed = 0;
+            }
         }
-        self.start = self.unflushed_at();
-        self.flushed = 0;
-        self.front = FRONT;
-        self.bytes = large;
+        if self.gave || self.long && self.len() - self.flushed + more >= LONG_MIN {
+            let mut buffer = large.take();
+            buffer.clear();
+            buffer.resize(FRONT, 0);
+            buffer.extend_from_slice(&self.bytes);
+            self.front = FRONT;
+            self.bytes = buffer;
+        }
     }
 
     /// Keeps for comparison the last of the bytes before `end` in `bytes`.
@@ -141,6 +153,7 @@ impl StreamBuffer {
         self.front = 0;
         self.flushed = 0;
         self.start = end;
+        self.gave = true;
         (bytes, at)
     }
 
@@ -223,14 +236,36 @@ mod tests {
         let mut buffer = StreamBuffer::starting_at(StreamOffset(0));
         buffer.append(&[1; 40_000], &large);
         buffer.set_flushed();
-        buffer.append(&[2; 20_000], &large);
-        buffer.append(&[3; 20_000], &large);
+        buffer.append(&[2; 30_000], &large);
+        assert!(!buffer.is_large());
+        buffer.append(&[3; 40_000], &large);
         assert!(buffer.is_large());
-        assert_eq!((buffer.unflushed_at(), buffer.unflushed().len()), (StreamOffset(40_000), 40_000));
+        assert_eq!((buffer.unflushed_at(), buffer.unflushed().len()), (StreamOffset(40_000), 70_000));
         assert_eq!(buffer.compare(StreamOffset(39_999), &[1, 2]), Some(true));
         assert_eq!(buffer.compare(StreamOffset(40_000 - HISTORY as u64 - 1), &[1; 9]), None);
         let (bytes, at) = buffer.give();
-        assert_eq!(bytes[at..], [[2; 20_000], [3; 20_000]].concat());
+        assert_eq!(bytes[at..], [[2; 30_000].as_slice(), &[3; 40_000]].concat());
+    }
+
+    #[test]
+    fn what_is_written_little_by_little_stays_small() {
+        let large = Pool::new(BODY);
+        let mut buffer = StreamBuffer::starting_at(StreamOffset(0));
+        for i in 0..200u8 {
+            buffer.append(&[i; 12_000], &large);
+            assert!(!buffer.is_large() && buffer.unflushed() == [i; 12_000]);
+            let seam = StreamOffset((u64::from(i) * 12_000).saturating_sub(12_000));
+            assert_eq!(buffer.compare(seam, &[i.saturating_sub(1); 12_000]), Some(true));
+            buffer.set_flushed();
+            assert!(buffer.footprint() < 8 * LONG_MIN, "{}", buffer.footprint());
+        }
+        // Should it become a fast one after all, it gets its block.
+        let all = [1; LONG_MIN];
+        assert_eq!(buffer.append(&all, &large), LONG_MIN);
+        assert!(buffer.is_large());
+        assert_eq!(buffer.compare(StreamOffset(200 * 12_000 - 2), &[199, 199, 1]), Some(true));
+        let (bytes, at) = buffer.give();
+        assert_eq!(bytes[at..], all);
     }
 
     #[test]

@@ -33,6 +33,11 @@ impl Writer {
             || self.unflushed >= self.config.stream_memory / 4
     }
 
+    /// Bytes of streams that are not in a block yet, as far as they were given since the last commit.
+    pub const fn waiting(&self) -> usize {
+        self.unflushed
+    }
+
     /// Cuts everything at hand into blocks and has it published. All that was held back has been given before.
     ///
     /// # Errors

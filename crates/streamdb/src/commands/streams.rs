@@ -51,7 +51,13 @@ pub(super) fn run(args: &Streams) -> Result<ExitCode, Error> {
                 None => {}
             }
         }
-        let row = StreamRow::of(stream);
+        let mut row = StreamRow::of(stream);
+        // The gaps of earlier parts are known when all are looked at. A bucket that cannot be read is told of where it is met first.
+        if stream.part > 0
+            && let Ok(whole) = store.stream(stream.oid)
+        {
+            (row.gap_bytes, row.dropped) = (whole.info().gap_bytes, whole.dropped());
+        }
         let written = if args.json { json_line(&mut out, &row) } else { text_line(&mut out, &row) };
         match written {
             Ok(()) => ControlFlow::Continue(()),
@@ -78,7 +84,11 @@ pub(super) fn run(args: &Streams) -> Result<ExitCode, Error> {
 /// One stream for people: when, who, which way, how long, why it ended, and its name.
 fn text_line(out: &mut Output, row: &StreamRow) -> std::io::Result<()> {
     let arrow = if row.direction == 'c' { "<-" } else { "->" };
-    let gaps = if row.gap_bytes > 0 { format!(" ({} missing)", row.gap_bytes) } else { String::new() };
+    let gaps = match (row.gap_bytes, row.dropped) {
+        (0, _) => String::new(),
+        (missing, None) => format!(" ({missing} missing)"),
+        (missing, Some(time)) => format!(" ({missing} missing, retention dropped a part at {time})"),
+    };
     writeln!(
         out,
         "{} {} {}:{} {arrow} {}:{} {} bytes{gaps} {} {}",

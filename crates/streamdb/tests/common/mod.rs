@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 
 mod captures;
+mod capturing;
 mod http;
 mod made;
 mod wire;
@@ -17,6 +18,7 @@ use serde_json::Value;
 use streamdb_testkit::TestFolder;
 
 pub use captures::{About, Capture, Frame, corpus, frames_of_tcp, read_capture, testdata, unpacked};
+pub use capturing::{Capturing, Pair, head, stream_to};
 pub use http::{Answer, Server};
 pub use made::{Made, Talk};
 pub use wire::{Wire, inside, installed, ip, may_capture, within};
