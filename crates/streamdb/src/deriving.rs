@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use streamdb_derive::{Deriver, Error, Progress, StoreError};
 use streamdb_storage::Store;
@@ -13,6 +13,9 @@ use crate::output::complain;
 
 /// How long the thread waits for more.
 const PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause after rows could not be written. It begins with the one above and doubles, as what is not kept is made
+/// again each time.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// The thread, until it is told to end.
 pub(crate) struct Deriving {
@@ -42,17 +45,36 @@ impl Deriving {
     }
 }
 
-/// Follows a store until `ending`, and then to its end.
+/// Follows a store until `ending`, and then to its end. When rows cannot be kept, that is said once, and again when it works.
 pub(crate) fn follow(store: &Store, mut deriver: Deriver, ending: &AtomicBool) -> Result<Progress, Error> {
     let mut all = Progress::default();
+    // How long to wait after the last round, when that failed.
+    let mut failing: Option<Duration> = None;
     loop {
         // Asked before: what was published until then is still done.
         let last = ending.load(Ordering::Acquire);
-        let round = deriver.catch_up(store, &|| false, &mut |error| complain(&error.to_string()))?;
-        all.add(&round);
-        if last {
-            return Ok(all);
+        match deriver.catch_up(store, &|| false, &mut |error| complain(&error.to_string())) {
+            Err(error) if last => return Err(error),
+            Err(error) => {
+                if failing.is_none() {
+                    complain(&format!("{error}; the rows of objects are not kept until that works, and are tried again"));
+                }
+                failing = Some(failing.map_or(PAUSE, |pause| (pause * 2).min(LONGEST)));
+            }
+            Ok(round) => {
+                all.add(&round);
+                if failing.take().is_some() {
+                    complain("the rows of objects are kept again");
+                }
+                if last {
+                    return Ok(all);
+                }
+            }
         }
-        thread::sleep(PAUSE);
+        let begun = Instant::now();
+        let pause = failing.unwrap_or(PAUSE);
+        while begun.elapsed() < pause && !ending.load(Ordering::Acquire) {
+            thread::sleep(PAUSE.min(pause.saturating_sub(begun.elapsed())));
+        }
     }
 }

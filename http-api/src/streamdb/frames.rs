@@ -30,7 +30,7 @@ fn body(store: &Store, oid: Oid, format: CaptureFormat, stream: &Stream, maker: 
     let mut head = whole(StatusCode::OK, HeaderValue::from_static(format.media_type()), "");
     attach(head.headers_mut(), oid, extension);
     let Some(writer) = maker.begin(head) else { return Ok(()) };
-    let mut writer = capture(store, stream, format, writer)?;
+    let (mut writer, _) = capture(store, stream, format, writer)?;
     writer.flush()?;
     Ok(writer.finish()?)
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use streamdb_types::{BlockPlace, BucketId, ConnKey, Counters, Direction, Oid, Reason, Timestamp};
 
-use super::bucket::{Bucket, Stamp};
+use super::bucket::{Bucket, Stamp, is_sealed};
 use super::cache::BlockCache;
 use super::chunks::Part;
 use super::derived::DerivedCache;
@@ -18,6 +18,7 @@ use crate::format::directory::{Directory, EndEntry};
 use crate::format::record::{Standing, records};
 use crate::format::superblock::Superblock;
 use crate::ledger::{Entry, Ledger};
+use crate::live::writer_alive;
 use crate::write::bucket_file::file_name;
 
 /// Memory for decompressed blocks.
@@ -39,6 +40,8 @@ pub struct BucketInfo {
     pub sealed: bool,
     /// Whether recovery sealed it, not the writer.
     pub recovered: bool,
+    /// Whether a living writer goes on with it.
+    pub open: bool,
     /// Blocks in it, the directory's left out.
     pub blocks: usize,
     /// Connections that had a frame in it.
@@ -49,8 +52,33 @@ pub struct BucketInfo {
     pub frames: u64,
     /// The time of its first and last frame, when there is one.
     pub times: Option<(Timestamp, Timestamp)>,
-    /// What was counted while it was written; zero until it is sealed.
+    /// What was counted while it was written; zero until it is sealed, and if recovery sealed it, but for the frames.
     pub counters: Counters,
+}
+
+/// How far a bucket has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BucketState {
+    /// Its writer sealed it.
+    Sealed,
+    /// Its writer died, or the disk failed it, and the next start sealed it.
+    Recovered,
+    /// A living writer goes on with it.
+    Open,
+    /// Its writer died, or the disk failed it; the next start makes it whole.
+    Unsealed,
+}
+
+impl BucketInfo {
+    /// How far it has come.
+    pub const fn state(&self) -> BucketState {
+        match (self.sealed, self.recovered, self.open) {
+            (true, false, _) => BucketState::Sealed,
+            (true, true, _) => BucketState::Recovered,
+            (false, _, true) => BucketState::Open,
+            (false, _, false) => BucketState::Unsealed,
+        }
+    }
 }
 
 /// A data folder, open for reading.
@@ -94,6 +122,15 @@ impl Store {
         Ok(self.ids()?.into_iter().filter_map(info).collect())
     }
 
+    /// Whether a living writer goes on with an unsealed bucket, or did until now.
+    fn goes_on(&self, bucket: &Bucket, contents: &Directory) -> bool {
+        let id = bucket.superblock.id;
+        self.folder.published(id).is_some()
+            || (writer_alive(self.path()).unwrap_or(false)
+                // It has just been begun, and there is no mark yet; or it was sealed meanwhile, and there is none any more.
+                && (contents.blocks.is_empty() || is_sealed(&bucket.path, id).unwrap_or(false)))
+    }
+
     fn bucket_info(&self, bucket: &Bucket) -> Result<BucketInfo> {
         let contents = self.contents(bucket)?;
         let first = contents.blocks.iter().map(|b| b.first_time).min();
@@ -104,6 +141,7 @@ impl Store {
             bytes: bucket.file_len(),
             sealed: bucket.is_sealed(),
             recovered: contents.recovered,
+            open: !bucket.is_sealed() && self.goes_on(bucket, &contents),
             blocks: contents.blocks.len(),
             connections: contents.connections,
             streams: contents.ends.len(),
