@@ -496,7 +496,8 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
 
 /// A bucket's window is whole seconds.
 fn window(text: &str) -> Result<i64, String> {
-    units::duration(text).map_err(|_| "the window of a bucket is 1s or longer, in whole seconds, as in 90s, 5m or 2h".to_owned())
+    units::duration(text)
+        .map_err(|_| "the window of a bucket is 1s or longer, in whole seconds, as in 90s, 5m or 2h".to_owned())
 }
 
 fn bucket_bytes(text: &str) -> Result<u64, String> {

@@ -12,9 +12,7 @@ pub(crate) const CODE: u8 = 2;
 pub(crate) fn is_none(error: &clap::Error) -> bool {
     matches!(
         error.kind(),
-        ErrorKind::DisplayHelp
-            | ErrorKind::DisplayVersion
-            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
     )
 }
 
@@ -96,7 +94,9 @@ mod tests {
 
     #[test]
     fn help_is_no_mistake() {
-        for arguments in [&["streamdb", "--help"][..], &["streamdb", "--version"], &["streamdb"], &["streamdb", "get", "-h"]] {
+        for arguments in
+            [&["streamdb", "--help"][..], &["streamdb", "--version"], &["streamdb"], &["streamdb", "get", "-h"]]
+        {
             assert!(is_none(&Cli::try_parse_from(arguments).unwrap_err()));
         }
     }

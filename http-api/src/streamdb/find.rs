@@ -62,11 +62,8 @@ fn look(store: &Store, filter: &Filter) -> Result<Found, Error> {
     let begun = Instant::now();
     let (mut found, mut wanted, mut troubles) = (Found::default(), HashSet::new(), Troubles::default());
     let all = Filter { offset: 0, limit: None, ..filter.clone() };
-    let looking = Looking {
-        made: Rows::in_a_hurry(),
-        go_on: &mut || begun.elapsed() <= LOOKING,
-        troubles: &mut troubles,
-    };
+    let looking =
+        Looking { made: Rows::in_a_hurry(), go_on: &mut || begun.elapsed() <= LOOKING, troubles: &mut troubles };
     let looked = find_streams(store, &all, looking, &mut |stream, objects| {
         found.count += 1;
         let (first, last) = found.times.unwrap_or((stream.first, stream.first));

@@ -22,7 +22,8 @@ pub(super) fn run(args: &Get) -> Result<(), Error> {
         let format = capture_format(&store, &stream)?;
         let (_, written) = capture(&store, &stream, format, &mut out)?;
         if written == 0 {
-            let what = "its frames are not in the store (--packets off keeps none), so that this is a capture without frames";
+            let what =
+                "its frames are not in the store (--packets off keeps none), so that this is a capture without frames";
             complain(&format!("{}: {what}", args.oid));
         }
     } else {

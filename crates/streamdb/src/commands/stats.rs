@@ -63,8 +63,7 @@ impl NotCounted {
             (self.unsealed, "left unsealed by a writer that died"),
             (self.recovered, "recovered after one died"),
         ];
-        let kinds: Vec<String> =
-            kinds.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        let kinds: Vec<String> = kinds.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
         (!kinds.is_empty()).then(|| format!("not in what is counted below: {}", kinds.join(", ")))
     }
 }
