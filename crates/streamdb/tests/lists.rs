@@ -150,3 +150,25 @@ fn a_folder_of_our_making_is_for_its_owner_and_group_alone() {
     given.ingest(&[], &[&capture]).well();
     assert_eq!(mode(&given), 0o755);
 }
+
+#[test]
+fn interfaces_come_in_the_order_of_the_capture() {
+    const INTERFACES: u32 = 16;
+    let block = |kind: u32, body: &[u8]| {
+        let length = (12 + body.len() as u32).to_le_bytes();
+        [&kind.to_le_bytes()[..], &length, body, &length].concat()
+    };
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+    let mut capture = block(0x0a0d_0d0a, &words(&[0x1a2b_3c4d, 1, u32::MAX, u32::MAX]));
+    // Ethernet, each with a snap length of its own.
+    (0..INTERFACES).for_each(|n| capture.extend(block(1, &words(&[1, 1000 + n]))));
+    (0..INTERFACES).for_each(|n| capture.extend(block(6, &words(&[n, 0, n, 16, 16, 1, 2, 3, 4]))));
+    let data = Data::new("lists-interfaces");
+    let path = data.write("many.pcapng", &capture);
+    data.ingest(&[], &[&path]).well();
+    let store = streamdb_storage::Store::open(&data.path()).unwrap();
+    for _ in 0..3 {
+        let lengths: Vec<u32> = store.interfaces().unwrap().iter().map(|interface| interface.snap_length).collect();
+        assert_eq!(lengths, (1000..1000 + INTERFACES).collect::<Vec<_>>());
+    }
+}
