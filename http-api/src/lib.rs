@@ -31,4 +31,4 @@ pub use serve::{ServeError, Server, serve};
 pub use settings::Settings;
 #[cfg(feature = "fuzzing")]
 pub use streamdb::query_string;
-pub use streamdb::{Detail, SearchAnswer, search_text};
+pub use streamdb::{Detail, SearchAnswer, SearchRow, search_text};

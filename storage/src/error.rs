@@ -23,6 +23,15 @@ pub enum Error {
     /// There is nothing.
     #[error("{0}: there is no StreamDB data folder here; `streamdb ingest --data {0} FILE` makes one")]
     NoFolder(PathBuf),
+    /// A file where a folder is to be.
+    #[error("{0}: this is a file, and a data folder is wanted; name the folder")]
+    NoDirectory(PathBuf),
+    /// This user may not look into the folder.
+    #[error(
+        "{0}: this user may not look into this folder; ask as the user who owns it (sudo -u), or let its owner give it to a group \
+         of yours: chgrp GROUP {0} && chmod g+rx {0}"
+    )]
+    NotAllowed(PathBuf),
     /// Another version wrote it.
     #[error(
         "{path}: written in format {found}, and this program reads format {}; use a StreamDB of the version that wrote it",

@@ -38,18 +38,21 @@ impl WriteFolder {
     /// # Errors
     /// When the folder is not ours, when another process writes to it, or when the system refuses something.
     pub fn open(path: &Path, volume: Box<dyn Volume>) -> Result<Self> {
-        let make = |path: &Path| match volume.create_dir(path) {
-            // One that is no folder shows at once: nothing can be made in it.
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
-            result => result.map(|()| true).map_err(Error::io(path, "make the folder")),
+        let is_new = match volume.create_private_dir(path) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => false,
+            result => result.map(|()| true).map_err(Error::io(path, "make the folder"))?,
         };
-        let is_new = make(path)?;
         let ledger_path = path.join(LEDGER);
-        if !ledger_path.exists() && !is_fresh(&*volume, path)? {
+        if !has_ledger(path)? && !is_fresh(&*volume, path)? {
             return Err(Error::ForeignFolder(path.to_owned()));
         }
         for name in [BUCKETS, DERIVED] {
-            make(&path.join(name))?;
+            let path = path.join(name);
+            match volume.create_dir(&path) {
+                // One that is no folder shows at once: nothing can be made in it.
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                result => result.map_err(Error::io(&path, "make the folder"))?,
+            }
         }
         let live = Arc::new(LiveWriter::open(&*volume, path)?);
         // That makes the names of the folders durable too.
@@ -238,7 +241,7 @@ pub(crate) struct ReadFolder {
 impl ReadFolder {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let ledger = path.join(LEDGER);
-        if !ledger.exists() {
+        if !has_ledger(path)? {
             return Err(Error::NoFolder(path.to_owned()));
         }
         let reader = LedgerReader::open(&ledger)?;
@@ -291,6 +294,18 @@ impl ReadFolder {
         // A ledger that cannot be read now says what it said before.
         let _ = ledger.refresh();
         ask(ledger.facts())
+    }
+}
+
+/// Whether a folder is a data folder: it has a ledger. That there is no folder is no error, that nobody can tell is one.
+pub(crate) fn has_ledger(path: &Path) -> Result<bool> {
+    let ledger = path.join(LEDGER);
+    match std::fs::metadata(&ledger) {
+        Ok(_) => Ok(true),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+        Err(e) if e.kind() == ErrorKind::NotADirectory => Err(Error::NoDirectory(path.to_owned())),
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => Err(Error::NotAllowed(path.to_owned())),
+        Err(e) => Err(Error::io(&ledger, "look for it")(e)),
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use streamdb_types::{BucketId, Timestamp};
 
 use crate::error::{Error, Result};
-use crate::folder::{BUCKETS, LEDGER, now};
+use crate::folder::{BUCKETS, LEDGER, has_ledger, now};
 use crate::ledger::{Event, Facts, Hold, Ledger, LedgerReader};
 use crate::read::store::Store;
 use crate::volume::Volume;
@@ -53,7 +53,7 @@ impl Holds {
     /// # Errors
     /// When it is no data folder, when the file cannot be written, or another process does not let go of it.
     pub fn open(volume: &dyn Volume, folder: &Path) -> Result<Self> {
-        if !folder.join(LEDGER).exists() {
+        if !has_ledger(folder)? {
             return Err(Error::NoFolder(folder.to_owned()));
         }
         let path = folder.join(HOLDS);

@@ -41,7 +41,7 @@ pub use map::{Map, MapError, SharedPage, SharedPageWriter};
 pub use read::derived::DeriveLock;
 pub use read::frames::{FrameFilter, StoredFrame};
 pub use read::parts::Parts;
-pub use read::store::{BucketInfo, Store};
+pub use read::store::{BucketInfo, BucketState, Store};
 pub use read::stream::{Read, Stream, StreamInfo};
 pub use recover::Recovered;
 pub use retention::{Cause, Choice, Chosen, Dropped, Limits, Retained, Retention, Room, Unmet};

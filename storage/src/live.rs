@@ -40,6 +40,7 @@ use std::time::Duration;
 
 use streamdb_types::{BucketId, Timestamp};
 
+use crate::folder::has_ledger;
 use crate::map::{MapError, SHARED_PAGE, SharedPage, SharedPageWriter};
 use crate::volume::{Volume, read_full};
 use crate::{Error, Result};
@@ -272,7 +273,12 @@ pub fn writer_alive(folder: &Path) -> Result<bool> {
     let path = folder.join(LOCK);
     let file = match File::open(&path) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
-        result => result.map_err(Error::io(&path, "open it"))?,
+        Err(e) => {
+            // When it is for the folder, that is what to say.
+            has_ledger(folder)?;
+            return Err(Error::io(&path, "open it")(e));
+        }
+        Ok(file) => file,
     };
     // The lock is shared and held for a moment only; `lock` below waits that moment out.
     match file.try_lock_shared() {

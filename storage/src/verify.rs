@@ -47,8 +47,8 @@ pub struct Verified {
     pub blocks: u64,
     /// Bytes of files.
     pub bytes: u64,
-    /// Streams in buckets; one that reaches into several counts in each.
-    pub streams: u64,
+    /// Parts of streams: one for each bucket that a stream reaches into.
+    pub parts: u64,
     /// Frames; made again byte by byte when looking deeply.
     pub frames: u64,
     /// What is wrong.
@@ -85,7 +85,7 @@ impl Store {
                 let contents = self.contents(&bucket)?;
                 verified.buckets += 1;
                 verified.unsealed += u64::from(!bucket.is_sealed());
-                verified.streams += contents.ends.len() as u64;
+                verified.parts += contents.ends.len() as u64;
                 let before = verified.bytes;
                 let done = verified.bytes + bucket.file_len();
                 let mut at = |position: u64| progress(before.saturating_add(position), total);

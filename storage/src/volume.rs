@@ -6,9 +6,9 @@
 
 use std::ffi::OsString;
 use std::fmt::Debug;
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 
 use crate::map;
@@ -29,6 +29,11 @@ pub trait Volume: Send + Sync + Debug {
     fn sync_dir(&self, folder: &Path) -> io::Result<()>;
     /// Makes a folder, in one that exists; an error when the name is taken.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes a folder that others than its owner and its group may not look into; otherwise as
+    /// [`create_dir`](Self::create_dir).
+    fn create_private_dir(&self, path: &Path) -> io::Result<()> {
+        self.create_dir(path)
+    }
     /// The room of the file system that a folder is on.
     fn space(&self, folder: &Path) -> io::Result<Space> {
         Space::of(folder)
@@ -106,6 +111,11 @@ impl Volume for DiskVolume {
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         std::fs::create_dir(path)
+    }
+
+    fn create_private_dir(&self, path: &Path) -> io::Result<()> {
+        // What the umask takes away besides stays away.
+        DirBuilder::new().mode(0o750).create(path)
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Deriver {
     rows: Rows,
     /// Every bucket before this one is covered.
     done: Option<BucketId>,
+    /// What was kept by a round that ended with an error.
+    untold: Progress,
 }
 
 impl Deriver {
@@ -57,11 +59,12 @@ impl Deriver {
     /// # Errors
     /// When another process has the right to derive, or the folder cannot be written.
     pub fn on(store: &Store, volume: Box<dyn Volume>) -> Result<Self, Error> {
-        Ok(Self { lock: store.derive_lock()?, volume, rows: Rows::new(), done: None })
+        Ok(Self { lock: store.derive_lock()?, volume, rows: Rows::new(), done: None, untold: Progress::default() })
     }
 
     /// Makes the rows of what ended since the last time, until all that is published is covered or `stop` says so. What
-    /// cannot be read is told to `damaged`.
+    /// cannot be read is told to `damaged`. After an error it may be tried again: what was kept until then is counted the next
+    /// time.
     ///
     /// # Errors
     /// When the store cannot be listed, or rows cannot be written.
@@ -71,7 +74,21 @@ impl Deriver {
         stop: &dyn Fn() -> bool,
         damaged: &mut dyn FnMut(&Error),
     ) -> Result<Progress, Error> {
-        let mut progress = Progress::default();
+        let mut progress = std::mem::take(&mut self.untold);
+        let result = self.go_on(store, stop, damaged, &mut progress);
+        if result.is_err() {
+            self.untold = progress;
+        }
+        result.map(|()| progress)
+    }
+
+    fn go_on(
+        &mut self,
+        store: &Store,
+        stop: &dyn Fn() -> bool,
+        damaged: &mut dyn FnMut(&Error),
+        progress: &mut Progress,
+    ) -> Result<(), Error> {
         let mut all_before = true;
         for id in store.bucket_ids()? {
             if self.done.is_some_and(|done| id <= done) {
@@ -80,7 +97,7 @@ impl Deriver {
             if stop() {
                 break;
             }
-            let whole = match self.bucket(store, id, stop, damaged, &mut progress) {
+            let whole = match self.bucket(store, id, stop, damaged, progress) {
                 Ok(whole) => whole,
                 // Retention took it, or it cannot be read; the others go on.
                 Err(Error::Store(StoreError::NoBucket(_))) => true,
@@ -95,7 +112,7 @@ impl Deriver {
                 self.done = Some(id);
             }
         }
-        Ok(progress)
+        Ok(())
     }
 
     /// Throws the rows of every bucket away, and makes them again one bucket after the other, so that the others' can be

@@ -110,7 +110,8 @@ fn a_connections_frames_are_a_capture_file() {
     let stream = store.stream(info.oid).unwrap();
     let format = capture_format(&store, &stream).unwrap();
     assert_eq!(format, CaptureFormat::Pcap);
-    let file = capture(&store, &stream, format, Vec::new()).unwrap();
+    let (file, frames) = capture(&store, &stream, format, Vec::new()).unwrap();
+    assert_eq!(frames, 4);
     // The file's header, four frames with theirs, of which two have five bytes of payload.
     assert_eq!(file.len(), 24 + 4 * (16 + HEADERS) + 10);
     let holds = |bytes: &[u8]| file.windows(bytes.len()).any(|w| w == bytes);

@@ -2,7 +2,8 @@
 //!
 //! - `parse` reads names and values into a `filter` (`object` has its terms about objects); `address`, `set`, `pattern`,
 //!   `content` and `moment` are its kinds of values
-//! - `select` runs a filter over a store
+//! - `select` runs a filter over a store; `find` does when it is about objects and what is in them, and `troubles` is what it
+//!   could not read
 //! - `row` is how a stream is shown, `object_row` how an object is; `community` is a connection's name in other tools
 
 mod address;
@@ -10,6 +11,7 @@ mod community;
 mod content;
 mod error;
 mod filter;
+mod find;
 mod moment;
 mod nearest;
 mod object;
@@ -19,12 +21,14 @@ mod pattern;
 mod row;
 mod select;
 mod set;
+mod troubles;
 
 pub use address::{AddressSet, Network};
 pub use community::community_id;
 pub use content::{BytesExpression, ContentSearch, Decided};
 pub use error::FilterError;
 pub use filter::{End, Filter, Order};
+pub use find::{Looked, Looking, find_objects, find_streams};
 pub use moment::{Zone, parse_moment};
 pub use nearest::nearest;
 pub use object::{ObjectFilter, Wording, meta};
@@ -34,3 +38,4 @@ pub use pattern::Expression;
 pub use row::{StreamRow, json_line, reason_word};
 pub use select::{Page, page, rows};
 pub use set::Set;
+pub use troubles::Troubles;

@@ -92,7 +92,7 @@ pub(crate) struct Storing {
     #[arg(long, value_enum, default_value = "full")]
     pub(crate) packets: PacketsFlag,
     /// The time window of a bucket, at least 1s
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = units::duration)]
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = window)]
     pub(crate) bucket: i64,
     /// The most bytes of a bucket, before compression
     #[arg(long, value_name = "SIZE", default_value = "4G", value_parser = bucket_bytes)]
@@ -246,7 +246,7 @@ pub(crate) struct Serve {
     pub(crate) config: Option<PathBuf>,
     /// The address to listen on [default: what the configuration says, or 127.0.0.1:8080]; others than loopback addresses
     /// are accepted when there are tokens
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = listen)]
     pub(crate) listen: Option<SocketAddr>,
 }
 
@@ -255,7 +255,8 @@ pub(crate) struct Token {
     /// What to call it: who or what will hold it
     #[arg(value_name = "NAME", value_parser = token_name)]
     pub(crate) name: String,
-    /// What its holder may do
+    /// What its holder may do, in one or more words: read (search, and download what is found) and submit (hand objects to the
+    /// sandbox, which the configuration names)
     #[arg(long, value_name = "ROLE", value_delimiter = ',', default_value = "read", value_parser = role)]
     pub(crate) role: Vec<Role>,
 }
@@ -359,7 +360,8 @@ pub(crate) struct Query {
     /// Say on standard error what is searched for, and how long it takes
     #[arg(long)]
     pub(crate) debug: bool,
-    /// One JSON object a line, for each object, as `objects` prints it; an oid on a line is left alone
+    /// One JSON object a line: for each object as `objects` prints it (it has a `kind`), and for each stream in which there is
+    /// none as `streams` prints it; an oid on a line is left alone
     #[arg(long, conflicts_with_all = ["headers_only", "verbose"])]
     pub(crate) json: bool,
     /// Further filters, as in the HTTP interface: host=bad.example protocol=tcp
@@ -489,6 +491,16 @@ fn token_name(text: &str) -> Result<String, String> {
 
 fn role(text: &str) -> Result<Role, String> {
     Role::from_word(text).ok_or_else(|| "the roles are read and submit".to_owned())
+}
+
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    config::listen(text).ok_or_else(|| format!("it takes {}", config::LISTEN_ACCEPTED))
+}
+
+/// A bucket's window is whole seconds.
+fn window(text: &str) -> Result<i64, String> {
+    units::duration(text)
+        .map_err(|_| "the window of a bucket is 1s or longer, in whole seconds, as in 90s, 5m or 2h".to_owned())
 }
 
 fn bucket_bytes(text: &str) -> Result<u64, String> {

@@ -18,6 +18,15 @@ use self::section::{File, Section};
 use crate::cutoff::{self, Rule};
 use crate::units;
 
+/// What [`listen`] takes.
+pub(crate) const LISTEN_ACCEPTED: &str = "an address and a port, as in 127.0.0.1:8080, localhost:8080 or [::]:8080";
+
+/// Where to listen. Of names it knows the one that means this machine everywhere (RFC 6761 §6.3), and asks nobody.
+pub(crate) fn listen(text: &str) -> Option<SocketAddr> {
+    let numbers = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    numbers.as_deref().unwrap_or(text).parse().ok()
+}
+
 /// Where the server listens if nothing says otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 /// Longer names are cut in every list.
@@ -76,8 +85,7 @@ impl Config {
     }
 
     fn http(&mut self, mut http: Section<'_>) -> Result<(), ConfigError> {
-        let listen = "an address and a port, as in 127.0.0.1:8080 or [::]:8080";
-        self.listen = http.value("listen", listen, |text| text.parse().ok())?.unwrap_or(self.listen);
+        self.listen = http.value("listen", LISTEN_ACCEPTED, listen)?.unwrap_or(self.listen);
         let settings = &mut self.http;
         settings.names = http.list("names", HostName::ACCEPTED, HostName::parse)?.unwrap_or_default();
         settings.origins = http.list("origins", Origin::ACCEPTED, Origin::parse)?.unwrap_or_default();
@@ -325,7 +333,7 @@ mod tests {
             ("http = 1", "1: http: 1 is not accepted; it takes a table, which begins with [http]"),
             (
                 "[http]\nlisten = \"localhost\"",
-                "2: http.listen: \"localhost\" is not accepted; it takes an address and a port, as in 127.0.0.1:8080 or [::]:8080",
+                "2: http.listen: \"localhost\" is not accepted; it takes an address and a port, as in 127.0.0.1:8080, localhost:8080 or [::]:8080",
             ),
             (
                 "[http]\nnames = \"streamdb.example\"",

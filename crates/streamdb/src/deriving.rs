@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use streamdb_derive::{Deriver, Error, Progress, StoreError};
 use streamdb_storage::Store;
@@ -13,6 +13,9 @@ use crate::output::complain;
 
 /// How long the thread waits for more.
 const PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause after rows could not be written. It begins with the one above and doubles, as what is not kept is made
+/// again each time.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// The thread, until it is told to end.
 pub(crate) struct Deriving {
@@ -31,7 +34,9 @@ impl Deriving {
         };
         let ending = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&ending);
-        let thread = thread::Builder::new().name("derive".into()).spawn(move || follow(&store, deriver, &told))?;
+        let thread = thread::Builder::new()
+            .name("derive".into())
+            .spawn(move || follow(&store, deriver, &told, &mut complain))?;
         Ok(Some(Self { ending, thread }))
     }
 
@@ -42,17 +47,88 @@ impl Deriving {
     }
 }
 
-/// Follows a store until `ending`, and then to its end.
-pub(crate) fn follow(store: &Store, mut deriver: Deriver, ending: &AtomicBool) -> Result<Progress, Error> {
+/// Follows a store until `ending`, and then to its end. When rows cannot be kept, that is said once, and again when it works.
+pub(crate) fn follow(
+    store: &Store,
+    mut deriver: Deriver,
+    ending: &AtomicBool,
+    say: &mut dyn FnMut(&str),
+) -> Result<Progress, Error> {
     let mut all = Progress::default();
+    // How long to wait after the last round, when that failed.
+    let mut failing: Option<Duration> = None;
     loop {
         // Asked before: what was published until then is still done.
         let last = ending.load(Ordering::Acquire);
-        let round = deriver.catch_up(store, &|| false, &mut |error| complain(&error.to_string()))?;
-        all.add(&round);
-        if last {
-            return Ok(all);
+        match deriver.catch_up(store, &|| false, &mut |error| say(&error.to_string())) {
+            Err(error) if last => return Err(error),
+            Err(error) => {
+                if failing.is_none() {
+                    say(&format!("{error}; the rows of objects are not kept until that works, and are tried again"));
+                }
+                failing = Some(failing.map_or(PAUSE, |pause| (pause * 2).min(LONGEST)));
+            }
+            Ok(round) => {
+                all.add(&round);
+                if failing.take().is_some() {
+                    say("the rows of objects are kept again");
+                }
+                if last {
+                    return Ok(all);
+                }
+            }
         }
-        thread::sleep(PAUSE);
+        let begun = Instant::now();
+        let pause = failing.unwrap_or(PAUSE);
+        while begun.elapsed() < pause && !ending.load(Ordering::Acquire) {
+            thread::sleep(PAUSE.min(pause.saturating_sub(begun.elapsed())));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use streamdb_storage::DiskVolume;
+    use streamdb_testkit::{Fault, FaultVolume, TestFolder};
+
+    const NO_SPACE: i32 = 28;
+
+    #[test]
+    fn it_goes_on_when_rows_can_be_kept_again() {
+        let folder = TestFolder::new("deriving-goes-on");
+        let data = folder.path().join("data");
+        let capture = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/imagedump/capture.pcap");
+        let arguments = ["streamdb", "ingest", "--no-derive", "--data", data.to_str().unwrap(), capture];
+        crate::commands::run(crate::cli::Cli::parse_from(arguments).command).unwrap();
+
+        let store = Store::open(&data).unwrap();
+        let volume = FaultVolume::new(DiskVolume);
+        volume.fail_next(Fault { errno: NO_SPACE, forever: true, ..Fault::default() });
+        let deriver = Deriver::on(&store, Box::new(volume.clone())).unwrap();
+        let ending = AtomicBool::new(false);
+        let (told, said) = std::sync::mpsc::channel();
+        let next = || said.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| String::from("nothing"));
+        let progress = thread::scope(|scope| {
+            let follower =
+                scope.spawn(|| follow(&store, deriver, &ending, &mut |what| told.send(what.to_owned()).unwrap()));
+            let first: String = next();
+            assert!(first.contains("No space left on device") && first.contains("tried again"), "{first}");
+            let asked = volume.operations();
+            let begun = Instant::now();
+            while volume.operations() == asked && begun.elapsed() < Duration::from_secs(60) {
+                thread::sleep(PAUSE);
+            }
+            volume.heal();
+            assert_eq!(next(), "the rows of objects are kept again", "said once, however often it failed");
+            ending.store(true, Ordering::Release);
+            follower.join().unwrap().unwrap()
+        });
+        assert!(progress.objects > 50, "{progress:?}");
+        assert!(said.try_recv().is_err());
+        let kept: usize =
+            store.bucket_ids().unwrap().iter().map(|id| store.derived_connections(*id).unwrap().len()).sum();
+        assert_eq!(kept as u64, progress.connections);
     }
 }

@@ -6,6 +6,7 @@ mod config;
 pub mod cutoff;
 mod deriving;
 mod ingesting;
+mod mistake;
 mod output;
 mod progress;
 mod retaining;
@@ -20,9 +21,18 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Runs the command line; what goes wrong is one sentence on standard error and exit code 1.
+/// Runs the command line; what goes wrong is one sentence on standard error and exit code 1, or 2 when the command line itself
+/// is not understood.
 pub fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and version are not mistakes, and come as clap lays them out.
+        Err(error) if mistake::is_none(&error) => error.exit(),
+        Err(error) => {
+            output::complain(&mistake::sentence(&error));
+            return ExitCode::from(mistake::CODE);
+        }
+    };
     match commands::run(cli.command) {
         Ok(code) => code,
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,

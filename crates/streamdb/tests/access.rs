@@ -87,7 +87,8 @@ fn a_configuration_with_mistakes() {
         ),
         (
             "[http]\nlisten = 8080\n",
-            ", line 2: http.listen: 8080 is not accepted; it takes an address and a port, as in 127.0.0.1:8080 or [::]:8080",
+            ", line 2: http.listen: 8080 is not accepted; it takes an address and a port, as in 127.0.0.1:8080, \
+             localhost:8080 or [::]:8080",
         ),
     ] {
         let config = data.write("streamdb.toml", text.as_bytes());

@@ -340,7 +340,8 @@ fn mistakes_are_refused_before_anything_is_written() {
         (["--buffer", "3G"], "invalid value '3G' for '--buffer <SIZE>': a buffer has 1M to 2047M"),
     ] {
         let said = data.run("capture", &[&["-i", "lo"], &flags[..]].concat());
-        assert_eq!((said.code, said.err.lines().next().unwrap()), (Some(2), &*format!("error: {wanted}")));
+        let sentence = format!("streamdb: {wanted}; `streamdb capture --help` has more\n");
+        assert_eq!((said.code, said.err), (Some(2), sentence));
     }
     let Some(wire) = Wire::new() else { return };
     let wrong = "the filter 'tcp prt 80' cannot be used on link type 1: can't parse filter expression: syntax error";

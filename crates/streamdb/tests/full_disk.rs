@@ -254,6 +254,27 @@ fn a_file_system_that_stops_taking_anything_ends_no_process() {
 }
 
 #[test]
+fn objects_are_derived_when_there_is_room_again() {
+    let data = Data::new("full-disk-derive");
+    let Some(disk) = Disk::new(&data, 48) else { return };
+    let (storing, mut pipe) = Storing::start(data.command("ingest", &["--no-derive", "--json", "-"]));
+    pipe.write_all(&Made::header()).unwrap();
+    give(&mut pipe, &seconds(0..4));
+    drop(pipe);
+    assert_eq!(storing.end().0, Some(0));
+    let filler = disk.fill();
+    let (mut deriving, _pipe) = Storing::start(data.command("derive", &["--json"]));
+    until("it is said that there is no room", || deriving.has_said("No space left on device").then_some(()));
+    fs::remove_file(filler).unwrap();
+    until("it works again", || deriving.has_said("the rows of objects are kept again").then_some(()));
+    assert!(run("kill", &["-TERM", &deriving.child.id().to_string()]));
+    let (code, summary, said) = deriving.end();
+    assert_eq!((code, said.len()), (Some(0), 2), "each is said once: {said:?}");
+    assert_eq!((&summary["objects"], &summary["damaged"]), (&8.into(), &0.into()), "{summary}");
+    data.is_well();
+}
+
+#[test]
 fn a_capture_goes_on_while_the_disk_is_full() {
     let Some(wire) = Wire::with_addresses() else { return };
     let data = Data::new("full-disk-live");
@@ -288,7 +309,7 @@ fn a_capture_goes_on_while_the_disk_is_full() {
     assert!(run("kill", &["-TERM", &storing.child.id().to_string()]));
     let (code, summary, said) = storing.end();
     println!("{said:#?}");
-    assert_eq!(code, Some(0), "it ended as it was asked to: {said:?}");
+    assert_eq!(code, Some(1), "what it was asked to store is not all there: {said:?}");
     assert_eq!(count(&said, "nothing more goes into that bucket"), 1, "said once: {said:?}");
     assert_eq!(count(&said, "what comes is stored again"), 1, "{said:?}");
     assert_eq!(summary["unaccounted_payload_bytes"], 0, "{summary}");

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -27,11 +28,14 @@ fn assert_sentence(said: &Said, path: &Path, wanted: &str) {
     assert_eq!(said.sentence(), wanted.replace("PATH", path.to_str().unwrap()));
 }
 
-/// That clap refused the command line, and said why in its first line.
+/// That the command line was refused, with a sentence that begins like this and names the help.
 #[track_caller]
 fn assert_misused(said: &Said, wanted: &str) {
     assert_eq!(said.code, Some(2), "{said:?}");
-    assert_eq!(said.err.lines().next().unwrap(), format!("error: {wanted}"));
+    let sentence = said.err.strip_prefix("streamdb: ").and_then(|rest| rest.strip_suffix(" --help` has more\n"));
+    let sentence = sentence.unwrap_or_else(|| panic!("{said:?}"));
+    assert!(!sentence.contains('\n'), "more than one sentence: {}", said.err);
+    assert!(sentence.starts_with(wanted), "{sentence}");
 }
 
 #[test]
@@ -156,7 +160,11 @@ fn folders_that_cannot_be_written() {
 
     let file = place.write("file", b"x");
     let said = streamdb([Path::new("ingest"), Path::new("--data"), &file, &capture()]);
-    assert!(said.sentence().ends_with(": Not a directory (os error 20)"), "{}", said.sentence());
+    let no_folder = "PATH: this is a file, and a data folder is wanted; name the folder";
+    assert_sentence(&said, &file, no_folder);
+    for command in ["streams", "stats", "verify", "derive"] {
+        assert_sentence(&streamdb([Path::new(command), Path::new("--data"), &file]), &file, no_folder);
+    }
 
     let closed = place.beside("closed");
     fs::create_dir(&closed).unwrap();
@@ -167,6 +175,50 @@ fn folders_that_cannot_be_written() {
     let data = closed.join("data");
     let said = streamdb([Path::new("ingest"), Path::new("--data"), &data, &capture()]);
     assert_sentence(&said, &data, "PATH: could not make the folder: Permission denied (os error 13)");
+}
+
+#[test]
+fn folders_that_one_may_not_look_into() {
+    let data = store("mistakes-not-allowed");
+    let path = data.path();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+    // The superuser looks into everything, and so asks as another user.
+    let superuser = rustix::process::geteuid().is_root();
+    let ask = |arguments: &[&str]| {
+        let mut command = command(arguments);
+        if superuser {
+            command.uid(65_534).gid(65_534);
+        }
+        command.output()
+    };
+    if !ask(&["--version"]).is_ok_and(|said| said.status.success()) || !may_reach(&path, superuser) {
+        return println!("no other user may reach this folder: skipped");
+    }
+    let capture = capture();
+    let (folder, capture) = (path.to_str().unwrap(), capture.to_str().unwrap());
+    let wanted = format!(
+        "streamdb: {folder}: this user may not look into this folder; ask as the user who owns it (sudo -u), or let its owner \
+         give it to a group of yours: chgrp GROUP {folder} && chmod g+rx {folder}\n"
+    );
+    for arguments in [
+        &["streams", "--data", folder][..],
+        &["serve", "--data", folder, "--listen", "127.0.0.1:0"],
+        &["ingest", "--data", folder, capture],
+        &["hold", "--data", folder, "--list"],
+    ] {
+        let said = ask(arguments).unwrap();
+        assert_eq!((said.status.code(), String::from_utf8(said.stderr).unwrap()), (Some(1), wanted.clone()));
+    }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Whether another user may come as far as the folder that this lies in.
+fn may_reach(path: &Path, superuser: bool) -> bool {
+    let mut list = Command::new("ls");
+    if superuser {
+        list.uid(65_534).gid(65_534);
+    }
+    list.arg(path.parent().unwrap()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
 }
 
 #[test]
@@ -317,11 +369,12 @@ fn oids_that_name_nothing() {
 fn flags_that_are_not_understood() {
     let data = Data::new("mistakes-flags");
     let ingest = |flags: &[&str]| data.ingest(flags, &[&capture()]);
-    for bad in ["0", "500ms", "1.5s", "-5m", "soon"] {
+    for bad in ["0", "0s", "500ms", "1.5s", "-5m", "soon"] {
         assert_misused(
             &ingest(&[&format!("--bucket={bad}")]),
             &format!(
-                "invalid value '{bad}' for '--bucket <TIME>': \"{bad}\" is no duration: write it as 90s, 5m, 2h or 1d"
+                "invalid value '{bad}' for '--bucket <TIME>': the window of a bucket is 1s or longer, in whole seconds, as in \
+                 90s, 5m or 2h; `streamdb ingest"
             ),
         );
     }
@@ -330,7 +383,26 @@ fn flags_that_are_not_understood() {
         "invalid value '1M' for '--bucket-size <SIZE>': a bucket has 16M to 4G",
     );
     assert_misused(&ingest(&["--compression", "ful"]), "invalid value 'ful' for '--compression <COMPRESSION>'");
-    assert_misused(&streamdb(["ingst"]), "unrecognized subcommand 'ingst'");
+    assert_misused(
+        &streamdb(["ingst"]),
+        "unrecognized subcommand 'ingst'; a similar subcommand exists: 'ingest'; `streamdb",
+    );
+    assert_misused(
+        &streamdb(["streams"]),
+        "the following required arguments were not provided: --data <DIR>; `streamdb streams",
+    );
+    for (flags, listens) in [("localhost:0", true), ("127.0.0.1", false), ("elsewhere.example:80", false)] {
+        let said = data.run("serve", &["--listen", flags]);
+        if listens {
+            // It comes as far as the data folder.
+            assert!(said.sentence().contains("there is no StreamDB data folder here"), "{said:?}");
+        } else {
+            let wanted = "it takes an address and a port, as in 127.0.0.1:8080, localhost:8080 or [::]:8080";
+            assert_misused(&said, &format!("invalid value '{flags}' for '--listen <ADDR>': {wanted}"));
+        }
+    }
+    let help = String::from_utf8(streamdb(["token", "--help"]).well()).unwrap();
+    assert!(help.contains("read (search, and download") && help.contains("submit (hand objects"), "{help}");
     assert!(!data.path().exists());
     // Without anything, it says what there is.
     let said = streamdb::<&str>([]);
@@ -375,9 +447,10 @@ fn rules_that_are_none() {
     ] {
         assert_misused(&said(rule), &format!("invalid value '{rule}' for '--cutoff <RULE>': {wanted}"));
     }
-    let first = said("filter=tcp prot 80:0").err.lines().next().unwrap().to_owned();
-    let wanted = "error: invalid value 'filter=tcp prot 80:0' for '--cutoff <RULE>': the filter 'tcp prot 80' cannot be used on link type 1: ";
-    assert!(first.starts_with(wanted), "{first}");
+    assert_misused(
+        &said("filter=tcp prot 80:0"),
+        "invalid value 'filter=tcp prot 80:0' for '--cutoff <RULE>': the filter 'tcp prot 80' cannot be used on link type 1: ",
+    );
     let many: Vec<&str> = ["--cutoff", "port=80:0"].repeat(65);
     assert_sentence(
         &data.ingest(&many, &[&capture]),

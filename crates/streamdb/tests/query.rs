@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 use common::{Data, Said, json_lines, testdata, text};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// The line about the download.
@@ -158,13 +159,56 @@ fn streams_are_selected_by_what_is_in_them_too_and_nothing_is_overlooked() {
     assert_eq!(count(&["mime=image/*", "offset=1", "limit=1"]), 1);
     assert_eq!(count(&["mime=image/*", "offset=1"]), pictures - 1);
     for (command, filter, why) in [
-        ("streams", "pcre=UPX0", "it takes no pcre"),
-        ("objects", "pcre=UPX0", "it takes no pcre"),
+        ("export", "pcre=UPX0", "and by nothing else"),
         ("export", "host=a.example", "and by nothing else"),
         ("export", "limit=1", "and by nothing else"),
     ] {
         let flags = if command == "export" { vec!["--pcap", "-", filter] } else { vec![filter] };
         let said = data.run(command, &flags);
         assert!(said.sentence().contains(why) && said.out.is_empty(), "{command} {filter}: {said:?}");
+    }
+}
+
+#[test]
+fn contents_are_looked_into_by_every_command_alike() {
+    let data = Data::with("contents", &[&testdata("imagedump", "capture.pcap")]);
+    let oids = |rows: &[Value]| -> Vec<String> { rows.iter().map(|row| text(row, "oid").to_owned()).collect() };
+    let objects = |filters: &[&str]| oids(&data.json("objects", filters));
+    // Only the body of the program has that.
+    let program = vec![program_oid(&data)];
+    assert_eq!((objects(&["pcre=UPX0"]), oids(&data.streams(&["pcre=UPX0"]))), (program.clone(), program));
+    // In heads and bodies of both directions.
+    let all = objects(&["pcre=(?i)nginx|User-Agent"]);
+    let streams = oids(&data.streams(&["pcre=(?i)nginx|User-Agent"]));
+    assert!(all.len() > streams.len() && streams.len() > 10, "{} in {}", all.len(), streams.len());
+    let queried = data.json("query", &["--limit", "10000", "ip=0.0.0.0/0,::/0", "pcre=(?i)nginx|User-Agent"]);
+    let sorted = |mut oids: Vec<String>| {
+        oids.sort();
+        oids
+    };
+    assert_eq!(sorted(oids(&queried)), sorted(all.clone()));
+    // What is skipped and what is shown are objects here, streams there.
+    assert_eq!(objects(&["pcre=(?i)nginx|User-Agent", "offset=3", "limit=5"]), all[3..8]);
+    assert_eq!(oids(&data.streams(&["pcre=(?i)nginx|User-Agent", "offset=3", "limit=5"])), streams[3..8]);
+    assert_eq!(objects(&["pcre=nginx", "direction=s"]), Vec::<String>::new());
+    let newest = objects(&["pcre=(?i)nginx|User-Agent", "sort=1"]);
+    assert_eq!(sorted(newest.clone()), sorted(all), "each once");
+    assert!(data.run("objects", &["pcre=(a)\\1"]).sentence().starts_with("pcre: "));
+}
+
+#[test]
+fn rows_are_those_of_the_endpoint() {
+    let data = store("query-rows");
+    let server = common::Server::start(&data);
+    for filter in ["ip=198.51.100.66", "srcip=10.0.0.5"] {
+        let rows = data.json("query", &["--limit", "1000", filter]);
+        let answer = server.get(&format!("/streamdb/?{filter}&limit=1000&as_json=1"));
+        let there: Vec<Value> = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(rows.len(), there.len());
+        for (row, there) in rows.iter().zip(&there) {
+            let inner = [&there["object"], &there["stream"]].into_iter().find(|inner| !inner.is_null()).unwrap();
+            assert_eq!(row, inner);
+        }
+        assert!(rows.iter().any(|row| row.get("kind").is_none()), "{filter}: streams without objects are rows");
     }
 }

@@ -339,7 +339,8 @@ fn a_server_that_hangs_is_left_in_time() {
     let begun = Instant::now();
     submissions.sender().round(&mut |told| panic!("{told}")).unwrap();
     assert!(begun.elapsed() < Duration::from_secs(20));
-    assert!(matches!(only_state(&submissions), State::Waits { why, .. } if why.contains("timeout")));
+    let state = only_state(&submissions);
+    assert!(matches!(&state, State::Waits { why, .. } if why.contains("timeout")), "{state:?}");
 }
 
 #[test]

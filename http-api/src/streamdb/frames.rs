@@ -31,7 +31,7 @@ fn body(store: &Store, oid: Oid, format: CaptureFormat, stream: &Stream, maker: 
     attach(head.headers_mut(), oid, extension);
     say_dropped(head.headers_mut(), stream.dropped());
     let Some(writer) = maker.begin(head) else { return Ok(()) };
-    let mut writer = capture(store, stream, format, writer)?;
+    let (mut writer, _) = capture(store, stream, format, writer)?;
     writer.flush()?;
     Ok(writer.finish()?)
 }

@@ -2,13 +2,22 @@
 
 use std::time::Instant;
 
-use streamdb_derive::{Error, Store};
+use streamdb_derive::{Error, Store, StreamInfo};
 use streamdb_query::{Filter, Zone};
 use streamdb_types::ObjectRow;
 
 use super::params::{Search, Shape};
 use super::search;
 use super::text::{self, Detail};
+
+/// One row of what a search finds.
+#[derive(Debug)]
+pub enum SearchRow {
+    /// An object.
+    Object(Box<ObjectRow>),
+    /// A stream in which there is none, or none that could be read.
+    Stream(Box<StreamInfo>),
+}
 
 /// What a search finds.
 #[derive(Debug)]
@@ -17,8 +26,8 @@ pub struct SearchAnswer {
     pub found: u64,
     /// The text: `Returning ...`, and the connections with their objects. Captured bytes are printable in it.
     pub text: String,
-    /// The objects in it, in the same order.
-    pub objects: Vec<ObjectRow>,
+    /// What is in it, in the same order.
+    pub rows: Vec<SearchRow>,
     /// What could not be read, and what was left out, one sentence each; the text has them too.
     pub troubles: Vec<String>,
 }
@@ -33,9 +42,10 @@ pub fn search_text(store: &Store, filter: &Filter, detail: Detail, zone: &Zone) 
     let search = Search { filter: filter.clone(), raw: false, shape: Some(Shape::Text), submit: None };
     let listing = search::search(store, &search, (detail != Detail::Whole).then_some(0))?;
     let text = text::render(&listing, begun.elapsed(), zone, detail);
-    let mut answer = SearchAnswer { found: listing.found, text, objects: Vec::new(), troubles: Vec::new() };
+    let mut answer = SearchAnswer { found: listing.found, text, rows: Vec::new(), troubles: Vec::new() };
     for connection in listing.connections {
-        answer.objects.extend(connection.objects.into_iter().map(|entry| entry.row));
+        answer.rows.extend(connection.objects.into_iter().map(|entry| SearchRow::Object(entry.row.into())));
+        answer.rows.extend(connection.bare.into_iter().map(|bare| SearchRow::Stream(bare.stream.into())));
         answer.troubles.extend(connection.trouble);
     }
     answer.troubles.extend(listing.remarks);

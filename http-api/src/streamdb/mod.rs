@@ -40,7 +40,7 @@ use tokio::task::JoinHandle;
 
 #[cfg(feature = "fuzzing")]
 pub use self::fuzzing::query_string;
-pub use self::local::{SearchAnswer, search_text};
+pub use self::local::{SearchAnswer, SearchRow, search_text};
 use self::params::{Asked, Search, Shape, Wanted};
 pub use self::text::Detail;
 use crate::answer::{JSON, PLAIN, failed, refuse, whole};

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use streamdb_types::{Interface, Resolution};
+use streamdb_types::{Interface, LinkType, Resolution};
 
 use crate::read::frames::StoredFrame;
 
@@ -80,7 +80,11 @@ impl<W: Write> CaptureWriter<W> {
         if !self.begun {
             match self.format {
                 CaptureFormat::Pcap => classic::header(&mut self.out, None)?,
-                CaptureFormat::Pcapng => pcapng::section(&mut self.out)?,
+                CaptureFormat::Pcapng => {
+                    pcapng::section(&mut self.out)?;
+                    // libpcap refuses a section that describes no interface.
+                    pcapng::interface(&mut self.out, &plain())?;
+                }
             }
         }
         self.out.flush()?;
@@ -117,10 +121,21 @@ impl<W: Write> CaptureWriter<W> {
     }
 }
 
+/// The interface of a capture without frames, which says nothing of any.
+const fn plain() -> Interface {
+    Interface {
+        link_type: LinkType::ETHERNET,
+        snap_length: 0,
+        resolution: Resolution::MICROS,
+        time_offset: 0,
+        fcs_length: None,
+        options: Vec::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use streamdb_types::LinkType;
 
     pub(super) fn interface(resolution: u8, time_offset: i64) -> Interface {
         Interface {

@@ -1,6 +1,6 @@
 //! The frames again: out of the journal, with their payloads out of the streams.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use streamdb_types::{BucketId, Direction, FrameNumber, Interface, Path, StreamOffset, Timestamp, Tuple};
@@ -105,7 +105,7 @@ impl Store {
         Ok(())
     }
 
-    /// The interfaces that the store has frames of, each description once.
+    /// The interfaces that the store has frames of, each description once, in the order in which the buckets have them.
     ///
     /// # Errors
     /// When a bucket cannot be read.
@@ -120,7 +120,7 @@ impl Store {
         self.interfaces_in(&buckets)
     }
 
-    /// The interfaces described in the buckets that a stream lies in.
+    /// The interfaces described in the buckets that a stream lies in, likewise.
     ///
     /// # Errors
     /// When a bucket cannot be read.
@@ -141,7 +141,9 @@ impl Store {
         let mut all: Vec<Interface> = Vec::new();
         for bucket in buckets {
             let contents = self.contents(bucket)?;
-            for interface in BucketFrames::new(bucket, &contents)?.interfaces.into_values() {
+            let interfaces: BTreeMap<u32, Arc<Interface>> =
+                BucketFrames::new(bucket, &contents)?.interfaces.into_iter().collect();
+            for interface in interfaces.into_values() {
                 if !all.contains(&interface) {
                     all.push(Arc::unwrap_or_clone(interface));
                 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use streamdb_types::{BlockPlace, BucketId, ConnKey, Counters, Direction, Oid, Reason, Timestamp};
 
-use super::bucket::{Bucket, Stamp};
+use super::bucket::{Bucket, Stamp, is_sealed};
 use super::cache::BlockCache;
 use super::chunks::Part;
 use super::derived::DerivedCache;
@@ -18,10 +18,13 @@ use crate::format::directory::{Directory, EndEntry};
 use crate::format::record::{Standing, records};
 use crate::format::superblock::Superblock;
 use crate::ledger::{Entry, Ledger};
+use crate::live::writer_alive;
 use crate::write::bucket_file::file_name;
 
 /// Memory for decompressed blocks.
 const CACHE_BYTES: usize = 256 << 20;
+/// No connection is kept longer that has been silent for so long.
+const SILENT: i64 = 300_000_000_000;
 
 /// Unsealed buckets of which the scan is kept.
 const SCANS_KEPT: usize = 64;
@@ -39,6 +42,8 @@ pub struct BucketInfo {
     pub sealed: bool,
     /// Whether recovery sealed it, not the writer.
     pub recovered: bool,
+    /// Whether a living writer goes on with it.
+    pub open: bool,
     /// Blocks in it, the directory's left out.
     pub blocks: usize,
     /// Connections that had a frame in it.
@@ -49,8 +54,33 @@ pub struct BucketInfo {
     pub frames: u64,
     /// The time of its first and last frame, when there is one.
     pub times: Option<(Timestamp, Timestamp)>,
-    /// What was counted while it was written; zero until it is sealed.
+    /// What was counted while it was written; zero until it is sealed, and if recovery sealed it, but for the frames.
     pub counters: Counters,
+}
+
+/// How far a bucket has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BucketState {
+    /// Its writer sealed it.
+    Sealed,
+    /// Its writer died, or the disk failed it, and the next start sealed it.
+    Recovered,
+    /// A living writer goes on with it.
+    Open,
+    /// Its writer died, or the disk failed it; the next start makes it whole.
+    Unsealed,
+}
+
+impl BucketInfo {
+    /// How far it has come.
+    pub const fn state(&self) -> BucketState {
+        match (self.sealed, self.recovered, self.open) {
+            (true, false, _) => BucketState::Sealed,
+            (true, true, _) => BucketState::Recovered,
+            (false, _, true) => BucketState::Open,
+            (false, _, false) => BucketState::Unsealed,
+        }
+    }
 }
 
 /// A data folder, open for reading.
@@ -94,6 +124,15 @@ impl Store {
         Ok(self.ids()?.into_iter().filter_map(info).collect())
     }
 
+    /// Whether a living writer goes on with an unsealed bucket, or did until now.
+    fn goes_on(&self, bucket: &Bucket, contents: &Directory) -> bool {
+        let id = bucket.superblock.id;
+        self.folder.published(id).is_some()
+            || (writer_alive(self.path()).unwrap_or(false)
+                // It has just been begun, and there is no mark yet; or it was sealed meanwhile, and there is none any more.
+                && (contents.blocks.is_empty() || is_sealed(&bucket.path, id).unwrap_or(false)))
+    }
+
     fn bucket_info(&self, bucket: &Bucket) -> Result<BucketInfo> {
         let contents = self.contents(bucket)?;
         let first = contents.blocks.iter().map(|b| b.first_time).min();
@@ -104,6 +143,7 @@ impl Store {
             bytes: bucket.file_len(),
             sealed: bucket.is_sealed(),
             recovered: contents.recovered,
+            open: !bucket.is_sealed() && self.goes_on(bucket, &contents),
             blocks: contents.blocks.len(),
             connections: contents.connections,
             streams: contents.ends.len(),
@@ -137,6 +177,7 @@ impl Store {
                 let contents = self.contents(&bucket)?;
                 let mut ends: Vec<&EndEntry> = contents.ends.iter().collect();
                 ends.sort_by_key(|end| end.place);
+                let mut may_go_on = None;
                 for end in ends {
                     if later.get(&(end.key, end.direction)).is_some_and(|newest| *newest > id) {
                         continue;
@@ -145,7 +186,9 @@ impl Store {
                         Ok((mut info, standing)) => {
                             if standing == Standing::Continues && bucket.is_sealed() {
                                 let peer = later.get(&(end.key, end.direction.flip())).filter(|newest| **newest > id);
-                                info.reason = self.how_it_went_on(end, peer.copied());
+                                let concluded = self.how_it_went_on(end, peer.copied());
+                                let may_go_on = *may_go_on.get_or_insert_with(|| self.may_go_on(&bucket));
+                                info.reason = concluded.filter(|_| !may_go_on);
                             }
                             visit(info)?;
                         }
@@ -185,6 +228,14 @@ impl Store {
             }
         }
         contents.find(key, direction).and_then(|end| self.how_it_went_on(end, peer))
+    }
+
+    /// Whether streams that were to go on after this sealed bucket, and did not so far, still may: a writer lives, and not
+    /// more time has passed than a connection may be silent.
+    fn may_go_on(&self, bucket: &Bucket) -> bool {
+        let sealed = self.folder.with_facts(|facts| facts.sealed_bucket(bucket.superblock.id));
+        let recent = sealed.is_some_and(|sealed| folder::now().since(sealed.time) <= SILENT);
+        recent && writer_alive(self.path()).unwrap_or(false)
     }
 
     /// Why a stream ended that was to go on, and has nothing in any later bucket: as the other direction did, which has
@@ -247,7 +298,8 @@ impl Store {
         let oid = Oid { bucket: bucket.id(), place: part.place, length: part.head.length.0, index: 0 };
         let mut info = StreamInfo::of(oid, peer, &part.head, &part.gaps);
         if part.head.standing == Standing::Continues && bucket.is_sealed() {
-            info.reason = self.whether_it_went_on(bucket.id(), key, direction, contents);
+            let concluded = self.whether_it_went_on(bucket.id(), key, direction, contents);
+            info.reason = concluded.filter(|_| !self.may_go_on(&bucket));
         }
         let mut previous = part.head.previous_bucket;
         let mut number = part.head.part;

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use streamdb_storage::{BucketInfo, Event, Store};
+use streamdb_storage::{BucketInfo, BucketState, Event, Store};
 use streamdb_types::{BucketId, Timestamp};
 
 use super::{Error, json_line};
@@ -127,10 +127,11 @@ fn dropped(store: &Store) -> Result<Vec<DroppedRow>, Error> {
 fn row(info: &BucketInfo, held: &BTreeSet<BucketId>) -> Row {
     Row {
         bucket: info.superblock.id.0,
-        state: match (info.sealed, info.recovered) {
-            (true, false) => "sealed",
-            (true, true) => "recovered",
-            (false, _) => "open",
+        state: match info.state() {
+            BucketState::Sealed => "sealed",
+            BucketState::Recovered => "recovered",
+            BucketState::Open => "open",
+            BucketState::Unsealed => "unsealed",
         },
         window_start: info.superblock.window_start.to_string(),
         window_end: info.superblock.window_end.to_string(),

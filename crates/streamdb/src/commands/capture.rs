@@ -63,7 +63,8 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     spooling.stop();
     let (counters, written) = worker.finish()?;
     storing::complain_of(&written.troubles);
-    if written.lost != Held::default() {
+    let lost = written.lost != Held::default();
+    if lost {
         complain(&storing::lost(&written));
     }
     // What is stored is told even when its rows could not be kept.
@@ -75,7 +76,9 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
         storing::complain_of_dropped(retaining.finish());
     }
     let summary = Summary::new(&counters, &written, derived, begun.elapsed());
-    report(args, &summary, &counters, broken)
+    let code = report(args, &summary, &counters, broken)?;
+    // What was asked for is not all there.
+    Ok(if lost { ExitCode::FAILURE } else { code })
 }
 
 fn live_settings(args: &Capture) -> LiveSettings {

@@ -8,7 +8,7 @@ use streamdb_storage::{CaptureFormat, CaptureWriter, FrameFilter, Store, StoredF
 
 use super::Error;
 use crate::cli::{Export, FormatFlag};
-use crate::output::Output;
+use crate::output::{Output, complain};
 
 pub(super) fn run(args: &Export) -> Result<(), Error> {
     let filter = Filter::parse_words(&args.filters)?;
@@ -30,6 +30,7 @@ pub(super) fn run(args: &Export) -> Result<(), Error> {
     let failed = out.error();
     let mut writer = CaptureWriter::new(&mut out, format);
     let mut refused = None;
+    let mut written = 0u64;
     let by_connection = filter.names_ends();
     let wanted = |tuple: &_, path: &_| filter.matches_connection(tuple, path);
     let frames = FrameFilter { start: filter.start, end: filter.end, connections: by_connection.then_some(&wanted) };
@@ -37,6 +38,7 @@ pub(super) fn run(args: &Export) -> Result<(), Error> {
         let selected = frame.connected || !by_connection || others(&filter, frame);
         if selected && refused.is_none() {
             refused = writer.frame(frame).err();
+            written += 1;
         }
         Ok(())
     })?;
@@ -44,7 +46,11 @@ pub(super) fn run(args: &Export) -> Result<(), Error> {
         return Err(failed(error));
     }
     writer.finish().map(|_| ()).map_err(&failed)?;
-    out.flush().map_err(&failed)
+    out.flush().map_err(&failed)?;
+    if written == 0 {
+        complain(&format!("0 frames match: {} is a capture without frames", out.name.display()));
+    }
+    Ok(())
 }
 
 /// A frame of no connection (ICMP, fragments, other protocols) is selected by the addresses of its outermost IP packet.

@@ -30,7 +30,12 @@ pub(super) fn run(args: &Get) -> Result<(), Error> {
     let failed = out.error();
     if args.pcap {
         let format = capture_format(&store, &stream)?;
-        capture(&store, &stream, format, &mut out)?;
+        let (_, written) = capture(&store, &stream, format, &mut out)?;
+        if written == 0 {
+            let what =
+                "its frames are not in the store (--packets off keeps none), so that this is a capture without frames";
+            complain(&format!("{}: {what}", args.oid));
+        }
     } else {
         match &mut object {
             Some(object) => write_object(object, args.oid, &mut out)?,

@@ -6,9 +6,9 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use streamdb_derive::{Rows, objects};
-use streamdb_query::{Filter, rows};
-use streamdb_storage::{DiskVolume, Holds, Store, StreamInfo};
+use streamdb_derive::Rows;
+use streamdb_query::{Filter, Looking, Troubles, find_streams};
+use streamdb_storage::{DiskVolume, Holds, Store};
 use streamdb_types::{BucketId, ConnKey};
 
 use super::{Error, json_line};
@@ -120,24 +120,13 @@ fn connections(args: &Hold, store: &Store, damaged: &mut dyn FnMut(String)) -> R
         return Ok(connections);
     }
     let filter = Filter::parse_words(&words)?;
-    let mut made = Rows::new();
-    let mut troubles = Vec::new();
-    let mut visit = |stream: &StreamInfo| {
-        if args.sha256.is_none() {
-            connections.insert(stream.key);
-        } else if !connections.contains(&stream.key) {
-            match objects(store, stream, &mut made) {
-                Ok(found) if found.iter().any(|row| filter.objects.matches(row)) => {
-                    connections.insert(stream.key);
-                }
-                Ok(_) => {}
-                Err(error) => troubles.push(error.to_string()),
-            }
-        }
+    let mut troubles = Troubles::default();
+    let looking = Looking { made: Rows::new(), go_on: &mut || true, troubles: &mut troubles };
+    find_streams(store, &filter, looking, &mut |stream, _| {
+        connections.insert(stream.key);
         ControlFlow::Continue(())
-    };
-    rows(store, &filter, &mut visit, &mut |error| damaged(error.to_string()))?;
-    troubles.into_iter().for_each(damaged);
+    })?;
+    troubles.sentences().for_each(damaged);
     Ok(connections)
 }
 

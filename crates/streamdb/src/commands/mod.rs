@@ -4,6 +4,7 @@ mod buckets;
 mod capture;
 mod derive;
 mod export;
+mod finding;
 mod get;
 mod hold;
 mod ingest;
@@ -52,14 +53,6 @@ pub(crate) enum Error {
     NotTaken(String),
     #[error("{0}")]
     Other(String),
-}
-
-/// An error when a filter looks into contents: only `query` does that.
-fn without_contents(filter: &streamdb_query::Filter, command: &str) -> Result<(), Error> {
-    if filter.objects.pcre.is_none() {
-        return Ok(());
-    }
-    Err(Error::Other(format!("{command}: it does not look into contents, so it takes no pcre; `streamdb query` does")))
 }
 
 impl Error {

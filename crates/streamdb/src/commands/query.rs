@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use streamdb_derive::object;
-use streamdb_http_api::{Detail, search_text};
-use streamdb_query::{Filter, ObjectLine, Zone};
+use streamdb_http_api::{Detail, SearchRow, search_text};
+use streamdb_query::{Filter, ObjectLine, StreamRow, Zone};
 use streamdb_storage::Store;
 use streamdb_types::{Oid, Timestamp};
 
@@ -148,8 +148,11 @@ impl Asking<'_> {
             complain(&format!("{} streams in {} ms", answer.found, begun.elapsed().as_millis()));
         }
         if self.args.json {
-            for row in &answer.objects {
-                json_line(&mut self.out, &ObjectLine::of(row))?;
+            for row in &answer.rows {
+                match row {
+                    SearchRow::Object(row) => json_line(&mut self.out, &ObjectLine::of(row))?,
+                    SearchRow::Stream(stream) => json_line(&mut self.out, &StreamRow::of(stream))?,
+                }
             }
             for trouble in &answer.troubles {
                 complain(trouble);

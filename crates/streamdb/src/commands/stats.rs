@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use streamdb_storage::Store;
+use streamdb_storage::{BucketInfo, BucketState, Store};
 use streamdb_types::{Counters, Timestamp};
 
 use super::{Error, json_line};
@@ -28,8 +28,44 @@ struct Report {
     dropped_buckets: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_dropped: Option<String>,
+    /// Of these buckets the counters, and the bytes unaccounted for, know nothing: what was counted while they were written is
+    /// kept with the seal of their writer, which is still to come or never did.
+    not_counted: NotCounted,
     unaccounted_payload_bytes: i64,
     counters: BTreeMap<&'static str, u64>,
+}
+
+/// Buckets that are not in the counters.
+#[derive(Default, Serialize)]
+struct NotCounted {
+    /// Being written now.
+    open: u64,
+    /// Their writer died, and no other one has made them whole yet.
+    unsealed: u64,
+    /// Made whole by another writer.
+    recovered: u64,
+}
+
+impl NotCounted {
+    const fn note(&mut self, info: &BucketInfo) {
+        match info.state() {
+            BucketState::Sealed => {}
+            BucketState::Recovered => self.recovered += 1,
+            BucketState::Open => self.open += 1,
+            BucketState::Unsealed => self.unsealed += 1,
+        }
+    }
+
+    /// For people; `None` when all are counted.
+    fn sentence(&self) -> Option<String> {
+        let kinds = [
+            (self.open, "being written"),
+            (self.unsealed, "left unsealed by a writer that died"),
+            (self.recovered, "recovered after one died"),
+        ];
+        let kinds: Vec<String> = kinds.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        (!kinds.is_empty()).then(|| format!("not in what is counted below: {}", kinds.join(", ")))
+    }
 }
 
 pub(super) fn run(args: &Listing) -> Result<ExitCode, Error> {
@@ -47,6 +83,7 @@ pub(super) fn run(args: &Listing) -> Result<ExitCode, Error> {
         }
     };
     let (mut held_buckets, mut held_bytes) = (0u64, 0u64);
+    let mut not_counted = NotCounted::default();
     for info in store.buckets()? {
         match info {
             Ok(info) => {
@@ -56,6 +93,7 @@ pub(super) fn run(args: &Listing) -> Result<ExitCode, Error> {
                     held_buckets += 1;
                     held_bytes += info.bytes;
                 }
+                not_counted.note(&info);
                 counters.add(&info.counters);
                 times = match (times, info.times) {
                     (Some(all), Some(one)) => Some((all.0.min(one.0), all.1.max(one.1))),
@@ -82,6 +120,7 @@ pub(super) fn run(args: &Listing) -> Result<ExitCode, Error> {
             held_bytes,
             dropped_buckets: dropped.len() as u64,
             last_dropped: last_dropped.map(|time| time.to_string()),
+            not_counted,
             unaccounted_payload_bytes: counters.unaccounted(),
             counters: Counters::NAMES.iter().copied().zip(counters.values()).collect(),
         };
@@ -96,6 +135,9 @@ pub(super) fn run(args: &Listing) -> Result<ExitCode, Error> {
         }
         if let Some((first, last)) = times {
             writeln!(out, "from {first} to {last}").map_err(&error)?;
+        }
+        if let Some(sentence) = not_counted.sentence() {
+            writeln!(out, "{sentence}").map_err(&error)?;
         }
         for (name, value) in Counters::NAMES.iter().zip(counters.values()).filter(|(_, value)| *value > 0) {
             writeln!(out, "{value:>16} {name}").map_err(&error)?;

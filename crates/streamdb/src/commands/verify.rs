@@ -19,7 +19,8 @@ struct Report {
     unsealed: u64,
     blocks: u64,
     bytes: u64,
-    streams: u64,
+    /// Parts of streams: one for each bucket that a stream reaches into.
+    parts: u64,
     frames: u64,
     /// Rows of objects that were made again and compared.
     objects: u64,
@@ -50,7 +51,7 @@ pub(super) fn run(args: &Verify) -> Result<ExitCode, Error> {
             unsealed: verified.unsealed,
             blocks: verified.blocks,
             bytes: verified.bytes,
-            streams: verified.streams,
+            parts: verified.parts,
             frames: verified.frames,
             objects,
             findings,
@@ -67,12 +68,12 @@ pub(super) fn run(args: &Verify) -> Result<ExitCode, Error> {
         let error = out.error();
         writeln!(
             out,
-            "{} buckets ({} open), {} blocks, {}, {} streams, {} frames{rows}; looked at {looked}: {result}",
+            "{} buckets ({} unsealed), {} blocks, {}, {} parts of streams, {} frames{rows}; looked at {looked}: {result}",
             verified.buckets,
             verified.unsealed,
             verified.blocks,
             units::bytes(verified.bytes),
-            verified.streams,
+            verified.parts,
             verified.frames,
         )
         .map_err(error)?;

@@ -165,8 +165,11 @@ impl Data {
     /// Every frame, as an export has it.
     pub fn export(&self) -> Capture {
         let path = self.beside("export");
-        self.run("export", &["--pcap", path.to_str().unwrap()]).well();
+        let said = self.run("export", &["--pcap", path.to_str().unwrap()]);
         let capture = read_capture(&path);
+        let none = format!("streamdb: 0 frames match: {} is a capture without frames\n", path.display());
+        let wanted = if capture.frames.is_empty() { none.as_str() } else { "" };
+        assert_eq!((said.code, said.err.as_str()), (Some(0), wanted));
         assert!(capture.whole, "the export ends within a record");
         fs::remove_file(path).unwrap();
         capture

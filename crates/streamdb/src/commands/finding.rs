@@ -1,0 +1,61 @@
+//! What the commands that search have in common: Ctrl-C ends the search and keeps what was found, and each damage is said once.
+
+use std::io::{self, IsTerminal, Write};
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+
+use streamdb_derive::Rows;
+use streamdb_query::{Filter, Looked, Looking, Troubles};
+
+use super::Error;
+use crate::output::{Output, complain};
+use crate::stop::stop_flag;
+
+/// Where what is found goes.
+pub(super) struct Lines {
+    out: Output,
+    /// Somebody waits for each line: it is there as soon as it is found.
+    at_once: bool,
+    refused: Option<io::Error>,
+}
+
+impl Lines {
+    /// Writes one line; breaks off when the output refuses it.
+    pub(super) fn put(&mut self, write: impl FnOnce(&mut Output) -> io::Result<()>) -> ControlFlow<()> {
+        let written = write(&mut self.out);
+        match written.and_then(|()| if self.at_once { self.out.flush() } else { Ok(()) }) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                self.refused = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+}
+
+/// Runs a search to its end, or until Ctrl-C, and says what it could not read.
+pub(super) fn run(
+    filter: &Filter,
+    search: impl FnOnce(Looking<'_>, &mut Lines) -> Result<Looked, streamdb_derive::Error>,
+) -> Result<ExitCode, Error> {
+    let stop = stop_flag()?;
+    let out = Output::open(None)?;
+    let failed = out.error();
+    // To look into contents takes its time.
+    let at_once = filter.objects.pcre.is_some() || io::stdout().is_terminal();
+    let mut lines = Lines { out, at_once, refused: None };
+    let mut troubles = Troubles::default();
+    let go_on = &mut || !stop.load(Ordering::Relaxed);
+    let looked = search(Looking { made: Rows::new(), go_on, troubles: &mut troubles }, &mut lines)?;
+    let Lines { mut out, refused, .. } = lines;
+    if let Some(error) = refused {
+        return Err(failed(error));
+    }
+    out.flush().map_err(failed)?;
+    troubles.sentences().for_each(|trouble| complain(&trouble));
+    if looked.stopped {
+        complain(&format!("only the first {} streams were looked at, as it was told to end", looked.streams));
+    }
+    Ok(if troubles.is_empty() && !looked.stopped { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
