@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use streamdb_storage::{Held, SPOOL, WriteFolder};
 
 use crate::commands::Error;
 use crate::commands::storing::{self, Summary};
-use crate::ingesting::{self, Report, Source, Task};
+use crate::ingesting::{Report, Source, Task};
 use crate::output::complain;
 use crate::progress::Progress;
 use crate::spool::{Job, Outcome, Spool};
@@ -131,13 +131,9 @@ fn store(
     stop: &AtomicBool,
 ) -> Result<Option<Outcome>, Error> {
     let begun = Instant::now();
-    if !job.again {
-        let ledger = folder.ledger().lock().unwrap_or_else(PoisonError::into_inner);
-        ingesting::not_yet_ingested(ledger.facts(), sources)?;
-    }
     let paths: Vec<PathBuf> = sources.iter().map(|source| source.path.clone()).collect();
     let merged = Merged::open(&paths)?;
-    let task = Task { worker: SPOOL, sources, settings: &job.settings, stop };
+    let task = Task { worker: SPOOL, sources, settings: &job.settings, again: job.again, stop };
     let stored = task.store(folder, merged, Progress::silent())?;
     if stored.stopped {
         return Ok(None);
