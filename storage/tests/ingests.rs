@@ -130,6 +130,27 @@ fn what_is_held_stays() {
     assert_eq!(store.ids(), [held].into());
 }
 
+/// Which line cannot be read, and whether what is stored then is of the ingest before, or of more files than its own.
+#[test]
+fn what_a_damaged_line_leaves_in_doubt_stays() {
+    for (files, damaged) in [(&["c"][..], "c"), (&["a", "c"], "c"), (&["c", "a"], "c")] {
+        let store = Store::new();
+        store.begin(INGEST, &["a"]);
+        store.bucket(INGEST);
+        store.begin(INGEST, files);
+        let id = store.bucket(INGEST);
+        let Store { test, folder } = store;
+        drop(folder);
+        let path = test.path().join("ledger");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.matches(&format!("name={damaged}\n")).count(), 1, "{text}");
+        std::fs::write(&path, text.replace(&format!("name={damaged}\n"), "name=?\n")).unwrap();
+        let store = Store { folder: WriteFolder::open(test.path(), Box::new(QuickVolume)).unwrap(), test };
+        store.begin(INGEST, &["a"]);
+        assert!(store.path(id).exists(), "{files:?}: what was stored of {damaged} is gone");
+    }
+}
+
 /// Whatever fails, and when: the buckets go in the end, each after its tombstone, and nothing else does.
 #[test]
 fn a_drop_that_fails_is_done_later() {
