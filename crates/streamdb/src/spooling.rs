@@ -109,9 +109,10 @@ fn take(folder: &Arc<WriteFolder>, spool: &Spool, stop: &AtomicBool) -> Result<(
         let outcome = match stored {
             Ok(Some(outcome)) => outcome,
             Ok(None) => break,
-            // The disk may have room later.
-            Err(error @ (Error::Store(streamdb_storage::Error::Io { .. }) | Error::NotTaken(_))) => return Err(error),
-            Err(error) => Outcome { report: None, summary: None, errors: vec![error.to_string()] },
+            Err(error @ Error::Store(streamdb_storage::Error::Ingested { .. })) => refused(&error),
+            // The disk may have room later, or what is wrong with the store may be put right: that is no fault of the captures.
+            Err(error @ (Error::Store(_) | Error::NotTaken(_))) => return Err(error),
+            Err(error) => refused(&error),
         };
         if waits {
             spool.done(&name, &outcome)?;
@@ -121,6 +122,11 @@ fn take(folder: &Arc<WriteFolder>, spool: &Spool, stop: &AtomicBool) -> Result<(
         outcome.errors.iter().for_each(|error| complain(error));
     }
     Ok(())
+}
+
+/// A job of which nothing is stored.
+fn refused(why: &Error) -> Outcome {
+    Outcome { report: None, summary: None, errors: vec![why.to_string()] }
 }
 
 /// Stores one job; nothing when it was told to stop before its end.
