@@ -29,6 +29,8 @@ pub struct WriteFolder {
     live: Arc<LiveWriter>,
     recovered: Vec<Recovered>,
     not_recovered: Vec<Error>,
+    /// The fingerprints of the captures that are being ingested.
+    claimed: Mutex<BTreeSet<String>>,
 }
 
 impl WriteFolder {
@@ -84,6 +86,7 @@ impl WriteFolder {
             live,
             recovered: Vec::new(),
             not_recovered: Vec::new(),
+            claimed: Mutex::default(),
         };
         folder.recover()?;
         Ok(folder)
@@ -113,6 +116,10 @@ impl WriteFolder {
     /// The ledger.
     pub const fn ledger(&self) -> &Mutex<Ledger> {
         &self.ledger
+    }
+
+    pub(crate) const fn claimed(&self) -> &Mutex<BTreeSet<String>> {
+        &self.claimed
     }
 
     pub(crate) fn volume(&self) -> &dyn Volume {

@@ -2,7 +2,8 @@
 //! known, and what an interrupted ingest left is not stored twice.
 //!
 //! An ingest has a worker of its own beside that of a capture that may run: so its buckets have nothing else in them, and can
-//! go as a whole.
+//! go as a whole. As one process may ingest with two workers at once, each first claims its captures: one that goes on is so
+//! never taken for one that was interrupted.
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
@@ -32,13 +33,54 @@ pub struct CaptureName {
     pub name: String,
 }
 
+/// Captures that nobody else stores meanwhile; until it is dropped.
+pub struct Claim<'f> {
+    folder: &'f WriteFolder,
+    captures: &'f [CaptureName],
+}
+
+impl Claim<'_> {
+    fn fingerprints(&self) -> impl Iterator<Item = &String> {
+        self.captures.iter().filter_map(|capture| capture.fingerprint.as_ref())
+    }
+}
+
+impl std::fmt::Debug for Claim<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Claim").field(&self.captures).finish()
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut claimed = self.folder.claimed().lock().unwrap_or_else(PoisonError::into_inner);
+        for fingerprint in self.fingerprints() {
+            claimed.remove(fingerprint);
+        }
+    }
+}
+
 impl WriteFolder {
-    /// These captures are about to be stored, together, by this worker, which stores nothing else. What ingests of them, and of no others,
-    /// left when they were interrupted is dropped, but for buckets that are held; returns what was.
+    /// Claims captures for an ingest; `None` as long as another one has one of them. Whether they were ingested before is to be
+    /// asked after this.
+    pub fn claim<'f>(&'f self, captures: &'f [CaptureName]) -> Option<Claim<'f>> {
+        let mut claimed = self.claimed().lock().unwrap_or_else(PoisonError::into_inner);
+        let fingerprints = || captures.iter().filter_map(|capture| capture.fingerprint.as_ref());
+        if fingerprints().any(|fingerprint| claimed.contains(fingerprint)) {
+            return None;
+        }
+        claimed.extend(fingerprints().cloned());
+        Some(Claim { folder: self, captures })
+    }
+
+    /// What is claimed is about to be stored, together, by this worker, which stores nothing else. What ingests of these captures,
+    /// and of no others, left when they were interrupted is dropped, but for buckets that are held; returns what was. The claim
+    /// has to last until all is stored.
     ///
     /// # Errors
     /// When the ledger cannot be written, the holds cannot be read, or a file cannot be removed.
-    pub fn begin_ingest(&self, worker: u16, captures: &[CaptureName]) -> Result<BTreeSet<BucketId>> {
+    pub fn begin_ingest(&self, worker: u16, claim: &Claim<'_>) -> Result<BTreeSet<BucketId>> {
+        let captures = claim.captures;
         let fingerprints: Option<BTreeSet<String>> = captures.iter().map(|name| name.fingerprint.clone()).collect();
         let left = fingerprints.as_ref().map(|fingerprints| {
             let ledger = self.ledger().lock().unwrap_or_else(PoisonError::into_inner);

@@ -34,7 +34,7 @@ pub use format::FORMAT_VERSION;
 pub use format::record::{Datagram, Loss};
 pub use format::superblock::Superblock;
 pub use holds::{Holds, NewHold};
-pub use ingests::{CaptureName, INGEST, SPOOL};
+pub use ingests::{CaptureName, Claim, INGEST, SPOOL};
 pub use ledger::{DamagedLine, Entry, Event, Facts, Hold, Ledger, LedgerReader, SealedBucket};
 pub use live::{LiveReader, LiveWriter, MAX_WORKERS, Mark, writer_alive};
 pub use map::{Map, MapError, SharedPage, SharedPageWriter};

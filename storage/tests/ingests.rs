@@ -30,7 +30,9 @@ impl Store {
 
     /// The buckets that go when these begin.
     fn begin(&self, worker: u16, files: &[&str]) -> Vec<u64> {
-        self.folder.begin_ingest(worker, &names(files)).unwrap().into_iter().map(|id| id.0).collect()
+        let names = names(files);
+        let claim = self.folder.claim(&names).unwrap();
+        self.folder.begin_ingest(worker, &claim).unwrap().into_iter().map(|id| id.0).collect()
     }
 
     fn bucket(&self, worker: u16) -> u64 {
@@ -102,6 +104,23 @@ fn a_pipe_never_comes_again() {
 }
 
 #[test]
+fn what_goes_on_is_not_taken_for_what_was_interrupted() {
+    let store = Store::new();
+    let (both, one, other) = (names(&["a", "b"]), names(&["b"]), names(&["c", "-"]));
+    let claim = store.folder.claim(&both).unwrap();
+    store.folder.begin_ingest(INGEST, &claim).unwrap();
+    let id = store.bucket(INGEST);
+    // Nobody can begin with what it has, so nobody drops its buckets.
+    assert!(store.folder.claim(&one).is_none() && store.folder.claim(&both).is_none());
+    assert!(store.folder.claim(&other).is_some());
+    assert!(store.path(id).exists());
+    drop(claim);
+    // It was interrupted.
+    assert!(store.folder.claim(&one).is_some());
+    assert_eq!(store.begin(SPOOL, &["a", "b"]), [id]);
+}
+
+#[test]
 fn what_is_held_stays() {
     let store = Store::new();
     store.begin(INGEST, &["a"]);
@@ -111,9 +130,31 @@ fn what_is_held_stays() {
     assert_eq!(store.ids(), [held].into());
 }
 
+/// Which line cannot be read, and whether what is stored then is of the ingest before, or of more files than its own.
+#[test]
+fn what_a_damaged_line_leaves_in_doubt_stays() {
+    for (files, damaged) in [(&["c"][..], "c"), (&["a", "c"], "c"), (&["c", "a"], "c")] {
+        let store = Store::new();
+        store.begin(INGEST, &["a"]);
+        store.bucket(INGEST);
+        store.begin(INGEST, files);
+        let id = store.bucket(INGEST);
+        let Store { test, folder } = store;
+        drop(folder);
+        let path = test.path().join("ledger");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.matches(&format!("name={damaged}\n")).count(), 1, "{text}");
+        std::fs::write(&path, text.replace(&format!("name={damaged}\n"), "name=?\n")).unwrap();
+        let store = Store { folder: WriteFolder::open(test.path(), Box::new(QuickVolume)).unwrap(), test };
+        store.begin(INGEST, &["a"]);
+        assert!(store.path(id).exists(), "{files:?}: what was stored of {damaged} is gone");
+    }
+}
+
 /// Whatever fails, and when: the buckets go in the end, each after its tombstone, and nothing else does.
 #[test]
 fn a_drop_that_fails_is_done_later() {
+    let again = names(&["a"]);
     for n in 0.. {
         let store = Store::new();
         store.begin(INGEST, &["a"]);
@@ -125,7 +166,7 @@ fn a_drop_that_fails_is_done_later() {
         let folder = WriteFolder::open(test.path(), Box::new(volume.clone())).unwrap();
         let begun = volume.operations();
         volume.fail_at(begun + n, Fault { errno: 5, forever: true, ..Fault::default() });
-        let failed = folder.begin_ingest(INGEST, &names(&["a"])).is_err();
+        let failed = folder.begin_ingest(INGEST, &folder.claim(&again).unwrap()).is_err();
         drop(folder);
         let store = Store { folder: WriteFolder::open(test.path(), Box::new(QuickVolume)).unwrap(), test };
         let told: BTreeSet<u64> = {

@@ -65,8 +65,8 @@ fn side_by_side(stream: Stream, other: Option<Stream>) -> (StreamSource, StreamS
 
 fn both(store: &Store, stream: Stream, other: Option<Stream>) -> Result<Conversation, Error> {
     let direction = stream.info().direction;
-    let cut = |stream: Option<&Stream>| stream.map_or(Ok(None), |stream| Cut::of(store, stream));
-    let cuts = (cut(Some(&stream))?, cut(other.as_ref())?);
+    let cut_of_other = other.as_ref().map(|other| Cut::of(store, other, Some(&stream))).transpose()?;
+    let cuts = (Cut::of(store, &stream, other.as_ref())?, cut_of_other.flatten());
     let (stream, other) = side_by_side(stream, other);
     let (sources, cuts) = match direction {
         Direction::ToServer => ([stream, other], [cuts.0, cuts.1]),

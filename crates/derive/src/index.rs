@@ -57,26 +57,32 @@ impl Index {
     }
 }
 
-/// What retention took of a stream.
+/// What retention took of a stream, or of the other one of its connection: where an answer ends may depend on what was asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Cut {
     /// When, the last time.
     time: Timestamp,
-    /// What is missing; at least one.
+    /// What is missing.
     gaps: Vec<Gap>,
+    /// What begins before this is as it always was.
+    from: StreamOffset,
     /// Of the messages that were there: their number, and where they began; ascending.
     began: Vec<(u64, StreamOffset)>,
 }
 
 impl Cut {
-    /// Nothing when all of the stream is there.
-    pub(crate) fn of(store: &Store, stream: &Stream) -> Result<Option<Self>, Error> {
-        let Some(time) = stream.dropped() else { return Ok(None) };
+    /// Nothing when all of both streams is there.
+    pub(crate) fn of(store: &Store, stream: &Stream, other: Option<&Stream>) -> Result<Option<Self>, Error> {
         let info = stream.info();
-        let gaps: Vec<Gap> = stream.gaps().iter().filter(|gap| gap.kind == GapKind::Lost).copied().collect();
-        if gaps.is_empty() {
-            return Ok(None);
-        }
+        let gaps: Vec<Gap> = lost(stream).collect();
+        let of_other = other.and_then(|other| Some((other, lost(other).next()?)));
+        let own = gaps.first().map(|gap| gap.offset);
+        let known = of_other.map(|(other, gap)| stream.length_before(other, gap.offset));
+        // All of the other one may have been in what is gone.
+        let none = store.cut_at(info).filter(|_| other.is_none());
+        let from = own.into_iter().chain(known).chain(none.map(|_| StreamOffset(0))).min();
+        let time = stream.dropped().max(other.and_then(Stream::dropped)).max(none);
+        let Some((from, time)) = from.zip(time) else { return Ok(None) };
         // Rows are kept with the newest record of the connection.
         let newest = store.newest(info.key, info.direction)?;
         let kept = newest.map(|newest| store.derived_rows(newest.info().oid.bucket, info.key)).transpose()?.flatten();
@@ -88,18 +94,24 @@ impl Cut {
             })
             .collect();
         began.sort_unstable();
-        Ok(Some(Self { time, gaps, began }))
+        Ok(Some(Self { time, gaps, from, began }))
     }
 
     /// Whether the message is counted as it always was.
     fn counts(&self, message: &Message) -> bool {
-        self.gaps.first().is_none_or(|gap| message.span.start < gap.offset)
+        message.span.start < self.from
     }
 
     /// What a number named is gone, or nobody knows any more what that was.
     const fn gone(&self, oid: Oid) -> Error {
         Error::Taken { oid, time: self.time }
     }
+}
+
+/// What is missing of a stream since retention took some of it.
+fn lost(stream: &Stream) -> impl Iterator<Item = Gap> {
+    let gaps = stream.gaps().iter().filter(|gap| stream.dropped().is_some() && gap.kind == GapKind::Lost);
+    gaps.copied()
 }
 
 /// Where a message begins: its head, or without one its first byte that is there.

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use serde::Serialize;
 use streamdb_capture::{Error as CaptureError, Filter, Item, Merged, fingerprint};
@@ -15,6 +17,9 @@ use crate::output::{complain, printable};
 use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::worker::Worker;
+
+/// How often it is asked whether somebody else is done with a capture.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// One capture file, or a pipe.
 #[derive(Clone, Debug)]
@@ -67,6 +72,14 @@ pub(crate) struct Stored {
     pub(crate) stopped: bool,
 }
 
+impl Stored {
+    /// It was told to stop before it began.
+    fn stopped() -> Self {
+        let (counters, written) = (Counters::default(), WriterSummary::default());
+        Self { counters, written, errors: Vec::new(), stopped: true }
+    }
+}
+
 /// What `--json` prints of it.
 #[derive(Serialize)]
 pub(crate) struct Report<'a> {
@@ -84,15 +97,17 @@ pub(crate) struct Task<'a> {
     pub(crate) worker: u16,
     pub(crate) sources: &'a [Source],
     pub(crate) settings: &'a Settings,
+    /// Whether they may have been ingested before.
+    pub(crate) again: bool,
     pub(crate) stop: &'a AtomicBool,
 }
 
 impl Task<'_> {
-    /// Stores the captures, with their frames merged by time. What was stored before is for the caller to ask; what an
-    /// interrupted ingest of them left is dropped here.
+    /// Stores the captures, with their frames merged by time, once nobody else in this process is at one of them. What an
+    /// interrupted ingest of them left is dropped.
     ///
     /// # Errors
-    /// When a filter cannot be used, or the ledger cannot be written. What is wrong inside a capture is among the
+    /// When one of them was ingested before, a filter cannot be used, or the ledger cannot be written. What is wrong inside a capture is among the
     /// [`errors`](Stored::errors).
     pub(crate) fn store(
         self,
@@ -100,9 +115,21 @@ impl Task<'_> {
         mut merged: Merged,
         mut progress: Progress,
     ) -> Result<Stored, Error> {
-        let Self { worker, sources, settings, stop } = self;
+        let Self { worker, sources, settings, again, stop } = self;
         let names: Vec<CaptureName> = sources.iter().map(Source::capture_name).collect();
-        let dropped = folder.begin_ingest(worker, &names)?;
+        // The other worker of this process may be at one of them.
+        let claim = loop {
+            match folder.claim(&names) {
+                Some(claim) => break claim,
+                None if stop.load(Ordering::Relaxed) => return Ok(Stored::stopped()),
+                None => thread::sleep(PAUSE),
+            }
+        };
+        if !again {
+            let ledger = folder.ledger().lock().unwrap_or_else(PoisonError::into_inner);
+            not_yet_ingested(ledger.facts(), sources)?;
+        }
+        let dropped = folder.begin_ingest(worker, &claim)?;
         if let (Some(first), Some(last)) = (dropped.first(), dropped.last()) {
             let buckets = if first == last { format!("bucket {first}") } else { format!("buckets {first} to {last}") };
             complain(&format!(

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use streamdb_storage::{Held, SPOOL, WriteFolder};
 
 use crate::commands::Error;
 use crate::commands::storing::{self, Summary};
-use crate::ingesting::{self, Report, Source, Task};
+use crate::ingesting::{Report, Source, Task};
 use crate::output::complain;
 use crate::progress::Progress;
 use crate::spool::{Job, Outcome, Spool};
@@ -109,9 +109,10 @@ fn take(folder: &Arc<WriteFolder>, spool: &Spool, stop: &AtomicBool) -> Result<(
         let outcome = match stored {
             Ok(Some(outcome)) => outcome,
             Ok(None) => break,
-            // The disk may have room later.
-            Err(error @ (Error::Store(streamdb_storage::Error::Io { .. }) | Error::NotTaken(_))) => return Err(error),
-            Err(error) => Outcome { report: None, summary: None, errors: vec![error.to_string()] },
+            Err(error @ Error::Store(streamdb_storage::Error::Ingested { .. })) => refused(&error),
+            // The disk may have room later, or what is wrong with the store may be put right: that is no fault of the captures.
+            Err(error @ (Error::Store(_) | Error::NotTaken(_))) => return Err(error),
+            Err(error) => refused(&error),
         };
         if waits {
             spool.done(&name, &outcome)?;
@@ -123,6 +124,11 @@ fn take(folder: &Arc<WriteFolder>, spool: &Spool, stop: &AtomicBool) -> Result<(
     Ok(())
 }
 
+/// A job of which nothing is stored.
+fn refused(why: &Error) -> Outcome {
+    Outcome { report: None, summary: None, errors: vec![why.to_string()] }
+}
+
 /// Stores one job; nothing when it was told to stop before its end.
 fn store(
     folder: &Arc<WriteFolder>,
@@ -131,13 +137,9 @@ fn store(
     stop: &AtomicBool,
 ) -> Result<Option<Outcome>, Error> {
     let begun = Instant::now();
-    if !job.again {
-        let ledger = folder.ledger().lock().unwrap_or_else(PoisonError::into_inner);
-        ingesting::not_yet_ingested(ledger.facts(), sources)?;
-    }
     let paths: Vec<PathBuf> = sources.iter().map(|source| source.path.clone()).collect();
     let merged = Merged::open(&paths)?;
-    let task = Task { worker: SPOOL, sources, settings: &job.settings, stop };
+    let task = Task { worker: SPOOL, sources, settings: &job.settings, again: job.again, stop };
     let stored = task.store(folder, merged, Progress::silent())?;
     if stored.stopped {
         return Ok(None);

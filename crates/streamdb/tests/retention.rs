@@ -231,6 +231,47 @@ fn an_oid_never_names_another_object() {
     assert!(least.iter().all(|(now, least)| seen.get(now) >= Some(least)), "{seen:?}");
 }
 
+/// Where an answer ends may depend on what was asked: without that, a head in a body is taken for the next answer. All answers
+/// are there, and are named as ever all the same.
+#[test]
+fn an_oid_names_no_other_answer_when_the_questions_are_gone() {
+    let answer =
+        |body: &[u8]| [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(), body].concat();
+    // The other end of the connection is heard again, or not.
+    for closes in [true, false] {
+        let data = Data::new("no-other-answer");
+        let mut made = Made::default();
+        let mut talk = Talk::new(40_000);
+        let asked: Vec<String> = (0..3).map(|n| format!("GET /{n} HTTP/1.1\r\nHost: a.example\r\n\r\n")).collect();
+        talk.open(&mut made, 0).ask(&mut made, 10, asked.concat().as_bytes());
+        let bodies = [answer(b"another one"), b"the second".to_vec(), b"the last one".to_vec()];
+        for (body, at) in bodies.iter().zip(1_100..) {
+            talk.answer(&mut made, at, &answer(body));
+        }
+        if closes {
+            talk.close(&mut made, 1_200);
+        }
+        let capture = data.write("capture", &made.file());
+        data.ingest(&["--bucket", "1s"], &[&capture]).well();
+        let rows = data.json("objects", &["direction=c"]);
+        let known: Vec<String> = rows.iter().map(|row| text(row, "oid").to_owned()).collect();
+        let all = || -> Vec<_> {
+            known.iter().map(|oid| data.run("get", &[oid])).map(|said| (said.code, said.out)).collect()
+        };
+        assert_eq!(all(), bodies.clone().map(|body| (Some(0), body)));
+        data.run("retain", &["--max-bytes", &last(&data, 1)]).well();
+        let first = (Some(0), Vec::new());
+        let rest = bodies[1..].iter().map(|body| (Some(0), body.clone()));
+        assert_eq!(all(), [first].into_iter().chain(rest).collect::<Vec<_>>(), "{closes}");
+        // Those that are made now are other names: of the four heads that there are.
+        data.run("reindex", &[]).well();
+        let rows = data.json("objects", &["direction=c"]);
+        assert_eq!(rows.len(), 4);
+        assert!(rows.iter().all(|row| !known.contains(&text(row, "oid").to_owned())), "{known:?}");
+        assert!(all().iter().all(|(code, _)| *code != Some(0)));
+    }
+}
+
 /// Which of the bodies this is, by its size: the request may be gone.
 fn body_number(row: &Value, body: &dyn Fn(usize) -> Vec<u8>) -> usize {
     let size = row["size"].as_u64().unwrap() as usize;

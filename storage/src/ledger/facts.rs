@@ -56,6 +56,8 @@ struct Unfinished {
     worker: u16,
     /// What tells its files from any others; empty when one of them was a pipe.
     fingerprints: BTreeSet<String>,
+    /// A line before this one cannot be read: it may have more files.
+    in_doubt: bool,
     /// The buckets that its worker was given since.
     buckets: BTreeSet<BucketId>,
 }
@@ -78,6 +80,8 @@ pub struct Facts {
     /// Ingests that did not come to their end, by number.
     unfinished: BTreeMap<u64, Unfinished>,
     highest_ingest: u64,
+    /// The line before cannot be read.
+    after_damage: bool,
     holds: BTreeMap<u64, Hold>,
     highest_hold: u64,
     damaged: Vec<DamagedLine>,
@@ -150,8 +154,8 @@ impl Facts {
 
     /// The buckets in which ingests of these files, or of some of them, left what they had stored when they were interrupted.
     pub(crate) fn left_by_ingests_of(&self, fingerprints: &BTreeSet<String>) -> BTreeSet<BucketId> {
-        let of_these =
-            |ingest: &&Unfinished| !ingest.fingerprints.is_empty() && ingest.fingerprints.is_subset(fingerprints);
+        let is_known = |ingest: &Unfinished| !ingest.in_doubt && !ingest.fingerprints.is_empty();
+        let of_these = |ingest: &&Unfinished| is_known(ingest) && ingest.fingerprints.is_subset(fingerprints);
         let left = self.unfinished.values().filter(of_these).flat_map(|ingest| &ingest.buckets);
         left.filter(|id| self.tombstone(**id).is_none()).copied().collect()
     }
@@ -183,6 +187,10 @@ impl Facts {
                 self.lines = self.lines.saturating_add(1);
                 self.damage = self.damage.saturating_add(1);
                 self.in_doubt = self.in_doubt.saturating_add(1);
+                // It may have said that another ingest begins, or of which other files this one is: what is stored twice is
+                // better than what is dropped and was another's.
+                self.unfinished.clear();
+                self.after_damage = true;
                 if self.damaged.len() < DAMAGED_KEPT {
                     self.damaged.push(DamagedLine { line: self.lines, position, what });
                 }
@@ -192,6 +200,7 @@ impl Facts {
 
     pub(super) fn entry(&mut self, entry: &Entry) {
         self.lines = self.lines.saturating_add(1);
+        let after_damage = std::mem::take(&mut self.after_damage);
         let time = entry.time;
         match &entry.event {
             Event::Store { .. } => {
@@ -224,6 +233,7 @@ impl Facts {
                 }
                 let unfinished = self.unfinished.entry(*ingest).or_default();
                 unfinished.worker = *worker;
+                unfinished.in_doubt |= after_damage;
                 unfinished.fingerprints.extend(fingerprint.clone());
             }
             Event::Ingested { fingerprint, .. } => {

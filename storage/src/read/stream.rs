@@ -90,6 +90,8 @@ pub struct Stream {
     /// Ascending by offset, without overlaps; each with its bucket's place in `buckets`.
     chunks: Vec<(Chunk, usize)>,
     buckets: Vec<Arc<Bucket>>,
+    /// How long it was at the end of its part in each of `buckets`.
+    lengths: Vec<StreamOffset>,
     gaps: Vec<Gap>,
     /// The connection's frames, by bucket: the first, and the span.
     frames: Vec<(BucketId, u32, FrameNumber, u64)>,
@@ -109,6 +111,7 @@ impl Stream {
     ) -> Self {
         let mut chunks: Vec<(Chunk, usize)> = Vec::new();
         let mut buckets = Vec::new();
+        let mut lengths = Vec::new();
         let mut said: Vec<Gap> = Vec::new();
         let mut unlisted = Vec::new();
         let mut frames = Vec::new();
@@ -124,6 +127,7 @@ impl Stream {
             said.extend_from_slice(&part.gaps);
             chunks.extend(part.chunks.into_iter().map(|chunk| (chunk, at)));
             buckets.push(bucket);
+            lengths.push(part.head.length);
         }
         chunks.sort_by_key(|(chunk, bucket)| (chunk.offset, *bucket));
         let mut end = StreamOffset(0);
@@ -136,7 +140,7 @@ impl Stream {
         });
         let gaps = gaps_between(&chunks, info.length, &mut said, &unlisted);
         let info = StreamInfo { gap_bytes: gaps.iter().map(|g| g.length).fold(0, u64::saturating_add), ..info };
-        Self { info, chunks, buckets, gaps, frames, dropped, may_go_on }
+        Self { info, chunks, buckets, lengths, gaps, frames, dropped, may_go_on }
     }
 
     /// What is known of it.
@@ -186,6 +190,17 @@ impl Stream {
     /// The ids of the buckets that its parts lie in, the first one first.
     pub fn bucket_ids(&self) -> Vec<BucketId> {
         self.buckets.iter().map(|bucket| bucket.id()).collect()
+    }
+
+    /// How long this stream was when what comes at this offset of another one had not come yet, as far as the buckets tell: at
+    /// the end of the last one in which the other has something that lies before.
+    pub fn length_before(&self, other: &Self, offset: StreamOffset) -> StreamOffset {
+        let parts = |stream: &'_ Self| -> Vec<(BucketId, StreamOffset)> {
+            stream.buckets.iter().map(|bucket| bucket.id()).zip(stream.lengths.iter().copied()).collect()
+        };
+        let last = parts(other).into_iter().rev().find(|(_, length)| *length <= offset);
+        let length = last.and_then(|(last, _)| parts(self).into_iter().rev().find(|(id, _)| *id <= last));
+        length.map_or(StreamOffset(0), |(_, length)| length)
     }
 
     /// Copies bytes from `offset` on into `out`, which is not empty.

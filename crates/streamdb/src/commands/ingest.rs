@@ -51,7 +51,7 @@ pub(super) fn run(args: &Ingest) -> Result<ExitCode, Error> {
     let spooling = Spooling::start(&folder)?;
     let (_, total) = merged.progress();
     let never = AtomicBool::new(false);
-    let task = Task { worker: INGEST, sources: &sources, settings: &settings, stop: &never };
+    let task = Task { worker: INGEST, sources: &sources, settings: &settings, again: args.again, stop: &never };
     let stored = task.store(&folder, merged, Progress::new(total))?;
     spooling.finish();
     // What is stored is told even when its rows could not be kept.
