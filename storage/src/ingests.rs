@@ -61,8 +61,8 @@ impl Drop for Claim<'_> {
 }
 
 impl WriteFolder {
-    /// Claims captures for an ingest; `None` as long as another one has one of them. Whether they were ingested before is to be
-    /// asked after this.
+    /// Claims captures for an ingest; `None` as long as another one has one of them. Whether they were ingested before is to
+    /// be asked after this.
     pub fn claim<'f>(&'f self, captures: &'f [CaptureName]) -> Option<Claim<'f>> {
         let mut claimed = self.claimed().lock().unwrap_or_else(PoisonError::into_inner);
         let fingerprints = || captures.iter().filter_map(|capture| capture.fingerprint.as_ref());
@@ -73,9 +73,9 @@ impl WriteFolder {
         Some(Claim { folder: self, captures })
     }
 
-    /// What is claimed is about to be stored, together, by this worker, which stores nothing else. What ingests of these captures,
-    /// and of no others, left when they were interrupted is dropped, but for buckets that are held; returns what was. The claim
-    /// has to last until all is stored.
+    /// What is claimed is about to be stored, together, by this worker, which stores nothing else. What ingests of these
+    /// captures, and of no others, left when they were interrupted is dropped, but for buckets that are held; returns what
+    /// was. The claim has to last until all is stored.
     ///
     /// # Errors
     /// When the ledger cannot be written, the holds cannot be read, or a file cannot be removed.

@@ -107,8 +107,8 @@ impl Task<'_> {
     /// interrupted ingest of them left is dropped.
     ///
     /// # Errors
-    /// When one of them was ingested before, a filter cannot be used, or the ledger cannot be written. What is wrong inside a capture is among the
-    /// [`errors`](Stored::errors).
+    /// When one of them was ingested before, a filter cannot be used, or the ledger cannot be written. What is wrong inside a
+    /// capture is among the [`errors`](Stored::errors).
     pub(crate) fn store(
         self,
         folder: &Arc<WriteFolder>,

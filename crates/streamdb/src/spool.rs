@@ -8,7 +8,9 @@
 //! ```
 //!
 //! A job's name is when it was handed over and by which process. It is durable before anybody is told that it is handed over,
-//! and goes when the store has it, durable: dying in between stores it anew, and what was stored of it before goes first.
+//! and goes when the store has it, durable: dying in between stores it anew, and what was stored of it before goes first. Who
+//! dies after the last byte is stored, and before the job is done, finds it known at the next start; one that was wanted
+//! `--again` is then there once more than wanted.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
