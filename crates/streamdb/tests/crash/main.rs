@@ -88,7 +88,9 @@ impl Sweep<'_> {
                 scramble_watermarks(&data, again);
                 // What was only published may go, as it may without the kill.
                 let mut due = Due::of(self.run, before, killed && second == Survivors::All);
-                due.promises.extend(promised.iter().filter(|p| p.from <= again).map(|p| &p.what));
+                let is_dropped = |id| promised.iter().any(|p| p.what.bucket() == Some(id) && !p.is_open(again));
+                due.promises.retain(|what| !what.bucket().is_some_and(is_dropped));
+                due.promises.extend(promised.iter().filter(|p| p.is_due(again)).map(|p| &p.what));
                 self.cases.fetch_add(1, Ordering::Relaxed);
                 let verdict = check::stays_cut(&as_left, &as_recovered, &check::buckets(&data));
                 let verdict = verdict.and_then(|()| self.expected.start(&data, &FaultVolume::new(QuickVolume), &due));
