@@ -189,8 +189,8 @@ impl Run {
         self.folder.path().join("data")
     }
 
-    /// Stores, derives, holds and drops, and enters into the ledger what was ingested. With `synced`, the sync thread comes to its turn, a
-    /// second each.
+    /// Stores, derives, holds and drops, and enters into the ledger what was ingested. With `synced`, the sync thread comes to its turn
+    /// in the midst of it.
     pub fn new(failing: Failing, synced: bool) -> Self {
         let folder = TestFolder::in_memory("crash-run");
         let volume = FaultVolume::recording(QuickVolume, folder.path()).noting_sites();
@@ -229,18 +229,21 @@ impl Run {
             second += 1;
             self.idle();
             self.look(&write, Some(&live));
-            if let Failing::Next(after, name, extension, fault) = failing
-                && after == second
-            {
-                self.volume.fail_next_of(name, extension, fault);
+            // A disk that fails is told, and derived from again the next time.
+            let _ = deriver.catch_up(&store, &|| false, &mut |_| {});
+            // In the midst of a bucket.
+            if synced && second == 4 {
+                self.synced(&live);
+                self.look(&write, Some(&live));
             }
             // A disk that fails is told, and derived from again the next time.
             let _ = deriver.catch_up(&store, &|| false, &mut |_| {});
             self.retain(second, &write, &store, &mut hold);
             self.look(&write, Some(&live));
-            if synced && second % 3 == 1 {
-                self.synced(&live);
-                self.look(&write, Some(&live));
+            if let Failing::Next(after, name, extension, fault) = failing
+                && after == second
+            {
+                self.volume.fail_next_of(name, extension, fault);
             }
         }
         let (counters, summary) = worker.finish()?;
@@ -260,6 +263,10 @@ impl Run {
         drop(ledger);
         self.promise(self.volume.operations(), What::Done);
         self.look(&write, None);
+        // Now that nothing is being written, the first bucket goes.
+        hold.into_iter().for_each(|number| self.release(number));
+        self.drop_all(&write, &store);
+        self.look(&write, None);
         Ok(entered?)
     }
 
@@ -267,17 +274,15 @@ impl Run {
         self.promises.push(Promise::new(from, what));
     }
 
-    /// What others do to the store meanwhile: the first bucket is held, and its hold released when two more are sealed; the
-    /// last but one, and the one that is being written then, are held to the end. Whatever is sealed and not held goes.
+    /// What others do to the store meanwhile: they hold the first bucket; let what is sealed go when that are two more; and
+    /// hold the last two, of which one is being written.
     fn retain(&mut self, second: i64, write: &WriteFolder, store: &Store, hold: &mut Option<u64>) {
         match second {
             2 => *hold = self.hold(&[1]),
-            4 => {}
-            6 => hold.take().into_iter().for_each(|number| self.release(number)),
+            6 => self.drop_all(write, store),
             7 => drop(self.hold(&[4, 5])),
-            _ => return,
+            _ => {}
         }
-        self.drop_all(write, store);
     }
 
     /// The number of the new hold, if there is one.
