@@ -254,24 +254,26 @@ fn without_any_one_sync_there_is_harm() {
         assert!(run.volume.log().iter().any(|o| o.failed), "{name}, and nothing did");
     }
     let expected = Expected::new();
-    let mut sites = BTreeMap::<String, usize>::new();
-    for (_, run) in &runs {
-        PowerCut::of(&run.volume)
-            .sites()
-            .into_iter()
-            .for_each(|(site, at)| *sites.entry(site).or_default() += at.len());
-    }
+    let sites = Mutex::new(BTreeMap::<String, usize>::new());
+    let count = |cut: &PowerCut| {
+        let mut sites = sites.lock().unwrap();
+        cut.sites().into_iter().for_each(|(site, at)| *sites.entry(site).or_default() += at.len());
+    };
+    runs.iter().for_each(|(_, run)| count(&PowerCut::of(&run.volume)));
     // Those of the starts after a crash.
     let run = &runs[0].1;
     let cut = PowerCut::of(&run.volume);
-    for before in 0..=run.volume.operations() {
+    let starts = each(&(0..=run.volume.operations()).collect::<Vec<usize>>(), |before| {
         let left = TestFolder::in_memory("crash-sites");
-        cut.leave(before, Survivors::All, left.path()).unwrap();
+        cut.leave(*before, Survivors::All, left.path()).unwrap();
         let volume = FaultVolume::recording(QuickVolume, left.path()).noting_sites();
-        expected.start(&left.path().join("data"), &volume, &Due::of(run, before, true)).unwrap();
-        let found = PowerCut::of(&volume).sites();
-        found.into_iter().for_each(|(site, at)| *sites.entry(site).or_default() += at.len());
-    }
+        let promised = expected.start(&left.path().join("data"), &volume, &Due::of(run, *before, true));
+        promised.map_err(|what| Harm { crashes: vec![(*before, Survivors::All)], what })?;
+        count(&PowerCut::of(&volume));
+        Ok(())
+    });
+    starts.unwrap_or_else(|harm| panic!("{harm:?}"));
+    let sites = sites.into_inner().unwrap();
     let mut blind = Vec::new();
     for (site, syncs) in &sites {
         let cases = AtomicUsize::new(0);
