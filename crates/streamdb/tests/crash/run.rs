@@ -22,7 +22,7 @@ use crate::common::{Made, Talk};
 const BEGUN: i64 = 1_330_674_711_000_000_000;
 /// Seconds of packet time that a bucket has.
 const WINDOW: i64 = 2;
-/// The first bucket gets one of them, as windows begin at even seconds; then there are four buckets more, the last one short.
+/// The first bucket gets one of them, as windows begin at even seconds; four more come then, of which the last one is short.
 const SECONDS: u64 = 8;
 
 /// What goes over the wire: the frames, and what each side of each connection says.
@@ -189,8 +189,8 @@ impl Run {
         self.folder.path().join("data")
     }
 
-    /// Stores, derives, holds and drops, and enters into the ledger what was ingested. With `synced`, the sync thread comes to its turn
-    /// in the midst of it.
+    /// Stores, derives, holds and drops, and enters into the ledger what was ingested. With `synced`, the sync thread comes to
+    /// its turn in the midst of it.
     pub fn new(failing: Failing, synced: bool) -> Self {
         let folder = TestFolder::in_memory("crash-run");
         let volume = FaultVolume::recording(QuickVolume, folder.path()).noting_sites();
