@@ -24,7 +24,7 @@ use streamdb_testkit::{Fault, FaultVolume, PowerCut, QuickVolume, Survivors, Tes
 
 const IO_ERROR: i32 = 5;
 /// So many operations after a sync that was taken out what was not synced survives by chance.
-const SOON: usize = 12;
+const SOON: usize = 8;
 
 /// One crash: before which operation, and what it leaves.
 type Crash = (usize, Survivors);
@@ -156,6 +156,7 @@ fn some(operation: usize, n: usize) -> Survivors {
 fn every_crash_of_a_run_is_harmless() {
     let begun = Instant::now();
     let run = Run::new(Failing::Nothing, true);
+    assert_eq!(run.dropped(), [1, 2, 3], "what retention was to drop in it");
     let (expected, cases) = (Expected::new(), AtomicUsize::new(0));
     let operations = run.volume.operations();
     let sweep = Sweep { run: &run, cut: PowerCut::of(&run.volume), expected: &expected, without: None, cases: &cases };

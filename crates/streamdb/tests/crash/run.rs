@@ -210,6 +210,13 @@ impl Run {
         this
     }
 
+    /// The buckets that it dropped.
+    pub fn dropped(&self) -> Vec<u64> {
+        let dropped =
+            |promise: &Promise| if let What::Dropped(oid, _) = promise.what { Some(oid.bucket.0) } else { None };
+        self.promises.iter().filter_map(dropped).collect::<BTreeSet<u64>>().into_iter().collect()
+    }
+
     fn work(&mut self, failing: Failing, synced: bool) -> Result<(), Box<dyn std::error::Error>> {
         let data = self.data();
         let write = Arc::new(WriteFolder::open(&data, Box::new(self.volume.clone()))?);
@@ -221,12 +228,14 @@ impl Run {
         let mut deriver = Deriver::on(&store, Box::new(self.volume.clone()))?;
         let wire = Wire::new();
         let (mut second, mut hold) = (0, None);
-        for (time, bytes) in &wire.frames {
+        let times = [BEGUN].into_iter().chain(wire.frames.iter().map(|(time, _)| *time));
+        for ((time, bytes), before) in wire.frames.iter().zip(times) {
             worker.frame(&frame(*time, bytes))?;
             if (time - BEGUN) / 1_000_000_000 == second {
                 continue;
             }
             second += 1;
+            self.stored(&live, before, bucket_of(second as u64 * 1000));
             self.idle();
             self.look(&write, Some(&live));
             // A disk that fails is told, and derived from again the next time.
@@ -399,6 +408,19 @@ impl Run {
         }
     }
 
+    /// Waits until what came until this time is published, and that bucket begun; where something failed, not for long.
+    fn stored(&self, live: &LiveReader, time: i64, bucket: BucketId) {
+        let begun = Instant::now();
+        let is_stored = || live.worker(0).ok().flatten().is_some_and(|m| m.bucket >= bucket && m.last_time.0 >= time);
+        while !is_stored() {
+            let patience = if self.volume.log().iter().any(|o| o.failed) { 100 } else { 10_000 };
+            if begun.elapsed() > Duration::from_millis(patience) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Waits until the store thread has nothing to do.
     fn idle(&self) {
         let mut before = usize::MAX;
@@ -412,7 +434,7 @@ impl Run {
     fn synced(&self, live: &LiveReader) {
         let begun = Instant::now();
         let behind = || live.worker(0).ok().flatten().is_some_and(|mark| mark.durable < mark.published);
-        while behind() && begun.elapsed() < Duration::from_secs(3) {
+        while behind() && begun.elapsed() < Duration::from_secs(5) {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
