@@ -182,16 +182,18 @@ impl WriteFolder {
             let id = name.to_str().and_then(|name| name.strip_suffix(".objects")).and_then(|id| id.parse().ok());
             ids.extend(id.map(BucketId));
         }
-        {
+        let anything_dropped = {
             let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
             ids.retain(|id| ledger.facts().tombstone(*id).is_some());
-        }
-        if ids.is_empty() {
+            ledger.facts().tombstones().next().is_some()
+        };
+        if !anything_dropped {
             return Ok(());
         }
         for id in ids {
             self.not_recovered.extend(crate::retention::remove(&*self.volume, &self.path, id).err());
         }
+        // Also when none of them is left: who removed the last one may have been killed before that was durable.
         let synced = self.volume.sync_dir(&buckets).map_err(Error::io(&buckets, "make durable what was removed"));
         self.not_recovered.extend(synced.err());
         Ok(())

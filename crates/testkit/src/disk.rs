@@ -137,6 +137,17 @@ impl Disk {
         }
     }
 
+    /// Whether a sync has anything to do.
+    pub(crate) fn awaits(&self, sync: &Change) -> bool {
+        match sync {
+            Change::SyncDir { folder, .. } => self.pending.iter().any(|name| name.is_in(folder)),
+            Change::Sync { file, .. } => {
+                self.open.get(file).and_then(|node| self.nodes.get(*node)).is_some_and(Node::awaits_sync)
+            }
+            _ => false,
+        }
+    }
+
     /// What programs see of an open file.
     pub(crate) fn seen(&self, file: usize) -> &[u8] {
         self.open.get(&file).and_then(|node| self.nodes.get(*node)).map_or(&[], |node| &node.seen)
@@ -213,6 +224,15 @@ impl Node {
         for (sector, versions) in std::mem::take(&mut self.changed) {
             versions.last().into_iter().for_each(|version| put(&mut self.synced, sector, version));
         }
+    }
+
+    /// Whether anything of it is otherwise than on disk, or may be.
+    fn awaits_sync(&self) -> bool {
+        let other = |(sector, versions): (&usize, &Vec<Vec<u8>>)| {
+            let on_disk = sector_of(&self.synced, *sector);
+            versions.iter().any(|version| *version != on_disk)
+        };
+        self.lengths.iter().any(|length| *length != self.length) || self.changed.iter().any(other)
     }
 
     /// The length is the inode's, which is not lost with the pages: it is only not on disk for sure.

@@ -89,6 +89,21 @@ impl PowerCut {
         sites
     }
 
+    /// The operations in which this place asked for a sync that was not for nothing.
+    pub fn awaited(&self, site: &str) -> Vec<usize> {
+        let mut disk = self.begun.clone();
+        let mut awaited = Vec::new();
+        for (n, change) in &self.changes {
+            if change.site() == Some(site) && disk.awaits(change) {
+                awaited.push(*n);
+            }
+            if self.is_done(change) {
+                disk.apply(change);
+            }
+        }
+        awaited
+    }
+
     /// Writes into the empty folder `to` what is left of the recording's folder when the power goes before operation `before`.
     pub fn leave(&self, before: usize, survivors: Survivors, to: &Path) -> io::Result<()> {
         for (path, content) in self.disk(before).cut(survivors) {
@@ -106,13 +121,16 @@ impl PowerCut {
 
     fn disk(&self, before: usize) -> Disk {
         let mut disk = self.begun.clone();
-        let is_done = |change: &Change| change.site().is_none_or(|site| !self.left_out.contains(site));
         for (n, change) in &self.changes {
-            if *n < before && is_done(change) {
+            if *n < before && self.is_done(change) {
                 disk.apply(change);
             }
         }
         disk
+    }
+
+    fn is_done(&self, change: &Change) -> bool {
+        change.site().is_none_or(|site| !self.left_out.contains(site))
     }
 }
 
@@ -277,6 +295,10 @@ mod tests {
             std::fs::read(to.path().join("a")).ok().map(|bytes| !bytes.is_empty())
         };
         let ends: BTreeSet<_> = cut.sites().keys().map(|site| lasts(&cut.without(site))).collect();
+        let awaited: Vec<_> =
+            cut.sites().keys().map(|site| (lasts(&cut.without(site)), cut.awaited(site).len())).collect();
+        let for_nothing = |(left, awaited): &(Option<bool>, usize)| (*awaited == 0) == (*left == Some(true));
+        assert!(awaited.iter().all(for_nothing), "{awaited:?}");
         // Its name, or its line; and one that has nothing to do here.
         assert_eq!((lasts(&cut), ends), (Some(true), BTreeSet::from([None, Some(false), Some(true)])));
     }

@@ -3,11 +3,16 @@
 use std::backtrace::Backtrace;
 use std::path::{Path, PathBuf};
 
+/// Code that writes files of several kinds: who asked it to belongs to the place.
+const SHARED: &str = "storage/src/ledger/mod.rs";
+
 /// File and line of the innermost code of ours that is neither a volume nor a helper named `sync`, as
-/// `storage/src/ledger/mod.rs:70`, below the root of the workspace.
+/// `storage/src/recover.rs:76`, below the root of the workspace; of code that several files share, with the file that called
+/// it, as `storage/src/ledger/mod.rs:70 for storage/src/holds.rs`.
 pub(crate) fn here() -> String {
     let trace = Backtrace::force_capture().to_string();
     let mut function = "";
+    let mut shared: Option<String> = None;
     for line in trace.lines() {
         // Two lines a frame, `N: FUNCTION` and `at FILE:LINE:COLUMN`; the second one is only there with debug information.
         let Some(place) = line.trim_start().strip_prefix("at ") else {
@@ -17,11 +22,19 @@ pub(crate) fn here() -> String {
         if function == "sync" || function.ends_with("::sync") {
             continue;
         }
-        if let Some(place) = ours(place) {
-            return place;
+        let Some(place) = ours(place) else { continue };
+        match shared {
+            None if is_shared(&place) => shared = Some(place),
+            None => return place,
+            Some(_) if is_shared(&place) => {}
+            Some(shared) => return format!("{shared} for {}", place.split(':').next().unwrap_or(&place)),
         }
     }
-    "unknown".to_owned()
+    shared.unwrap_or_else(|| "unknown".to_owned())
+}
+
+fn is_shared(place: &str) -> bool {
+    place.split(':').next() == Some(SHARED)
 }
 
 fn ours(place: &str) -> Option<String> {
@@ -42,7 +55,7 @@ fn root() -> PathBuf {
 #[cfg(test)]
 mod tests {
     use crate::{FaultVolume, PowerCut, TestFolder};
-    use streamdb_storage::{DiskVolume, Ledger};
+    use streamdb_storage::{DiskVolume, Holds, Ledger};
 
     #[test]
     fn a_sync_is_known_by_its_place() {
@@ -58,6 +71,21 @@ mod tests {
         let lines: Vec<String> = PowerCut::of(&volume).sites().into_keys().map(code).collect();
         for wanted in ["volume.sync_dir(folder)", "self.file.sync_data()"] {
             assert!(lines.iter().any(|line| line.contains(wanted)), "{wanted}: {lines:?}");
+        }
+    }
+    #[test]
+    fn who_asked_for_it_is_told_of_shared_code() {
+        let folder = TestFolder::new("site");
+        let volume = FaultVolume::recording(DiskVolume, folder.path()).noting_sites();
+        std::fs::write(folder.path().join("ledger"), b"").unwrap();
+        drop(Holds::open(&volume, folder.path()).unwrap());
+        let sites = PowerCut::of(&volume).sites();
+        assert!(!sites.is_empty());
+        for site in sites.keys() {
+            assert!(
+                site.starts_with("storage/src/ledger/mod.rs:") && site.ends_with(" for storage/src/holds.rs"),
+                "{site}"
+            );
         }
     }
 }

@@ -103,6 +103,9 @@ impl Retention {
                 let freed = round.freed;
                 self.settle(before, freed, space(&self.limits, folder.path(), |path| folder.volume().space(path))?);
             }
+            if let Some(error) = round.failed {
+                return Err(error);
+            }
             if !round.more || !retained.not_removed.is_empty() {
                 return Ok(retained);
             }
@@ -131,7 +134,12 @@ impl Retention {
         for Chosen { id, bytes, cause } in choice.chosen.into_iter().take(AT_ONCE) {
             let time = now();
             let event = Event::Dropped { id, reason: cause.word().to_owned() };
-            folder.ledger().lock().unwrap_or_else(PoisonError::into_inner).append(time, &event)?;
+            let appended = folder.ledger().lock().unwrap_or_else(PoisonError::into_inner).append(time, &event);
+            if let Err(error) = appended {
+                // Those that have their tombstones go all the same, and are told.
+                round.failed = Some(error);
+                break;
+            }
             round.freed = round.freed.saturating_add(bytes);
             round.dropped.push(Dropped { id, bytes, cause, time });
         }
@@ -169,6 +177,8 @@ struct Round {
     /// The room before, when something was dropped.
     space: Option<Space>,
     freed: u64,
+    /// Why it did not go on to the end.
+    failed: Option<Error>,
 }
 
 /// Removes the files of a bucket that has its tombstone: the bucket, and what was derived from it.

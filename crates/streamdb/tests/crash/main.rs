@@ -23,6 +23,8 @@ use run::{Failing, Run};
 use streamdb_testkit::{Fault, FaultVolume, PowerCut, QuickVolume, Survivors, TestFolder};
 
 const IO_ERROR: i32 = 5;
+/// So many operations after a sync that was taken out what was not synced survives by chance.
+const SOON: usize = 8;
 
 /// One crash: before which operation, and what it leaves.
 type Crash = (usize, Survivors);
@@ -73,13 +75,22 @@ impl Sweep<'_> {
             let cut = PowerCut::of(&volume);
             self.without.map_or(cut.clone(), |site| cut.without(site))
         };
-        self.expected.go_on(&data, &due).map_err(|what| harm(&[first], what))?;
-        let is_taken_out = |site: &str| cut.sites().contains_key(site) || self.cut.sites().contains_key(site);
-        if step == 0 || self.without.is_some_and(|site| !is_taken_out(site)) {
+        // In a start without a sync, what it looks at itself shows the harm.
+        let goes_on = step == 0 || self.without.is_none();
+        if goes_on {
+            self.expected.go_on(&data, &due).map_err(|what| harm(&[first], what))?;
+        }
+        // A sync that is taken out harms nothing before it; and what survives by chance shows it soon after it.
+        let (from, soon) = match self.without.map(|site| cut.awaited(site).first().copied()) {
+            None => (0, usize::MAX),
+            Some(Some(at)) => (at, at + SOON),
+            Some(None) => return Ok(()),
+        };
+        if step == 0 {
             return Ok(());
         }
-        for again in (0..=volume.operations()).filter(|n| n % step == before % step) {
-            let some = (0..seeds).map(|n| some(before << 8 | again, n));
+        for again in (from..=volume.operations()).filter(|n| n % step == before % step) {
+            let some = (0..if again < soon { seeds } else { 0 }).map(|n| some(before << 8 | again, n));
             let killed_again = (killed && seeds > 2).then_some(Survivors::All);
             for second in [Survivors::Synced].into_iter().chain(some).chain(killed_again) {
                 let left = TestFolder::in_memory("crash-again");
@@ -88,11 +99,13 @@ impl Sweep<'_> {
                 scramble_watermarks(&data, again);
                 // What was only published may go, as it may without the kill.
                 let mut due = Due::of(self.run, before, killed && second == Survivors::All);
-                due.promises.extend(promised.iter().filter(|p| p.from <= again).map(|p| &p.what));
+                let is_dropped = |id| promised.iter().any(|p| p.what.bucket() == Some(id) && !p.is_open(again));
+                due.promises.retain(|what| !what.bucket().is_some_and(is_dropped));
+                due.promises.extend(promised.iter().filter(|p| p.is_due(again)).map(|p| &p.what));
                 self.cases.fetch_add(1, Ordering::Relaxed);
                 let verdict = check::stays_cut(&as_left, &as_recovered, &check::buckets(&data));
                 let verdict = verdict.and_then(|()| self.expected.start(&data, &FaultVolume::new(QuickVolume), &due));
-                let verdict = verdict.and_then(|_| self.expected.go_on(&data, &due));
+                let verdict = verdict.and_then(|_| if goes_on { self.expected.go_on(&data, &due) } else { Ok(()) });
                 verdict.map_err(|what| harm(&[first, (again, second)], what))?;
             }
         }
@@ -143,17 +156,18 @@ fn some(operation: usize, n: usize) -> Survivors {
 fn every_crash_of_a_run_is_harmless() {
     let begun = Instant::now();
     let run = Run::new(Failing::Nothing, true);
+    assert_eq!(run.dropped(), [1, 2, 3], "what retention was to drop in it");
     let (expected, cases) = (Expected::new(), AtomicUsize::new(0));
     let operations = run.volume.operations();
     let sweep = Sweep { run: &run, cut: PowerCut::of(&run.volume), expected: &expected, without: None, cases: &cases };
-    let seeds = if soak() { 20 } else { 6 };
+    let seeds = if soak() { 20 } else { 4 };
     let mut crashes: Vec<Crash> = Vec::new();
     for before in 0..=operations {
         crashes.extend([(before, Survivors::All), (before, Survivors::Synced)]);
         crashes.extend((0..seeds).map(|n| (before, some(before, n))));
     }
     // Each start is cut off too, at some of its operations: after the next crash at the next ones.
-    let step = if soak() { 3 } else { 23 };
+    let step = if soak() { 3 } else { 41 };
     let verdict = each(&crashes, |crash| sweep.crash(*crash, step, if soak() { 3 } else { 1 }));
     println!(
         "swept: {operations} operations of a run, {} crashes and those within the starts after them: {} cases in {:.0} s",
@@ -178,12 +192,18 @@ fn fault(name: &str, seed: u64) -> Fault {
 fn a_crash_after_any_failure_is_harmless() {
     let begun = Instant::now();
     let (expected, cases) = (Expected::new(), AtomicUsize::new(0));
-    let log = Run::new(Failing::Nothing, false).volume.log();
-    let step = if soak() { 1 } else { 7 };
+    let run = Run::new(Failing::Nothing, false);
+    let log = run.volume.log();
+    let step = if soak() { 1 } else { 9 };
     let seeds = if soak() { 3 } else { 1 };
     let changes = |n: &usize| !matches!(log[*n].name, "list" | "read_at" | "len" | "open");
-    let failures: Vec<(usize, u64)> =
-        (0..log.len()).filter(changes).step_by(step).flat_map(|n| (0..seeds).map(move |seed| (n, seed))).collect();
+    // Some of them, and all of holds and tombstones: a line, its sync, and the end of the files.
+    let is_tombstone = |n: usize| run.volume.written(n).is_some_and(|bytes| run::contains(&bytes, b" dropped id="));
+    let drops = |n: usize| log[n].name == "unlink" || is_tombstone(n) || n > 0 && is_tombstone(n - 1);
+    let always = |n: usize| drops(n) || log[n].path.ends_with("holds") || n > 0 && log[n - 1].name == "unlink";
+    let all = (0..log.len()).filter(changes).enumerate();
+    let chosen = all.filter(|(at, n)| at % step == 0 || always(*n)).map(|(_, n)| n);
+    let failures: Vec<(usize, u64)> = chosen.flat_map(|n| (0..seeds).map(move |seed| (n, seed))).collect();
     let verdict = each(&failures, |(n, seed)| {
         let run = Run::new(Failing::Operation(*n, fault(log[*n].name, *seed)), false);
         let sweep =
@@ -219,13 +239,13 @@ fn without_any_one_sync_there_is_harm() {
     let torn = Fault { errno: IO_ERROR, torn: 700, ..Fault::default() };
     let runs = [
         ("nothing fails", Failing::Nothing),
-        ("a write fails", Failing::Next(8, "write_at", "tmp", torn)),
-        ("a sync fails", Failing::Next(4, "sync_data", "tmp", lost(1))),
-        ("a sync fails", Failing::Next(4, "sync_data", "tmp", lost(2))),
-        ("a sync fails before a seal", Failing::Next(8, "sync_data", "tmp", lost(3))),
-        ("a sync of the ledger fails", Failing::Next(5, "sync_data", "", lost(1))),
-        ("a sync of the ledger fails", Failing::Next(5, "sync_data", "", lost(2))),
-        ("a sync of the ledger fails", Failing::Next(5, "sync_data", "", lost(3))),
+        ("a write fails", Failing::Next(6, "write_at", "tmp", torn)),
+        ("a sync fails", Failing::Next(3, "sync_data", "tmp", lost(1))),
+        ("a sync fails", Failing::Next(3, "sync_data", "tmp", lost(2))),
+        ("a sync fails before a seal", Failing::Next(4, "sync_data", "tmp", lost(3))),
+        ("a sync of the ledger fails", Failing::Next(4, "sync_data", "", lost(1))),
+        ("a sync of the ledger fails", Failing::Next(4, "sync_data", "", lost(2))),
+        ("a sync of the ledger fails", Failing::Next(4, "sync_data", "", lost(3))),
     ];
     let runs = std::thread::scope(|scope| {
         let runs = runs.map(|(name, failing)| (name, scope.spawn(move || Run::new(failing, true))));
@@ -235,24 +255,26 @@ fn without_any_one_sync_there_is_harm() {
         assert!(run.volume.log().iter().any(|o| o.failed), "{name}, and nothing did");
     }
     let expected = Expected::new();
-    let mut sites = BTreeMap::<String, usize>::new();
-    for (_, run) in &runs {
-        PowerCut::of(&run.volume)
-            .sites()
-            .into_iter()
-            .for_each(|(site, at)| *sites.entry(site).or_default() += at.len());
-    }
+    let sites = Mutex::new(BTreeMap::<String, usize>::new());
+    let count = |cut: &PowerCut| {
+        let mut sites = sites.lock().unwrap();
+        cut.sites().into_iter().for_each(|(site, at)| *sites.entry(site).or_default() += at.len());
+    };
+    runs.iter().for_each(|(_, run)| count(&PowerCut::of(&run.volume)));
     // Those of the starts after a crash.
     let run = &runs[0].1;
     let cut = PowerCut::of(&run.volume);
-    for before in 0..=run.volume.operations() {
+    let starts = each(&(0..=run.volume.operations()).collect::<Vec<usize>>(), |before| {
         let left = TestFolder::in_memory("crash-sites");
-        cut.leave(before, Survivors::All, left.path()).unwrap();
+        cut.leave(*before, Survivors::All, left.path()).unwrap();
         let volume = FaultVolume::recording(QuickVolume, left.path()).noting_sites();
-        expected.start(&left.path().join("data"), &volume, &Due::of(run, before, true)).unwrap();
-        let found = PowerCut::of(&volume).sites();
-        found.into_iter().for_each(|(site, at)| *sites.entry(site).or_default() += at.len());
-    }
+        let promised = expected.start(&left.path().join("data"), &volume, &Due::of(run, *before, true));
+        promised.map_err(|what| Harm { crashes: vec![(*before, Survivors::All)], what })?;
+        count(&PowerCut::of(&volume));
+        Ok(())
+    });
+    starts.unwrap_or_else(|harm| panic!("{harm:?}"));
+    let sites = sites.into_inner().unwrap();
     let mut blind = Vec::new();
     for (site, syncs) in &sites {
         let cases = AtomicUsize::new(0);

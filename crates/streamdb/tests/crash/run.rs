@@ -4,7 +4,7 @@
 //! whatever a crash leaves from the next operation on. Who teaches the store to write something more adds it to [`run`],
 //! and what it promises to [`What`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,22 +12,25 @@ use std::time::{Duration, Instant};
 use streamdb::worker::{Worker, WorkerConfig};
 use streamdb_capture::Frame;
 use streamdb_derive::Deriver;
-use streamdb_storage::{Event, LiveReader, Store, WriteFolder, Writer, WriterConfig, now};
+use streamdb_storage::{Event, Holds, Limits, LiveReader, Retention, Store, WriteFolder, Writer, WriterConfig, now};
 use streamdb_testkit::{Fault, FaultVolume, QuickVolume, TestFolder};
-use streamdb_types::{BucketId, Direction, Interface, LinkType, Resolution, Timestamp};
+use streamdb_types::{BlockPlace, BucketId, Direction, Interface, LinkType, Oid, Resolution, Timestamp};
 
 use crate::common::{Made, Talk};
 
 /// The begin of packet time.
 const BEGUN: i64 = 1_330_674_711_000_000_000;
 /// Seconds of packet time that a bucket has.
-const WINDOW: i64 = 3;
-const SECONDS: u64 = 10;
+const WINDOW: i64 = 2;
+/// The first bucket gets one of them, as windows begin at even seconds; four more come then, of which the last one is short.
+const SECONDS: u64 = 8;
 
 /// What goes over the wire: the frames, and what each side of each connection says.
 pub struct Wire {
     pub frames: Vec<(i64, Vec<u8>)>,
     pub said: BTreeMap<(u16, Direction), Vec<u8>>,
+    /// How far that goes with each message, and the bucket which has it when nothing fails.
+    pub told: BTreeMap<(u16, Direction), Vec<(usize, BucketId)>>,
 }
 
 impl Wire {
@@ -35,14 +38,18 @@ impl Wire {
     pub fn new() -> Self {
         let mut made = Made::default();
         let mut said = BTreeMap::<_, Vec<u8>>::new();
+        let mut told = BTreeMap::<_, Vec<_>>::new();
         let noise: Vec<u8> = (0..4_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         let mut exchange = |made: &mut Made, talk: &mut Talk, port: u16, at: u64, body: &[u8]| {
             let question = format!("GET /{port}/{at} HTTP/1.1\r\nHost: a.example\r\n\r\n").into_bytes();
             let answer =
                 [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(), body].concat();
             talk.ask(made, at, &question).answer(made, at + 50, &answer);
-            said.entry((port, Direction::ToServer)).or_default().extend(question);
-            said.entry((port, Direction::ToClient)).or_default().extend(answer);
+            for (direction, message) in [(Direction::ToServer, question), (Direction::ToClient, answer)] {
+                let said = said.entry((port, direction)).or_default();
+                said.extend(message);
+                told.entry((port, direction)).or_default().push((said.len(), bucket_of(at)));
+            }
         };
         let mut long = Talk::new(40_000);
         long.open(&mut made, 0);
@@ -55,7 +62,7 @@ impl Wire {
             exchange(&mut made, &mut short, port, at + 400, &noise[second as usize..2_000]);
             short.close(&mut made, at + 600);
         }
-        Self { frames: timed(&made), said }
+        Self { frames: timed(&made), said, told }
     }
 
     /// Another connection, some time later.
@@ -65,8 +72,14 @@ impl Wire {
         let mut talk = Talk::new(42_000);
         talk.open(&mut made, 60_000).ask(&mut made, 60_010, question).close(&mut made, 60_100);
         let said = BTreeMap::from([((42_000, Direction::ToServer), question.to_vec())]);
-        Self { frames: timed(&made), said }
+        Self { frames: timed(&made), said, told: BTreeMap::new() }
     }
+}
+
+/// The bucket of what happens so many milliseconds after the begin, when nothing fails.
+const fn bucket_of(millis: u64) -> BucketId {
+    let begun = BEGUN / 1_000_000_000;
+    BucketId(((begun + millis as i64 / 1000) / WINDOW - begun / WINDOW) as u64 + 1)
 }
 
 fn timed(made: &Made) -> Vec<(i64, Vec<u8>)> {
@@ -84,17 +97,70 @@ pub enum What {
     Sealed(BucketId, Vec<u8>),
     /// The bucket begins with this; it was published, which a power cut may take.
     Published(BucketId, Vec<u8>),
-    /// This line is not in the ledger: who wanted it there was told so.
-    Refused(Vec<u8>),
+    /// This line is not in this file: who wanted it there was told so.
+    Refused(&'static str, Vec<u8>),
+    /// The hold of this number keeps these buckets.
+    Held(u64, BTreeSet<BucketId>),
+    /// The hold of this number is over.
+    Released(u64),
+    /// The bucket of this stream was dropped then, and says so to who asks for it.
+    Dropped(Oid, Timestamp),
+    /// The file of a dropped bucket is removed: not even who reads before the next start meets it.
+    Removed(BucketId),
     /// The writer has ended, and said what was lost: all else is there, and that is not.
     Done,
+}
+
+impl What {
+    /// The bucket whose bytes are promised.
+    pub const fn bucket(&self) -> Option<BucketId> {
+        match self {
+            Self::Durable(id, _) | Self::Sealed(id, _) | Self::Published(id, _) => Some(*id),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
 pub struct Promise {
     /// From this operation on.
     pub from: usize,
+    /// When this operation is done it is no promise any more, if there is one.
+    pub until: Option<usize>,
     pub what: What,
+}
+
+impl Promise {
+    pub const fn new(from: usize, what: What) -> Self {
+        Self { from, until: None, what }
+    }
+
+    /// Whether it is to be kept by what is left before an operation.
+    pub fn is_due(&self, before: usize) -> bool {
+        self.from <= before && self.is_open(before)
+    }
+
+    /// Whether nothing had taken it back before an operation.
+    pub fn is_open(&self, before: usize) -> bool {
+        self.until.is_none_or(|until| before <= until)
+    }
+
+    /// Ends with the operation that begins to write a line which takes it back, if there is one from `from` on.
+    pub fn end_with_line(&mut self, volume: &FaultVolume, from: usize) {
+        let (file, line) = match (&self.what, self.what.bucket()) {
+            (_, Some(id)) => ("ledger", format!(" dropped id={id} ")),
+            (What::Held(number, _), None) => ("holds", format!(" released hold={number}\n")),
+            _ => return,
+        };
+        let log = volume.log();
+        let writes = (from..log.len()).filter(|n| log[*n].name == "write_at" && log[*n].path.ends_with(file));
+        let is_it = |n: &usize| volume.written(*n).is_some_and(|bytes| contains(&bytes, line.as_bytes()));
+        self.until = self.until.or_else(|| writes.into_iter().find(is_it));
+    }
+}
+
+pub fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
 }
 
 /// What came of a run.
@@ -104,6 +170,8 @@ pub struct Run {
     pub promises: Vec<Promise>,
     /// Frames that it said were lost.
     pub lost: u64,
+    /// Whether nothing failed.
+    pub healthy: bool,
 }
 
 /// What is to fail.
@@ -121,23 +189,32 @@ impl Run {
         self.folder.path().join("data")
     }
 
-    /// Stores, derives, and enters into the ledger what was ingested. With `synced`, the sync thread comes to its turn, a
-    /// second each.
+    /// Stores, derives, holds and drops, and enters into the ledger what was ingested. With `synced`, the sync thread comes to
+    /// its turn in the midst of it.
     pub fn new(failing: Failing, synced: bool) -> Self {
         let folder = TestFolder::in_memory("crash-run");
         let volume = FaultVolume::recording(QuickVolume, folder.path()).noting_sites();
-        let mut this = Self { folder, volume, promises: Vec::new(), lost: 0 };
+        let mut this = Self { folder, volume, promises: Vec::new(), lost: 0, healthy: true };
         if let Failing::Operation(n, fault) = failing {
             this.volume.fail_at(n, fault);
         }
         // What fails here is told to who began the run; it did not begin, and what it promised is kept all the same.
         let _ = this.work(failing, synced);
         this.refused();
-        if this.volume.log().iter().any(|o| o.name == "sync_data" && o.failed) {
+        let log = this.volume.log();
+        this.healthy = log.iter().all(|o| !o.failed);
+        if log.iter().any(|o| o.name == "sync_data" && o.failed) {
             // What was published and not durable may be gone then.
             this.promises.retain(|promise| !matches!(promise.what, What::Published(..)));
         }
         this
+    }
+
+    /// The buckets that it dropped.
+    pub fn dropped(&self) -> Vec<u64> {
+        let dropped =
+            |promise: &Promise| if let What::Dropped(oid, _) = promise.what { Some(oid.bucket.0) } else { None };
+        self.promises.iter().filter_map(dropped).collect::<BTreeSet<u64>>().into_iter().collect()
     }
 
     fn work(&mut self, failing: Failing, synced: bool) -> Result<(), Box<dyn std::error::Error>> {
@@ -150,25 +227,32 @@ impl Run {
         let store = Store::open(&data)?;
         let mut deriver = Deriver::on(&store, Box::new(self.volume.clone()))?;
         let wire = Wire::new();
-        let mut second = 0;
-        for (time, bytes) in &wire.frames {
+        let (mut second, mut hold) = (0, None);
+        let times = [BEGUN].into_iter().chain(wire.frames.iter().map(|(time, _)| *time));
+        for ((time, bytes), before) in wire.frames.iter().zip(times) {
             worker.frame(&frame(*time, bytes))?;
             if (time - BEGUN) / 1_000_000_000 == second {
                 continue;
             }
             second += 1;
+            self.stored(&live, before, bucket_of(second as u64 * 1000));
             self.idle();
+            self.look(&write, Some(&live));
+            // A disk that fails is told, and derived from again the next time.
+            let _ = deriver.catch_up(&store, &|| false, &mut |_| {});
+            // In the midst of a bucket.
+            if synced && second == 4 {
+                self.synced(&live);
+                self.look(&write, Some(&live));
+            }
+            // A disk that fails is told, and derived from again the next time.
+            let _ = deriver.catch_up(&store, &|| false, &mut |_| {});
+            self.retain(second, &write, &store, &mut hold);
             self.look(&write, Some(&live));
             if let Failing::Next(after, name, extension, fault) = failing
                 && after == second
             {
                 self.volume.fail_next_of(name, extension, fault);
-            }
-            // A disk that fails is told, and derived from again the next time.
-            let _ = deriver.catch_up(&store, &|| false, &mut |_| {});
-            if synced && second % 3 == 1 {
-                self.synced(&live);
-                self.look(&write, Some(&live));
             }
         }
         let (counters, summary) = worker.finish()?;
@@ -188,11 +272,90 @@ impl Run {
         drop(ledger);
         self.promise(self.volume.operations(), What::Done);
         self.look(&write, None);
+        // Now that nothing is being written, the first bucket goes.
+        hold.into_iter().for_each(|number| self.release(number));
+        self.drop_all(&write, &store);
+        self.look(&write, None);
         Ok(entered?)
     }
 
     fn promise(&mut self, from: usize, what: What) {
-        self.promises.push(Promise { from, what });
+        self.promises.push(Promise::new(from, what));
+    }
+
+    /// What others do to the store meanwhile: they hold the first bucket; let what is sealed go when that are two more; and
+    /// hold the last two, of which one is being written.
+    fn retain(&mut self, second: i64, write: &WriteFolder, store: &Store, hold: &mut Option<u64>) {
+        match second {
+            2 => *hold = self.hold(&[1]),
+            6 => self.drop_all(write, store),
+            7 => drop(self.hold(&[4, 5])),
+            _ => {}
+        }
+    }
+
+    /// The number of the new hold, if there is one.
+    fn hold(&mut self, ids: &[u64]) -> Option<u64> {
+        let ids = ids.iter().copied().map(BucketId).collect();
+        let hold = Holds::open(&self.volume, &self.data()).and_then(|mut holds| holds.hold(&ids, "a case", "a note"));
+        let hold = hold.ok()?;
+        self.promise(self.volume.operations(), What::Held(hold.number, hold.buckets));
+        Some(hold.number)
+    }
+
+    fn release(&mut self, number: u64) {
+        let begun = self.volume.operations();
+        let released = Holds::open(&self.volume, &self.data()).and_then(|mut holds| holds.release(number));
+        let now = self.volume.operations();
+        self.end(begun);
+        match released {
+            Ok(_) => self.promise(now, What::Released(number)),
+            // It goes on.
+            Err(_) => {
+                let is_held = |p: &&Promise| matches!(p.what, What::Held(other, _) if other == number);
+                let held = self.promises.iter().find(is_held).map(|p| p.what.clone());
+                held.into_iter().for_each(|what| self.promise(now, what));
+            }
+        }
+    }
+
+    /// Lets retention drop whatever may go.
+    fn drop_all(&mut self, write: &WriteFolder, store: &Store) {
+        let buckets = self.data().join("buckets");
+        let is_there = |id: &BucketId| buckets.join(format!("{id}.sdb")).exists();
+        let mut oids = BTreeMap::new();
+        let each = &mut |info: streamdb_storage::StreamInfo| {
+            oids.insert(info.oid.bucket, info.oid);
+            Ok(())
+        };
+        store.streams(each, &mut |_| {}).unwrap();
+        let before: BTreeSet<BucketId> = store.bucket_ids().unwrap().into_iter().collect();
+        let tombstones = || -> BTreeMap<BucketId, Timestamp> { store.dropped().into_iter().collect() };
+        let (begun, had) = (self.volume.operations(), tombstones());
+        let mut told = Vec::new();
+        let limits = Limits { max_bytes: Some(1), ..Limits::default() };
+        let retained = Retention::new(limits).look(write, &mut |dropped| told.push(*dropped));
+        let now = self.volume.operations();
+        self.end(begun);
+        for dropped in &told {
+            let oid = oids.get(&dropped.id).copied().unwrap_or_else(|| oid_in(dropped.id));
+            self.promise(now, What::Dropped(oid, dropped.time));
+        }
+        let dropped: BTreeMap<_, _> = tombstones().into_iter().filter(|(id, _)| !had.contains_key(id)).collect();
+        let told: BTreeMap<_, _> = told.into_iter().map(|dropped| (dropped.id, dropped.time)).collect();
+        assert_eq!(dropped, told, "what has a tombstone was told: {retained:?}");
+        if retained.is_ok_and(|retained| retained.not_removed.is_empty()) {
+            for id in tombstones().into_keys().filter(|id| before.contains(id)) {
+                assert!(!is_there(&id), "bucket {id} is dropped, and there");
+                self.promise(now, What::Removed(id));
+            }
+        }
+    }
+
+    /// Ends what was promised and is taken back since this operation.
+    fn end(&mut self, begun: usize) {
+        let Self { promises, volume, .. } = self;
+        promises.iter_mut().filter(|p| p.until.is_none()).for_each(|p| p.end_with_line(volume, begun));
     }
 
     /// Notes all that the store says now.
@@ -219,7 +382,8 @@ impl Run {
         drop(ledger);
         self.promise(from, What::Ledger(lines));
         for (id, sealed) in sealed {
-            let known = self.promises.iter().any(|p| matches!(p.what, What::Sealed(other, _) if other == id));
+            let is_of = |p: &Promise| p.until.is_none() && matches!(p.what, What::Sealed(other, _) if other == id);
+            let known = self.promises.iter().any(is_of);
             if let Some(bytes) = read(id, sealed.bytes).filter(|_| !known) {
                 self.promise(from, What::Sealed(id, bytes));
             }
@@ -229,16 +393,31 @@ impl Run {
     /// The lines that were taken back after their sync had failed.
     fn refused(&mut self) {
         let log = self.volume.log();
-        let on_ledger = |n: &usize| log[*n].path.ends_with("ledger");
-        let failed = |n: &usize| log[*n].name == "sync_data" && log[*n].failed;
-        for n in (0..log.len()).filter(|n| on_ledger(n) && failed(n)) {
-            let written = (0..n).rev().filter(on_ledger).find_map(|n| self.volume.written(n));
-            let mut after = (n + 1..log.len()).filter(on_ledger);
-            let cut = after.next().is_some_and(|n| log[n].name == "truncate" && !log[n].failed);
-            let synced = after.next().filter(|n| cut && log[*n].name == "sync_data" && !log[*n].failed);
-            if let (Some(line), Some(synced)) = (written, synced) {
-                self.promise(synced + 1, What::Refused(line));
+        for file in ["ledger", "holds"] {
+            let on_it = |n: &usize| log[*n].path.ends_with(file);
+            let failed = |n: &usize| log[*n].name == "sync_data" && log[*n].failed;
+            for n in (0..log.len()).filter(|n| on_it(n) && failed(n)) {
+                let written = (0..n).rev().filter(on_it).find_map(|n| self.volume.written(n));
+                let mut after = (n + 1..log.len()).filter(on_it);
+                let cut = after.next().is_some_and(|n| log[n].name == "truncate" && !log[n].failed);
+                let synced = after.next().filter(|n| cut && log[*n].name == "sync_data" && !log[*n].failed);
+                if let (Some(line), Some(synced)) = (written, synced) {
+                    self.promise(synced + 1, What::Refused(file, line));
+                }
             }
+        }
+    }
+
+    /// Waits until what came until this time is published, and that bucket begun; where something failed, not for long.
+    fn stored(&self, live: &LiveReader, time: i64, bucket: BucketId) {
+        let begun = Instant::now();
+        let is_stored = || live.worker(0).ok().flatten().is_some_and(|m| m.bucket >= bucket && m.last_time.0 >= time);
+        while !is_stored() {
+            let patience = if self.volume.log().iter().any(|o| o.failed) { 100 } else { 10_000 };
+            if begun.elapsed() > Duration::from_millis(patience) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
@@ -255,7 +434,7 @@ impl Run {
     fn synced(&self, live: &LiveReader) {
         let begun = Instant::now();
         let behind = || live.worker(0).ok().flatten().is_some_and(|mark| mark.durable < mark.published);
-        while behind() && begun.elapsed() < Duration::from_secs(3) {
+        while behind() && begun.elapsed() < Duration::from_secs(5) {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -278,6 +457,11 @@ pub fn worker(writer: Writer) -> Worker {
 
 pub fn frame(time: i64, data: &[u8]) -> Frame<'_> {
     Frame { time: Timestamp(time), interface: 0, wire_len: data.len() as u32, data }
+}
+
+/// Where a stream of this bucket might be.
+pub const fn oid_in(bucket: BucketId) -> Oid {
+    Oid { bucket, place: BlockPlace(1 << 20), length: 1, index: 0 }
 }
 
 /// The ids under which something was made in the buckets' folder before an operation.
