@@ -413,7 +413,7 @@ fn derived(store: &Store, volume: &(impl Volume + Clone + 'static)) -> Verdict<(
             let kept = store.derived_rows(id, info.key).map_err(said("rows"))?;
             let anew = rows.of(store, &info).map_err(said("rows anew"))?;
             // Of what was dropped since they were made, rows stay that cannot be made again.
-            must(kept.as_ref() == Some(&anew) || kept.is_some() && store.is_cut(&info), || {
+            must(kept.as_ref() == Some(&anew) || kept.is_some() && store.cut_at(&info).is_some(), || {
                 format!("bucket {id}: the rows of {:?} are not its own", info.tuple)
             })?;
             known.remove(&info.key);
