@@ -51,9 +51,11 @@ pub fn incomplete(store: &Store, info: &StreamInfo) -> Result<Option<Incomplete>
 /// The other direction of a stream whose newest record this is.
 fn other_of(store: &Store, info: &StreamInfo) -> Result<Option<Stream>, Error> {
     Ok(match info.peer {
+        // The other direction may have gone on in a later bucket.
+        _ if info.goes_on => store.newest(info.key, info.direction.flip())?,
         Some(peer) => Some(store.stream(peer)?),
         // It began and ended in this bucket, so that the other direction would be here too.
-        None if info.key.bucket == info.oid.bucket && info.reason.is_some() => None,
+        None if info.key.bucket == info.oid.bucket => None,
         None => store.newest(info.key, info.direction.flip())?,
     })
 }

@@ -71,7 +71,7 @@ impl<'s> Follow<'s> {
         }
         let standing = match self.stream.info().reason {
             // It is silent for so long that it has nothing in the newest bucket.
-            Some(Reason::TimeCutoff) if alive && self.stream.may_go_on() => Followed::Open,
+            Some(Reason::TimeCutoff) if alive && self.stream.info().goes_on => Followed::Open,
             Some(reason) => Followed::Ended(reason),
             None if alive => Followed::Open,
             None => Followed::Left,

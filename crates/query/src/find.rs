@@ -252,6 +252,8 @@ impl Window {
 
 /// The connections that were looked at: both of their streams come along, in the same bucket mostly.
 struct Seen {
+    /// Those whose streams may be in different buckets.
+    spread: HashSet<ConnKey>,
     /// Streams come bucket by bucket, so that no more than one bucket's need to be remembered.
     by_bucket: bool,
     bucket: BucketId,
@@ -260,10 +262,18 @@ struct Seen {
 
 impl Seen {
     fn new(order: Order) -> Self {
-        Self { by_bucket: order == Order::Stored, bucket: BucketId::default(), keys: HashSet::new() }
+        Self {
+            spread: HashSet::new(),
+            by_bucket: order == Order::Stored,
+            bucket: BucketId::default(),
+            keys: HashSet::new(),
+        }
     }
 
     fn is_new(&mut self, stream: &StreamInfo) -> bool {
+        if stream.goes_on || stream.key.bucket != stream.oid.bucket {
+            return self.spread.insert(stream.key);
+        }
         if stream.peer.is_none() {
             return true;
         }
@@ -292,7 +302,7 @@ mod tests {
         let peer = Some("9-8-7-0".parse().unwrap());
         let of = |bucket, number| {
             let oid = streamdb_types::Oid { bucket: BucketId(bucket), ..stream().oid };
-            StreamInfo { oid, peer, key: ConnKey { bucket: BucketId(1), number }, ..stream() }
+            StreamInfo { oid, peer, key: ConnKey { bucket: BucketId(bucket), number }, ..stream() }
         };
         // Newest first, streams of several buckets lie between those of one connection.
         let mut seen = Seen::new(Order::NewestFirst);

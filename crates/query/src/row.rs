@@ -147,6 +147,7 @@ pub(crate) mod tests {
             marks: Marks::SYN,
             reason: Some(Reason::TimeCutoff),
             part: 0,
+            goes_on: false,
         }
     }
 

@@ -253,6 +253,8 @@ fn an_oid_names_no_other_answer_when_the_questions_are_gone() {
         }
         let capture = data.write("capture", &made.file());
         data.ingest(&["--bucket", "1s"], &[&capture]).well();
+        // Each once, by whichever of the streams it is met.
+        assert_eq!(data.json("objects", &[]).len(), 6);
         let rows = data.json("objects", &["direction=c"]);
         let known: Vec<String> = rows.iter().map(|row| text(row, "oid").to_owned()).collect();
         let all = || -> Vec<_> {

@@ -186,9 +186,8 @@ impl Store {
                         Ok((mut info, standing)) => {
                             if standing == Standing::Continues && bucket.is_sealed() {
                                 let peer = later.get(&(end.key, end.direction.flip())).filter(|newest| **newest > id);
-                                let concluded = self.how_it_went_on(end, peer.copied());
-                                let may_go_on = *may_go_on.get_or_insert_with(|| self.may_go_on(&bucket));
-                                info.reason = concluded.filter(|_| !may_go_on);
+                                let may_go_on = &mut || *may_go_on.get_or_insert_with(|| self.may_go_on(&bucket));
+                                info.reason = self.how_it_went_on(end, peer.copied(), may_go_on);
                             }
                             visit(info)?;
                         }
@@ -212,13 +211,13 @@ impl Store {
     /// Why a stream ended that was to go on in a later bucket than this one; `None` when it did.
     fn whether_it_went_on(
         &self,
-        id: BucketId,
+        bucket: &Bucket,
         key: ConnKey,
         direction: Direction,
         contents: &Directory,
     ) -> Option<Reason> {
         let mut peer = None;
-        for later in self.ids().ok()?.into_iter().rev().take_while(|later| *later > id) {
+        for later in self.ids().ok()?.into_iter().rev().take_while(|later| *later > bucket.id()) {
             let Ok(found) = self.bucket(later).and_then(|bucket| self.contents(&bucket)) else { continue };
             if found.find(key, direction).is_some() {
                 return None;
@@ -227,7 +226,8 @@ impl Store {
                 peer = peer.or(Some(later));
             }
         }
-        contents.find(key, direction).and_then(|end| self.how_it_went_on(end, peer))
+        let end = contents.find(key, direction)?;
+        self.how_it_went_on(end, peer, &mut || self.may_go_on(bucket))
     }
 
     /// Whether streams that were to go on after this sealed bucket, and did not so far, still may: a writer lives, and not
@@ -239,14 +239,20 @@ impl Store {
     }
 
     /// Why a stream ended that was to go on, and has nothing in any later bucket: as the other direction did, which has
-    /// something in bucket `peer`; or else the connection fell silent.
-    fn how_it_went_on(&self, end: &EndEntry, peer: Option<BucketId>) -> Option<Reason> {
-        let Some(id) = peer else { return Some(Reason::TimeCutoff) };
+    /// something in bucket `peer`; or else the connection fell silent, unless it may go on.
+    fn how_it_went_on(
+        &self,
+        end: &EndEntry,
+        peer: Option<BucketId>,
+        may_go_on: &mut dyn FnMut() -> bool,
+    ) -> Option<Reason> {
+        let mut silent = || (!may_go_on()).then_some(Reason::TimeCutoff);
+        let Some(id) = peer else { return silent() };
         let bucket = self.bucket(id).ok()?;
         let contents = self.contents(&bucket).ok()?;
         let peer = contents.find(end.key, end.direction.flip())?;
         match info_at(&bucket, &contents, peer).ok()? {
-            (_, Standing::Continues) if bucket.is_sealed() => Some(Reason::TimeCutoff),
+            (_, Standing::Continues) if bucket.is_sealed() => silent(),
             (info, _) => info.reason,
         }
     }
@@ -298,8 +304,7 @@ impl Store {
         let oid = Oid { bucket: bucket.id(), place: part.place, length: part.head.length.0, index: 0 };
         let mut info = StreamInfo::of(oid, peer, &part.head, &part.gaps);
         if part.head.standing == Standing::Continues && bucket.is_sealed() {
-            let concluded = self.whether_it_went_on(bucket.id(), key, direction, contents);
-            info.reason = concluded.filter(|_| !self.may_go_on(&bucket));
+            info.reason = self.whether_it_went_on(&bucket, key, direction, contents);
         }
         let mut previous = part.head.previous_bucket;
         let mut number = part.head.part;

@@ -43,6 +43,9 @@ pub struct StreamInfo {
     pub reason: Option<Reason>,
     /// Which part of the stream the newest bucket has, from 0.
     pub part: u32,
+    /// Whether the newest record leaves open that more of the stream comes: it is still being written, or was to go on in a
+    /// later bucket. That it [ended](Self::reason) all the same is then concluded from what later buckets have not.
+    pub goes_on: bool,
 }
 
 impl StreamInfo {
@@ -69,6 +72,7 @@ impl StreamInfo {
                 Standing::Open | Standing::Continues => None,
             },
             part: head.part,
+            goes_on: !matches!(head.standing, Standing::Ended(_)),
         }
     }
 }
@@ -97,8 +101,6 @@ pub struct Stream {
     frames: Vec<(BucketId, u32, FrameNumber, u64)>,
     /// When retention took a bucket with a part of it.
     dropped: Option<Timestamp>,
-    /// Its newest record says that it may go on.
-    may_go_on: bool,
 }
 
 impl Stream {
@@ -115,7 +117,6 @@ impl Stream {
         let mut said: Vec<Gap> = Vec::new();
         let mut unlisted = Vec::new();
         let mut frames = Vec::new();
-        let may_go_on = parts.last().is_some_and(|(_, part)| !matches!(part.head.standing, Standing::Ended(_)));
         for ((at, (bucket, part)), conn) in parts.into_iter().enumerate().zip(conns) {
             let (first, span) = part.head.frames;
             // The frames of a stream that is open go on beyond what its newest record could know.
@@ -140,7 +141,7 @@ impl Stream {
         });
         let gaps = gaps_between(&chunks, info.length, &mut said, &unlisted);
         let info = StreamInfo { gap_bytes: gaps.iter().map(|g| g.length).fold(0, u64::saturating_add), ..info };
-        Self { info, chunks, buckets, lengths, gaps, frames, dropped, may_go_on }
+        Self { info, chunks, buckets, lengths, gaps, frames, dropped }
     }
 
     /// What is known of it.
@@ -167,12 +168,6 @@ impl Stream {
     /// gap of kind lost.
     pub const fn dropped(&self) -> Option<Timestamp> {
         self.dropped
-    }
-
-    /// Whether its newest record leaves open that more of it comes. That it [ended](StreamInfo::reason) all the same is then
-    /// concluded from what later buckets have not; as long as its writer lives, it may still go on.
-    pub const fn may_go_on(&self) -> bool {
-        self.may_go_on
     }
 
     /// Where the connection's frames are: bucket, ordinal in it, first frame, and how many frames of the bucket it takes
