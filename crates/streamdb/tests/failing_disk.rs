@@ -11,15 +11,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::{Made, Talk};
-use streamdb::worker::{Worker, WorkerConfig};
+use common::{Made, Talk, worker};
 use streamdb_capture::Frame;
 use streamdb_storage::{
     DiskVolume, Held, Read, Store, Trouble, Verify, Volume, VolumeFile, WriteFolder, Writer, WriterConfig,
     WriterSummary,
 };
 use streamdb_testkit::{Fault, FaultVolume, Operation, TestFolder};
-use streamdb_types::{Counters, Direction, GapKind, Interface, LinkType, Resolution, StreamOffset, Timestamp};
+use streamdb_types::{Counters, Direction, GapKind, StreamOffset, Timestamp};
 
 const NO_SPACE: i32 = 28;
 
@@ -60,16 +59,7 @@ fn store(volume: impl Volume + 'static, before: &mut dyn FnMut(usize)) -> Run {
     let write = Arc::new(WriteFolder::open(&data, Box::new(volume)).unwrap());
     let config = WriterConfig { bucket_window: 10_000_000_000, ..WriterConfig::default() };
     let writer = Writer::new(write, 0, config).unwrap();
-    let mut worker = Worker::new(writer, WorkerConfig { publish_at_ticks: true, ..WorkerConfig::default() });
-    let interface = Interface {
-        link_type: LinkType::ETHERNET,
-        snap_length: 262_144,
-        resolution: Resolution::NANOS,
-        time_offset: 0,
-        fcs_length: None,
-        options: Vec::new(),
-    };
-    worker.interface(&interface).unwrap();
+    let mut worker = worker(writer);
     let mut troubles = Vec::new();
     for (n, (time, data)) in made().frames.iter().enumerate() {
         before(n);

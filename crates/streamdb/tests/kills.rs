@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use common::{Data, Made, Talk, soak, wait};
 use streamdb_storage::{DiskVolume, FrameFilter, Read, Store, WriteFolder};
+use streamdb_testkit::Random;
 use streamdb_types::{Oid, StreamOffset};
 
 /// Kills in one data folder, before another one is begun.
@@ -116,18 +117,6 @@ impl Seen {
         for (time, bytes) in &self.frames {
             assert!(now.get(time) == Some(bytes), "the frame at {time} was seen, and is gone");
         }
-    }
-}
-
-/// Where the times come from (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ z >> 31) % end
     }
 }
 

@@ -15,6 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::powercut::{Change, Survivors};
+use crate::random::Random;
 
 pub(crate) const SECTOR: usize = 512;
 /// Sectors of a page of the cache.
@@ -367,17 +368,5 @@ impl Luck {
                 this == matches!(self.style, Style::One)
             }
         }
-    }
-}
-
-/// SplitMix64 (Steele, Lea, Flood, 2014): enough for choosing what is lost.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ z >> 31) % end.max(1)
     }
 }

@@ -9,6 +9,7 @@ mod folder;
 mod powercut;
 #[cfg(feature = "fault")]
 mod quick;
+mod random;
 #[cfg(feature = "fault")]
 mod site;
 
@@ -19,3 +20,4 @@ pub use folder::TestFolder;
 pub use powercut::{PowerCut, Survivors};
 #[cfg(feature = "fault")]
 pub use quick::QuickVolume;
+pub use random::Random;

@@ -18,27 +18,11 @@ use streamdb_types::Direction;
 pub use driver::{Driver, Op, Place};
 pub use model::Model;
 pub use read::{bare, bucket_bytes, check, frame_of, list, read_all};
-pub use streamdb_testkit::QuickVolume;
+pub use streamdb_testkit::{QuickVolume, Random};
 
 /// Whether long runs are wanted.
 pub fn soak() -> bool {
     std::env::var_os("STREAMDB_SOAK").is_some_and(|v| v == "1")
-}
-
-/// Numbers by chance, the same for the same seed (splitmix64).
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n.max(1)
-    }
 }
 
 /// The bytes of a stream: text, and now and then a stretch of noise.

@@ -15,7 +15,10 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use streamdb::worker::{Worker, WorkerConfig};
+use streamdb_storage::Writer;
 use streamdb_testkit::TestFolder;
+use streamdb_types::{Interface, LinkType, Resolution};
 
 pub use captures::{About, Capture, Frame, corpus, frames_of_tcp, read_capture, testdata, unpacked};
 pub use capturing::{Capturing, Pair, head, stream_to};
@@ -191,6 +194,21 @@ impl Data {
         let stats = self.json("stats", &[]);
         assert_eq!(stats[0]["unaccounted_payload_bytes"], 0, "{}", stats[0]);
     }
+}
+
+/// Decoding, reassembly and this writer, as a live capture has them, with one interface.
+pub fn worker(writer: Writer) -> Worker {
+    let mut worker = Worker::new(writer, WorkerConfig { publish_at_ticks: true, ..WorkerConfig::default() });
+    let interface = Interface {
+        link_type: LinkType::ETHERNET,
+        snap_length: 262_144,
+        resolution: Resolution::NANOS,
+        time_offset: 0,
+        fcs_length: None,
+        options: Vec::new(),
+    };
+    worker.interface(&interface).unwrap();
+    worker
 }
 
 /// Bytes that do not repeat, others for each seed.

@@ -15,7 +15,8 @@ use streamdb_storage::{
 use streamdb_testkit::{FaultVolume, QuickVolume};
 use streamdb_types::{BlockPlace, BucketId, GapKind, Oid, StreamOffset, Timestamp};
 
-use crate::run::{Promise, Run, What, Wire, contains, frame, ids_used, oid_in, worker};
+use crate::common::worker;
+use crate::run::{Promise, Run, What, Wire, contains, frame, ids_used, oid_in};
 
 /// Why it is not as it must be.
 pub type Verdict<T> = Result<T, String>;

@@ -9,14 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use streamdb::worker::{Worker, WorkerConfig};
 use streamdb_capture::Frame;
 use streamdb_derive::Deriver;
 use streamdb_storage::{Event, Holds, Limits, LiveReader, Retention, Store, WriteFolder, Writer, WriterConfig, now};
 use streamdb_testkit::{Fault, FaultVolume, QuickVolume, TestFolder};
-use streamdb_types::{BlockPlace, BucketId, Direction, Interface, LinkType, Oid, Resolution, Timestamp};
+use streamdb_types::{BlockPlace, BucketId, Direction, Oid, Timestamp};
 
-use crate::common::{Made, Talk};
+use crate::common::{Made, Talk, worker};
 
 /// The begin of packet time.
 const BEGUN: i64 = 1_330_674_711_000_000_000;
@@ -438,21 +437,6 @@ impl Run {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
-}
-
-/// Decoding, reassembly and this writer, with one interface.
-pub fn worker(writer: Writer) -> Worker {
-    let mut worker = Worker::new(writer, WorkerConfig { publish_at_ticks: true, ..WorkerConfig::default() });
-    let interface = Interface {
-        link_type: LinkType::ETHERNET,
-        snap_length: 262_144,
-        resolution: Resolution::NANOS,
-        time_offset: 0,
-        fcs_length: None,
-        options: Vec::new(),
-    };
-    worker.interface(&interface).unwrap();
-    worker
 }
 
 pub fn frame(time: i64, data: &[u8]) -> Frame<'_> {
