@@ -7,7 +7,7 @@ use streamdb_storage::{Store, Stream, StreamInfo};
 use streamdb_types::{Direction, Gap, Oid, StreamOffset, Timestamp};
 
 use crate::error::Error;
-use crate::index::{Cut, Named, begins};
+use crate::index::{Cut, Naming, begins};
 use crate::source::StreamSource;
 
 /// A connection: what was said in it. Only for the thread that opened it, as reading may leave an error behind.
@@ -109,9 +109,9 @@ impl Conversation {
     }
 
     /// How the messages of a direction are named.
-    pub(crate) fn names(&self, direction: Direction) -> Named<'_> {
+    pub(crate) fn names(&self, direction: Direction) -> Naming<'_> {
         let cut = direction.of::<Option<Cut>>(&self.cuts).as_ref();
-        Named { messages: self.messages.of(direction), cut }
+        Naming { messages: self.messages.of(direction), cut }
     }
 
     /// Where a message begins.

@@ -126,12 +126,12 @@ pub(crate) fn begins(message: &Message, gaps: &[Gap]) -> StreamOffset {
 }
 
 /// The messages of one direction, and how they are named.
-pub(crate) struct Named<'c> {
+pub(crate) struct Naming<'c> {
     pub(crate) messages: &'c [Message],
     pub(crate) cut: Option<&'c Cut>,
 }
 
-impl Named<'_> {
+impl Naming<'_> {
     /// The INDEX of a message.
     pub(crate) fn index(&self, message: &Message) -> u64 {
         Index::write(match self.cut {
@@ -178,5 +178,25 @@ impl Named<'_> {
         let next = cut.began.get(known + 1).map_or(StreamOffset(u64::MAX), |(_, next)| *next);
         let rest = cut.gaps.iter().map(Gap::end).find(|end| (began..next).contains(end) && *end > began)?;
         self.at(rest, cut).filter(|message| message.kind == Kind::Stream && message.span.end <= next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_is_a_number_or_an_offset_and_how_deep_it_lies() {
+        for place in [
+            Place::Nth(0),
+            Place::Nth(u64::from(u32::MAX)),
+            Place::At(StreamOffset(0)),
+            Place::At(StreamOffset(1 << 40)),
+        ] {
+            let index = Index::write(place);
+            assert_eq!(Index::read(index), Index { message: place, inside: 0 });
+            assert_eq!(Index::read(Index::inside(index)), Index { message: place, inside: 1 });
+        }
+        assert_eq!(Index::read(2 << 32 | 7), Index { message: Place::Nth(7), inside: 2 });
     }
 }

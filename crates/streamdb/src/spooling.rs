@@ -1,6 +1,5 @@
 //! What a writer does with its spool: stores what was handed to it, beside whatever else it does.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,7 +63,7 @@ impl Spooling {
 }
 
 fn follow(folder: &Arc<WriteFolder>, spool: &Spool, ending: &Ending) {
-    let mut troubles = BTreeSet::new();
+    let mut trouble = String::new();
     loop {
         // Asked before: what was handed over until then is still stored.
         let last = ending.done.load(Ordering::Acquire);
@@ -74,9 +73,9 @@ fn follow(folder: &Arc<WriteFolder>, spool: &Spool, ending: &Ending) {
             Err(error) => {
                 // Once, however often it is tried.
                 let text = error.to_string();
-                if !troubles.contains(&text) {
+                if text != trouble {
                     complain(&text);
-                    troubles.insert(text);
+                    trouble = text;
                 }
                 AGAIN
             }

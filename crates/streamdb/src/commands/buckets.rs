@@ -8,7 +8,7 @@ use serde::Serialize;
 use streamdb_storage::{BucketInfo, BucketState, Event, Store};
 use streamdb_types::{BucketId, Timestamp};
 
-use super::{Error, json_line};
+use super::{Error, held, json_line};
 use crate::cli::Buckets;
 use crate::output::{Output, complain, printable};
 use crate::units;
@@ -48,14 +48,7 @@ pub(super) fn run(args: &Buckets) -> Result<ExitCode, Error> {
     let mut out = Output::open(None)?;
     let error = out.error();
     let mut code = ExitCode::SUCCESS;
-    let held = match store.held() {
-        Ok(held) => held,
-        Err(damage) => {
-            complain(&damage.to_string());
-            code = ExitCode::FAILURE;
-            BTreeSet::new()
-        }
-    };
+    let held = held(&store, &mut code);
     if args.dropped {
         for row in dropped(&store)? {
             if args.json {

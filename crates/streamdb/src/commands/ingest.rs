@@ -37,12 +37,12 @@ pub(super) fn run(args: &Ingest) -> Result<ExitCode, Error> {
         // A filter that no frame could be tested with is an error before anything is written.
         Filter::compile(expression, LinkType::ETHERNET)?;
     }
-    // Files that are not there are an error before that, too.
     let sources = sources(args)?;
     let data = &storing.data.folder;
     if streamdb_storage::writer_alive(data)? {
         return hand_over(args, &sources, &settings);
     }
+    // A file that is not there is an error before that, too.
     let merged = Merged::open(&args.files)?;
     let folder = storing::open(data)?;
     check(args, &folder, &sources)?;
@@ -52,8 +52,10 @@ pub(super) fn run(args: &Ingest) -> Result<ExitCode, Error> {
     let (_, total) = merged.progress();
     let never = AtomicBool::new(false);
     let task = Task { worker: INGEST, sources: &sources, settings: &settings, again: args.again, stop: &never };
-    let stored = task.store(&folder, merged, Progress::new(total))?;
+    let stored = task.store(&folder, merged, Progress::new(total));
+    // Also when that failed: others wait for theirs.
     spooling.finish();
+    let stored = stored?;
     // What is stored is told even when its rows could not be kept.
     let mut errors = stored.errors;
     let derived = deriving.map(Deriving::finish).transpose().unwrap_or_else(|error| {

@@ -20,12 +20,16 @@ mod submit;
 mod token;
 mod verify;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use streamdb_storage::Store;
+use streamdb_types::BucketId;
+
 use crate::cli::Command;
-use crate::output::Output;
+use crate::output::{Output, complain};
 
 /// What ends a command.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +95,15 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
 
 fn done((): ()) -> ExitCode {
     ExitCode::SUCCESS
+}
+
+/// The buckets that are held. That this cannot be read is told, and fails the command at its end.
+fn held(store: &Store, code: &mut ExitCode) -> BTreeSet<BucketId> {
+    store.held().unwrap_or_else(|damage| {
+        complain(&damage.to_string());
+        *code = ExitCode::FAILURE;
+        BTreeSet::new()
+    })
 }
 
 /// Writes one JSON object and a line end.

@@ -1,6 +1,6 @@
 //! `streamdb stats`: how much is stored, and what became of every byte.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use streamdb_storage::{BucketInfo, BucketState, Store};
 use streamdb_types::{Counters, Timestamp};
 
-use super::{Error, json_line};
+use super::{Error, held, json_line};
 use crate::cli::Listing;
 use crate::output::{Output, complain};
 use crate::units;
@@ -74,14 +74,7 @@ pub(super) fn run(args: &Listing) -> Result<ExitCode, Error> {
     let (mut buckets, mut bytes) = (0u64, 0u64);
     let mut times: Option<(Timestamp, Timestamp)> = None;
     let mut code = ExitCode::SUCCESS;
-    let held = match store.held() {
-        Ok(held) => held,
-        Err(damage) => {
-            complain(&damage.to_string());
-            code = ExitCode::FAILURE;
-            BTreeSet::new()
-        }
-    };
+    let held = held(&store, &mut code);
     let (mut held_buckets, mut held_bytes) = (0u64, 0u64);
     let mut not_counted = NotCounted::default();
     for info in store.buckets()? {
