@@ -20,7 +20,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use streamdb_benches::{ACK, Host, PSH, Random, SYN, tcp};
-use streamdb_query::{Filter, page};
+use streamdb_query::{Filter, Looking, Troubles, find_streams};
 use streamdb_storage::{Read, Store, Stream};
 use streamdb_types::{Oid, StreamOffset};
 
@@ -169,8 +169,14 @@ impl Look for Library {
     fn search(&mut self, client: &str, port: u16, from: u64) -> Option<(Oid, Vec<u8>)> {
         let words = [format!("srcip={client}"), format!("srcport={port}"), "direction=c".to_owned()];
         let filter = Filter::parse_words(&words).unwrap();
-        let found = page(&self.0, &filter, 10).unwrap();
-        let oid = found.streams.first()?.oid;
+        let (mut oid, mut troubles) = (None, Troubles::default());
+        let looking = Looking { made: Rows::new(), go_on: &|| true, troubles: &mut troubles };
+        find_streams(&self.0, &filter, looking, &mut |stream, _| {
+            oid = Some(stream.oid);
+            ControlFlow::Break(())
+        })
+        .unwrap();
+        let oid = oid?;
         Some((oid, bytes(&self.0.stream(oid).unwrap(), from)))
     }
 

@@ -2,7 +2,7 @@
 //!
 //! - `serve` listens; `connections` bounds how many clients there are, and how long they take; `app` has the routes; `settings` is what an operator decides
 //! - `guard`, `hosts`, `cors` and `auth` are what every request and answer passes; `auth` has the login page too
-//! - `answer` and `channel` are how answers are made: short ones, and long ones piece by piece
+//! - `answer` and `channel` are how answers are made: short ones, and long ones piece by piece; `asking` says whether anybody still waits
 //! - `streamdb` is the endpoint; `front` the page at `/`; `submit` hands objects to the sandbox
 //! - `small_page` is what the login and questions look like
 //!
@@ -10,6 +10,7 @@
 
 mod answer;
 mod app;
+mod asking;
 mod auth;
 mod channel;
 mod connections;

@@ -211,3 +211,20 @@ pub fn objects(store: &Store, stream: &StreamInfo, rows: &mut Rows) -> Result<Ve
     let same = |row: &ObjectRow| row.direction != stream.direction || row.oid.with_index(0) == stream.oid;
     kept.filter(|kept| kept.iter().all(same)).map_or_else(|| rows.of(store, stream), Ok)
 }
+
+/// As [`objects`], of a stream whose connection has something in bucket `newest` last: what was found of it lies there.
+///
+/// # Errors
+/// The same.
+pub fn objects_of(
+    store: &Store,
+    stream: &StreamInfo,
+    newest: BucketId,
+    rows: &mut Rows,
+) -> Result<Vec<ObjectRow>, Error> {
+    if newest == stream.oid.bucket {
+        return objects(store, stream, rows);
+    }
+    let later = store.newest(stream.key, stream.direction.flip())?;
+    objects(store, later.as_ref().map_or(stream, |later| later.info()), rows)
+}

@@ -35,7 +35,7 @@ pub use streamdb_storage::{CaptureFormat, Error as StoreError, Store, Stream, St
 pub use capture::{capture, capture_format};
 pub use check::{Checked, check};
 pub use conversation::{Conversation, conversation, incomplete};
-pub use deriver::{Deriver, Progress, objects};
+pub use deriver::{Deriver, Progress, objects, objects_of};
 pub use error::Error;
 pub use follow::{Follow, Followed, newest};
 pub use object::{Named, Object, object};

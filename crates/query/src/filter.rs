@@ -8,6 +8,7 @@ use streamdb_types::{Direction, Endpoint, Path, Protocol, Reason, Timestamp, Tup
 use crate::address::AddressSet;
 use crate::community::community_id;
 use crate::object::ObjectFilter;
+use crate::position::Position;
 use crate::set::Set;
 
 /// What is wanted of one end of a connection.
@@ -29,13 +30,13 @@ impl End {
     }
 }
 
-/// In which order streams are handed out.
+/// In which order rows are handed out: by [`Position`], so by the time of their stream's first frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
-    /// As they lie in the store: the oldest bucket first, and in each as they ended. Costs nothing.
+    /// The oldest first.
     #[default]
-    Stored,
-    /// By the time of their first frame, the newest first.
+    OldestFirst,
+    /// The newest first.
     NewestFirst,
 }
 
@@ -70,6 +71,8 @@ pub struct Filter {
     pub limit: Option<u64>,
     /// In which order.
     pub order: Order,
+    /// Only what comes after this position in that order.
+    pub after: Option<Position>,
 }
 
 impl Filter {

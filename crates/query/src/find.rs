@@ -1,28 +1,32 @@
-//! What a filter finds when it has terms about objects: streams by their objects, and objects, by their rows and by what is in
-//! them.
+//! What a filter finds: streams and objects, in their order, by their rows and by what is in them.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use streamdb_derive::{BodyLimits, Conversation, Decode, Error, Head, Piece, Rows, conversation, objects};
+use streamdb_derive::{Error, Rows, objects_of};
 use streamdb_storage::{Store, StreamInfo};
-use streamdb_types::{BucketId, ConnKey, Direction, ObjectRow};
+use streamdb_types::{BucketId, ConnKey, ObjectRow, StreamOffset, Timestamp};
 
-use crate::content::{BytesExpression, ContentSearch, Decided};
-use crate::filter::{Filter, Order};
-use crate::select::rows;
+use crate::contents::{self, Candidate, Taker};
+use crate::filter::Filter;
+use crate::position::Position;
+use crate::scan::{From, Listed, Rank, scan};
 use crate::troubles::Troubles;
 
 const CONTINUE: ControlFlow<()> = ControlFlow::Continue(());
 const BREAK: ControlFlow<()> = ControlFlow::Break(());
+
+/// Connections whose objects are kept in mind: the two streams of one do not always come one after the other.
+const REMEMBERED: usize = 64;
 
 /// What a search goes by, besides a store and a filter.
 pub struct Looking<'l> {
     /// Makes the rows that are not kept.
     pub made: Rows,
     /// Asked before each stream, and within contents after each KiB, whether to go on.
-    pub go_on: &'l mut dyn FnMut() -> bool,
+    pub go_on: &'l (dyn Fn() -> bool + Sync),
     /// Told what cannot be read; the rest goes on.
     pub troubles: &'l mut Troubles,
 }
@@ -36,6 +40,26 @@ pub struct Looked {
     pub stopped: bool,
 }
 
+/// How many there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// So many were counted.
+    pub found: u64,
+    /// When the first and the last of them began.
+    pub times: Option<(Timestamp, Timestamp)>,
+    /// Whether that is all of them. Where it is not, there are at least so many.
+    pub exact: bool,
+}
+
+impl Tally {
+    /// One more.
+    pub fn add(&mut self, began: Timestamp) {
+        self.found += 1;
+        let (first, last) = self.times.unwrap_or((began, began));
+        self.times = Some((first.min(began), last.max(began)));
+    }
+}
+
 /// Hands out each stream that the filter wants, with those of its objects that are wanted, after the first `offset` and at
 /// most `limit` streams, until `visit` breaks off. Where the filter says nothing of objects, none are looked for.
 ///
@@ -47,26 +71,19 @@ pub fn find_streams(
     looking: Looking<'_>,
     visit: &mut dyn FnMut(&StreamInfo, Vec<ObjectRow>) -> ControlFlow<()>,
 ) -> Result<Looked, Error> {
-    if filter.objects.is_empty() {
-        return walk(store, filter, filter, looking, &mut |_, stream| Ok(visit(stream, Vec::new())));
-    }
     let mut window = Window::of(filter);
-    let streams = Filter { offset: 0, limit: None, ..filter.clone() };
-    walk(store, filter, &streams, looking, &mut |finder, stream| {
-        if window.is_full() {
-            return Ok(BREAK);
+    let from = filter.after.map(|after| From { rank: Rank::of(after, filter.order), itself: false });
+    let finder = Finder { store, filter, from, objects: !filter.objects.is_empty(), after: None };
+    finder.candidates(looking, window.most(), &mut |Candidate { stream, rows }| {
+        if window.takes_one() {
+            visit(&stream, rows)?;
         }
-        let found = finder.wanted(stream, Some(stream.direction))?;
-        if found.is_empty() || !window.takes_one() {
-            return Ok(CONTINUE);
-        }
-        // Once it is full nothing more is looked for.
-        Ok(if visit(stream, found).is_break() || window.is_full() { BREAK } else { CONTINUE })
+        if window.is_full() { BREAK } else { CONTINUE }
     })
 }
 
 /// Hands out each object that the filter wants, after the first `offset` and at most `limit` objects, until `visit` breaks
-/// off. Those of a connection come together, in the order in which it is read.
+/// off. An object is wanted when its stream is, and the terms about objects hold.
 ///
 /// # Errors
 /// When the store cannot be listed.
@@ -77,148 +94,139 @@ pub fn find_objects(
     visit: &mut dyn FnMut(&ObjectRow) -> ControlFlow<()>,
 ) -> Result<Looked, Error> {
     let mut window = Window::of(filter);
-    let mut seen = Seen::new(filter.order);
-    // Either stream of a connection shows what is in both.
-    let streams = Filter { offset: 0, limit: None, direction: None, ..filter.clone() };
-    walk(store, filter, &streams, looking, &mut |finder, stream| {
-        if window.is_full() {
-            return Ok(BREAK);
-        }
-        if seen.is_new(stream) {
-            for row in finder.wanted(stream, filter.direction)? {
-                if window.takes_one() && (visit(&row).is_break() || window.is_full()) {
-                    return Ok(BREAK);
-                }
+    let after = filter.after.map(|after| Rank::of(after, filter.order));
+    // The stream with the object that was last may have more.
+    let stream = |after: Position| Position { begins: StreamOffset(0), index: 0, ..after };
+    let from = filter.after.map(|after| From { rank: Rank::of(stream(after), filter.order), itself: true });
+    let finder = Finder { store, filter, from, objects: true, after };
+    finder.candidates(looking, window.most(), &mut |Candidate { rows, .. }| {
+        for row in rows {
+            if window.takes_one() {
+                visit(&row)?;
             }
-        }
-        Ok(CONTINUE)
-    })
-}
-
-/// Who is told of each stream.
-type Each<'e> = dyn FnMut(&mut Finder<'_, '_>, &StreamInfo) -> Result<ControlFlow<()>, Error> + 'e;
-
-/// Goes through `streams`, and finds what `filter` wants of their objects.
-fn walk(
-    store: &Store,
-    filter: &Filter,
-    streams: &Filter,
-    looking: Looking<'_>,
-    each: &mut Each<'_>,
-) -> Result<Looked, Error> {
-    let Looking { made, go_on, troubles } = looking;
-    let mut finder = Finder {
-        store,
-        filter,
-        made,
-        last: None,
-        search: filter.objects.pcre.as_ref().map(BytesExpression::search),
-        go_on,
-        stopped: false,
-    };
-    // Both who visits and who lists have something to tell.
-    let troubles = RefCell::new(troubles);
-    let mut looked = 0;
-    rows(
-        store,
-        streams,
-        &mut |stream| {
-            finder.stopped = finder.stopped || !(finder.go_on)();
-            if finder.stopped {
+            if window.is_full() {
                 return BREAK;
             }
-            looked += 1;
-            each(&mut finder, stream).unwrap_or_else(|error| {
-                troubles.borrow_mut().add(&error);
-                CONTINUE
-            })
-        },
-        &mut |error| troubles.borrow_mut().add(&error),
-    )?;
-    Ok(Looked { streams: looked, stopped: finder.stopped })
-}
-
-/// Finds the wanted objects of streams.
-struct Finder<'s, 'g> {
-    store: &'s Store,
-    filter: &'s Filter,
-    made: Rows,
-    /// The objects of the last connection: both of its streams mostly come one after the other.
-    last: Option<(ConnKey, Vec<ObjectRow>)>,
-    /// The expression that contents are to have.
-    search: Option<ContentSearch<'s>>,
-    go_on: &'g mut (dyn FnMut() -> bool + 'g),
-    /// It was told not to go on.
-    stopped: bool,
-}
-
-impl Finder<'_, '_> {
-    /// The wanted objects of a stream's connection, in one direction or both; those that were found until then when it is told
-    /// not to go on.
-    fn wanted(&mut self, stream: &StreamInfo, direction: Option<Direction>) -> Result<Vec<ObjectRow>, Error> {
-        if self.last.as_ref().is_none_or(|(key, _)| *key != stream.key) {
-            self.last = Some((stream.key, objects(self.store, stream, &mut self.made)?));
         }
-        let rows = self.last.as_ref().map(|(_, rows)| rows.as_slice()).unwrap_or_default();
-        let wants = &self.filter.objects;
-        let candidates = rows.iter().filter(|row| direction.is_none_or(|d| d == row.direction) && wants.matches(row));
-        let Some(search) = &mut self.search else { return Ok(candidates.cloned().collect()) };
-        let mut wanted = Vec::new();
-        // Taken apart once for all its objects, as there may be a hundred thousand of them.
-        let mut opened: Option<Conversation> = None;
-        for row in candidates {
-            let conversation = match &mut opened {
-                Some(conversation) => conversation,
-                unopened => unopened.insert(conversation(self.store, stream.oid)?),
-            };
-            match decide(conversation, row, search, self.go_on)? {
-                Decided::Found => wanted.push(row.clone()),
-                Decided::Never => {}
-                Decided::Stopped => {
-                    self.stopped = true;
-                    break;
-                }
-            }
-        }
-        Ok(wanted)
-    }
-}
-
-/// Whether an object's head and content, as one run of bytes, have what is searched for.
-fn decide(
-    conversation: &mut Conversation,
-    row: &ObjectRow,
-    search: &mut ContentSearch<'_>,
-    go_on: &mut dyn FnMut() -> bool,
-) -> Result<Decided, Error> {
-    let named = conversation.named(row.direction, row.oid)?;
-    let mut head = Vec::new();
-    push_head(&mut head, conversation.head(named.message())?);
-    search.begin();
-    let mut told = search.feed(&head, go_on);
-    let mut take = |piece: Piece<'_>| {
-        match piece {
-            _ if told.is_break() => {}
-            Piece::Bytes(piece) => told = search.feed(piece, go_on),
-            Piece::Hole(_) => search.hole(),
-        }
-        told.map_break(|_| ())
-    };
-    conversation.body_of(&named, Decode::Decoded, &BodyLimits::default(), &mut take)?;
-    Ok(match told {
-        ControlFlow::Break(decided) => decided,
-        ControlFlow::Continue(()) if search.end() => Decided::Found,
-        ControlFlow::Continue(()) => Decided::Never,
+        CONTINUE
     })
 }
 
-fn push_head(bytes: &mut Vec<u8>, head: Option<Head>) {
-    let Some(head) = head else { return };
-    bytes.extend_from_slice(head.first_line());
-    for (name, value) in head.fields() {
-        bytes.extend([b"\r\n", name, b": ", value].concat());
+/// Finds streams, and the objects in them.
+struct Finder<'f> {
+    store: &'f Store,
+    filter: &'f Filter,
+    /// Where in the order of streams to begin.
+    from: Option<From>,
+    /// Whether objects are looked for; then no stream is handed out without one.
+    objects: bool,
+    /// Only objects after this one.
+    after: Option<Rank>,
+}
+
+impl Finder<'_> {
+    /// Hands out what is wanted by rows and contents.
+    fn candidates(&self, looking: Looking<'_>, most: u64, take: &mut Taker<'_>) -> Result<Looked, Error> {
+        if most == 0 {
+            return Ok(Looked::default());
+        }
+        let Looking { made, go_on, troubles } = looking;
+        // Several have something to tell.
+        let troubles = RefCell::new(troubles);
+        let trouble = &mut |error: &Error| troubles.borrow_mut().add(error);
+        let mut made = Objects { made, known: VecDeque::new() };
+        let mut looked = 0;
+        let told = AtomicBool::new(false);
+        let go_on = &|| {
+            let go_on = !told.load(Ordering::Relaxed) && go_on();
+            told.fetch_or(!go_on, Ordering::Relaxed);
+            go_on
+        };
+        match &self.filter.objects.pcre {
+            None => {
+                self.by_rows(&mut made, most, go_on, &mut looked, &mut |error| troubles.borrow_mut().add(error), take)?
+            }
+            Some(expression) => {
+                let produce = &mut |take: &mut Taker<'_>| {
+                    let trouble = &mut |error: &Error| troubles.borrow_mut().add(error);
+                    self.by_rows(&mut made, u64::MAX, go_on, &mut looked, trouble, take)
+                };
+                contents::search(self.store, expression, go_on, produce, take, trouble)?;
+            }
+        }
+        Ok(Looked { streams: looked, stopped: told.into_inner() })
     }
-    bytes.extend_from_slice(b"\r\n\r\n");
+
+    /// Hands out what is wanted by rows, as far as `go_on` says.
+    fn by_rows(
+        &self,
+        made: &mut Objects,
+        most: u64,
+        go_on: &dyn Fn() -> bool,
+        looked: &mut u64,
+        trouble: &mut dyn FnMut(&Error),
+        take: &mut Taker<'_>,
+    ) -> Result<(), Error> {
+        let trouble = RefCell::new(trouble);
+        let visit = &mut |listed: &Listed| {
+            if !go_on() {
+                return BREAK;
+            }
+            *looked += 1;
+            let rows = match self.objects {
+                false => Vec::new(),
+                true => match self.rows(made, listed) {
+                    Ok(rows) if rows.is_empty() => return CONTINUE,
+                    Ok(rows) => rows,
+                    Err(error) => {
+                        trouble.borrow_mut()(&error);
+                        return CONTINUE;
+                    }
+                },
+            };
+            take(Candidate { stream: listed.stream.clone(), rows })
+        };
+        // Few streams may have what is wanted.
+        let most = if self.objects { u64::MAX } else { most };
+        scan(self.store, self.filter, self.from, most, go_on, visit, &mut |error| trouble.borrow_mut()(&error.into()))?;
+        Ok(())
+    }
+
+    /// The objects of a stream that are wanted by their rows, in order.
+    fn rows(&self, made: &mut Objects, listed: &Listed) -> Result<Vec<ObjectRow>, Error> {
+        let rank = |row: &ObjectRow| Rank::of(Position::of_object(row), self.filter.order);
+        let wanted = |row: &&ObjectRow| {
+            row.direction == listed.stream.direction
+                && self.filter.objects.matches(row)
+                && self.after.is_none_or(|after| rank(row) > after)
+        };
+        let mut rows: Vec<ObjectRow> = made.of(self.store, listed)?.iter().filter(wanted).cloned().collect();
+        rows.sort_by_key(rank);
+        Ok(rows)
+    }
+}
+
+/// The objects of the connections that were asked for last.
+struct Objects {
+    made: Rows,
+    known: VecDeque<(ConnKey, BucketId, Vec<ObjectRow>)>,
+}
+
+impl Objects {
+    /// All objects of a stream's connection.
+    fn of(&mut self, store: &Store, listed: &Listed) -> Result<&[ObjectRow], Error> {
+        let id = (listed.stream.key, listed.newest);
+        let at = match self.known.iter().position(|(key, bucket, _)| (*key, *bucket) == id) {
+            Some(at) => at,
+            None => {
+                let rows = objects_of(store, &listed.stream, listed.newest, &mut self.made)?;
+                self.known.truncate(REMEMBERED - 1);
+                self.known.push_front((id.0, id.1, rows));
+                0
+            }
+        };
+        Ok(self.known.get(at).map(|(_, _, rows)| rows.as_slice()).unwrap_or_default())
+    }
 }
 
 /// What is skipped of what is found, and how much of it there is room for.
@@ -230,6 +238,11 @@ struct Window {
 impl Window {
     fn of(filter: &Filter) -> Self {
         Self { skip: filter.offset, room: filter.limit.unwrap_or(u64::MAX) }
+    }
+
+    /// So many are found until it is full.
+    const fn most(&self) -> u64 {
+        if self.room == 0 { 0 } else { self.skip.saturating_add(self.room) }
     }
 
     /// Whether the next that is found is within it.
@@ -250,66 +263,15 @@ impl Window {
     }
 }
 
-/// The connections that were looked at: both of their streams come along, in the same bucket mostly.
-struct Seen {
-    /// Those whose streams may be in different buckets.
-    spread: HashSet<ConnKey>,
-    /// Streams come bucket by bucket, so that no more than one bucket's need to be remembered.
-    by_bucket: bool,
-    bucket: BucketId,
-    keys: HashSet<ConnKey>,
-}
-
-impl Seen {
-    fn new(order: Order) -> Self {
-        Self {
-            spread: HashSet::new(),
-            by_bucket: order == Order::Stored,
-            bucket: BucketId::default(),
-            keys: HashSet::new(),
-        }
-    }
-
-    fn is_new(&mut self, stream: &StreamInfo) -> bool {
-        if stream.goes_on || stream.key.bucket != stream.oid.bucket {
-            return self.spread.insert(stream.key);
-        }
-        if stream.peer.is_none() {
-            return true;
-        }
-        if self.by_bucket && self.bucket != stream.oid.bucket {
-            self.bucket = stream.oid.bucket;
-            self.keys.clear();
-        }
-        self.keys.insert(stream.key)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::tests::stream;
 
     #[test]
     fn a_window_skips_takes_and_is_full() {
         let mut window = Window::of(&Filter { offset: 2, limit: Some(2), ..Filter::default() });
+        assert_eq!(window.most(), 4);
         let taken: Vec<(bool, bool)> = (0..5).map(|_| (window.takes_one(), window.is_full())).collect();
         assert_eq!(taken, [(false, false), (false, false), (true, false), (true, true), (false, true)]);
-    }
-
-    #[test]
-    fn a_connection_is_looked_at_once_in_either_order() {
-        let peer = Some("9-8-7-0".parse().unwrap());
-        let of = |bucket, number| {
-            let oid = streamdb_types::Oid { bucket: BucketId(bucket), ..stream().oid };
-            StreamInfo { oid, peer, key: ConnKey { bucket: BucketId(bucket), number }, ..stream() }
-        };
-        // Newest first, streams of several buckets lie between those of one connection.
-        let mut seen = Seen::new(Order::NewestFirst);
-        let new: Vec<bool> = [of(1, 3), of(2, 4), of(1, 3), of(2, 4)].iter().map(|info| seen.is_new(info)).collect();
-        assert_eq!(new, [true, true, false, false]);
-        let mut seen = Seen::new(Order::Stored);
-        assert!(seen.is_new(&of(1, 3)) && !seen.is_new(&of(1, 3)) && seen.is_new(&of(2, 4)));
-        assert_eq!(seen.keys.len(), 1, "only those of one bucket are remembered");
     }
 }

@@ -2,13 +2,14 @@
 //!
 //! - `parse` reads names and values into a `filter` (`object` has its terms about objects); `address`, `set`, `pattern`,
 //!   `content` and `moment` are its kinds of values
-//! - `select` runs a filter over a store; `find` does when it is about objects and what is in them, and `troubles` is what it
-//!   could not read
+//! - `find` runs a filter over a store: `scan` lists streams in order, of which each has a `position`, `contents` looks into
+//!   them; `troubles` is what could not be read
 //! - `row` is how a stream is shown, `object_row` how an object is; `community` is a connection's name in other tools
 
 mod address;
 mod community;
 mod content;
+mod contents;
 mod error;
 mod filter;
 mod find;
@@ -18,8 +19,9 @@ mod object;
 mod object_row;
 mod parse;
 mod pattern;
+mod position;
 mod row;
-mod select;
+mod scan;
 mod set;
 mod troubles;
 
@@ -28,14 +30,14 @@ pub use community::community_id;
 pub use content::{BytesExpression, ContentSearch, Decided};
 pub use error::FilterError;
 pub use filter::{End, Filter, Order};
-pub use find::{Looked, Looking, find_objects, find_streams};
+pub use find::{Looked, Looking, Tally, find_objects, find_streams};
 pub use moment::{Zone, parse_moment};
 pub use nearest::nearest;
 pub use object::{ObjectFilter, Wording, meta};
 pub use object_row::{ObjectLine, hex};
 pub use parse::{ALIASES, PARAMETERS};
 pub use pattern::Expression;
+pub use position::Position;
 pub use row::{StreamRow, json_line, reason_word};
-pub use select::{Page, page, rows};
 pub use set::Set;
 pub use troubles::Troubles;

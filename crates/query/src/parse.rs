@@ -44,6 +44,7 @@ pub const PARAMETERS: &[&str] = &[
     "offset",
     "limit",
     "sort",
+    "after",
 ];
 
 /// Other names of some of them, as OpenFPC spells them.
@@ -52,7 +53,7 @@ pub const ALIASES: &[(&str, &str)] =
 
 /// Those of them that take one value; the others take several, with commas between them.
 const SINGLE: &[&str] =
-    &["start", "end", "direction", "uri", "filetype", "size", "incomplete", "pcre", "offset", "limit", "sort"];
+    &["start", "end", "direction", "uri", "filetype", "size", "incomplete", "pcre", "offset", "limit", "sort", "after"];
 
 /// Most values of one list.
 const MOST_VALUES: usize = 1000;
@@ -167,10 +168,14 @@ impl Filter {
             "limit" => self.limit = Some(number()?),
             "sort" => {
                 self.order = match value {
-                    "0" => Order::Stored,
+                    "0" => Order::OldestFirst,
                     "1" => Order::NewestFirst,
-                    _ => return Err(FilterError::value(name, value, "1 (newest first) or 0 (as stored)")),
+                    _ => return Err(FilterError::value(name, value, "1 (newest first) or 0 (oldest first)")),
                 };
+            }
+            "after" => {
+                let accepted = "a position, as an earlier answer gave it";
+                self.after = Some(value.parse().map_err(|_| FilterError::value(name, value, accepted))?);
             }
             _ => return self.objects.take(name, value),
         }

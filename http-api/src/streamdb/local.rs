@@ -40,7 +40,7 @@ pub struct SearchAnswer {
 pub fn search_text(store: &Store, filter: &Filter, detail: Detail, zone: &Zone) -> Result<SearchAnswer, Error> {
     let begun = Instant::now();
     let search = Search { filter: filter.clone(), raw: false, shape: Some(Shape::Text), submit: None };
-    let listing = search::search(store, &search, (detail != Detail::Whole).then_some(0))?;
+    let listing = search::search(store, &search, (detail != Detail::Whole).then_some(0), &|| true)?;
     let text = text::render(&listing, begun.elapsed(), zone, detail);
     let mut answer = SearchAnswer { found: listing.found, text, rows: Vec::new(), troubles: Vec::new() };
     for connection in listing.connections {

@@ -45,6 +45,7 @@ use self::params::{Asked, Search, Shape, Wanted};
 pub use self::text::Detail;
 use crate::answer::{JSON, PLAIN, failed, refuse, whole};
 use crate::app::App;
+use crate::asking::asking;
 use crate::auth::{Caller, Role};
 use crate::channel::maker;
 use crate::submit;
@@ -105,8 +106,9 @@ async fn found(app: &App, search: Search, pairs: Vec<(String, String)>, page: bo
     let begun = Instant::now();
     let zone = app.zone().clone();
     let page = page && search.shape.is_none();
+    let (_asking, asked) = asking();
     let work = app.start(move |store: &std::sync::Arc<Store>| -> Result<Response, Error> {
-        let listing = search::search(store, &search, page.then_some(page::SHOWN))?;
+        let listing = search::search(store, &search, page.then_some(page::SHOWN), &|| asked.waits())?;
         let took = begun.elapsed();
         Ok(match search.shape {
             Some(Shape::Json) => whole(StatusCode::OK, JSON, json::render(&listing, &zone)),
@@ -122,8 +124,9 @@ async fn found(app: &App, search: Search, pairs: Vec<(String, String)>, page: bo
 
 /// What a search finds, submitted: what is complete, and whose line has what is asked for.
 async fn submission(app: &App, caller: Caller, headers: &HeaderMap, search: Search) -> Response {
+    let (_asking, asked) = asking();
     let work = app.start(move |store: &std::sync::Arc<Store>| -> Result<Vec<submit::Found>, Error> {
-        let listing = search::search(store, &search, Some(0))?;
+        let listing = search::search(store, &search, Some(0), &|| asked.waits())?;
         let objects = listing.connections.into_iter().flat_map(|connection| connection.objects);
         let wanted = |entry: &entry::Entry| {
             let says = |wording| search.submit.as_ref().is_some_and(|text| text.is_in(&meta(&entry.row, wording)));

@@ -1,14 +1,12 @@
 //! What is asked for. Nothing is guessed: what is not understood is a refusal that says what is accepted.
 
-use streamdb_query::{ALIASES, Expression, Filter, FilterError, Order, PARAMETERS, Zone};
+use streamdb_query::{ALIASES, Expression, Filter, FilterError, PARAMETERS, Zone};
 use streamdb_types::{Oid, Timestamp};
 
 /// Streams shown when no limit is given.
 const LIMIT: u64 = 100;
 /// Most streams of one answer.
 const MOST: u64 = 10_000;
-/// Most streams that a search for the newest skips.
-const MOST_SKIPPED: u64 = 100_000;
 
 /// Parameters of this endpoint alone.
 const OURS: [&str; 12] = [
@@ -199,13 +197,6 @@ fn filter(terms: &[(&str, &str)], now: Timestamp, zone: &Zone) -> Result<Filter,
         return Err(format!("limit: \"{limit}\" is not accepted; it takes at most {MOST}"));
     }
     filter.limit = Some(limit);
-    if filter.order == Order::NewestFirst && filter.offset > MOST_SKIPPED {
-        let offset = filter.offset;
-        return Err(format!(
-            "offset: \"{offset}\" is not accepted; with sort=1 it takes at most {MOST_SKIPPED}, as that many streams are held in \
-             memory to find the newest: give an end to see those before it"
-        ));
-    }
     Ok(filter)
 }
 
@@ -309,9 +300,5 @@ mod tests {
         assert!(why.contains("no look-around, no back-references"), "{why}");
         let long = parse(&[("ip", "10.0.0.5"), ("limit", "10001")]).unwrap_err();
         assert_eq!(long, "limit: \"10001\" is not accepted; it takes at most 10000");
-        let deep = |sort| parse(&[("ip", "10.0.0.5"), ("offset", "100001"), ("sort", sort)]);
-        let why = deep("1").unwrap_err();
-        assert!(why.starts_with("offset: \"100001\" is not accepted; with sort=1 it takes at most 100000"), "{why}");
-        assert!(deep("0").is_ok());
     }
 }

@@ -27,9 +27,14 @@ const ENTRY: usize = 1 << 10;
 const REMARKS: usize = 20;
 
 /// Searches, and shows what is found; of each object at most `shown` bytes, when that is less than usual.
-pub(super) fn search(store: &Store, search: &Search, shown: Option<usize>) -> Result<Listing, Error> {
+pub(super) fn search(
+    store: &Store,
+    search: &Search,
+    shown: Option<usize>,
+    go_on: &(dyn Fn() -> bool + Sync),
+) -> Result<Listing, Error> {
     let filter = &search.filter;
-    let Found { count, times, streams, wanted, mut remarks } = find(store, filter)?;
+    let Found { tally, streams, wanted, mut remarks } = find(store, filter, go_on)?;
     if remarks.len() > REMARKS {
         let more = remarks.len() - REMARKS;
         remarks.truncate(REMARKS);
@@ -60,8 +65,8 @@ pub(super) fn search(store: &Store, search: &Search, shown: Option<usize>) -> Re
             ANSWER >> 20
         ));
     }
-    let times = times.unwrap_or_else(|| looked_at(store, filter));
-    Ok(Listing { found: count, offset: filter.offset, times, connections, remarks })
+    let times = tally.times.unwrap_or_else(|| looked_at(store, filter));
+    Ok(Listing { found: tally.found, offset: filter.offset, times, connections, remarks })
 }
 
 /// What the first line says when nothing is found: the time that was asked for. Where the search leaves that open, it is from
@@ -89,7 +94,7 @@ fn grouped(streams: Vec<StreamInfo>, order: Order) -> Vec<Vec<StreamInfo>> {
             None => groups.push(vec![stream]),
         }
     }
-    if order == Order::Stored {
+    if order == Order::OldestFirst {
         groups.sort_by_key(|group| {
             let begun = group.iter().map(|stream| stream.first).min();
             (begun, group.first().map(|stream| (stream.tuple.client, stream.tuple.server)))

@@ -25,7 +25,7 @@ Usage: GET /streamdb/?name=value&name=value...
   pcre               regular expression over bytes: only objects whose head and content have it (linear time: no look-around,
                      no back-references)
   offset, limit      skip so many streams, and show the objects of at most so many (100; 10000 at most)
-  sort               1: newest first (then offset is 100000 at most); 0: as stored, the oldest first
+  sort               1: newest first; 0: oldest first
   raw                1: each stream as one object, its bytes as sent; 0: taken apart into its messages
   as_json, as_hex    1: JSON; hex dumps. A browser gets a page: as_text=1 text
   oid                FILE-OFFSET-LENGTH-INDEX, as a search shows it: download that object, decoded

@@ -163,6 +163,18 @@ impl Store {
         visit: &mut dyn FnMut(StreamInfo) -> Result<()>,
         damaged: &mut dyn FnMut(Error),
     ) -> Result<()> {
+        self.streams_of_connections(&mut |stream, _| visit(stream), damaged)
+    }
+
+    /// As [`streams`](Self::streams), with the newest bucket that has anything of the stream's connection.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn streams_of_connections(
+        &self,
+        visit: &mut dyn FnMut(StreamInfo, BucketId) -> Result<()>,
+        damaged: &mut dyn FnMut(Error),
+    ) -> Result<()> {
         // Streams that go on in later buckets: only their newest record counts.
         let mut later: HashMap<(ConnKey, Direction), BucketId> = HashMap::new();
         let ids = self.ids()?;
@@ -184,12 +196,12 @@ impl Store {
                     }
                     match info_at(&bucket, &contents, end) {
                         Ok((mut info, standing)) => {
+                            let peer = later.get(&(end.key, end.direction.flip())).filter(|newest| **newest > id);
                             if standing == Standing::Continues && bucket.is_sealed() {
-                                let peer = later.get(&(end.key, end.direction.flip())).filter(|newest| **newest > id);
                                 let may_go_on = &mut || *may_go_on.get_or_insert_with(|| self.may_go_on(&bucket));
                                 info.reason = self.how_it_went_on(end, peer.copied(), may_go_on);
                             }
-                            visit(info)?;
+                            visit(info, peer.copied().unwrap_or(id))?;
                         }
                         Err(error) => damaged(error),
                     }

@@ -13,9 +13,9 @@ use crate::output::{Output, complain};
 pub(super) fn run(args: &Export) -> Result<(), Error> {
     let filter = Filter::parse_words(&args.filters)?;
     // Frames are selected by their connection and time; a term about streams or objects must not be overlooked.
-    let Filter { direction, reason, objects, offset, limit, order, .. } = &filter;
+    let Filter { direction, reason, objects, offset, limit, order, after, .. } = &filter;
     let suitable = direction.is_none() && reason.is_none() && objects.is_empty() && *offset == 0 && limit.is_none();
-    if !suitable || *order != Order::Stored {
+    if !suitable || *order != Order::OldestFirst || after.is_some() {
         let what = "export: frames are selected by address, port, protocol, community_id, start and end, and by nothing else; \
                     `streamdb get OID --pcap` gives those of one connection";
         return Err(Error::Other(what.to_owned()));

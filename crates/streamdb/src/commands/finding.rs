@@ -46,7 +46,7 @@ pub(super) fn run(
     let at_once = filter.objects.pcre.is_some() || io::stdout().is_terminal();
     let mut lines = Lines { out, at_once, refused: None };
     let mut troubles = Troubles::default();
-    let go_on = &mut || !stop.load(Ordering::Relaxed);
+    let go_on = &|| !stop.load(Ordering::Relaxed);
     let looked = search(Looking { made: Rows::new(), go_on, troubles: &mut troubles }, &mut lines)?;
     let Lines { mut out, refused, .. } = lines;
     if let Some(error) = refused {

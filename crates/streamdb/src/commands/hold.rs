@@ -121,7 +121,7 @@ fn connections(args: &Hold, store: &Store, damaged: &mut dyn FnMut(String)) -> R
     }
     let filter = Filter::parse_words(&words)?;
     let mut troubles = Troubles::default();
-    let looking = Looking { made: Rows::new(), go_on: &mut || true, troubles: &mut troubles };
+    let looking = Looking { made: Rows::new(), go_on: &|| true, troubles: &mut troubles };
     find_streams(store, &filter, looking, &mut |stream, _| {
         connections.insert(stream.key);
         ControlFlow::Continue(())
