@@ -165,6 +165,7 @@ impl WriteFolder {
                 }
                 _ => {}
             }
+            crate::index::keep::forget(&*self.volume, &derived, id)?;
             // They must not come back to the bucket that is sealed now; nor those that were removed by who was killed then.
             self.volume.sync_dir(&derived).map_err(Error::io(&derived, "make it durable that rows are removed"))?;
         }

@@ -14,6 +14,7 @@ mod format;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod holds;
+pub mod index;
 mod ingests;
 mod journal;
 mod ledger;
@@ -43,6 +44,7 @@ pub use read::frames::{FrameFilter, StoredFrame};
 pub use read::parts::Parts;
 pub use read::store::{BucketInfo, BucketState, Store};
 pub use read::stream::{Read, Stream, StreamInfo};
+pub use read::tail::Unindexed;
 pub use recover::Recovered;
 pub use retention::{Cause, Choice, Chosen, Dropped, Limits, Retained, Retention, Room, Unmet};
 pub use verify::{Finding, Verified, Verify};

@@ -4,8 +4,9 @@
 //! lost: it goes on where it was, and who asks for objects before they have rows gets them made at that moment
 //! ([`objects`]).
 
+use streamdb_storage::index::Contents;
 use streamdb_storage::{Covered, DeriveLock, DiskVolume, Error as StoreError, Store, StreamInfo, Volume};
-use streamdb_types::{BucketId, ObjectRow};
+use streamdb_types::{BlockPlace, BucketId, ObjectRow};
 
 use crate::error::Error;
 use crate::rows::Rows;
@@ -36,9 +37,9 @@ impl Progress {
 /// Makes and keeps the rows of a store. One at a time.
 #[derive(Debug)]
 pub struct Deriver {
-    lock: DeriveLock,
-    volume: Box<dyn Volume>,
-    rows: Rows,
+    pub(crate) lock: DeriveLock,
+    pub(crate) volume: Box<dyn Volume>,
+    pub(crate) rows: Rows,
     /// Every bucket before this one is covered.
     done: Option<BucketId>,
     /// What was kept by a round that ended with an error.
@@ -59,7 +60,9 @@ impl Deriver {
     /// # Errors
     /// When another process has the right to derive, or the folder cannot be written.
     pub fn on(store: &Store, volume: Box<dyn Volume>) -> Result<Self, Error> {
-        Ok(Self { lock: store.derive_lock()?, volume, rows: Rows::new(), done: None, untold: Progress::default() })
+        let lock = store.derive_lock()?;
+        store.clean_index(&lock, &*volume)?;
+        Ok(Self { lock, volume, rows: Rows::new(), done: None, untold: Progress::default() })
     }
 
     /// Makes the rows of what ended since the last time, until all that is published is covered or `stop` says so. What
@@ -112,7 +115,7 @@ impl Deriver {
                 self.done = Some(id);
             }
         }
-        Ok(())
+        self.index(store, stop, damaged)
     }
 
     /// Throws the rows of every bucket away, and makes them again one bucket after the other, so that the others' can be
@@ -134,8 +137,11 @@ impl Deriver {
                 break;
             }
             store.forget_derived(&self.lock, &*self.volume, *id)?;
-            match self.bucket(store, *id, stop, damaged, &mut progress) {
-                Ok(_) | Err(Error::Store(StoreError::NoBucket(_))) => {}
+            let made = self.bucket(store, *id, stop, damaged, &mut progress);
+            let mut contents = Contents::default();
+            let made = made.and_then(|_| self.index_bucket(store, *id, BlockPlace::NONE, &mut contents, damaged));
+            match made.and_then(|()| self.put(store, &mut contents)) {
+                Ok(()) | Err(Error::Store(StoreError::NoBucket(_))) => {}
                 Err(error @ Error::Store(StoreError::Damaged { .. } | StoreError::Version { .. })) => damaged(&error),
                 Err(error) => return Err(error),
             }

@@ -4,7 +4,7 @@
 //! - `conversation` is both directions of a connection and the messages in them
 //! - `index` says which message an INDEX is; `object` is one message, by its oid; `together` many of them, each connection taken apart once
 //! - `raw` is a stream's bytes without a meaning, `follow` reads on in one that is open; `capture` is the frames they came in
-//! - `rows` says what all objects of a connection are, with `digest`, `name` and `inside`, and `allowance` what they may cost; `deriver` keeps those rows, and
+//! - `rows` says what all objects of a connection are, with `digest`, `name` and `inside`, and `allowance` what they may cost; `deriver` keeps those rows and `indexing` puts them into the index, and
 //!   follows what is published; `check` compares them with the buckets
 //!
 //! The types of the store and of extraction that these functions take and give are exported again, so that whoever shows
@@ -19,6 +19,7 @@ mod digest;
 mod error;
 mod follow;
 mod index;
+mod indexing;
 mod inside;
 mod name;
 mod object;

@@ -538,6 +538,18 @@ pub(crate) fn tuple(r: &mut Reader<'_>) -> Result<Tuple, Short> {
     Ok(Tuple { protocol, client: Endpoint::new(client, client_port), server: Endpoint::new(server, server_port) })
 }
 
+/// VLANs and tunnels as in a stream's head.
+pub(crate) fn path_bytes(path: &Path) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_path(&mut out, path);
+    out
+}
+
+/// Of such bytes.
+pub(crate) fn path_of_bytes(bytes: &[u8]) -> Result<Path, Short> {
+    path(&mut Reader(bytes))
+}
+
 fn put_path(out: &mut Vec<u8>, path: &Path) {
     out.push(path.hops().count() as u8);
     for hop in path.hops() {

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use streamdb_types::{BlockPlace, BucketId};
+use streamdb_types::{BlockPlace, BucketId, ConnKey, Direction};
 
 use super::cache::{BlockCache, Owner};
 use super::scan::Scan;
@@ -278,6 +278,14 @@ impl Bucket {
                 scan.follow(self, published)?;
                 Ok(scan.contents())
             }
+        }
+    }
+
+    /// Whether a stream's newest record says that it is open.
+    pub(crate) fn is_open(&self, key: ConnKey, direction: Direction) -> bool {
+        match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            State::Sealed(..) => false,
+            State::Open(scan) => scan.is_open(key, direction),
         }
     }
 

@@ -10,3 +10,4 @@ pub(crate) mod parts;
 pub(crate) mod scan;
 pub(crate) mod store;
 pub(crate) mod stream;
+pub(crate) mod tail;

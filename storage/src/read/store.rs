@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use streamdb_types::{BlockPlace, BucketId, ConnKey, Counters, Direction, Oid, Reason, Timestamp};
 
@@ -11,12 +12,14 @@ use super::cache::BlockCache;
 use super::chunks::Part;
 use super::derived::DerivedCache;
 use super::stream::{Stream, StreamInfo};
+use super::tail::Remembered;
 use crate::error::{Error, Result};
 use crate::folder::{self, ReadFolder};
 use crate::format::block::BlockKind;
 use crate::format::directory::{Directory, EndEntry};
 use crate::format::record::{Standing, records};
 use crate::format::superblock::Superblock;
+use crate::index::set::{self, Files};
 use crate::ledger::{Entry, Ledger};
 use crate::live::writer_alive;
 use crate::write::bucket_file::file_name;
@@ -89,7 +92,20 @@ pub struct Store {
     buckets: Mutex<BTreeMap<BucketId, Arc<Bucket>>>,
     cache: Arc<BlockCache>,
     pub(super) derived: Mutex<DerivedCache>,
+    index: Files,
+    pub(super) remembered: Mutex<Remembered>,
+    ids: Mutex<KnownIds>,
 }
+
+/// The buckets that were there, and when their folder had changed last by then.
+#[derive(Default)]
+struct KnownIds {
+    changed: Option<SystemTime>,
+    ids: Arc<Vec<BucketId>>,
+}
+
+/// A folder that changed more recently than this may change again without a later time.
+const RECENT: Duration = Duration::from_millis(100);
 
 impl Store {
     /// Opens a data folder.
@@ -99,7 +115,9 @@ impl Store {
     pub fn open(path: &Path) -> Result<Self> {
         let folder = ReadFolder::open(path)?;
         let cache = Arc::new(BlockCache::new(CACHE_BYTES));
-        Ok(Self { folder, buckets: Mutex::default(), cache, derived: Mutex::default() })
+        let index = Files::new(set::folder(&path.join(folder::DERIVED)));
+        let (buckets, derived, remembered) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Self { folder, buckets, cache, derived, index, remembered, ids: Mutex::default() })
     }
 
     /// The folder.
@@ -245,9 +263,7 @@ impl Store {
     /// Whether streams that were to go on after this sealed bucket, and did not so far, still may: a writer lives, and not
     /// more time has passed than a connection may be silent.
     fn may_go_on(&self, bucket: &Bucket) -> bool {
-        let sealed = self.folder.with_facts(|facts| facts.sealed_bucket(bucket.superblock.id));
-        let recent = sealed.is_some_and(|sealed| folder::now().since(sealed.time) <= SILENT);
-        recent && writer_alive(self.path()).unwrap_or(false)
+        self.sealed_lately(bucket.superblock.id) && writer_alive(self.path()).unwrap_or(false)
     }
 
     /// Why a stream ended that was to go on, and has nothing in any later bucket: as the other direction did, which has
@@ -379,6 +395,34 @@ impl Store {
         let ids = folder::bucket_ids(&self.folder.buckets())?;
         self.let_go(&ids);
         Ok(ids)
+    }
+
+    /// The same, listed anew only when the folder changed: a site has tens of thousands of buckets.
+    pub(crate) fn known_ids(&self) -> Result<Arc<Vec<BucketId>>> {
+        let folder = self.folder.buckets();
+        let failed = || Error::io(&folder, "list the buckets");
+        let changed = std::fs::metadata(&folder).and_then(|facts| facts.modified()).map_err(failed())?;
+        let mut known = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.changed != Some(changed) {
+            let settled = changed.elapsed().is_ok_and(|since| since > RECENT);
+            let ids = self.ids()?;
+            if *known.ids != ids {
+                known.ids = Arc::new(ids);
+            }
+            known.changed = settled.then_some(changed);
+        }
+        Ok(Arc::clone(&known.ids))
+    }
+
+    /// The index files.
+    pub(crate) const fn index_files(&self) -> &Files {
+        &self.index
+    }
+
+    /// Whether a bucket was sealed so lately that connections which were to go on after it may be silent still.
+    pub(crate) fn sealed_lately(&self, id: BucketId) -> bool {
+        let sealed = self.folder.with_facts(|facts| facts.sealed_bucket(id));
+        sealed.is_some_and(|sealed| folder::now().since(sealed.time) <= SILENT)
     }
 
     /// Unmaps buckets that are there no more: as long as anybody has one mapped, the system keeps its room taken. Who reads

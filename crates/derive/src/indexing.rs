@@ -1,0 +1,165 @@
+//! Puts rows into the index: of a bucket that is written to each time that enough came, of a sealed one all that is left, and
+//! the objects of what fell silent at its end when it is known that it did.
+
+use streamdb_storage::index::{Contents, Coverage, Group};
+use streamdb_storage::{Covered, Error as StoreError, Store, StreamInfo};
+use streamdb_types::{BlockPlace, BucketId};
+
+use crate::deriver::{Deriver, objects};
+use crate::error::Error;
+
+/// Bytes of a bucket that is written to after which what ended in it goes into the index.
+const BYTES: u64 = 64 << 20;
+/// Most streams of one index file that was not merged.
+const STREAMS: usize = 1 << 17;
+
+impl Deriver {
+    /// Puts into the index what is not in it.
+    pub(crate) fn index(
+        &mut self,
+        store: &Store,
+        stop: &dyn Fn() -> bool,
+        damaged: &mut dyn FnMut(&Error),
+    ) -> Result<(), Error> {
+        let mut coverage = store.index_coverage()?;
+        let mut whole = Contents::default();
+        for id in store.bucket_ids()? {
+            let from = coverage.remove(&id).unwrap_or(BlockPlace::NONE);
+            if from == Coverage::SETTLED {
+                continue;
+            }
+            if stop() {
+                break;
+            }
+            match self.index_bucket(store, id, from, &mut whole, damaged) {
+                // Retention took it.
+                Ok(()) | Err(Error::Store(StoreError::NoBucket(_))) => {}
+                Err(
+                    error @ Error::Store(
+                        StoreError::Damaged { .. } | StoreError::Unreadable { .. } | StoreError::Version { .. },
+                    ),
+                ) => {
+                    damaged(&error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.put(store, &mut whole)
+    }
+
+    /// Puts a bucket into the index from `from` on. What is settled by that goes into `whole`, with that of other buckets.
+    pub(crate) fn index_bucket(
+        &mut self,
+        store: &Store,
+        bucket: BucketId,
+        mut from: BlockPlace,
+        whole: &mut Contents,
+        damaged: &mut dyn FnMut(&Error),
+    ) -> Result<(), Error> {
+        let derived = store.covered(bucket)?;
+        let mut contents = Contents::default();
+        while from < Coverage::WHOLE {
+            let found = store.unindexed(bucket, from, derived, STREAMS)?;
+            let enough = found.to == Coverage::WHOLE || found.bytes >= BYTES || found.streams.len() >= STREAMS;
+            if found.to == from || !enough {
+                return Ok(());
+            }
+            contents.coverage = vec![Coverage { bucket, from, to: found.to }];
+            contents.streams = found.streams;
+            contents.groups = self.groups(store, bucket, &found.ended, damaged);
+            from = found.to;
+            if from < Coverage::WHOLE {
+                self.put(store, &mut contents)?;
+            }
+        }
+        match store.fallen_silent(bucket)? {
+            // They may go on, so that the streams are there without them.
+            None => self.put(store, &mut contents),
+            Some(silent) => {
+                self.keep(store, bucket, &silent, damaged)?;
+                contents.groups.extend(self.groups(store, bucket, &silent, damaged));
+                match contents.coverage.first_mut() {
+                    Some(covered) => covered.to = Coverage::SETTLED,
+                    None => contents.coverage.push(Coverage { bucket, from, to: Coverage::SETTLED }),
+                }
+                whole.coverage.append(&mut contents.coverage);
+                whole.streams.append(&mut contents.streams);
+                whole.groups.append(&mut contents.groups);
+                if whole.streams.len() >= STREAMS { self.put(store, whole) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// The objects of connections with these last records.
+    fn groups(
+        &mut self,
+        store: &Store,
+        bucket: BucketId,
+        ended: &[StreamInfo],
+        damaged: &mut dyn FnMut(&Error),
+    ) -> Vec<Group> {
+        let mut groups = Vec::with_capacity(ended.len());
+        for stream in ended {
+            // That of a concluded end is kept like any other.
+            let kept =
+                StreamInfo { reason: stream.reason.or(Some(streamdb_types::Reason::TimeCutoff)), ..stream.clone() };
+            match objects(store, &kept, &mut self.rows) {
+                Ok(rows) => groups.push(Group { bucket, place: stream.oid.place, rows }),
+                Err(error) => damaged(&error),
+            }
+        }
+        groups
+    }
+
+    /// Makes and keeps the rows of connections that fell silent.
+    fn keep(
+        &mut self,
+        store: &Store,
+        bucket: BucketId,
+        silent: &[StreamInfo],
+        damaged: &mut dyn FnMut(&Error),
+    ) -> Result<(), Error> {
+        let mut writer = None;
+        for stream in silent {
+            let known = store.derived_rows(bucket, stream.key)?;
+            let same = |row: &streamdb_types::ObjectRow| {
+                row.direction != stream.direction || row.oid.with_index(0) == stream.oid
+            };
+            if known.is_some_and(|known| known.iter().all(same)) {
+                continue;
+            }
+            match self.rows.of(store, stream) {
+                Ok(rows) => {
+                    let writer = match &mut writer {
+                        Some(writer) => writer,
+                        none => none.insert(store.derived_writer(&self.lock, &*self.volume, bucket)?),
+                    };
+                    writer.connection(stream.key, &stream.tuple, &rows)?;
+                }
+                Err(error) => damaged(&error),
+            }
+        }
+        if let Some(mut writer) = writer {
+            let Covered { to, whole } = writer.covered();
+            writer.commit(Covered { to, whole })?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is there, if anything is.
+    pub(crate) fn put(&mut self, store: &Store, contents: &mut Contents) -> Result<(), Error> {
+        let contents = std::mem::take(contents);
+        if !contents.coverage.is_empty() {
+            store.add_to_index(&self.lock, &*self.volume, &contents)?;
+        }
+        Ok(())
+    }
+
+    /// Does what is due in the index; whether there was anything.
+    ///
+    /// # Errors
+    /// When files cannot be written or removed.
+    pub fn tidy(&self, store: &Store, say: &mut dyn FnMut(&str)) -> Result<bool, Error> {
+        Ok(store.tidy_index(&self.lock, &*self.volume, say)?)
+    }
+}

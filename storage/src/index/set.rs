@@ -1,0 +1,229 @@
+//! Which index files there are, and what of each counts.
+//!
+//! A file covers ranges of buckets. Of two that cover the same, the one with the higher number counts: so a merge takes the
+//! place of what went into it in one step, and a range that was made anew that of the old one, whenever anybody is killed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use streamdb_types::{BlockPlace, BucketId};
+
+use super::layout::Coverage;
+use super::segment::Segment;
+use crate::error::{Error, Result};
+
+/// The folder of index files, in that of what is derived.
+const FOLDER: &str = "index";
+const ENDING: &str = "sdbx";
+const TEMPORARY: &str = "tmp";
+
+/// The folder of a data folder's index files.
+pub(crate) fn folder(derived: &Path) -> PathBuf {
+    derived.join(FOLDER)
+}
+
+/// The file with this number.
+pub(crate) fn path(folder: &Path, sequence: u64) -> PathBuf {
+    folder.join(format!("{sequence}.{ENDING}"))
+}
+
+/// The name of a file with this number until it is whole.
+pub(super) fn temporary(folder: &Path, sequence: u64) -> PathBuf {
+    folder.join(format!("{sequence}.{TEMPORARY}"))
+}
+
+/// The name of a file with this number that is not believed.
+pub(super) fn aside(folder: &Path, sequence: u64) -> PathBuf {
+    folder.join(format!("{sequence}.damaged"))
+}
+
+/// The number in a name, whatever becomes of the file.
+pub(super) fn number(name: &OsStr) -> Option<u64> {
+    name.to_str()?.split('.').next()?.parse().ok()
+}
+
+/// Whether a file with this name was never whole.
+pub(super) fn is_temporary(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.ends_with(TEMPORARY) || name.ends_with("moved"))
+}
+
+/// The number of a file with this name.
+pub(crate) fn sequence(name: &OsStr) -> Option<u64> {
+    let (number, ending) = name.to_str()?.split_once('.')?;
+    if ending == ENDING { number.parse().ok() } else { None }
+}
+
+/// The index files of a folder, as far as they are known.
+pub(crate) struct Files {
+    folder: PathBuf,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    open: BTreeMap<u64, Arc<Segment>>,
+    /// Those that are not believed, and why; `None`: another version wrote them.
+    refused: BTreeMap<u64, Option<String>>,
+}
+
+/// The index files that are there.
+#[derive(Clone, Default)]
+pub(crate) struct Listing {
+    /// The older ones first.
+    pub(crate) segments: Vec<Arc<Segment>>,
+    /// Those that are damaged, each in a sentence.
+    pub(crate) damaged: Vec<(u64, String)>,
+    /// Those that another version wrote.
+    pub(crate) foreign: Vec<u64>,
+}
+
+impl Files {
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self { folder, known: Mutex::default() }
+    }
+
+    /// The files, opened.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed.
+    pub(crate) fn list(&self) -> Result<Listing> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // A merge gives the new file its name before it removes the old ones; so when one is gone, there is another list.
+        for _ in 0..100 {
+            let Some(numbers) = self.numbers()? else { continue };
+            known.open.retain(|number, _| numbers.contains(number));
+            known.refused.retain(|number, _| numbers.contains(number));
+            let mut again = false;
+            for number in numbers {
+                if known.open.contains_key(&number) || known.refused.contains_key(&number) {
+                    continue;
+                }
+                match Segment::open(&path(&self.folder, number), number) {
+                    Ok(Some(segment)) => {
+                        known.open.insert(number, Arc::new(segment));
+                    }
+                    Ok(None) => {
+                        known.refused.insert(number, None);
+                    }
+                    Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => again = true,
+                    Err(error) => {
+                        known.refused.insert(number, Some(error.to_string()));
+                    }
+                }
+            }
+            if !again {
+                break;
+            }
+        }
+        let damaged = known.refused.iter().filter_map(|(number, why)| Some((*number, why.clone()?)));
+        let foreign = known.refused.iter().filter(|(_, why)| why.is_none()).map(|(number, _)| *number);
+        Ok(Listing {
+            segments: known.open.values().cloned().collect(),
+            damaged: damaged.collect(),
+            foreign: foreign.collect(),
+        })
+    }
+
+    fn numbers(&self) -> Result<Option<Vec<u64>>> {
+        let failed = || Error::io(&self.folder, "list the index files");
+        let entries = match std::fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(Vec::new())),
+            entries => entries.map_err(failed())?,
+        };
+        let mut numbers = Vec::new();
+        for entry in entries {
+            numbers.extend(sequence(&entry.map_err(failed())?.file_name()));
+        }
+        numbers.sort_unstable();
+        Ok(Some(numbers))
+    }
+
+    /// Believes a file no more.
+    pub(crate) fn refuse(&self, sequence: u64, why: String) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.open.remove(&sequence).is_some() {
+            known.refused.insert(sequence, Some(why));
+        }
+    }
+}
+
+/// What of each file counts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counting {
+    /// For each file, which of its coverage counts.
+    pub(crate) live: Vec<Vec<bool>>,
+    /// How far each bucket is covered.
+    pub(crate) covered: HashMap<BucketId, BlockPlace>,
+}
+
+impl Counting {
+    /// What counts of these files, the older ones first, for the buckets that are there.
+    pub(crate) fn of(segments: &[Arc<Segment>], is_there: &dyn Fn(BucketId) -> bool) -> Self {
+        let mut by_bucket: HashMap<BucketId, Vec<(usize, usize, Coverage)>> = HashMap::new();
+        for (file, segment) in segments.iter().enumerate().rev() {
+            for (at, covered) in segment.coverage.iter().enumerate() {
+                by_bucket.entry(covered.bucket).or_default().push((file, at, *covered));
+            }
+        }
+        let mut live: Vec<Vec<bool>> = segments.iter().map(|segment| vec![false; segment.coverage.len()]).collect();
+        let mut all = HashMap::new();
+        for (bucket, ranges) in by_bucket {
+            if !is_there(bucket) {
+                continue;
+            }
+            // The newest first; what leads back to the bucket's beginning counts.
+            let chain = (0..ranges.len()).find_map(|from| chain(ranges.get(from..).unwrap_or_default()));
+            let Some(chain) = chain else { continue };
+            all.extend(chain.first().map(|(_, _, covered)| (bucket, covered.to)));
+            for (file, at, _) in chain {
+                if let Some(live) = live.get_mut(file).and_then(|live| live.get_mut(at)) {
+                    *live = true;
+                }
+            }
+        }
+        Self { live, covered: all }
+    }
+}
+
+/// The first range, and those that lead from it back to the bucket's beginning.
+fn chain(ranges: &[(usize, usize, Coverage)]) -> Option<Vec<(usize, usize, Coverage)>> {
+    let mut chain: Vec<(usize, usize, Coverage)> = vec![*ranges.first()?];
+    for range in ranges.iter().skip(1) {
+        let from = chain.last()?.2.from;
+        if from.is_none() {
+            break;
+        }
+        if range.2.to == from {
+            chain.push(*range);
+        }
+    }
+    chain.last().filter(|(_, _, covered)| covered.from.is_none())?;
+    Some(chain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(from: u64, to: u64) -> (usize, usize, Coverage) {
+        (0, 0, Coverage { bucket: BucketId(1), from: BlockPlace(from), to: BlockPlace(to) })
+    }
+
+    #[test]
+    fn what_leads_back_to_the_beginning_counts() {
+        let found = |ranges: &[(usize, usize, Coverage)]| {
+            let chain = chain(ranges)?;
+            Some(chain.iter().map(|(_, _, covered)| (covered.from.0, covered.to.0)).collect::<Vec<_>>())
+        };
+        // A merge of the two oldest, and a newer one behind it.
+        assert_eq!(found(&[range(5, 9), range(0, 5), range(3, 5), range(0, 3)]), Some(vec![(5, 9), (0, 5)]));
+        // Made anew.
+        assert_eq!(found(&[range(0, 7), range(5, 9), range(0, 5)]), Some(vec![(0, 7)]));
+        // The merge is lost.
+        assert_eq!(found(&[range(5, 9)]), None);
+        assert_eq!(found(&[]), None);
+    }
+}

@@ -1,0 +1,354 @@
+//! All that is known of a store's streams at one moment: its index files, and what no index has yet.
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use streamdb_types::{BucketId, ConnKey, Direction, Reason};
+
+use super::layout::{Continuation, Coverage, Table, object as o, stream as s};
+use super::segment::{Reading, Segment, direction_of, key};
+use super::set::Counting;
+use super::view::Bad;
+use crate::error::Error;
+use crate::read::store::Store;
+use crate::read::stream::StreamInfo;
+
+/// A stream as it is now.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// What its newest record says, and why it ended.
+    pub stream: StreamInfo,
+    /// The newest bucket that has anything of its connection.
+    pub newest: BucketId,
+}
+
+/// A stream that no index has.
+#[derive(Clone, Debug)]
+pub(crate) struct Fresh {
+    pub(crate) stream: StreamInfo,
+    /// It was to go on after its bucket, which is sealed.
+    pub(crate) continues: bool,
+}
+
+/// What of a store no index file has.
+#[derive(Default)]
+pub(crate) struct Tail {
+    /// Streams by connection and direction: the newest record of each.
+    pub(crate) streams: HashMap<ConnKey, Vec<Fresh>>,
+    pub(crate) damaged: Vec<Error>,
+}
+
+/// The streams and objects of a store at one moment.
+pub struct Snapshot<'s> {
+    store: &'s Store,
+    pub(crate) segments: Vec<Arc<Segment>>,
+    pub(crate) counting: Arc<Counting>,
+    pub(crate) tail: Tail,
+    /// Index files that are not believed, each in a sentence.
+    pub damaged: Vec<String>,
+    alive: OnceCell<bool>,
+}
+
+/// What a record of a connection says, newer than another one.
+struct Record {
+    direction: Direction,
+    at: (BucketId, u64),
+    from: Where,
+}
+
+enum Where {
+    Fresh,
+    Row(usize, u32),
+}
+
+impl<'s> Snapshot<'s> {
+    pub(crate) fn new(
+        store: &'s Store,
+        segments: Vec<Arc<Segment>>,
+        counting: Arc<Counting>,
+        tail: Tail,
+        damaged: Vec<String>,
+    ) -> Self {
+        Self { store, segments, counting, tail, damaged, alive: OnceCell::new() }
+    }
+
+    /// Begins to read.
+    pub fn read(&self) -> Reader<'_> {
+        Reader { snapshot: self, files: self.segments.iter().map(|segment| segment.reading()).collect() }
+    }
+
+    /// Believes a file no more, and says why.
+    pub fn refuse(&self, file: usize, bad: Bad) -> Option<Error> {
+        let segment = self.segments.get(file)?;
+        let error = segment.damaged(bad);
+        self.store.index_files().refuse(segment.sequence, error.to_string());
+        Some(error)
+    }
+
+    /// What could not be read of what no index has.
+    pub fn unread(&self) -> impl Iterator<Item = &Error> {
+        self.tail.damaged.iter()
+    }
+
+    /// Index files, their bytes, and what of them is held in memory.
+    pub fn size(&self) -> (usize, u64, u64) {
+        let bytes = self.segments.iter().map(|segment| segment.len()).sum();
+        let resident = self.segments.iter().map(|segment| segment.resident() as u64).sum();
+        (self.segments.len(), bytes, resident)
+    }
+
+    fn writer_alive(&self) -> bool {
+        *self.alive.get_or_init(|| crate::live::writer_alive(self.store.path()).unwrap_or(false))
+    }
+
+    /// Whether what was to go on after this bucket, and did not so far, still may.
+    fn may_go_on(&self, bucket: BucketId) -> bool {
+        self.store.sealed_lately(bucket) && self.writer_alive()
+    }
+}
+
+/// A snapshot that a question is answered from.
+pub struct Reader<'r> {
+    snapshot: &'r Snapshot<'r>,
+    /// Its files, the older ones first.
+    pub files: Vec<Reading<'r>>,
+}
+
+/// Why something could not be answered.
+#[derive(Debug)]
+pub enum Unread {
+    /// Something in one of the files is not as it was written.
+    File(usize, Bad),
+    /// The store could not be read.
+    Other(Error),
+}
+
+impl From<Error> for Unread {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// What is read, or why not.
+pub type Outcome<T> = std::result::Result<T, Unread>;
+
+impl Reader<'_> {
+    /// Whether the bucket of a row of this file is there, and covered by this file.
+    pub fn counts(&self, file: usize, bucket: u64) -> bool {
+        let live = self.snapshot.counting.live.get(file).and_then(|live| live.get(bucket as usize));
+        live.copied().unwrap_or(false)
+    }
+
+    /// All records of a connection that may be newer than another one.
+    fn records(&self, key: ConnKey) -> Outcome<Vec<Record>> {
+        let mut records = Vec::new();
+        for (file, reading) in self.files.iter().enumerate() {
+            let mut found: Vec<Continuation> = Vec::new();
+            reading.continuations_of(key, &mut |c| found.push(c)).map_err(|bad| Unread::File(file, bad))?;
+            for c in found {
+                let covered = &reading.segment.coverage;
+                let at = covered.partition_point(|covered| covered.bucket.0 < c.bucket);
+                let of_bucket = covered.iter().skip(at).take_while(|covered| covered.bucket.0 == c.bucket).count();
+                if (at..at + of_bucket).any(|at| self.counts(file, at as u64)) {
+                    records.push(Record {
+                        direction: super::build::direction(c.direction.into()),
+                        at: (BucketId(c.bucket), c.place),
+                        from: Where::Row(file, c.row as u32),
+                    });
+                }
+            }
+        }
+        for fresh in self.snapshot.tail.streams.get(&key).into_iter().flatten() {
+            let oid = fresh.stream.oid;
+            let at = (oid.bucket, oid.place.0);
+            records.push(Record { direction: fresh.stream.direction, at, from: Where::Fresh });
+        }
+        Ok(records)
+    }
+
+    /// Whether a connection has anything in a bucket later than this one.
+    ///
+    /// # Errors
+    /// When a file is damaged.
+    pub fn went_on(&self, key: ConnKey, bucket: BucketId) -> Outcome<bool> {
+        Ok(self.records(key)?.iter().any(|record| record.at.0 > bucket))
+    }
+
+    /// A row of a file as a stream: nothing when there is a newer record of it, or when its bucket is gone.
+    ///
+    /// # Errors
+    /// When a file is damaged.
+    pub fn stream(&self, file: usize, values: &[u64]) -> Outcome<Option<Listed>> {
+        let Some(reading) = self.files.get(file) else { return Ok(None) };
+        let value = &|column: usize| values.get(column).copied().unwrap_or_default();
+        if !self.counts(file, value(s::BUCKET)) {
+            return Ok(None);
+        }
+        let bucket = reading.covered(value(s::BUCKET)).map_err(|bad| Unread::File(file, bad))?.bucket;
+        let records = self.records(key(value))?;
+        let (direction, at) = (direction_of(value), (bucket, value(s::PLACE)));
+        if records.iter().any(|record| record.direction == direction && record.at > at) {
+            return Ok(None);
+        }
+        let stream = reading.stream(values).map_err(|bad| Unread::File(file, bad))?;
+        let continues = stream.reason.is_none();
+        self.listed(stream, continues, &records).map(Some)
+    }
+
+    /// How a stream is listed, of whose connection these are the records.
+    fn listed(&self, mut stream: StreamInfo, continues: bool, records: &[Record]) -> Outcome<Listed> {
+        let later = |record: &&Record| record.direction != stream.direction && record.at.0 > stream.oid.bucket;
+        let peer = records.iter().filter(later).max_by_key(|record| record.at);
+        let newest = peer.map_or(stream.oid.bucket, |peer| peer.at.0);
+        if continues {
+            let silent = || (!self.snapshot.may_go_on(stream.oid.bucket)).then_some(Reason::TimeCutoff);
+            stream.reason = match peer {
+                None => silent(),
+                Some(Record { direction, from: Where::Fresh, .. }) => {
+                    let mut fresh = self.snapshot.tail.streams.get(&stream.key).into_iter().flatten();
+                    match fresh.find(|fresh| fresh.stream.direction == *direction) {
+                        Some(fresh) if fresh.continues => silent(),
+                        Some(fresh) => fresh.stream.reason,
+                        None => None,
+                    }
+                }
+                Some(Record { from: Where::Row(file, row), .. }) => {
+                    let refused = |bad| Unread::File(*file, bad);
+                    let Some(reading) = self.files.get(*file) else { return Ok(Listed { stream, newest }) };
+                    match reading.value(Table::Streams, *row, s::REASON).map_err(refused)? {
+                        0 => silent(),
+                        letter => u8::try_from(letter).ok().and_then(|letter| Reason::from_letter(letter.into())),
+                    }
+                }
+            };
+        }
+        Ok(Listed { stream, newest })
+    }
+
+    /// Whether a row of a file is an object of the last word on its connection.
+    ///
+    /// # Errors
+    /// When a file is damaged.
+    pub fn is_newest(&self, file: usize, values: &[u64]) -> Outcome<bool> {
+        let Some(reading) = self.files.get(file) else { return Ok(false) };
+        let value = &|column: usize| values.get(column).copied().unwrap_or_default();
+        if !self.counts(file, value(o::BUCKET)) {
+            return Ok(false);
+        }
+        let bucket = reading.covered(value(o::BUCKET)).map_err(|bad| Unread::File(file, bad))?.bucket;
+        let at = (bucket, value(o::PLACE));
+        Ok(self.records(key(value))?.iter().all(|record| record.at <= at))
+    }
+
+    /// The streams that no index has, in no order.
+    ///
+    /// # Errors
+    /// When a file is damaged.
+    pub fn fresh(&self, each: &mut dyn FnMut(Listed)) -> Outcome<()> {
+        for (key, streams) in &self.snapshot.tail.streams {
+            let records = self.records(*key)?;
+            for fresh in streams {
+                let at = (fresh.stream.oid.bucket, fresh.stream.oid.place.0);
+                let newer = |record: &Record| record.direction == fresh.stream.direction && record.at > at;
+                if !records.iter().any(newer) {
+                    each(self.listed(fresh.stream.clone(), fresh.continues, &records)?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The connections whose objects no index has, or has no more: streams of theirs that were not over when they were looked
+    /// at last, and those that retention took a part of.
+    ///
+    /// # Errors
+    /// When a file is damaged, or a bucket cannot be read.
+    pub fn unsettled(&self) -> Outcome<HashMap<ConnKey, Vec<Listed>>> {
+        let mut keys: Vec<ConnKey> = self.snapshot.tail.streams.keys().copied().collect();
+        self.not_over(&mut keys)?;
+        self.cut(&mut keys)?;
+        keys.sort_unstable();
+        keys.dedup();
+        keys.into_iter().map(|key| Ok((key, self.streams_of(key)?))).collect()
+    }
+
+    /// Adds the connections that were to go on after buckets that are not settled.
+    fn not_over(&self, keys: &mut Vec<ConnKey>) -> Outcome<()> {
+        for (file, reading) in self.files.iter().enumerate() {
+            let unsettled = |at: usize, covered: &Coverage| {
+                let to = self.snapshot.counting.covered.get(&covered.bucket);
+                self.counts(file, at as u64) && to.is_some_and(|to| *to == Coverage::WHOLE)
+            };
+            let buckets: Vec<u64> = reading
+                .segment
+                .coverage
+                .iter()
+                .enumerate()
+                .filter(|(at, c)| unsettled(*at, c))
+                .map(|(at, _)| at as u64)
+                .collect();
+            if buckets.is_empty() {
+                continue;
+            }
+            reading
+                .continuing(&mut |values| {
+                    let value = |column: usize| values.get(column).copied().unwrap_or_default();
+                    if buckets.contains(&value(s::BUCKET)) {
+                        keys.push(key(&value));
+                    }
+                })
+                .map_err(|bad| Unread::File(file, bad))?;
+        }
+        Ok(())
+    }
+
+    /// Adds the connections that retention took a part of.
+    fn cut(&self, keys: &mut Vec<ConnKey>) -> Outcome<()> {
+        let dropped = self.snapshot.store.dropped();
+        let Some((last, _)) = dropped.last() else { return Ok(()) };
+        for (file, reading) in self.files.iter().enumerate() {
+            for n in 0..reading.continuations() {
+                let c = reading.continuation(n).map_err(|bad| Unread::File(file, bad))?;
+                if c.key_bucket > last.0 {
+                    break;
+                }
+                let at = dropped.partition_point(|(id, _)| id.0 < c.key_bucket);
+                if dropped.get(at).is_some_and(|(id, _)| id.0 < c.bucket) {
+                    keys.push(ConnKey { bucket: BucketId(c.key_bucket), number: c.key_number });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Both streams of a connection, as they are now.
+    fn streams_of(&self, key: ConnKey) -> Outcome<Vec<Listed>> {
+        let records = self.records(key)?;
+        let mut found = Vec::new();
+        for direction in Direction::BOTH {
+            let newest = records.iter().filter(|record| record.direction == direction).max_by_key(|record| record.at);
+            let listed = match newest {
+                Some(Record { from: Where::Row(file, row), .. }) => {
+                    let mut values = Vec::new();
+                    let Some(reading) = self.files.get(*file) else { continue };
+                    let refused = |bad| Unread::File(*file, bad);
+                    reading.values(Table::Streams, *row, &mut values).map_err(refused)?;
+                    self.stream(*file, &values)?
+                }
+                Some(Record { from: Where::Fresh, .. }) => {
+                    let mut fresh = self.snapshot.tail.streams.get(&key).into_iter().flatten();
+                    let fresh = fresh.find(|fresh| fresh.stream.direction == direction);
+                    fresh.map(|fresh| self.listed(fresh.stream.clone(), fresh.continues, &records)).transpose()?
+                }
+                // It began in its connection's first bucket, and nothing of it came later.
+                None => {
+                    let found = self.snapshot.store.record_in(key.bucket, key, direction)?;
+                    found.map(|(stream, continues)| self.listed(stream, continues, &records)).transpose()?
+                }
+            };
+            found.extend(listed);
+        }
+        Ok(found)
+    }
+}

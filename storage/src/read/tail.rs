@@ -1,0 +1,236 @@
+//! A store at one moment: its index files, and the streams that none of them has.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use streamdb_types::{BlockPlace, BucketId, ConnKey, Direction, Oid};
+
+use super::bucket::Bucket;
+use super::store::{Store, info_at, oid_of};
+use super::stream::StreamInfo;
+use crate::derived::Covered;
+use crate::error::{Error, Result};
+use crate::format::directory::{Directory, EndEntry};
+use crate::format::record::Standing;
+use crate::index::set::{Counting, Listing};
+use crate::index::snapshot::{Fresh, Snapshot, Tail};
+use crate::index::{Coverage, Unread};
+use crate::live::writer_alive;
+
+/// What was found out for the last snapshot, as most of it is so for the next one too.
+#[derive(Default)]
+pub(super) struct Remembered {
+    /// For which index files and buckets.
+    of: (Vec<u64>, Arc<Vec<BucketId>>),
+    counting: Arc<Counting>,
+    /// What records said, by bucket.
+    records: HashMap<BucketId, Records>,
+}
+
+/// Of the streams of a bucket that no index has: where the newest record is, and what it says.
+type Records = HashMap<(ConnKey, Direction), (BlockPlace, Fresh)>;
+
+impl Store {
+    /// What is known of the store's streams now.
+    ///
+    /// # Errors
+    /// When a folder of the store cannot be listed.
+    pub fn snapshot(&self) -> Result<Snapshot<'_>> {
+        // The index is looked at first: what leaves the tail after that is in the tail still.
+        let Listing { segments, damaged, .. } = self.index_files().list()?;
+        let ids = self.known_ids()?;
+        let mut remembered = lock(&self.remembered);
+        let sequences: Vec<u64> = segments.iter().map(|segment| segment.sequence()).collect();
+        if remembered.of.0 != sequences || !Arc::ptr_eq(&remembered.of.1, &ids) {
+            let there = |id: BucketId| ids.binary_search(&id).is_ok();
+            remembered.counting = Arc::new(Counting::of(&segments, &there));
+            remembered.of = (sequences, Arc::clone(&ids));
+        }
+        let counting = Arc::clone(&remembered.counting);
+        let mut tail = Tail::default();
+        let mut uncovered = HashSet::new();
+        for id in ids.iter() {
+            let covered = counting.covered.get(id).copied().unwrap_or(BlockPlace::NONE);
+            if covered < Coverage::WHOLE {
+                uncovered.insert(*id);
+                self.fresh(*id, covered, remembered.records.entry(*id).or_default(), &mut tail);
+            }
+        }
+        remembered.records.retain(|id, _| uncovered.contains(id));
+        drop(remembered);
+        let damaged = damaged.into_iter().map(|(_, why)| why).collect();
+        Ok(Snapshot::new(self, segments, counting, tail, damaged))
+    }
+
+    /// Adds the streams of a bucket that ended behind `covered`, or did not end.
+    fn fresh(&self, id: BucketId, covered: BlockPlace, records: &mut Records, tail: &mut Tail) {
+        let contents = self.bucket(id).and_then(|bucket| Ok((self.contents(&bucket)?, bucket)));
+        let (contents, bucket) = match contents {
+            Ok((contents, bucket)) => (contents, bucket),
+            // Retention took it.
+            Err(Error::NoBucket(_)) => return,
+            Err(error) => return tail.damaged.push(error),
+        };
+        records.retain(|(key, direction), _| contents.find(*key, *direction).is_some());
+        for end in &contents.ends {
+            let id = (end.key, end.direction);
+            if end.place <= covered && !bucket.is_open(end.key, end.direction) {
+                records.remove(&id);
+                continue;
+            }
+            let known = records.get(&id).filter(|(place, fresh)| {
+                *place == end.place && fresh.continues == (bucket.is_sealed() && fresh.stream.goes_on)
+            });
+            let fresh = match known {
+                // Its peer may have come later.
+                Some((_, fresh)) => Fresh {
+                    stream: StreamInfo { peer: peer(&bucket, &contents, end), ..fresh.stream.clone() },
+                    ..*fresh
+                },
+                None => match info_at(&bucket, &contents, end) {
+                    Ok((stream, standing)) => {
+                        let continues = standing == Standing::Continues && bucket.is_sealed();
+                        let fresh = Fresh { stream, continues };
+                        records.insert(id, (end.place, fresh.clone()));
+                        fresh
+                    }
+                    Err(error) => {
+                        tail.damaged.push(error);
+                        continue;
+                    }
+                },
+            };
+            let streams = tail.streams.entry(end.key).or_default();
+            // Buckets come in the order of their ids: a later one has the later word.
+            streams.retain(|known| known.stream.direction != end.direction);
+            streams.push(fresh);
+        }
+    }
+
+    /// What a bucket's newest record says of a stream, and whether it was to go on after that bucket; `None` when there is
+    /// nothing of it, or no such bucket.
+    pub(crate) fn record_in(
+        &self,
+        id: BucketId,
+        key: ConnKey,
+        direction: Direction,
+    ) -> Result<Option<(StreamInfo, bool)>> {
+        let bucket = match self.bucket(id) {
+            Err(Error::NoBucket(_)) => return Ok(None),
+            bucket => bucket?,
+        };
+        let contents = self.contents(&bucket)?;
+        let Some(end) = contents.find(key, direction) else { return Ok(None) };
+        let (stream, standing) = info_at(&bucket, &contents, end)?;
+        Ok(Some((stream, standing == Standing::Continues && bucket.is_sealed())))
+    }
+}
+
+/// What of a bucket is not in the index yet, and can be.
+#[derive(Debug)]
+pub struct Unindexed {
+    /// Streams that ended, or were to go on after the bucket.
+    pub streams: Vec<StreamInfo>,
+    /// Of each connection that is over, as far as this bucket tells, the stream with its last record.
+    pub ended: Vec<StreamInfo>,
+    /// How far that goes.
+    pub to: BlockPlace,
+    /// Bytes of the bucket from what is in the index to there.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// What of a bucket is not in the index, behind `after`, as far as its objects are `derived`; of at most `most` streams.
+    ///
+    /// # Errors
+    /// When the bucket cannot be read.
+    pub fn unindexed(&self, id: BucketId, after: BlockPlace, derived: Covered, most: usize) -> Result<Unindexed> {
+        let bucket = self.bucket(id)?;
+        let contents = self.contents(&bucket)?;
+        let mut ends: Vec<_> = contents.ends.iter().filter(|end| end.place > after).collect();
+        ends.sort_by_key(|end| end.place);
+        let all = derived.whole && ends.len() <= most;
+        if !derived.whole {
+            ends.retain(|end| end.place <= derived.to);
+        }
+        ends.truncate(most);
+        let last = ends.last().map_or(after, |end| end.place);
+        let mut found = Unindexed {
+            streams: Vec::with_capacity(ends.len()),
+            ended: Vec::new(),
+            to: if all { Coverage::WHOLE } else { last },
+            bytes: last.position().saturating_sub(after.position()),
+        };
+        for end in ends {
+            if !derived.whole && bucket.is_open(end.key, end.direction) {
+                continue;
+            }
+            // Damage is told of when the stream is asked for; it is in no index.
+            let Ok((stream, standing)) = info_at(&bucket, &contents, end) else { continue };
+            let is_over = matches!(standing, Standing::Ended(_));
+            if is_over && self.is_last(&bucket, &contents, end) {
+                found.ended.push(stream.clone());
+            }
+            if is_over || derived.whole {
+                found.streams.push(stream);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether a stream that ended is the last one of its connection in the bucket: the other one is over too, earlier.
+    fn is_last(&self, bucket: &Bucket, contents: &Directory, end: &EndEntry) -> bool {
+        let Some(peer) = contents.find(end.key, end.direction.flip()) else { return true };
+        peer.place < end.place
+            && info_at(bucket, contents, peer).is_ok_and(|(_, standing)| matches!(standing, Standing::Ended(_)))
+    }
+
+    /// Of each connection that was to go on after a sealed bucket, and did not, the stream with its last record; `None` as
+    /// long as they still may.
+    ///
+    /// # Errors
+    /// When the bucket or the index cannot be read.
+    pub fn fallen_silent(&self, id: BucketId) -> Result<Option<Vec<StreamInfo>>> {
+        if self.sealed_lately(id) && writer_alive(self.path()).unwrap_or(false) {
+            return Ok(None);
+        }
+        let bucket = self.bucket(id)?;
+        let contents = self.contents(&bucket)?;
+        let snapshot = self.snapshot()?;
+        let reader = snapshot.read();
+        let mut silent = Vec::new();
+        for end in &contents.ends {
+            let last = contents.find(end.key, end.direction.flip()).is_none_or(|peer| peer.place < end.place);
+            if !last {
+                continue;
+            }
+            let Ok((stream, _)) = info_at(&bucket, &contents, end) else { continue };
+            if self.is_over(&bucket, &contents, end) {
+                continue;
+            }
+            match reader.went_on(end.key, id) {
+                Ok(true) => {}
+                Ok(false) => silent.push(stream),
+                Err(Unread::File(file, bad)) => return Err(snapshot.refuse(file, bad).unwrap_or(Error::NoBucket(id))),
+                Err(Unread::Other(error)) => return Err(error),
+            }
+        }
+        Ok(Some(silent))
+    }
+
+    /// Whether both streams of a connection ended in the bucket, as far as they have anything in it.
+    fn is_over(&self, bucket: &Bucket, contents: &Directory, end: &EndEntry) -> bool {
+        let ended = |end: &EndEntry| {
+            info_at(bucket, contents, end).is_ok_and(|(_, standing)| matches!(standing, Standing::Ended(_)))
+        };
+        ended(end) && contents.find(end.key, end.direction.flip()).is_none_or(ended)
+    }
+}
+
+fn peer(bucket: &Bucket, contents: &Directory, end: &EndEntry) -> Option<Oid> {
+    contents.find(end.key, end.direction.flip()).map(|peer| oid_of(bucket.id(), peer))
+}
+
+fn lock(remembered: &Mutex<Remembered>) -> std::sync::MutexGuard<'_, Remembered> {
+    remembered.lock().unwrap_or_else(PoisonError::into_inner)
+}
