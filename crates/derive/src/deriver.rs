@@ -4,6 +4,8 @@
 //! lost: it goes on where it was, and who asks for objects before they have rows gets them made at that moment
 //! ([`objects`]).
 
+use std::sync::Arc;
+
 use streamdb_storage::index::Contents;
 use streamdb_storage::{Covered, DeriveLock, DiskVolume, Error as StoreError, Store, StreamInfo, Volume};
 use streamdb_types::{BlockPlace, BucketId, ObjectRow};
@@ -37,8 +39,8 @@ impl Progress {
 /// Makes and keeps the rows of a store. One at a time.
 #[derive(Debug)]
 pub struct Deriver {
-    pub(crate) lock: DeriveLock,
-    pub(crate) volume: Box<dyn Volume>,
+    pub(crate) lock: Arc<DeriveLock>,
+    pub(crate) volume: Arc<dyn Volume>,
     pub(crate) rows: Rows,
     /// Every bucket before this one is covered.
     done: Option<BucketId>,
@@ -52,17 +54,17 @@ impl Deriver {
     /// # Errors
     /// When another process has it, or the folder cannot be written.
     pub fn new(store: &Store) -> Result<Self, Error> {
-        Self::on(store, Box::new(DiskVolume))
+        Self::on(store, Arc::new(DiskVolume))
     }
 
     /// As [`new`](Self::new), with rows kept on this volume.
     ///
     /// # Errors
     /// When another process has the right to derive, or the folder cannot be written.
-    pub fn on(store: &Store, volume: Box<dyn Volume>) -> Result<Self, Error> {
+    pub fn on(store: &Store, volume: Arc<dyn Volume>) -> Result<Self, Error> {
         let lock = store.derive_lock()?;
         store.clean_index(&lock, &*volume)?;
-        Ok(Self { lock, volume, rows: Rows::new(), done: None, untold: Progress::default() })
+        Ok(Self { lock: Arc::new(lock), volume, rows: Rows::new(), done: None, untold: Progress::default() })
     }
 
     /// Makes the rows of what ended since the last time, until all that is published is covered or `stop` says so. What

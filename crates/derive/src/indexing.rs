@@ -1,8 +1,10 @@
 //! Puts rows into the index: of a bucket that is written to each time that enough came, of a sealed one all that is left, and
 //! the objects of what fell silent at its end when it is known that it did.
 
+use std::sync::Arc;
+
 use streamdb_storage::index::{Contents, Coverage, Group};
-use streamdb_storage::{Covered, Error as StoreError, Store, StreamInfo};
+use streamdb_storage::{Covered, DeriveLock, Error as StoreError, Store, StreamInfo, Volume};
 use streamdb_types::{BlockPlace, BucketId};
 
 use crate::deriver::{Deriver, objects};
@@ -155,11 +157,25 @@ impl Deriver {
         Ok(())
     }
 
-    /// Does what is due in the index; whether there was anything.
+    /// Who keeps the index in order, beside this deriver.
+    pub fn keeper(&self) -> IndexKeeper {
+        IndexKeeper { lock: Arc::clone(&self.lock), volume: Arc::clone(&self.volume) }
+    }
+}
+
+/// Makes few index files of many, and removes what counts no more.
+#[derive(Clone, Debug)]
+pub struct IndexKeeper {
+    lock: Arc<DeriveLock>,
+    volume: Arc<dyn Volume>,
+}
+
+impl IndexKeeper {
+    /// Does one thing that is due, unless `stop` says so meanwhile; whether there was anything.
     ///
     /// # Errors
     /// When files cannot be written or removed.
-    pub fn tidy(&self, store: &Store, say: &mut dyn FnMut(&str)) -> Result<bool, Error> {
-        Ok(store.tidy_index(&self.lock, &*self.volume, say)?)
+    pub fn tidy(&self, store: &Store, stop: &dyn Fn() -> bool, say: &mut dyn FnMut(&str)) -> Result<bool, Error> {
+        Ok(store.tidy_index(&self.lock, &*self.volume, stop, say)?)
     }
 }

@@ -38,6 +38,7 @@ pub use check::{Checked, check};
 pub use conversation::{Conversation, conversation, incomplete};
 pub use deriver::{Deriver, Progress, objects, objects_of};
 pub use error::Error;
+pub use indexing::IndexKeeper;
 pub use follow::{Follow, Followed, newest};
 pub use object::{Named, Object, object};
 pub use raw::raw;

@@ -45,6 +45,16 @@ impl Network {
         (bits <= width).then_some(Self { addr, bits })
     }
 
+    /// An address of it.
+    pub(crate) const fn base(&self) -> IpAddr {
+        self.addr
+    }
+
+    /// How many leading bits its addresses share.
+    pub(crate) const fn bits(&self) -> u32 {
+        self.bits
+    }
+
     /// Whether the address lies in it.
     pub fn contains(&self, addr: IpAddr) -> bool {
         match (self.addr, addr) {

@@ -6,6 +6,11 @@ use base64::engine::general_purpose::STANDARD;
 use streamdb_storage::index::community;
 use streamdb_types::Tuple;
 
+/// The digest in a community id.
+pub(crate) fn digest_of(id: &str) -> Option<[u8; 20]> {
+    STANDARD.decode(id.strip_prefix("1:")?).ok()?.try_into().ok()
+}
+
 /// The community id of a connection, with seed 0: `1:` and the base64 of a SHA-1. The same for both directions.
 pub fn community_id(tuple: &Tuple) -> String {
     format!("1:{}", STANDARD.encode(community(tuple)))

@@ -1,9 +1,10 @@
 //! Which streams are wanted.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use streamdb_storage::StreamInfo;
-use streamdb_types::{Direction, Endpoint, Path, Protocol, Reason, Timestamp, Tuple};
+use streamdb_types::{Direction, Endpoint, Protocol, Reason, Timestamp, Tuple};
 
 use crate::address::AddressSet;
 use crate::community::community_id;
@@ -59,6 +60,8 @@ pub struct Filter {
     pub direction: Option<Direction>,
     /// Why they ended; `None` is open.
     pub reason: Option<Set<Option<Reason>>>,
+    /// Their length in bytes, gaps included.
+    pub length: Option<RangeInclusive<u64>>,
     /// TCP, UDP or others.
     pub protocol: Option<Set<Protocol>>,
     /// The connection's community ids.
@@ -82,11 +85,12 @@ impl Filter {
             && self.end.is_none_or(|end| stream.first <= end)
             && self.direction.is_none_or(|direction| stream.direction == direction)
             && self.reason.as_ref().is_none_or(|set| set.wants(|reason| *reason == stream.reason))
-            && self.matches_connection(&stream.tuple, &stream.path)
+            && self.length.as_ref().is_none_or(|length| length.contains(&stream.length.0))
+            && self.matches_connection(&stream.tuple)
     }
 
     /// Whether a connection is wanted by its ends and protocol.
-    pub fn matches_connection(&self, tuple: &Tuple, _path: &Path) -> bool {
+    pub fn matches_connection(&self, tuple: &Tuple) -> bool {
         let (client, server) = (tuple.client, tuple.server);
         self.src.wants(client)
             && self.dst.wants(server)

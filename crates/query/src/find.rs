@@ -1,25 +1,25 @@
 //! What a filter finds: streams and objects, in their order, by their rows and by what is in them.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::fmt::Display;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use streamdb_derive::{Error, Rows, objects_of};
-use streamdb_storage::{Store, StreamInfo};
-use streamdb_types::{BucketId, ConnKey, ObjectRow, StreamOffset, Timestamp};
+use streamdb_derive::{Error, Rows};
+use streamdb_storage::index::{Listed, Unread};
+use streamdb_storage::{Error as StoreError, Store, StreamInfo};
+use streamdb_types::{ObjectRow, StreamOffset, Timestamp};
 
 use crate::contents::{self, Candidate, Taker};
 use crate::filter::Filter;
+use crate::objects::Objects;
 use crate::position::Position;
-use crate::scan::{From, Listed, Rank, scan};
+use crate::scan::{From, Rank, scan};
+use crate::search::{Search, Told};
 use crate::troubles::Troubles;
 
 const CONTINUE: ControlFlow<()> = ControlFlow::Continue(());
 const BREAK: ControlFlow<()> = ControlFlow::Break(());
-
-/// Connections whose objects are kept in mind: the two streams of one do not always come one after the other.
-const REMEMBERED: usize = 64;
 
 /// What a search goes by, besides a store and a filter.
 pub struct Looking<'l> {
@@ -133,8 +133,7 @@ impl Finder<'_> {
         let Looking { made, go_on, troubles } = looking;
         // Several have something to tell.
         let troubles = RefCell::new(troubles);
-        let trouble = &mut |error: &Error| troubles.borrow_mut().add(error);
-        let mut made = Objects { made, known: VecDeque::new() };
+        let mut made = Objects::new(made);
         let mut looked = 0;
         let told = AtomicBool::new(false);
         let go_on = &|| {
@@ -142,90 +141,93 @@ impl Finder<'_> {
             told.fetch_or(!go_on, Ordering::Relaxed);
             go_on
         };
+        let trouble = &mut |why: &dyn Display| troubles.borrow_mut().add(&why);
         match &self.filter.objects.pcre {
             None => {
-                self.by_rows(&mut made, most, go_on, &mut looked, &mut |error| troubles.borrow_mut().add(error), take)?
+                let told = &mut Told { looked: &mut looked, trouble, take };
+                self.by_rows(&mut made, most, go_on, told)?;
             }
             Some(expression) => {
                 let produce = &mut |take: &mut Taker<'_>| {
-                    let trouble = &mut |error: &Error| troubles.borrow_mut().add(error);
-                    self.by_rows(&mut made, u64::MAX, go_on, &mut looked, trouble, take)
+                    let trouble = &mut |why: &dyn Display| troubles.borrow_mut().add(&why);
+                    let told = &mut Told { looked: &mut looked, trouble, take };
+                    self.by_rows(&mut made, u64::MAX, go_on, told)
                 };
-                contents::search(self.store, expression, go_on, produce, take, trouble)?;
+                contents::search(self.store, expression, go_on, produce, take, &mut |error| trouble(error))?;
             }
         }
         Ok(Looked { streams: looked, stopped: told.into_inner() })
     }
 
     /// Hands out what is wanted by rows, as far as `go_on` says.
-    fn by_rows(
-        &self,
-        made: &mut Objects,
-        most: u64,
-        go_on: &dyn Fn() -> bool,
-        looked: &mut u64,
-        trouble: &mut dyn FnMut(&Error),
-        take: &mut Taker<'_>,
-    ) -> Result<(), Error> {
+    fn by_rows(&self, made: &mut Objects, most: u64, go_on: &dyn Fn() -> bool, told: &mut Told<'_>) -> Result<(), Error> {
+        let Self { store, filter, objects, after, .. } = *self;
+        let mut from = self.from;
+        let mut said = false;
+        loop {
+            let search = Search { store, filter, from, objects, after, go_on };
+            let snapshot = store.snapshot()?;
+            if !said {
+                snapshot.unread().for_each(|error| (told.trouble)(error));
+                snapshot.damaged.iter().for_each(|why| (told.trouble)(why));
+            }
+            said = true;
+            if snapshot.is_partial() {
+                return self.by_walk(&search, made, most, told);
+            }
+            let mut last = None;
+            let outcome = {
+                let Told { looked, trouble, take } = &mut *told;
+                let mut told = Told {
+                    looked,
+                    trouble,
+                    take: &mut |candidate: Candidate| {
+                        last = Some(Position::of_stream(&candidate.stream));
+                        take(candidate)
+                    },
+                };
+                search.run(&snapshot.read(), made, &mut told)
+            };
+            match outcome {
+                Ok(()) => return Ok(()),
+                Err(Unread::Other(error)) => return Err(error.into()),
+                // It goes on without that file.
+                Err(Unread::File(file, bad)) => {
+                    if let Some(error) = snapshot.refuse(file, bad) {
+                        (told.trouble)(&error);
+                    }
+                    let behind = |position| From { rank: Rank::of(position, filter.order), itself: false };
+                    from = last.map(behind).or(from);
+                }
+            }
+        }
+    }
+
+    /// Likewise, through all buckets.
+    fn by_walk(&self, search: &Search<'_>, made: &mut Objects, most: u64, told: &mut Told<'_>) -> Result<(), Error> {
+        let Told { looked, trouble, take } = told;
         let trouble = RefCell::new(trouble);
         let visit = &mut |listed: &Listed| {
-            if !go_on() {
+            if !(search.go_on)() {
                 return BREAK;
             }
-            *looked += 1;
-            let rows = match self.objects {
-                false => Vec::new(),
-                true => match self.rows(made, listed) {
-                    Ok(rows) if rows.is_empty() => return CONTINUE,
-                    Ok(rows) => rows,
-                    Err(error) => {
-                        trouble.borrow_mut()(&error);
-                        return CONTINUE;
-                    }
-                },
+            **looked += 1;
+            let rows = match self.objects.then(|| search.rows(made, listed)) {
+                None => Vec::new(),
+                Some(Ok(rows)) if rows.is_empty() => return CONTINUE,
+                Some(Ok(rows)) => rows,
+                Some(Err(error)) => {
+                    trouble.borrow_mut()(&error);
+                    return CONTINUE;
+                }
             };
             take(Candidate { stream: listed.stream.clone(), rows })
         };
         // Few streams may have what is wanted.
         let most = if self.objects { u64::MAX } else { most };
-        scan(self.store, self.filter, self.from, most, go_on, visit, &mut |error| trouble.borrow_mut()(&error.into()))?;
+        let damaged = &mut |error: StoreError| trouble.borrow_mut()(&error);
+        scan(self.store, self.filter, search.from, most, search.go_on, visit, damaged)?;
         Ok(())
-    }
-
-    /// The objects of a stream that are wanted by their rows, in order.
-    fn rows(&self, made: &mut Objects, listed: &Listed) -> Result<Vec<ObjectRow>, Error> {
-        let rank = |row: &ObjectRow| Rank::of(Position::of_object(row), self.filter.order);
-        let wanted = |row: &&ObjectRow| {
-            row.direction == listed.stream.direction
-                && self.filter.objects.matches(row)
-                && self.after.is_none_or(|after| rank(row) > after)
-        };
-        let mut rows: Vec<ObjectRow> = made.of(self.store, listed)?.iter().filter(wanted).cloned().collect();
-        rows.sort_by_key(rank);
-        Ok(rows)
-    }
-}
-
-/// The objects of the connections that were asked for last.
-struct Objects {
-    made: Rows,
-    known: VecDeque<(ConnKey, BucketId, Vec<ObjectRow>)>,
-}
-
-impl Objects {
-    /// All objects of a stream's connection.
-    fn of(&mut self, store: &Store, listed: &Listed) -> Result<&[ObjectRow], Error> {
-        let id = (listed.stream.key, listed.newest);
-        let at = match self.known.iter().position(|(key, bucket, _)| (*key, *bucket) == id) {
-            Some(at) => at,
-            None => {
-                let rows = objects_of(store, &listed.stream, listed.newest, &mut self.made)?;
-                self.known.truncate(REMEMBERED - 1);
-                self.known.push_front((id.0, id.1, rows));
-                0
-            }
-        };
-        Ok(self.known.get(at).map(|(_, _, rows)| rows.as_slice()).unwrap_or_default())
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::ops::RangeInclusive;
 
+use streamdb_storage::index::Class;
 use streamdb_types::{ObjectKind, ObjectRow};
 
 use crate::content::BytesExpression;
+use crate::mismatch;
 use crate::pattern::Expression;
 use crate::set::Set;
 
@@ -35,6 +37,8 @@ pub struct ObjectFilter {
     pub sha256: Option<Set<[u8; 32]>>,
     /// Bytes of the content.
     pub size: Option<RangeInclusive<u64>>,
+    /// Only those whose declared type contradicts what they are, or only others.
+    pub mismatch: Option<bool>,
     /// Only those that are not complete, or only those that are.
     pub incomplete: Option<bool>,
     /// Over head and content.
@@ -59,9 +63,14 @@ impl ObjectFilter {
             || hashed(self.sha256.as_ref().map(|set| set.negated))
     }
 
-    /// Whether digests are asked for.
-    pub const fn asks_for_digests(&self) -> bool {
-        self.md5.is_some() || self.sha1.is_some() || self.sha256.is_some()
+    /// Whether it has terms about what objects have in common with many others.
+    pub(crate) const fn is_of_class(&self) -> bool {
+        self.kind.is_some()
+            || self.status.is_some()
+            || self.mime.is_some()
+            || self.filetype.is_some()
+            || self.incomplete.is_some()
+            || self.mismatch.is_some()
     }
 
     /// Whether an object is wanted by its row. [`pcre`](Self::pcre), which needs the content, is not looked at.
@@ -73,9 +82,7 @@ impl ObjectFilter {
         self.kind.as_ref().is_none_or(|set| set.wants(|kind| *kind == row.kind))
             && self.method.as_ref().is_none_or(|set| set.wants(|method| Some(method) == row.method.as_ref()))
             && self.host.as_ref().is_none_or(|set| {
-                set.wants(|name| {
-                    row.host.as_ref().is_some_and(|host| name.is_in(host) || name.is_in(without_port(host)))
-                })
+                set.wants(|name| row.host.as_ref().is_some_and(|host| is_host(name, host)))
             })
             && text(&self.uri, row.uri.as_deref())
             && self.status.as_ref().is_none_or(|set| set.wants(|status| Some(*status) == row.status))
@@ -86,11 +93,17 @@ impl ObjectFilter {
             && self.sha256.as_ref().is_none_or(|set| set.wants(|sha256| digests().any(|d| d.sha256 == *sha256)))
             && self.size.as_ref().is_none_or(|size| size.contains(&row.size))
             && self.incomplete.is_none_or(|incomplete| incomplete != row.complete)
+            && self.mismatch.is_none_or(|wanted| wanted == mismatch::of(row.declared_type.as_deref(), &row.mime))
             && self.filetype.as_ref().is_none_or(|set| {
                 let (legacy, current) = (meta(row, Wording::Legacy), meta(row, Wording::Current));
                 set.wants(|expression| expression.is_in(&legacy) || expression.is_in(&current))
             })
     }
+}
+
+/// Whether a host, with or without the port after it, is what is looked for.
+pub(crate) fn is_host(name: &Expression, host: &str) -> bool {
+    name.is_in(host) || name.is_in(without_port(host))
 }
 
 /// A host without the port after it; an IPv6 address in brackets keeps them.
@@ -122,20 +135,32 @@ pub fn meta(row: &ObjectRow, wording: Wording) -> String {
         Wording::Legacy => &row.legacy,
         Wording::Current => &row.description,
     };
-    let line = match row.kind {
+    let request;
+    let sentence = match row.kind {
         ObjectKind::Request => {
             let uri = row.uri.as_deref().unwrap_or_default();
             // A target that names its host itself is shown as it is.
             let host = row.host.as_deref().filter(|_| uri.starts_with('/')).unwrap_or_default();
-            format!("{} {host}{uri}", row.method.as_deref().unwrap_or_default())
+            request = format!("{} {host}{uri}", row.method.as_deref().unwrap_or_default());
+            &request
         }
-        ObjectKind::Response => match row.status {
-            Some(status) => format!("{status} {sentence}"),
-            None => sentence.clone(),
-        },
-        ObjectKind::Part | ObjectKind::File | ObjectKind::Stream => sentence.clone(),
+        _ => sentence,
     };
-    let incomplete = if row.complete { "" } else { " (INCOMPLETE)" };
-    let conflict = if row.conflict { " (CONFLICT)" } else { "" };
-    format!("{line}{incomplete}{conflict}")
+    line(row.kind, row.status, sentence, row.complete, row.conflict)
+}
+
+/// The same line over objects of a class, but for requests, whose line has what their class has not.
+pub(crate) fn meta_of(class: &Class, wording: Wording) -> String {
+    let sentence = match wording {
+        Wording::Legacy => &class.legacy,
+        Wording::Current => &class.description,
+    };
+    line(class.kind, class.status, sentence, class.complete, class.conflict)
+}
+
+fn line(kind: ObjectKind, status: Option<u16>, sentence: &str, complete: bool, conflict: bool) -> String {
+    let status = status.filter(|_| kind == ObjectKind::Response).map(|status| format!("{status} "));
+    let incomplete = if complete { "" } else { " (INCOMPLETE)" };
+    let conflict = if conflict { " (CONFLICT)" } else { "" };
+    format!("{}{sentence}{incomplete}{conflict}", status.unwrap_or_default())
 }

@@ -25,6 +25,7 @@ pub const PARAMETERS: &[&str] = &[
     "end",
     "direction",
     "reason",
+    "length",
     "protocol",
     "community_id",
     "kind",
@@ -40,6 +41,7 @@ pub const PARAMETERS: &[&str] = &[
     "sha256",
     "size",
     "incomplete",
+    "mismatch",
     "pcre",
     "offset",
     "limit",
@@ -53,7 +55,7 @@ pub const ALIASES: &[(&str, &str)] =
 
 /// Those of them that take one value; the others take several, with commas between them.
 const SINGLE: &[&str] =
-    &["start", "end", "direction", "uri", "filetype", "size", "incomplete", "pcre", "offset", "limit", "sort", "after"];
+    &["start", "end", "direction", "uri", "filetype", "size", "length", "incomplete", "mismatch", "pcre", "offset", "limit", "sort", "after"];
 
 /// Most values of one list.
 const MOST_VALUES: usize = 1000;
@@ -162,6 +164,7 @@ impl Filter {
                 self.direction = Some(found.ok_or_else(|| FilterError::value(name, value, accepted))?);
             }
             "reason" => self.reason = Some(reasons(name, value)?),
+            "length" => self.length = Some(sizes(value).ok_or_else(|| FilterError::value(name, value, SIZES))?),
             "protocol" => self.protocol = Some(set(name, value, PROTOCOLS, protocol)?),
             "community_id" => self.community = Some(set(name, value, COMMUNITY_IDS, community)?),
             "offset" => self.offset = number()?,
@@ -217,6 +220,14 @@ impl ObjectFilter {
                             "1 (those that are not complete) or 0 (those that are)",
                         ));
                     }
+                });
+            }
+            "mismatch" => {
+                let accepted = "1 (those whose declared type contradicts what they are) or 0 (others)";
+                self.mismatch = Some(match value {
+                    "1" => true,
+                    "0" => false,
+                    _ => return Err(FilterError::value(name, value, accepted)),
                 });
             }
             "pcre" => {

@@ -12,7 +12,11 @@ pub(crate) const TOO_LARGE: &str = "an expression that needs less memory";
 
 /// A compiled expression over texts; two are equal when they were written the same.
 #[derive(Clone, Debug)]
-pub struct Expression(Regex);
+pub struct Expression {
+    compiled: Regex,
+    /// What every text begins with that has it, in lower case; empty where that is not known.
+    prefix: Vec<u8>,
+}
 
 impl Expression {
     /// A regular expression, anywhere in the text, upper and lower case alike.
@@ -20,7 +24,7 @@ impl Expression {
     /// # Errors
     /// What is wrong with it, in one sentence.
     pub fn anywhere(text: &str) -> Result<Self, String> {
-        compile(text)
+        compile(text, Vec::new())
     }
 
     /// A name in which `*` stands for any characters, upper and lower case alike. Without one the whole text has to be this
@@ -31,27 +35,35 @@ impl Expression {
     pub fn name(text: &str, prefix: bool) -> Result<Self, String> {
         let parts: Vec<String> = text.split('*').map(regex::escape).collect();
         let end = if prefix && parts.len() == 1 { "" } else { "$" };
-        compile(&format!("(?s)^{}{end}", parts.join(".*")))
+        // What lower case is beyond ASCII depends on more than the letter.
+        let prefix = text.split('*').next().filter(|first| first.is_ascii()).unwrap_or_default();
+        compile(&format!("(?s)^{}{end}", parts.join(".*")), prefix.to_ascii_lowercase().into_bytes())
     }
 
     /// Whether a text has what is looked for.
     pub fn is_in(&self, text: &str) -> bool {
-        self.0.is_match(text)
+        self.compiled.is_match(text)
+    }
+
+    /// What every text begins with that has what is looked for, upper and lower case alike, in lower case; empty where that
+    /// is not known.
+    pub(crate) fn prefix(&self) -> &[u8] {
+        &self.prefix
     }
 }
 
 impl PartialEq for Expression {
     fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
+        self.compiled.as_str() == other.compiled.as_str()
     }
 }
 
 impl Eq for Expression {}
 
-fn compile(text: &str) -> Result<Expression, String> {
+fn compile(text: &str, prefix: Vec<u8>) -> Result<Expression, String> {
     within_length(text)?;
     let built = RegexBuilder::new(text).case_insensitive(true).size_limit(COMPILED).dfa_size_limit(COMPILED).build();
-    built.map(Expression).map_err(|error| explain(&error))
+    built.map(|compiled| Expression { compiled, prefix }).map_err(|error| explain(&error))
 }
 
 fn explain(error: &regex::Error) -> String {

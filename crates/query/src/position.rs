@@ -23,6 +23,21 @@ pub struct Position {
 }
 
 impl Position {
+    pub(crate) const LEAST: Self = Self {
+        time: Timestamp(i64::MIN),
+        key: ConnKey { bucket: BucketId(0), number: 0 },
+        direction: Direction::ToServer,
+        begins: StreamOffset(0),
+        index: 0,
+    };
+    pub(crate) const GREATEST: Self = Self {
+        time: Timestamp(i64::MAX),
+        key: ConnKey { bucket: BucketId(u64::MAX), number: u32::MAX },
+        direction: Direction::ToClient,
+        begins: StreamOffset(u64::MAX),
+        index: u64::MAX,
+    };
+
     /// That of a stream.
     pub const fn of_stream(stream: &StreamInfo) -> Self {
         let (time, key, direction) = (stream.first, stream.key, stream.direction);

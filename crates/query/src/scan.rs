@@ -3,7 +3,8 @@
 use std::collections::BinaryHeap;
 use std::ops::ControlFlow;
 
-use streamdb_storage::{Error, Store, StreamInfo};
+use streamdb_storage::index::Listed;
+use streamdb_storage::{Error, Store};
 use streamdb_types::BucketId;
 
 use crate::filter::{Filter, Order};
@@ -11,14 +12,6 @@ use crate::position::Position;
 
 /// Most streams that are held in memory: the store is gone through once for each so many that are wanted.
 const HELD: usize = 1 << 16;
-
-/// A stream as it is now.
-#[derive(Clone, Debug)]
-pub(crate) struct Listed {
-    pub(crate) stream: StreamInfo,
-    /// The newest bucket that has anything of its connection.
-    pub(crate) newest: BucketId,
-}
 
 /// Hands out each stream that the filter wants, in its order, until `visit` breaks off. What cannot be read is told to
 /// `damaged`, and the rest goes on. `most` says how many are likely to be taken. The filter's own position is not looked at.
@@ -178,6 +171,7 @@ impl Ord for Ranked {
 mod tests {
     use super::*;
     use crate::row::tests::stream;
+    use streamdb_storage::StreamInfo;
     use streamdb_types::Timestamp;
 
     #[test]

@@ -1,16 +1,18 @@
 //! Derivation beside whatever else the process does: a thread that follows what is published.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use streamdb_derive::{Deriver, Error, Progress, StoreError};
+use streamdb_derive::{Deriver, Error, IndexKeeper, Progress, StoreError};
 use streamdb_storage::Store;
 
 use crate::output::complain;
 
+/// How long a merge of index files may go on when all else is done.
+const SHORT: Duration = Duration::from_secs(2);
 /// How long the thread waits for more.
 const PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause after rows could not be written. It begins with the one above and doubles, as what is not kept is made
@@ -50,9 +52,58 @@ impl Deriving {
 /// Follows a store until `ending`, and then to its end. When rows cannot be kept, that is said once, and again when it works.
 pub(crate) fn follow(
     store: &Store,
+    deriver: Deriver,
+    ending: &AtomicBool,
+    say: &mut (dyn FnMut(&str) + Send),
+) -> Result<Progress, Error> {
+    let keeper = deriver.keeper();
+    let done = AtomicBool::new(false);
+    let say = Mutex::new(say);
+    let say = &|what: &str| say.lock().unwrap_or_else(PoisonError::into_inner)(what);
+    thread::scope(|scope| {
+        scope.spawn(|| keep(store, &keeper, &done, say));
+        let progress = derive(store, deriver, ending, say);
+        done.store(true, Ordering::Release);
+        progress
+    })
+}
+
+/// Keeps the index in order until all is derived. Large merges take minutes, and nothing waits for them.
+fn keep(store: &Store, keeper: &IndexKeeper, done: &AtomicBool, say: &dyn Fn(&str)) {
+    let mut failing = false;
+    loop {
+        let last = done.load(Ordering::Acquire);
+        // At the end what is short is done still.
+        let begun = Instant::now();
+        let stop = || (last || done.load(Ordering::Acquire)) && begun.elapsed() > SHORT;
+        match keeper.tidy(store, &stop, &mut |what| say(what)) {
+            Ok(true) => {
+                failing = false;
+                continue;
+            }
+            Ok(false) => failing = false,
+            Err(error) if !failing => {
+                say(&format!("{error}; index files are not merged until that works, and it is tried again"));
+                failing = true;
+            }
+            Err(_) => {}
+        }
+        if last {
+            return;
+        }
+        let begun = Instant::now();
+        let pause = if failing { LONGEST } else { PAUSE };
+        while begun.elapsed() < pause && !done.load(Ordering::Acquire) {
+            thread::sleep(PAUSE / 10);
+        }
+    }
+}
+
+fn derive(
+    store: &Store,
     mut deriver: Deriver,
     ending: &AtomicBool,
-    say: &mut dyn FnMut(&str),
+    say: &dyn Fn(&str),
 ) -> Result<Progress, Error> {
     let mut all = Progress::default();
     // How long to wait after the last round, when that failed.
@@ -106,7 +157,7 @@ mod tests {
         let store = Store::open(&data).unwrap();
         let volume = FaultVolume::new(DiskVolume);
         volume.fail_next(Fault { errno: NO_SPACE, forever: true, ..Fault::default() });
-        let deriver = Deriver::on(&store, Box::new(volume.clone())).unwrap();
+        let deriver = Deriver::on(&store, Arc::new(volume.clone())).unwrap();
         let ending = AtomicBool::new(false);
         let (told, said) = std::sync::mpsc::channel();
         let next = || said.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| String::from("nothing"));

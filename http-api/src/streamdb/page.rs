@@ -6,7 +6,7 @@ use std::time::Duration;
 use askama::Template;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use streamdb_query::{Wording, Zone, hex, meta};
+use streamdb_query::{Wording, Zone, hex, is_mismatch, meta};
 use streamdb_types::{Direction, ObjectKind, ObjectRow};
 
 use super::entry::{Connection, Entry, Listing};
@@ -288,10 +288,7 @@ fn shown_object(object: Entry) -> ShownObject {
     let line = |wording| printable::line(meta(&row, wording).as_bytes(), printable::LINE);
     let declared = row.declared_type.as_deref().unwrap_or_default();
     let declared = printable::line(declared.as_bytes(), 100);
-    // A program is no page and no picture, whatever its sender says.
-    let program = ["executable", "elf", "dosexec"].iter().any(|kind| row.mime.contains(kind));
-    let harmless = ["text/", "image/", "audio/", "video/", "font/", "application/json", "application/pdf"];
-    let mismatch = program && harmless.iter().any(|kind| declared.starts_with(kind));
+    let mismatch = is_mismatch(row.declared_type.as_deref(), &row.mime);
     ShownObject {
         oid: row.oid.to_string(),
         class: match row.kind {

@@ -60,12 +60,18 @@ impl Store {
         Ok(())
     }
 
-    /// Does one thing that is due: sets damaged files aside, removes those that count no more, or makes one file of several.
-    /// Whether there was anything to do.
+    /// Does one thing that is due: sets damaged files aside, removes those that count no more, or makes one file of several, unless
+    /// `stop` says so meanwhile. Whether there was anything to do.
     ///
     /// # Errors
     /// When files cannot be written or removed.
-    pub fn tidy_index(&self, _lock: &DeriveLock, volume: &dyn Volume, say: &mut dyn FnMut(&str)) -> Result<bool> {
+    pub fn tidy_index(
+        &self,
+        _lock: &DeriveLock,
+        volume: &dyn Volume,
+        stop: &dyn Fn() -> bool,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<bool> {
         let folder = self.index_folder();
         let Listing { segments, damaged, foreign } = self.index_files().list()?;
         for (sequence, why) in &damaged {
@@ -95,7 +101,7 @@ impl Store {
             .filter(|(at, _)| chosen.contains(at))
             .map(|(_, (segment, live))| Input { segment, live: live.clone() })
             .collect();
-        match merge(volume, &folder, &inputs) {
+        match merge(volume, &folder, &inputs, stop) {
             Ok(_) => {
                 for input in &inputs {
                     remove(volume, &set::path(&folder, input.segment.sequence()))?;
@@ -106,14 +112,10 @@ impl Store {
                 if let Some(input) = inputs.get(input) {
                     self.index_files().refuse(input.segment.sequence(), error.to_string());
                 }
-                self.clean_index(_lock, volume)?;
                 Ok(true)
             }
-            Err(Failure::Other(error)) => {
-                // Its room may be what is missing.
-                let cleaned = self.clean_index(_lock, volume);
-                Err(error).or_else(|error| cleaned.and(Err(error)))
-            }
+            Err(Failure::Stopped) => Ok(false),
+            Err(Failure::Other(error)) => Err(error),
         }
     }
 

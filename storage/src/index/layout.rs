@@ -254,8 +254,13 @@ impl Table {
         }
     }
 
+    /// The order by a column, if there is one.
+    pub fn order_of(self, column: usize) -> Option<Order> {
+        self.orders().iter().find(|order| order.column == column).copied()
+    }
+
     /// By how many of the first columns rows are sorted: those of a position, and after them the bucket and the place.
-    pub(super) const fn sorted_by(self) -> &'static [usize] {
+    pub const fn sorted_by(self) -> &'static [usize] {
         use {object as o, stream as s};
         match self {
             Self::Streams => &[s::TIME, s::KEY_BUCKET, s::KEY_NUMBER, s::DIRECTION, s::BUCKET, s::PLACE],

@@ -35,6 +35,8 @@ pub(super) struct Input<'s> {
 pub(super) enum Failure {
     /// This one of the inputs is damaged.
     Damaged(usize, Error),
+    /// It was told to stop.
+    Stopped,
     Other(Error),
 }
 
@@ -47,13 +49,18 @@ impl From<Error> for Failure {
 type Outcome<T> = std::result::Result<T, Failure>;
 
 /// Writes one file of several, the older ones first, into this folder: whole and durable, or not at all.
-pub(super) fn merge(volume: &dyn Volume, folder: &Path, inputs: &[Input<'_>]) -> Outcome<PathBuf> {
+pub(super) fn merge(
+    volume: &dyn Volume,
+    folder: &Path,
+    inputs: &[Input<'_>],
+    stop: &dyn Fn() -> bool,
+) -> Outcome<PathBuf> {
     let coverage = together(inputs);
     let readings: Vec<Reading<'_>> = inputs.iter().map(|input| input.segment.reading()).collect();
     let mut file = FileWriter::new(volume, folder)?;
     let temporary = file.temporary().to_owned();
     let (maps, newest) = (Vec::new(), HashMap::new());
-    let mut merge = Merge { volume, temporary: &temporary, inputs, readings, coverage, maps, newest };
+    let mut merge = Merge { volume, temporary: &temporary, inputs, readings, coverage, maps, newest, stop };
     put_coverage(&mut file, &merge.coverage)?;
     merge.words(&mut file)?;
     merge.find_newest()?;
@@ -104,6 +111,7 @@ struct Merge<'m, 's> {
     maps: Vec<Numbers>,
     /// The last record of connections in buckets that several inputs cover parts of.
     newest: HashMap<(BucketId, ConnKey), u64>,
+    stop: &'m dyn Fn() -> bool,
 }
 
 impl Merge<'_, '_> {
@@ -297,6 +305,9 @@ impl Merge<'_, '_> {
         // All that a row is sorted by but its place, which comes last.
         let place = table.sorted_by().len().saturating_sub(1);
         while let Some(Reverse(head)) = heads.pop() {
+            if head.row % ASKED == 0 && (self.stop)() {
+                return Err(Failure::Stopped);
+            }
             heads.extend(self.next_row(table, head.input, head.row + 1)?.map(Reverse));
             if let Some(before) = held.take()
                 && before.rank.get(..place) != head.rank.get(..place)
@@ -398,6 +409,9 @@ impl Merge<'_, '_> {
                         *at_hand = head(input, *n)?;
                     }
                 }
+                if (self.stop)() {
+                    return Err(Failure::Stopped);
+                }
                 self.list(file, &mut writer, lists, moved)?;
                 writer.key(file, key)?;
             }
@@ -429,6 +443,8 @@ impl Merge<'_, '_> {
     }
 }
 
+/// After so many rows of an input it is asked whether to stop.
+const ASKED: u32 = 1 << 14;
 /// So many columns a row is sorted by, at most.
 const RANK: usize = 8;
 

@@ -14,6 +14,7 @@ use streamdb_types::{
 
 use super::build::{DIGEST_BYTES, OrderWriter, direction, unzigzag};
 use super::class::Class;
+use super::community::short;
 use super::continued::Continued;
 use super::fold;
 use super::layout::{
@@ -285,14 +286,13 @@ impl<'s> Reading<'s> {
     /// How many rows the keys of a range have, all together.
     pub fn count(&self, table: Table, order: Order, keys: Range<u32>) -> Result<u64, Bad> {
         let (section, _) = order.sections(table);
-        let count = self.entries(section, OrderWriter::ENTRY).saturating_sub(1);
         let before = |key: u32| -> Result<u64, Bad> {
-            let at = Self::partition(count, |n| Ok((self.number(section, n, OrderWriter::ENTRY)? as u32) < key))?;
+            let at = self.key_at(table, order, key)?;
             let (start, _) = self.segment.header.section(section);
             let bytes = self.view.bytes(start + at * OrderWriter::ENTRY as u64 + 4, 8)?;
             Reader(bytes).u64().map_err(Bad::at(start))
         };
-        if count == 0 || keys.is_empty() {
+        if self.keys(table, order) == 0 || keys.is_empty() {
             return Ok(0);
         }
         Ok(before(keys.end)?.saturating_sub(before(keys.start)?))
@@ -308,18 +308,41 @@ impl<'s> Reading<'s> {
         Ok(all)
     }
 
+    /// How many keys of a range have rows.
+    pub fn keys_between(&self, table: Table, order: Order, keys: Range<u32>) -> Result<u64, Bad> {
+        Ok(self.key_at(table, order, keys.end)?.saturating_sub(self.key_at(table, order, keys.start)?))
+    }
+
     /// Calls with each key of a range that has rows.
-    pub fn each_list<'r>(
+    pub fn each_key(
+        &self,
+        table: Table,
+        order: Order,
+        keys: Range<u32>,
+        each: &mut dyn FnMut(u32) -> Result<(), Bad>,
+    ) -> Result<(), Bad> {
+        let (section, _) = order.sections(table);
+        for n in self.key_at(table, order, keys.start)?..self.key_at(table, order, keys.end)? {
+            each(self.number(section, n, OrderWriter::ENTRY)? as u32)?;
+        }
+        Ok(())
+    }
+
+    /// The first entry of an order with this key or a greater one.
+    fn key_at(&self, table: Table, order: Order, key: u32) -> Result<u64, Bad> {
+        let (section, _) = order.sections(table);
+        Self::partition(self.keys(table, order), |n| Ok((self.number(section, n, OrderWriter::ENTRY)? as u32) < key))
+    }
+
+    /// Calls with each key of a range, and the rows of it.
+    fn each_list<'r>(
         &'r self,
         table: Table,
         order: Order,
         keys: Range<u32>,
         each: &mut dyn FnMut(u32, Rows<'r>) -> Result<(), Bad>,
     ) -> Result<(), Bad> {
-        let (section, _) = order.sections(table);
-        let count = self.entries(section, OrderWriter::ENTRY).saturating_sub(1);
-        let from = Self::partition(count, |n| Ok((self.number(section, n, OrderWriter::ENTRY)? as u32) < keys.start))?;
-        for n in from..count {
+        for n in self.key_at(table, order, keys.start)?..self.keys(table, order) {
             let (key, rows) = self.list_at(table, order, n)?;
             if key >= keys.end {
                 break;
@@ -356,7 +379,8 @@ impl<'s> Reading<'s> {
     }
 
     /// The rows of connections whose community id begins so.
-    pub fn by_community(&self, table: Table, short: u32) -> Result<Vec<u32>, Bad> {
+    pub fn by_community(&self, table: Table, digest: &[u8; 20]) -> Result<Vec<u32>, Bad> {
+        let short = short(digest);
         let count = self.entries(table.communities(), 8);
         let at = Self::partition(count, |n| Ok((self.number(table.communities(), n, 8)? >> 32) < short.into()))?;
         let mut rows = Vec::new();

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use streamdb_types::{BucketId, ConnKey, Direction, Reason};
+use streamdb_types::{BucketId, ConnKey, Direction, Reason, Tuple};
 
 use super::layout::{Continuation, Coverage, Table, object as o, stream as s};
 use super::segment::{Reading, Segment, direction_of, key};
@@ -37,6 +37,8 @@ pub(crate) struct Tail {
     /// Streams by connection and direction: the newest record of each.
     pub(crate) streams: HashMap<ConnKey, Vec<Fresh>>,
     pub(crate) damaged: Vec<Error>,
+    /// There is more than is held in memory.
+    pub(crate) too_long: bool,
 }
 
 /// The streams and objects of a store at one moment.
@@ -89,6 +91,11 @@ impl<'s> Snapshot<'s> {
     /// What could not be read of what no index has.
     pub fn unread(&self) -> impl Iterator<Item = &Error> {
         self.tail.damaged.iter()
+    }
+
+    /// Whether so much is in no index that it was not gathered: then only a walk through the buckets finds everything.
+    pub const fn is_partial(&self) -> bool {
+        self.tail.too_long
     }
 
     /// Index files, their bytes, and what of them is held in memory.
@@ -226,6 +233,32 @@ impl Reader<'_> {
         Ok(Listed { stream, newest })
     }
 
+    /// The stream of a connection that began then, looked for in this file first.
+    ///
+    /// # Errors
+    /// When a file is damaged.
+    pub fn find(&self, first: usize, rank: [u64; 4]) -> Outcome<Option<Listed>> {
+        let others = (0..self.files.len()).rev().filter(|file| *file != first);
+        for file in std::iter::once(first).chain(others) {
+            let Some(reading) = self.files.get(file) else { continue };
+            let refused = |bad| Unread::File(file, bad);
+            let mut row = reading.row_of(Table::Streams, &rank).map_err(refused)?;
+            let mut values = Vec::new();
+            while row < reading.segment.rows(Table::Streams) {
+                reading.values(Table::Streams, row, &mut values).map_err(refused)?;
+                let of_it = Table::Streams.sorted_by().iter().zip(rank);
+                if of_it.into_iter().any(|(column, wanted)| values.get(*column) != Some(&wanted)) {
+                    break;
+                }
+                if let Some(listed) = self.stream(file, &values)? {
+                    return Ok(Some(listed));
+                }
+                row += 1;
+            }
+        }
+        Ok(None)
+    }
+
     /// Whether a row of a file is an object of the last word on its connection.
     ///
     /// # Errors
@@ -260,12 +293,14 @@ impl Reader<'_> {
     }
 
     /// The connections whose objects no index has, or has no more: streams of theirs that were not over when they were looked
-    /// at last, and those that retention took a part of.
+    /// at last, and those that retention took a part of. Of those between ends that may not be wanted, some may be left out.
     ///
     /// # Errors
     /// When a file is damaged, or a bucket cannot be read.
-    pub fn unsettled(&self) -> Outcome<HashMap<ConnKey, Vec<Listed>>> {
-        let mut keys: Vec<ConnKey> = self.snapshot.tail.streams.keys().copied().collect();
+    pub fn unsettled(&self, may_be: &dyn Fn(&Tuple) -> bool) -> Outcome<HashMap<ConnKey, Vec<Listed>>> {
+        let fresh = self.snapshot.tail.streams.iter();
+        let fresh = fresh.filter(|(_, streams)| streams.first().is_some_and(|fresh| may_be(&fresh.stream.tuple)));
+        let mut keys: Vec<ConnKey> = fresh.map(|(key, _)| *key).collect();
         self.not_over(&mut keys)?;
         self.cut(&mut keys)?;
         keys.sort_unstable();

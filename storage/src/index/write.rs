@@ -27,6 +27,7 @@ pub(super) struct FileWriter<'v> {
     held: Vec<u8>,
     sums: Vec<u32>,
     section: Option<(Section, u64)>,
+    whole: bool,
     pub(super) header: Header,
 }
 
@@ -59,6 +60,7 @@ impl<'v> FileWriter<'v> {
             held: vec![0; PAGE],
             sums: Vec::new(),
             section: None,
+            whole: false,
             header,
         })
     }
@@ -126,9 +128,19 @@ impl<'v> FileWriter<'v> {
         self.file.write_at(&rest, self.written).map_err(failed(&self.path))?;
         self.file.write_at(&first, 0).map_err(failed(&self.path))?;
         self.file.sync_data().map_err(Error::io(&self.path, "make an index file durable"))?;
+        self.whole = true;
         self.volume.rename(&self.path, &self.named).map_err(Error::io(&self.named, "name an index file"))?;
         let folder = self.named.parent().unwrap_or(Path::new("."));
         self.volume.sync_dir(folder).map_err(Error::io(folder, "make the name of an index file durable"))?;
-        Ok(self.named)
+        Ok(self.named.clone())
+    }
+}
+
+/// What did not become whole is removed; if that fails, by who derives next.
+impl Drop for FileWriter<'_> {
+    fn drop(&mut self) {
+        if !self.whole {
+            let _ = self.volume.unlink(&self.path);
+        }
     }
 }

@@ -17,6 +17,9 @@ use crate::index::snapshot::{Fresh, Snapshot, Tail};
 use crate::index::{Coverage, Unread};
 use crate::live::writer_alive;
 
+/// Most connections that no index has and that are gathered all the same.
+const MOST: usize = 1 << 20;
+
 /// What was found out for the last snapshot, as most of it is so for the next one too.
 #[derive(Default)]
 pub(super) struct Remembered {
@@ -51,6 +54,10 @@ impl Store {
         let mut uncovered = HashSet::new();
         for id in ids.iter() {
             let covered = counting.covered.get(id).copied().unwrap_or(BlockPlace::NONE);
+            if tail.streams.len() > MOST {
+                (tail.streams, tail.too_long) = (HashMap::new(), true);
+                break;
+            }
             if covered < Coverage::WHOLE {
                 uncovered.insert(*id);
                 self.fresh(*id, covered, remembered.records.entry(*id).or_default(), &mut tail);

@@ -13,9 +13,9 @@ use crate::output::{Output, complain};
 pub(super) fn run(args: &Export) -> Result<(), Error> {
     let filter = Filter::parse_words(&args.filters)?;
     // Frames are selected by their connection and time; a term about streams or objects must not be overlooked.
-    let Filter { direction, reason, objects, offset, limit, order, after, .. } = &filter;
+    let Filter { direction, reason, objects, offset, limit, order, after, length, .. } = &filter;
     let suitable = direction.is_none() && reason.is_none() && objects.is_empty() && *offset == 0 && limit.is_none();
-    if !suitable || *order != Order::OldestFirst || after.is_some() {
+    if !suitable || *order != Order::OldestFirst || after.is_some() || length.is_some() {
         let what = "export: frames are selected by address, port, protocol, community_id, start and end, and by nothing else; \
                     `streamdb get OID --pcap` gives those of one connection";
         return Err(Error::Other(what.to_owned()));
@@ -32,7 +32,7 @@ pub(super) fn run(args: &Export) -> Result<(), Error> {
     let mut refused = None;
     let mut written = 0u64;
     let by_connection = filter.names_ends();
-    let wanted = |tuple: &_, path: &_| filter.matches_connection(tuple, path);
+    let wanted = |tuple: &_, _: &_| filter.matches_connection(tuple);
     let frames = FrameFilter { start: filter.start, end: filter.end, connections: by_connection.then_some(&wanted) };
     store.frames(&frames, &mut |frame| {
         let selected = frame.connected || !by_connection || others(&filter, frame);

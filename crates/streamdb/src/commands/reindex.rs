@@ -27,6 +27,8 @@ pub(super) fn run(args: &Reindex) -> Result<ExitCode, Error> {
     let told = &mut |error: &streamdb_derive::Error| complain(&error.to_string());
     let progress = deriver.reindex(&store, &|| false, told, &mut |done, all| bar.step(done, all))?;
     bar.finish();
+    let keeper = deriver.keeper();
+    while keeper.tidy(&store, &|| false, &mut complain)? {}
     report(&progress, args.json)
 }
 

@@ -393,7 +393,7 @@ fn streams(store: &Store) -> Verdict<Vec<StreamInfo>> {
 
 /// The rows that are kept are those of all that ended, as they are made anew.
 fn derived(store: &Store, volume: &(impl Volume + Clone + 'static)) -> Verdict<()> {
-    let mut deriver = Deriver::on(store, Box::new(volume.clone())).map_err(said("deriving"))?;
+    let mut deriver = Deriver::on(store, std::sync::Arc::new(volume.clone())).map_err(said("deriving"))?;
     let mut damaged = Vec::new();
     let noted = &mut |error: &streamdb_derive::Error| damaged.push(error.to_string());
     deriver.catch_up(store, &|| false, noted).map_err(said("deriving"))?;
