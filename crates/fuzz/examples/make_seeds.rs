@@ -1,4 +1,5 @@
-//! Makes seeds for the targets `bucket`, `records` and `journal` from sealed bucket files of small captures:
+//! Makes seeds for the targets `bucket`, `records` and `journal` from sealed bucket files of small captures, and for `index_file`
+//! from index files:
 //!
 //! ```text
 //! cargo run --example make_seeds -- NAME BUCKET.sdb
@@ -8,6 +9,7 @@ use std::path::Path;
 use std::{env, fs};
 
 use streamdb_storage::fuzzing::{RawBlock, blocks_of};
+use streamdb_storage::index::fuzzing::pages_of;
 use streamdb_types::BucketId;
 
 /// The number of a bucket's id stands in its superblock; the first bucket of a data folder is this one.
@@ -19,8 +21,11 @@ const DIRECTORY: u8 = 4;
 fn main() {
     let mut arguments = env::args().skip(1);
     let (Some(name), Some(bucket)) = (arguments.next(), arguments.next()) else {
-        panic!("a name for the seeds and a bucket file are needed");
+        panic!("a name for the seeds and a bucket file, or an index file, are needed");
     };
+    if bucket.ends_with(".sdbx") {
+        return put("index_file", &name, &pages_of(&fs::read(&bucket).expect("the index file can be read")));
+    }
     let blocks = blocks_of(FIRST, &fs::read(&bucket).expect("the bucket can be read"));
     assert!(!blocks.is_empty(), "{bucket}: bucket 1 of a data folder is needed");
     let mut whole = vec![1];

@@ -18,7 +18,7 @@ mod fuzz;
 #[test]
 fn seeds_pass() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 15] = [
+    let targets: [(&str, Target); 16] = [
         ("brotli", fuzz::brotli),
         ("bucket", fuzz::bucket),
         ("capture_file", fuzz::capture_file),
@@ -27,6 +27,7 @@ fn seeds_pass() {
         ("fragments", fuzz::fragments),
         ("gzip", fuzz::gzip),
         ("http", fuzz::http),
+        ("index_file", fuzz::index_file),
         ("journal", fuzz::journal),
         ("query_string", fuzz::query_string),
         ("reassembly", fuzz::reassembly),

@@ -52,7 +52,7 @@ fn second(number: u64, talks: &mut Vec<Talk>) -> Vec<u8> {
     for (n, talk) in talks.iter_mut().enumerate() {
         // The second one asks alone for a while.
         talk.ask(&mut made, at + 10, format!("GET /{number} HTTP/1.1\r\nHost: a.example\r\n\r\n").as_bytes());
-        if n != 1 || number % 5 == 0 {
+        if n != 1 || number.is_multiple_of(5) {
             talk.answer(&mut made, at + 20, &answer(5_000));
         }
     }

@@ -11,6 +11,8 @@ mod class;
 mod community;
 mod continued;
 mod fold;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub(crate) mod keep;
 mod layout;
 mod merge;
