@@ -2,16 +2,19 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use serde_json::Value;
 use streamdb_query::{ObjectLine, StreamRow};
+use utoipa::ToSchema;
+use utoipa::openapi::link::LinkBuilder;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, PathItem};
-use utoipa::openapi::schema::{ComponentsBuilder, ObjectBuilder, Type};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
 use utoipa::openapi::{
-    Content as Body, InfoBuilder, OpenApi, OpenApiBuilder, PathsBuilder, Ref, RefOr, ResponseBuilder, Schema, Server,
+    Components, Content as Body, InfoBuilder, OpenApi, OpenApiBuilder, PathsBuilder, Ref, RefOr, ResponseBuilder,
+    Schema, Server,
 };
-use utoipa::{PartialSchema, ToSchema};
 
 use super::accept::Shape;
 use super::content::Content;
@@ -20,8 +23,17 @@ use super::lines::LastLine;
 use super::page::{Page, json};
 use super::parameters;
 use super::problem::{MEDIA_TYPE, Problem};
+use crate::answer::broken;
 use crate::app::App;
 use crate::auth::SESSION;
+
+/// The schemas of rows, as those of pages name them.
+const STREAM: &str = "StreamRow";
+const OBJECT: &str = "ObjectLine";
+const CONTENT: &str = "Content";
+const LAST_LINE: &str = "LastLine";
+const PROBLEM: &str = "Problem";
+const GET_CONTENT: &str = "getContent";
 
 const ABOUT: &str = "\
 Streams and the objects in them, as rows. The parameters are those of the command line and of /streamdb/; all of them have to \
@@ -35,47 +47,110 @@ without it is not whole.";
 
 /// Answers a request.
 pub(super) async fn answer(State(app): State<App>) -> Response {
-    json(&document(!app.settings().tokens.is_empty()))
+    match serde_json::to_value(document(!app.settings().tokens.is_empty())) {
+        Ok(mut document) => {
+            forget_nulls(&mut document);
+            json(&document)
+        }
+        Err(_) => broken(),
+    }
 }
 
 /// The description, of a server with tokens or without.
 fn document(tokens: bool) -> OpenApi {
     let paths = PathsBuilder::new()
-        .path("/streams", list(Kind::Streams, reference::<Page<StreamRow>>()))
-        .path("/objects", list(Kind::Objects, reference::<Page<ObjectLine<'static>>>()))
+        .path("/streams", list(Kind::Streams))
+        .path("/objects", list(Kind::Objects))
         .path("/objects/{sha256}", content());
-    let components = ComponentsBuilder::new()
-        .schema_from::<Page<StreamRow>>()
-        .schema_from::<Page<ObjectLine<'static>>>()
-        .schema_from::<Content<ObjectLine<'static>>>()
-        .schema_from::<LastLine>()
-        .schema_from::<Problem>();
+    let mut components = Components::new();
+    add::<StreamRow>(&mut components, STREAM);
+    add::<ObjectLine<'static>>(&mut components, OBJECT);
+    add::<Page<StreamRow>>(&mut components, Kind::Streams.page());
+    add::<Page<ObjectLine<'static>>>(&mut components, Kind::Objects.page());
+    add::<Content<ObjectLine<'static>>>(&mut components, CONTENT);
+    add::<LastLine>(&mut components, LAST_LINE);
+    add::<Problem>(&mut components, PROBLEM);
     let info = InfoBuilder::new().title("StreamDB").version(env!("CARGO_PKG_VERSION")).description(Some(ABOUT));
     let document = OpenApiBuilder::new().info(info).servers(Some([Server::new(super::ROOT)])).paths(paths);
     if !tokens {
-        return document.components(Some(components.build())).build();
+        return document.components(Some(components)).build();
     }
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("A token with the role read."));
     let session = ApiKeyValue::with_description(SESSION, "A browser's session, from /login.");
-    let components = components
-        .security_scheme("token", SecurityScheme::Http(bearer.build()))
-        .security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(session)));
+    components.add_security_scheme("token", SecurityScheme::Http(bearer.build()));
+    components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(session)));
     let either = ["token", "session"].map(|name| SecurityRequirement::new(name, [""; 0]));
-    document.components(Some(components.build())).security(Some(either)).build()
+    document.components(Some(components)).security(Some(either)).build()
 }
 
-fn list(kind: Kind, page: RefOr<Schema>) -> PathItem {
-    let (word, summary) = match kind {
-        Kind::Streams => ("listStreams", "Streams: the bytes of one direction of a connection each"),
-        Kind::Objects => ("listObjects", "Objects: messages and files found in streams"),
+/// Adds the schema of a type, and of those that are in it.
+fn add<T: ToSchema>(components: &mut Components, name: &str) {
+    let mut inner = Vec::new();
+    T::schemas(&mut inner);
+    components.schemas.extend(inner);
+    components.schemas.insert(name.to_owned(), T::schema());
+}
+
+/// What is absent in an answer is left out; nothing is ever null, whatever the types could hold.
+fn forget_nulls(value: &mut Value) {
+    let is_null = |kind: &Value| *kind == "null" || kind.get("type").is_some_and(|kind| kind == "null");
+    match value {
+        Value::Object(fields) => {
+            for name in ["type", "oneOf"] {
+                let Some(Value::Array(kinds)) = fields.get_mut(name) else { continue };
+                kinds.retain(|kind| !is_null(kind));
+                if let [one] = kinds.as_mut_slice() {
+                    let one = one.take();
+                    fields.remove(name);
+                    match one {
+                        Value::Object(one) => fields.extend(one),
+                        one => drop(fields.insert(name.to_owned(), one)),
+                    }
+                }
+            }
+            fields.values_mut().for_each(forget_nulls);
+        }
+        Value::Array(values) => values.iter_mut().for_each(forget_nulls),
+        _ => {}
+    }
+}
+
+impl Kind {
+    /// The schema of a page.
+    const fn page(self) -> &'static str {
+        match self {
+            Self::Streams => "StreamPage",
+            Self::Objects => "ObjectPage",
+        }
+    }
+
+    /// The name of the operation that lists them.
+    const fn operation(self) -> &'static str {
+        match self {
+            Self::Streams => "listStreams",
+            Self::Objects => "listObjects",
+        }
+    }
+}
+
+fn list(kind: Kind) -> PathItem {
+    let summary = match kind {
+        Kind::Streams => "Streams: the bytes of one direction of a connection each",
+        Kind::Objects => "Objects: messages and files found in streams",
     };
     let line = ObjectBuilder::new().schema_type(Type::String).description(Some(LINES)).build();
-    let rows = ResponseBuilder::new()
+    let go_on = LinkBuilder::new().operation_id(kind.operation()).parameter("after", "$response.body#/next");
+    let mut rows = ResponseBuilder::new()
         .description(format!("The {} that were found.", kind.word()))
-        .content(Shape::Json.media_type(), Body::new(Some(page)))
-        .content(Shape::Lines.media_type(), Body::new(Some(line)));
+        .content(Shape::Json.media_type(), Body::new(Some(reference(kind.page()))))
+        .content(Shape::Lines.media_type(), Body::new(Some(line)))
+        .link("next", go_on.description("The next page.").build());
+    if kind == Kind::Objects {
+        let seen = LinkBuilder::new().operation_id(GET_CONTENT).parameter("sha256", "$response.body#/rows/0/sha256");
+        rows = rows.link("content", seen.description("Where the first of them was seen.").build());
+    }
     let operation = OperationBuilder::new()
-        .operation_id(Some(word))
+        .operation_id(Some(kind.operation()))
         .summary(Some(summary))
         .parameters(Some(parameters::all()))
         .response("200", rows);
@@ -85,9 +160,9 @@ fn list(kind: Kind, page: RefOr<Schema>) -> PathItem {
 fn content() -> PathItem {
     let found = ResponseBuilder::new()
         .description("What the content is, how often it was seen, when, and between whom.")
-        .content(Shape::Json.media_type(), Body::new(Some(reference::<Content<ObjectLine<'static>>>())));
+        .content(Shape::Json.media_type(), Body::new(Some(reference(CONTENT))));
     let operation = OperationBuilder::new()
-        .operation_id(Some("getContent"))
+        .operation_id(Some(GET_CONTENT))
         .summary(Some("Where a content was seen"))
         .parameters(Some([parameters::digest()]))
         .response("200", found);
@@ -100,7 +175,7 @@ fn problems(operation: OperationBuilder, own: &[u16]) -> OperationBuilder {
     own.iter().chain(&general).fold(operation, |operation, status| {
         let problem = ResponseBuilder::new()
             .description(reason(*status))
-            .content(MEDIA_TYPE, Body::new(Some(reference::<Problem>())));
+            .content(MEDIA_TYPE, Body::new(Some(reference(PROBLEM))));
         operation.response(status.to_string(), problem)
     })
 }
@@ -120,6 +195,6 @@ const fn reason(status: u16) -> &'static str {
     }
 }
 
-fn reference<T: ToSchema + PartialSchema>() -> RefOr<Schema> {
-    RefOr::Ref(Ref::from_schema_name(T::name()))
+fn reference(name: &str) -> RefOr<Schema> {
+    RefOr::Ref(Ref::from_schema_name(name))
 }

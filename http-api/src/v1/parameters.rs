@@ -257,23 +257,25 @@ fn moments() -> Object {
 /// Decimal numbers up to this one, without zeros in front.
 fn up_to(most: u64) -> String {
     let most = most.to_string();
-    let mut forms = Vec::new();
-    if most.len() > 1 {
-        // Those with fewer digits.
-        forms.push("[0-9]".to_owned());
-        forms.extend((2..most.len()).map(|digits| format!("[1-9][0-9]{{{}}}", digits - 1)));
-    }
+    let digits = |n: usize| match n {
+        0 => String::new(),
+        1 => "[0-9]".to_owned(),
+        n => format!("[0-9]{{{n}}}"),
+    };
+    // Those with fewer digits.
+    let shorter = (1..most.len()).map(|n| if n == 1 { digits(1) } else { format!("[1-9]{}", digits(n - 1)) });
+    let mut forms: Vec<String> = shorter.collect();
     for (at, digit) in most.char_indices() {
-        // Those that are the same until here, and smaller from here on.
-        let least = if at == 0 && most.len() > 1 { '1' } else { '0' };
-        let below = char::from_u32(u32::from(digit).saturating_sub(1)).filter(|below| *below >= least);
+        // Those that are the same until here, and smaller from here on; at the last digit, that one too.
         let (before, left) = (most.get(..at).unwrap_or_default(), most.len() - at - 1);
-        if let Some(below) = below {
-            let rest = if left == 0 { String::new() } else { format!("[0-9]{{{left}}}") };
-            forms.push(format!("{before}[{least}-{below}]{rest}"));
+        let least = if at == 0 && left > 0 { '1' } else { '0' };
+        let last = if left == 0 { Some(digit) } else { (least..digit).next_back() };
+        match last {
+            Some(last) if last == least => forms.push(format!("{before}{last}{}", digits(left))),
+            Some(last) => forms.push(format!("{before}[{least}-{last}]{}", digits(left))),
+            None => {}
         }
     }
-    forms.push(most);
     format!("({})", forms.join("|"))
 }
 
