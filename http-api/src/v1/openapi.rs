@@ -42,8 +42,8 @@ give there, and no row comes twice or is left out, whatever is captured meanwhil
 at /streamdb/?oid=... Errors are application/problem+json.";
 
 const LINES: &str = "\
-A row a line, as rows are found, each as in `rows` of application/json. The last line is of the schema LastLine; an answer \
-without it is not whole.";
+A row a line, as rows are found, each as in `rows` of application/json. The last line is of the schema LastLine: it has \
+no `oid`, and its `end` is an object. An answer without it is not whole.";
 
 /// Answers a request.
 pub(super) async fn answer(State(app): State<App>) -> Response {
