@@ -1,4 +1,4 @@
-//! HTTP over a data folder: the ancestor's endpoint, `GET /streamdb/`, and a front page.
+//! HTTP over a data folder: the ancestor's endpoint, `GET /streamdb/`, `/api/v1` for programs, and a front page.
 //!
 //! - `serve` listens; `connections` bounds how many clients there are, and how long they take; `app` has the routes; `settings` is what an operator decides
 //! - `guard`, `hosts`, `cors` and `auth` are what every request and answer passes; `auth` has the login page too
