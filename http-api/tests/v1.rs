@@ -558,6 +558,30 @@ fn the_first_hit_comes_while_the_search_goes_on_and_who_goes_ends_it() {
     );
 }
 
+/// Rows are bounded in bytes, too, as what was captured may make each of them long.
+#[test]
+fn a_page_of_very_long_rows_is_cut_and_goes_on() {
+    const MESSAGES: usize = 120;
+    let request = format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(15_000)).repeat(MESSAGES);
+    let answers = b"HTTP/1.1 204 No\r\n\r\n".repeat(MESSAGES);
+    let clients: Vec<String> = (0..12).map(|n| format!("10.0.1.{n}:50000")).collect();
+    let talk = |client| Talk {
+        client,
+        said: vec![Said::ToServer(request.as_bytes()), Said::ToClient(&answers)],
+        ..download()
+    };
+    let server = Server::new(&clients.iter().map(|client| talk(client)).collect::<Vec<_>>());
+    let page = server.get("/api/v1/objects?limit=10000");
+    assert!((32 << 20..34 << 20).contains(&page.body.len()), "{}", page.body.len());
+    let page = page.json();
+    let all = listed(&server, "objects", &[]);
+    assert_eq!(page["count"], json!({ "found": all.len(), "exact": true }));
+    let next = page["next"].as_str().unwrap();
+    let rest = server.get(&format!("/api/v1/objects?limit=10000&after={next}")).json();
+    assert_eq!([rows(&page), rows(&rest)].concat(), all);
+    assert_eq!(rest.get("next"), None);
+}
+
 #[test]
 fn what_cannot_be_read_is_said() {
     let body: Vec<u8> = (0..3_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();

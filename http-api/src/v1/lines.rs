@@ -73,7 +73,7 @@ pub(super) fn send(store: &Store, kind: Kind, filter: &Filter, maker: Maker) {
 struct Lines {
     out: Mutex<Out>,
     begun: Instant,
-    /// When lines were sent off last, in milliseconds since it began.
+    /// When lines were sent off last, in milliseconds since it began; 0 before the first time.
     sent: AtomicU64,
     gone: AtomicBool,
 }
@@ -91,19 +91,26 @@ impl Lines {
         Self { out, begun: Instant::now(), sent: AtomicU64::new(0), gone: AtomicBool::new(false) }
     }
 
-    /// Writes a line; whether somebody takes it.
+    /// Writes a line; whether somebody takes it. The first one is sent at once.
     fn put(&self, line: &impl Serialize) -> bool {
         let written = self.lock().body().and_then(|body| json_line(body, line));
-        self.noted(written) && self.keep_up()
+        let is_first = self.sent.load(Ordering::Relaxed) == 0;
+        self.noted(written) && self.send_after(if is_first { 0 } else { WAITS })
     }
 
     /// Sends off what has waited long enough; whether somebody takes it.
     fn keep_up(&self) -> bool {
-        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.send_after(WAITS)
+    }
+
+    /// Sends off what was written, if the last time is so many milliseconds ago; whether somebody takes it.
+    fn send_after(&self, wait: u64) -> bool {
+        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
         let sent = self.sent.load(Ordering::Relaxed);
-        let due = now.saturating_sub(sent) >= WAITS;
         // One of those who ask does it.
-        if due && self.sent.compare_exchange(sent, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        let due = now.saturating_sub(sent) >= wait
+            && self.sent.compare_exchange(sent, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if due {
             let flushed = self.lock().body().and_then(|body| match body.is_gone() {
                 true => Err(io::ErrorKind::BrokenPipe.into()),
                 false => body.flush(),
