@@ -26,5 +26,7 @@ for _ in $(seq 100); do
 done
 [ -n "$url" ] || { echo "schemathesis: the server does not come up: $(cat "$work/said")" >&2; exit 1; }
 
-export STREAMDB_URL=$url SCHEMATHESIS_HOOKS=scripts/schemathesis_hooks.py
+export STREAMDB_URL=$url SCHEMATHESIS_HOOKS=$PWD/scripts/schemathesis_hooks.py
+# It keeps what it found where it runs.
+cd "$work"
 schemathesis run "$url/api/v1/openapi.json" --checks all --max-examples "${EXAMPLES:-500}" "$@"
