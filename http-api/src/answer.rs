@@ -22,9 +22,20 @@ pub(crate) fn whole(status: StatusCode, content_type: HeaderValue, body: impl In
     response
 }
 
+/// Why something was refused: it stands beside the answer's body, for who says it in another form.
+#[derive(Clone, Debug)]
+pub(crate) struct Why(pub(crate) String);
+
 /// A refusal that says why.
 pub(crate) fn refuse(status: StatusCode, why: &str) -> Response {
-    whole(status, PLAIN, format!("{why}\n"))
+    let mut response = whole(status, PLAIN, format!("{why}\n"));
+    response.extensions_mut().insert(Why(why.to_owned()));
+    response
+}
+
+/// What nobody should ever see.
+pub(crate) fn broken() -> Response {
+    refuse(StatusCode::INTERNAL_SERVER_ERROR, "The answer could not be made: this is a fault of StreamDB.")
 }
 
 /// The refusal that fits to what went wrong.

@@ -17,13 +17,16 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use crate::answer::refuse;
 use crate::auth::{self, Auth};
 use crate::settings::Settings;
-use crate::{cors, front, guard, hosts, streamdb, submit};
+use crate::{cors, front, guard, hosts, streamdb, submit, v1};
 
 /// How many searches may work on the store at the same time; others wait.
 const AT_A_TIME: usize = 16;
 /// How many downloads may be under way. They have turns of their own: each lasts as long as its client takes, and no number
 /// of slow ones keeps a search waiting.
 const DOWNLOADS: usize = 128;
+/// How many lists may be under way that are sent as rows are found. They take as long as their clients, and work as hard as
+/// searches.
+const LISTS: usize = 32;
 
 /// What the routes share.
 #[derive(Clone)]
@@ -34,6 +37,7 @@ pub struct App {
     auth: Arc<Auth>,
     turns: Arc<Semaphore>,
     downloads: Arc<Semaphore>,
+    lists: Arc<Semaphore>,
 }
 
 impl App {
@@ -46,6 +50,7 @@ impl App {
             auth: Arc::default(),
             turns: Arc::new(Semaphore::new(AT_A_TIME)),
             downloads: Arc::new(Semaphore::new(DOWNLOADS)),
+            lists: Arc::new(Semaphore::new(LISTS)),
         }
     }
 
@@ -93,6 +98,14 @@ impl App {
         self.start_in(&self.downloads, work).await
     }
 
+    /// Starts a list likewise, whose rows are sent as they are found.
+    pub(crate) async fn start_lines(
+        &self,
+        work: impl FnOnce(&Arc<Store>) + Send + 'static,
+    ) -> Result<JoinHandle<()>, Response> {
+        self.start_in(&self.lists, work).await
+    }
+
     async fn start_in<T: Send + 'static>(
         &self,
         turns: &Arc<Semaphore>,
@@ -111,8 +124,8 @@ impl App {
     }
 }
 
-/// The routes. From the outside in, a request passes: the headers that every answer has, its host, whether other origins may
-/// read, whether it may change anything, and who asks.
+/// The routes. From the outside in, a request passes: the headers that every answer has, what errors look like, its host,
+/// whether other origins may read, whether it may change anything (under `/api/v1` nothing can), and who asks.
 pub fn router(app: App) -> Router {
     Router::new()
         .route("/", get(front::front))
@@ -124,8 +137,10 @@ pub fn router(app: App) -> Router {
         .layer(from_fn_with_state(app.clone(), auth::check))
         .merge(auth::routes())
         .layer(from_fn_with_state(app.clone(), auth::same_origin))
+        .merge(v1::routes().layer(from_fn_with_state(app.clone(), auth::check)))
         .layer(from_fn_with_state(app.clone(), cors::check))
         .layer(from_fn_with_state(app.clone(), hosts::check))
+        .layer(from_fn(v1::dress))
         .layer(from_fn(guard::harmless))
         .with_state(app)
 }

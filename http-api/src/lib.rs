@@ -1,9 +1,9 @@
-//! HTTP over a data folder: the ancestor's endpoint, `GET /streamdb/`, and a front page.
+//! HTTP over a data folder: the ancestor's endpoint, `GET /streamdb/`, `/api/v1` for programs, and a front page.
 //!
 //! - `serve` listens; `connections` bounds how many clients there are, and how long they take; `app` has the routes; `settings` is what an operator decides
 //! - `guard`, `hosts`, `cors` and `auth` are what every request and answer passes; `auth` has the login page too
 //! - `answer` and `channel` are how answers are made: short ones, and long ones piece by piece; `asking` says whether anybody still waits
-//! - `streamdb` is the endpoint; `front` the page at `/`; `submit` hands objects to the sandbox
+//! - `streamdb` is the endpoint; `v1` the same for programs, as resources; `front` the page at `/`; `submit` hands objects to the sandbox
 //! - `small_page` is what the login and questions look like
 //!
 //! All work on the store is done on threads where it may block, a bounded number at a time.
@@ -23,6 +23,7 @@ mod settings;
 mod small_page;
 mod streamdb;
 mod submit;
+mod v1;
 
 pub use app::{App, router};
 pub use auth::{Role, Roles, Secret, Token, TokenHash};

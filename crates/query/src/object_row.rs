@@ -5,31 +5,38 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 use streamdb_types::{Direction, ObjectRow, Timestamp};
+use utoipa::ToSchema;
 
 use crate::row::as_text;
 
 /// What is shown of an object. Source is the side that opened the connection, whichever way the bytes go; what is absent is
 /// left out.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ObjectLine<'r> {
     /// Its name.
+    #[schema(pattern = "^[0-9]+-[0-9]+-[0-9]+-[0-9]+$")]
     pub oid: String,
     /// When its stream began: RFC 3339, UTC, nanoseconds.
     #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String, format = DateTime)]
     pub start: Timestamp,
     /// Who opened the connection.
+    #[schema(value_type = String)]
     pub src_ip: IpAddr,
     /// Its port.
     pub src_port: u16,
     /// The other side.
+    #[schema(value_type = String)]
     pub dst_ip: IpAddr,
     /// Its port.
     pub dst_port: u16,
     /// `c`: to the client; `s`: to the server.
+    #[schema(value_type = String, pattern = "^[cs]$")]
     pub direction: char,
     /// `http`, or `tcp` and `udp` where no protocol in them is known.
     pub protocol: String,
     /// `request`, `response`, `part`, `file` or `stream`.
+    #[schema(pattern = "^(request|response|part|file|stream)$")]
     pub kind: &'static str,
     /// The request's method.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,18 +81,23 @@ pub struct ObjectLine<'r> {
     pub conflict: bool,
     /// Of the content.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{32}$")]
     pub md5: Option<String>,
     /// Likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{40}$")]
     pub sha1: Option<String>,
     /// Likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     pub sha256: Option<String>,
     /// Of the bytes as sent, where a content coding makes them differ.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{32}$")]
     pub md5_encoded: Option<String>,
     /// Likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     pub sha256_encoded: Option<String>,
 }
 

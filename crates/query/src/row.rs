@@ -6,31 +6,38 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer};
 use streamdb_storage::StreamInfo;
 use streamdb_types::{Direction, Marks, Reason, Timestamp};
+use utoipa::ToSchema;
 
 use crate::community::community_id;
 
 /// What is shown of a stream. Source is the side that opened the connection, whichever way the bytes go; what is absent is
 /// left out.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct StreamRow {
     /// Its name.
+    #[schema(pattern = "^[0-9]+-[0-9]+-[0-9]+-[0-9]+$")]
     pub oid: String,
     /// The name of the other direction.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9]+-[0-9]+-[0-9]+-[0-9]+$")]
     pub peer_oid: Option<String>,
     /// The time of its first frame: RFC 3339, UTC, nanoseconds.
     #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String, format = DateTime)]
     pub start: Timestamp,
     /// The time of its last frame, likewise.
     #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String, format = DateTime)]
     pub end: Timestamp,
     /// From the first frame to the last, in seconds.
     pub duration: f64,
     /// Who opened the connection.
+    #[schema(value_type = String)]
     pub src_ip: IpAddr,
     /// Its port.
     pub src_port: u16,
     /// The other side.
+    #[schema(value_type = String)]
     pub dst_ip: IpAddr,
     /// Its port.
     pub dst_port: u16,
@@ -38,8 +45,10 @@ pub struct StreamRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vlan: Option<u16>,
     /// `c`: to the client; `s`: to the server.
+    #[schema(value_type = String, pattern = "^[cs]$")]
     pub direction: char,
     /// The letter, or `open`.
+    #[schema(pattern = "^([crteli]|open)$")]
     pub reason: &'static str,
     /// Bytes, gaps included.
     pub length: u64,
@@ -47,6 +56,7 @@ pub struct StreamRow {
     pub gap_bytes: u64,
     /// When retention dropped a bucket with a part of it; left out when it did not, or nobody looked.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text_if_any")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub dropped: Option<Timestamp>,
     /// Whether other bytes than these were captured too, for some place of it; left out when not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -56,6 +66,7 @@ pub struct StreamRow {
     /// `tcp`, `udp`, or the number.
     pub protocol: String,
     /// Community id v1.
+    #[schema(pattern = "^1:[A-Za-z0-9+/]{27}=$")]
     pub community_id: String,
 }
 

@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::small_page::{Width, escape, small_page};
 
 /// The cookie with a session's name. It goes with requests that our own pages make, never with another page's.
-pub(super) const SESSION: &str = "streamdb";
+pub(crate) const SESSION: &str = "streamdb";
 /// The cookie that says no more than that this browser has a session. It goes with links on other pages too: a log search's
 /// link comes without the session, but with this, and is [bounced](bounce).
 pub(super) const MARK: &str = "streamdb_login";

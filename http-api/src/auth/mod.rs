@@ -20,13 +20,13 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tokio::sync::Semaphore;
 
-pub(crate) use self::login::routes;
+pub(crate) use self::login::{SESSION, routes};
 pub(crate) use self::same_origin::check as same_origin;
 use self::session::Sessions;
 pub use self::token::{Role, Roles, Secret, Token, TokenHash};
 use crate::answer::refuse;
 use crate::app::App;
-use crate::submit;
+use crate::{submit, v1};
 
 /// What a wrong token has to wait for its answer.
 const PENANCE: Duration = Duration::from_secs(1);
@@ -131,11 +131,11 @@ async fn caller(app: &App, method: &Method, uri: &Uri, headers: &HeaderMap) -> R
             })),
         };
     }
-    let session = cookie(headers, login::SESSION).and_then(|name| app.auth().sessions.token(name, Instant::now()));
+    let session = cookie(headers, SESSION).and_then(|name| app.auth().sessions.token(name, Instant::now()));
     if let Some(caller) = session.and_then(|place| known(place, By::Session)) {
         return Ok(caller);
     }
-    Err(Box::new(if !is_browser(headers) {
+    Err(Box::new(if !is_browser(headers) || v1::has(uri.path()) {
         unknown(refuse(StatusCode::UNAUTHORIZED, NO_TOKEN))
     } else if method == Method::GET && cookie(headers, login::MARK).is_some() {
         login::bounce(uri)

@@ -43,7 +43,7 @@ pub use self::fuzzing::query_string;
 pub use self::local::{SearchAnswer, SearchRow, search_text};
 use self::params::{Asked, Search, Shape, Wanted};
 pub use self::text::Detail;
-use crate::answer::{JSON, PLAIN, failed, refuse, whole};
+use crate::answer::{JSON, PLAIN, broken, failed, whole};
 use crate::app::App;
 use crate::asking::asking;
 use crate::auth::{Caller, Role};
@@ -161,8 +161,4 @@ async fn finished<E>(work: JoinHandle<Result<Response, E>>) -> Result<Response, 
 
 fn misused(why: &str) -> Response {
     whole(StatusCode::BAD_REQUEST, PLAIN, format!("{why}\n\n{}", usage::USAGE))
-}
-
-pub(super) fn broken() -> Response {
-    refuse(StatusCode::INTERNAL_SERVER_ERROR, "The answer could not be made: this is a fault of StreamDB.")
 }

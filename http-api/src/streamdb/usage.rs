@@ -42,6 +42,7 @@ JSON has a row for each object, and one without \"object\" and with \"stream\" f
 A stream is complete from its beginning to its end, without a gap: over TCP to its FIN, over UDP to when it ended.
 Also accepted: sip dip spt dpt stime etime; dstport!80 for dstport=!80; quiet and filename, which do nothing.
 If a search finds nothing, it is run once more with source and destination exchanged.
+For programs: /api/v1/streams and /api/v1/objects have rows page by page or line by line; /api/v1/openapi.json describes them.
 
 Example: /streamdb/?srcip=10.0.0.5&dstip=203.0.113.9&dstport=80&start=2012-03-02 07:50:00&end=2012-03-02 07:53:00
 ";
