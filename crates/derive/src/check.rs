@@ -1,5 +1,7 @@
 //! Are the rows that are kept those that the buckets give?
 
+use std::collections::HashSet;
+
 use streamdb_storage::{Store, StreamInfo};
 use streamdb_types::{BlockPlace, BucketId, ConnKey};
 
@@ -41,7 +43,7 @@ pub fn check(
 /// How the rows of a bucket differ, if they do.
 fn bucket(store: &Store, id: BucketId, rows: &mut Rows, checked: &mut Checked) -> Result<Option<String>, Error> {
     // In this order, as a deriver may be at work: what is kept is covered.
-    let kept = store.derived_connections(id)?.len() as u64;
+    let mut kept: HashSet<ConnKey> = store.derived_connections(id)?.into_iter().collect();
     let covered = store.covered(id)?;
     let mut ended: Vec<StreamInfo> = Vec::new();
     let looked = store.ended_since(id, BlockPlace::NONE, &mut |stream| {
@@ -56,6 +58,7 @@ fn bucket(store: &Store, id: BucketId, rows: &mut Rows, checked: &mut Checked) -
     let (mut missing, mut other) = (0u64, 0u64);
     let mut example: Option<ConnKey> = None;
     for stream in &ended {
+        kept.remove(&stream.key);
         let Ok(made) = rows.of(store, stream) else { continue };
         let differs = match store.derived_rows(id, stream.key)? {
             None => {
@@ -75,8 +78,11 @@ fn bucket(store: &Store, id: BucketId, rows: &mut Rows, checked: &mut Checked) -
             example.get_or_insert(stream.key);
         }
     }
-    // In a bucket that goes on, a connection may have ended, have its rows, and end once more by a later record.
-    let spare = if covered.whole { kept.saturating_sub(ended.len() as u64) } else { 0 };
+    // In a bucket that goes on, a connection may have ended, have its rows, and end once more by a later record. What fell silent
+    // at a bucket's end has its rows there, too.
+    let silent = if covered.whole && !kept.is_empty() { store.fallen_silent(id)? } else { None };
+    silent.iter().flatten().for_each(|stream| _ = kept.remove(&stream.key));
+    let spare = if covered.whole { kept.len() as u64 } else { 0 };
     let example =
         example.map(|key| format!(", as connection {} of bucket {}", key.number, key.bucket)).unwrap_or_default();
     Ok((missing + other + spare > 0).then(|| {

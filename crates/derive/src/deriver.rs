@@ -45,6 +45,8 @@ pub struct Deriver {
     pub(crate) lock: Arc<DeriveLock>,
     pub(crate) volume: Arc<dyn Volume>,
     pub(crate) rows: Rows,
+    /// What a killed process left of index files is gone.
+    clean: bool,
     /// Every bucket before this one is covered.
     done: Option<BucketId>,
     /// After so many bytes of a bucket that is written to, what ended in it goes into the index.
@@ -68,8 +70,8 @@ impl Deriver {
     /// When another process has the right to derive, or the folder cannot be written.
     pub fn on(store: &Store, volume: Arc<dyn Volume>) -> Result<Self, Error> {
         let lock = store.derive_lock()?;
-        store.clean_index(&lock, &*volume)?;
         Ok(Self {
+            clean: false,
             lock: Arc::new(lock),
             volume,
             rows: Rows::new(),
@@ -112,6 +114,10 @@ impl Deriver {
         damaged: &mut dyn FnMut(&Error),
         progress: &mut Progress,
     ) -> Result<(), Error> {
+        if !self.clean {
+            store.clean_index(&self.lock, &*self.volume)?;
+            self.clean = true;
+        }
         let mut all_before = true;
         for id in store.bucket_ids()? {
             if self.done.is_some_and(|done| id <= done) {
