@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 /// The folder of index files, in that of what is derived.
 const FOLDER: &str = "index";
 const ENDING: &str = "sdbx";
-const TEMPORARY: &str = "tmp";
+const TEMPORARY: &str = "part";
 
 /// The folder of a data folder's index files.
 pub(crate) fn folder(derived: &Path) -> PathBuf {

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::Arc;
 
 use streamdb_derive::{Deriver, Rows};
+use streamdb_query::{Filter, Looking, Position, Troubles, find_streams};
 use streamdb_storage::{
     Error, Event, FrameFilter, Limits, Read, Retained, Retention, Store, StreamInfo, Verify, Volume, WriteFolder,
     Writer, WriterConfig,
@@ -95,7 +96,9 @@ impl Expected {
         if std::fs::read(data.join("ledger")).is_ok_and(|lines| contains(&lines, b" ingested ")) {
             must(frames >= wanted, || format!("ingested, says the ledger, and {frames} of {wanted} frames are there"))?;
         }
+        found(&store)?;
         derived(&store, volume)?;
+        found(&store)?;
         let ids = store.bucket_ids().map_err(said("listing"))?;
         let sealed = |id: &BucketId| What::Sealed(*id, std::fs::read(bucket(data, *id)).unwrap_or_default());
         let mut promises: Vec<Promise> = ids.iter().map(sealed).map(|what| Promise::new(from, what)).collect();
@@ -161,6 +164,7 @@ impl Expected {
         let frames = self.whole(&store, Some(&self.later), due.healthy)?;
         must(frames as u64 == had + self.later.frames.len() as u64, || format!("{frames} frames after {had}"))?;
         derived(&store, &QuickVolume)?;
+        found(&store)?;
         // However little there may be, what is held stays.
         let held = store.held().map_err(said("holds"))?;
         let expected: BTreeSet<BucketId> = after.into_iter().filter(|id| held.contains(id)).collect();
@@ -389,6 +393,21 @@ fn streams(store: &Store) -> Verdict<Vec<StreamInfo>> {
     };
     store.streams(each, &mut |error| errors.push(error)).map_err(said("streams"))?;
     errors.first().map_or(Ok(infos), |error| Err(format!("streams: {error}")))
+}
+
+/// A search finds the streams of the buckets, and nothing else: the index says nothing that is not so any more.
+fn found(store: &Store) -> Verdict<()> {
+    let mut wanted = streams(store)?;
+    wanted.sort_by_key(Position::of_stream);
+    let (mut found, mut troubles) = (Vec::new(), Troubles::default());
+    let looking = Looking { made: Rows::new(), go_on: &|| true, troubles: &mut troubles };
+    find_streams(store, &Filter::default(), looking, &mut |stream, _| {
+        found.push(stream.clone());
+        ControlFlow::Continue(())
+    })
+    .map_err(said("a search"))?;
+    // A file that is damaged, as its last bytes were lost, is told of, and left out.
+    must(found == wanted, || format!("a search finds {} streams, and the buckets have {}", found.len(), wanted.len()))
 }
 
 /// The rows that are kept are those of all that ended, as they are made anew.
