@@ -16,10 +16,12 @@
 
 use std::io::{BufRead, BufReader, Read as _, Write};
 use std::net::TcpStream;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use streamdb_benches::{ACK, Host, PSH, Random, SYN, tcp};
+use streamdb_derive::Rows;
 use streamdb_query::{Filter, Looking, Troubles, find_streams};
 use streamdb_storage::{Read, Store, Stream};
 use streamdb_types::{Oid, StreamOffset};
