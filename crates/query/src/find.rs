@@ -160,7 +160,13 @@ impl Finder<'_> {
     }
 
     /// Hands out what is wanted by rows, as far as `go_on` says.
-    fn by_rows(&self, made: &mut Objects, most: u64, go_on: &dyn Fn() -> bool, told: &mut Told<'_>) -> Result<(), Error> {
+    fn by_rows(
+        &self,
+        made: &mut Objects,
+        most: u64,
+        go_on: &dyn Fn() -> bool,
+        told: &mut Told<'_>,
+    ) -> Result<(), Error> {
         let Self { store, filter, objects, after, .. } = *self;
         let mut from = self.from;
         let mut said = false;

@@ -81,9 +81,10 @@ impl ObjectFilter {
         };
         self.kind.as_ref().is_none_or(|set| set.wants(|kind| *kind == row.kind))
             && self.method.as_ref().is_none_or(|set| set.wants(|method| Some(method) == row.method.as_ref()))
-            && self.host.as_ref().is_none_or(|set| {
-                set.wants(|name| row.host.as_ref().is_some_and(|host| is_host(name, host)))
-            })
+            && self
+                .host
+                .as_ref()
+                .is_none_or(|set| set.wants(|name| row.host.as_ref().is_some_and(|host| is_host(name, host))))
             && text(&self.uri, row.uri.as_deref())
             && self.status.as_ref().is_none_or(|set| set.wants(|status| Some(*status) == row.status))
             && text(&self.mime, Some(&row.mime))

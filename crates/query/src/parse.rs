@@ -54,8 +54,22 @@ pub const ALIASES: &[(&str, &str)] =
     &[("sip", "srcip"), ("dip", "dstip"), ("spt", "srcport"), ("dpt", "dstport"), ("stime", "start"), ("etime", "end")];
 
 /// Those of them that take one value; the others take several, with commas between them.
-const SINGLE: &[&str] =
-    &["start", "end", "direction", "uri", "filetype", "size", "length", "incomplete", "mismatch", "pcre", "offset", "limit", "sort", "after"];
+const SINGLE: &[&str] = &[
+    "start",
+    "end",
+    "direction",
+    "uri",
+    "filetype",
+    "size",
+    "length",
+    "incomplete",
+    "mismatch",
+    "pcre",
+    "offset",
+    "limit",
+    "sort",
+    "after",
+];
 
 /// Most values of one list.
 const MOST_VALUES: usize = 1000;
@@ -446,7 +460,7 @@ mod tests {
 
     #[test]
     fn what_takes_one_value_says_so_when_it_gets_two() {
-        let values = ["5", "6", "c", "/a", "exe", "1K", "1", "x", "1", "2", "1"];
+        let values = ["5", "6", "c", "/a", "exe", "1K", "1K", "1", "1", "x", "1", "2", "1", "1.1.1.c.0.0"];
         for (name, value) in SINGLE.iter().zip(values) {
             let pair = format!("{name}={value}");
             assert_eq!(

@@ -127,7 +127,8 @@ fn range(reading: &Reading<'_>, table: Table, filter: &Filter, from: Option<From
     match from.map(|from| from.rank) {
         None => {}
         Some(Rank::Ascending(position)) => {
-            let rank = [of_time(position.time), position.key.bucket.0, position.key.number.into(), position.direction as u64];
+            let rank =
+                [of_time(position.time), position.key.bucket.0, position.key.number.into(), position.direction as u64];
             range.start = range.start.max(reading.row_of(table, &rank)?);
         }
         Some(Rank::Descending(std::cmp::Reverse(position))) => {
@@ -145,7 +146,13 @@ impl<'r> Planner<'r, '_> {
     }
 
     /// A term that has to be true of one column, or of one of two.
-    fn term(&mut self, column: usize, other: Option<usize>, mut keys: Vec<Range<u32>>, negated: bool) -> Result<(), Bad> {
+    fn term(
+        &mut self,
+        column: usize,
+        other: Option<usize>,
+        mut keys: Vec<Range<u32>>,
+        negated: bool,
+    ) -> Result<(), Bad> {
         keys.retain(|keys| !keys.is_empty());
         keys.sort_unstable_by_key(|keys| keys.start);
         let mut apart: Vec<Range<u32>> = Vec::with_capacity(keys.len());
@@ -339,7 +346,8 @@ impl<'r> Planner<'r, '_> {
         let Some(order) = self.order(column) else { return Ok(()) };
         let mut texts = 0u64;
         for range in &ranges {
-            texts = texts.saturating_add(self.reading.keys_between(self.table, order, range.start + 1..range.end + 1)?);
+            texts =
+                texts.saturating_add(self.reading.keys_between(self.table, order, range.start + 1..range.end + 1)?);
         }
         if texts > self.best().saturating_mul(STRINGS_A_ROW) {
             return Ok(());
@@ -401,12 +409,15 @@ impl<'r> Planner<'r, '_> {
 
 /// Whether objects of a class may be wanted.
 fn class_may_match(wanted: &ObjectFilter, class: &Class) -> bool {
-    let text = |set: &Option<Set<Expression>>, value: &str| set.as_ref().is_none_or(|set| set.wants(|e| e.is_in(value)));
+    let text =
+        |set: &Option<Set<Expression>>, value: &str| set.as_ref().is_none_or(|set| set.wants(|e| e.is_in(value)));
     wanted.kind.as_ref().is_none_or(|set| set.wants(|kind| *kind == class.kind))
         && wanted.status.as_ref().is_none_or(|set| set.wants(|status| Some(*status) == class.status))
         && text(&wanted.mime, &class.mime)
         && wanted.incomplete.is_none_or(|incomplete| incomplete != class.complete)
-        && wanted.mismatch.is_none_or(|mismatch| mismatch == crate::mismatch::of(class.declared_type.as_deref(), &class.mime))
+        && wanted
+            .mismatch
+            .is_none_or(|mismatch| mismatch == crate::mismatch::of(class.declared_type.as_deref(), &class.mime))
         && wanted.filetype.as_ref().is_none_or(|set| {
             // The line of a request has its host and target, which its class has not.
             class.kind == ObjectKind::Request || {

@@ -6,8 +6,8 @@ use std::fmt::Display;
 use std::ops::ControlFlow;
 
 use streamdb_derive::Error;
-use streamdb_storage::index::{Listed, Reader, Table, Unread, of_time, time_of};
 use streamdb_storage::Store;
+use streamdb_storage::index::{Listed, Reader, Table, Unread, of_time, time_of};
 use streamdb_types::{ConnKey, ObjectRow};
 
 use crate::contents::Candidate;
@@ -112,9 +112,9 @@ impl Search<'_> {
                 return Ok(());
             }
             let next = match files.get_mut(source) {
-                Some(file) => file.next(self, reader, told)?.map(|(rank, candidate)| {
-                    Reverse(Head { rank, source, candidate: Some(candidate) })
-                }),
+                Some(file) => file
+                    .next(self, reader, told)?
+                    .map(|(rank, candidate)| Reverse(Head { rank, source, candidate: Some(candidate) })),
                 None => next_fresh(told),
             };
             heads.extend(next);
@@ -217,8 +217,8 @@ impl<'r> File<'r> {
             let (key, direction) = (position.key, position.direction as u64);
             let rank = [of_time(position.time), key.bucket.0, key.number.into(), direction];
             let Some(listed) = reader.find(self.file, rank)? else { continue };
-            if search.filter.matches(&listed.stream) {
-                let rank = search.rank(&Position::of_stream(&listed.stream));
+            let rank = search.rank(&Position::of_stream(&listed.stream));
+            if search.filter.matches(&listed.stream) && search.from.is_none_or(|from| from.takes(rank)) {
                 return Ok(Some((rank, Candidate { stream: listed.stream, rows })));
             }
         }

@@ -99,12 +99,7 @@ fn keep(store: &Store, keeper: &IndexKeeper, done: &AtomicBool, say: &dyn Fn(&st
     }
 }
 
-fn derive(
-    store: &Store,
-    mut deriver: Deriver,
-    ending: &AtomicBool,
-    say: &dyn Fn(&str),
-) -> Result<Progress, Error> {
+fn derive(store: &Store, mut deriver: Deriver, ending: &AtomicBool, say: &dyn Fn(&str)) -> Result<Progress, Error> {
     let mut all = Progress::default();
     // How long to wait after the last round, when that failed.
     let mut failing: Option<Duration> = None;

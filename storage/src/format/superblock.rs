@@ -35,7 +35,7 @@ pub(crate) enum SuperblockProblem {
 }
 
 impl Superblock {
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(SUPERBLOCK_LEN);
         out.extend(MAGIC);
         out.extend(FORMAT_VERSION.to_le_bytes());

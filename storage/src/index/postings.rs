@@ -215,7 +215,7 @@ mod tests {
             }
             bytes.extend([0; SLACK]);
             let list = List::Many { bytes: bytes.as_slice(), at: place, rows: rows.len() };
-            let mut all = Vec::new();
+            let mut all: Vec<u32> = Vec::new();
             let mut run = Vec::new();
             for at in 0..list.runs() {
                 list.run(at, &mut run).unwrap();
