@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use streamdb_benches::Random;
 use streamdb_query::community_id;
-use streamdb_types::{BlockPlace, BucketId, ObjectRow, Oid, Timestamp};
+use streamdb_types::{BlockPlace, BucketId, ObjectKind, ObjectRow, Oid, Reason, Timestamp};
 
 use crate::objects::{filename, host, objects, sentence, uri};
 use crate::site::{Connection, Site, mixed};
@@ -14,21 +14,25 @@ pub struct Kind {
     pub name: &'static str,
     /// Objects are asked for, not streams.
     pub objects: bool,
-    /// Nothing is there.
-    pub absent: bool,
+    /// Whether anything has to be found; `None` where it may be or not.
+    pub there: Option<bool>,
     pub words: fn(&Site, &mut Random) -> Vec<String>,
 }
 
 const fn streams(name: &'static str, words: fn(&Site, &mut Random) -> Vec<String>) -> Kind {
-    Kind { name, objects: false, absent: false, words }
+    Kind { name, objects: false, there: Some(true), words }
 }
 
 const fn of_objects(name: &'static str, words: fn(&Site, &mut Random) -> Vec<String>) -> Kind {
-    Kind { name, objects: true, absent: false, words }
+    Kind { name, objects: true, there: Some(true), words }
+}
+
+const fn perhaps(kind: Kind) -> Kind {
+    Kind { there: None, ..kind }
 }
 
 const fn absent(kind: Kind) -> Kind {
-    Kind { absent: true, ..kind }
+    Kind { there: Some(false), ..kind }
 }
 
 pub const KINDS: &[Kind] = &[
@@ -74,10 +78,12 @@ pub const KINDS: &[Kind] = &[
         let c = s.any(r);
         vec![format!("srcip={}", c.tuple.client.addr), format!("dstip={}", c.tuple.server.addr)]
     }),
-    streams("both addresses, frequent, of nobody together", |s, r| {
-        // Often they have something together, seldom not.
+    perhaps(streams("both addresses, each frequent", |s, r| {
         vec![format!("srcip={}", Site::client(r.below(50), false)), format!("dstip={}", s.server(r.below(4)))]
-    }),
+    })),
+    perhaps(streams("both addresses, each frequent, seldom together", |s, r| {
+        vec![format!("srcip={}", Site::client(3000 + r.below(1000), false)), format!("dstip={}", s.server(4 + r.below(50)))]
+    })),
     streams("server port alone", |s, r| vec![format!("dstport={}", s.any(r).tuple.server.port)]),
     streams("both ports", |s, r| {
         let c = s.any(r);
@@ -101,7 +107,14 @@ pub const KINDS: &[Kind] = &[
         vec![format!("community_id={}", community_id(&tuple))]
     })),
     streams("reason=l", |_, _| vec!["reason=l".to_owned()]),
-    streams("reason=l and an address", |_, r| vec!["reason=l".to_owned(), format!("ip={}", Site::client(r.below(100), false))]),
+    streams("reason=l and an address", |s, r| {
+        loop {
+            let c = s.any(r);
+            if c.reason() == Reason::SizeCutoff {
+                return vec!["reason=l".to_owned(), format!("ip={}", c.tuple.client.addr)];
+            }
+        }
+    }),
     streams("protocol=udp", |_, _| vec!["protocol=udp".to_owned()]),
     streams("host, streams with it", |s, r| vec![format!("host={}", object(s, r, |row| row.host.clone()))]),
     of_objects("host, as drawn", |s, r| vec![format!("host={}", object(s, r, |row| row.host.clone()))]),
@@ -133,12 +146,13 @@ pub const KINDS: &[Kind] = &[
         vec![format!("mime={}", row.mime), format!("size={}-{}", row.size, row.size + row.size / 50)]
     }),
     of_objects("mime alone", |s, r| vec![format!("mime={}", object(s, r, |row| Some(row.mime.clone())))]),
-    of_objects("sentence, an expression", |_, r| {
+    perhaps(of_objects("sentence, an expression", |_, r| {
         let (_, text) = sentence(r.below(300));
         vec![format!("filetype={}", text.split_once(',').map_or(text.as_str(), |(head, _)| head).replace(['(', ')'], "."))]
-    }),
+    })),
     of_objects("sentence and address", |s, r| {
-        let row = object(s, r, |row| (row.size > 0).then(|| row.clone()));
+        // That of a request is its target.
+        let row = object(s, r, |row| (row.size > 0 && row.kind != ObjectKind::Request).then(|| row.clone()));
         let word = row.description.split(' ').next().unwrap().to_owned();
         vec![format!("srcip={}", row.tuple.client.addr), format!("filetype=^.*{word}")]
     }),

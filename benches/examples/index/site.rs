@@ -326,6 +326,11 @@ impl Connection {
         self.length
     }
 
+    /// Why it ended.
+    pub const fn reason(&self) -> Reason {
+        self.reason
+    }
+
     /// Whether both directions have frames.
     pub const fn answered(&self) -> bool {
         self.answered
