@@ -16,6 +16,9 @@ use crate::rows::Rows;
 /// Connections between two commits: what is made again after a kill.
 const COMMIT_AFTER: u64 = 4096;
 
+/// Bytes of a bucket that is written to after which what ended in it goes into the index.
+const INDEX_AFTER: u64 = 64 << 20;
+
 /// What one round did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -44,6 +47,8 @@ pub struct Deriver {
     pub(crate) rows: Rows,
     /// Every bucket before this one is covered.
     done: Option<BucketId>,
+    /// After so many bytes of a bucket that is written to, what ended in it goes into the index.
+    pub(crate) index_after: u64,
     /// What was kept by a round that ended with an error.
     untold: Progress,
 }
@@ -64,7 +69,20 @@ impl Deriver {
     pub fn on(store: &Store, volume: Arc<dyn Volume>) -> Result<Self, Error> {
         let lock = store.derive_lock()?;
         store.clean_index(&lock, &*volume)?;
-        Ok(Self { lock: Arc::new(lock), volume, rows: Rows::new(), done: None, untold: Progress::default() })
+        Ok(Self {
+            lock: Arc::new(lock),
+            volume,
+            rows: Rows::new(),
+            done: None,
+            index_after: INDEX_AFTER,
+            untold: Progress::default(),
+        })
+    }
+
+    /// The same, but what ended in a bucket that is written to goes into the index after so many bytes of it.
+    #[must_use]
+    pub fn index_after(self, bytes: u64) -> Self {
+        Self { index_after: bytes, ..self }
     }
 
     /// Makes the rows of what ended since the last time, until all that is published is covered or `stop` says so. What

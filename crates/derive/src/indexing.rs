@@ -10,8 +10,6 @@ use streamdb_types::{BlockPlace, BucketId};
 use crate::deriver::{Deriver, objects};
 use crate::error::Error;
 
-/// Bytes of a bucket that is written to after which what ended in it goes into the index.
-const BYTES: u64 = 64 << 20;
 /// Most streams of one index file that was not merged.
 const STREAMS: usize = 1 << 17;
 
@@ -62,7 +60,8 @@ impl Deriver {
         let mut contents = Contents::default();
         while from < Coverage::WHOLE {
             let found = store.unindexed(bucket, from, derived, STREAMS)?;
-            let enough = found.to == Coverage::WHOLE || found.bytes >= BYTES || found.streams.len() >= STREAMS;
+            let enough =
+                found.to == Coverage::WHOLE || found.bytes >= self.index_after || found.streams.len() >= STREAMS;
             if found.to == from || !enough {
                 return Ok(());
             }

@@ -12,7 +12,7 @@ use streamdb_types::{ObjectKind, Reason};
 
 use crate::address::{AddressSet, Network};
 use crate::community::digest_of;
-use crate::filter::{Filter, Order};
+use crate::filter::Filter;
 use crate::object::{ObjectFilter, Wording, meta_of};
 use crate::pattern::Expression;
 use crate::scan::{From, Rank};

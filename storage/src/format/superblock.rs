@@ -35,6 +35,7 @@ pub(crate) enum SuperblockProblem {
 }
 
 impl Superblock {
+    /// The bytes that a bucket begins with.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(SUPERBLOCK_LEN);
         out.extend(MAGIC);

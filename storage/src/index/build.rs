@@ -158,13 +158,16 @@ struct Row {
     community: u32,
 }
 
+/// SHA-256, MD5 and SHA-1: as digests are sorted.
+type DigestsRank = ([u8; 32], [u8; 16], [u8; 20]);
+
 /// What rows refer to, by its number.
 #[derive(Default)]
 struct Words {
     coverage: Vec<Coverage>,
     addresses: HashMap<[u8; 16], u32>,
     strings: [HashMap<Vec<u8>, u32>; 3],
-    digests: HashMap<([u8; 32], [u8; 16], [u8; 20]), u32>,
+    digests: HashMap<DigestsRank, u32>,
 }
 
 impl Words {

@@ -216,11 +216,10 @@ fn choose(files: &[Kept]) -> Option<Vec<usize>> {
     // What a bucket that is not settled has so far stays apart, so that it can go alone.
     let mut buckets: Vec<BucketId> = files.iter().filter_map(|file| file.unsettled).collect();
     buckets.sort_unstable();
-    for of_bucket in buckets.chunk_by(|a, b| a == b).filter(|of_bucket| of_bucket.len() >= TIER) {
-        let bucket = of_bucket.first();
-        return Some(
-            (0..files.len()).filter(|at| files.get(*at).is_some_and(|f| f.unsettled.as_ref() == bucket)).collect(),
-        );
+    let several = buckets.chunk_by(|a, b| a == b).find(|of_bucket| of_bucket.len() >= TIER);
+    if let Some(bucket) = several.and_then(<[BucketId]>::first) {
+        let of_it = |at: &usize| files.get(*at).is_some_and(|file| file.unsettled == Some(*bucket));
+        return Some((0..files.len()).filter(of_it).collect());
     }
     let mut order: Vec<usize> =
         (0..files.len()).filter(|at| files.get(*at).is_some_and(|f| f.unsettled.is_none())).collect();

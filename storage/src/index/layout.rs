@@ -79,30 +79,47 @@ pub enum Table {
 
 /// The columns of [`Table::Streams`].
 pub mod stream {
+    /// The time of its first frame: see [`of_time`](super::of_time).
     pub const TIME: usize = 0;
+    /// Its connection's key: the bucket,
     pub const KEY_BUCKET: usize = 1;
+    /// and the ordinal there.
     pub const KEY_NUMBER: usize = 2;
     /// 0 to the server, 1 to the client.
     pub const DIRECTION: usize = 3;
+    /// Which entry of the coverage its bucket is.
     pub const BUCKET: usize = 4;
+    /// The place of its record.
     pub const PLACE: usize = 5;
+    /// Which address the client's is.
     pub const CLIENT: usize = 6;
+    /// Which the server's is.
     pub const SERVER: usize = 7;
+    /// The client's port.
     pub const CLIENT_PORT: usize = 8;
+    /// The server's port.
     pub const SERVER_PORT: usize = 9;
+    /// The IP protocol.
     pub const PROTOCOL: usize = 10;
     /// 0: was to go on; else the letter of its reason.
     pub const REASON: usize = 11;
+    /// Bytes, gaps included.
     pub const LENGTH: usize = 12;
     /// 0: no peer; else 1 + zigzag of its place less this one's.
     pub const PEER_PLACE: usize = 13;
+    /// The peer's length.
     pub const PEER_LENGTH: usize = 14;
+    /// Which VLANs and tunnels; 0 for none.
     pub const PATH: usize = 15;
     /// Zigzag of the time of its last frame less that of the first.
     pub const DURATION: usize = 16;
+    /// Bytes that are not there.
     pub const GAP_BYTES: usize = 17;
+    /// Frames.
     pub const PACKETS: usize = 18;
+    /// What was seen of it.
     pub const MARKS: usize = 19;
+    /// Which part of the stream it is.
     pub const PART: usize = 20;
     /// How many there are.
     pub const COLUMNS: usize = 21;
@@ -113,26 +130,42 @@ pub mod object {
     pub use super::stream::{
         BUCKET, CLIENT, CLIENT_PORT, DIRECTION, KEY_BUCKET, KEY_NUMBER, PLACE, PROTOCOL, SERVER, SERVER_PORT, TIME,
     };
+    /// Where in the stream its message begins.
     pub const BEGINS: usize = 11;
+    /// The INDEX of its oid.
     pub const INDEX: usize = 12;
-    /// Of the oid: how many ids before [`BUCKET`], in which its connection was last when it was found; and zigzag of its place
-    /// less [`PLACE`], that of the connection's last record.
+    /// How many ids the oid's bucket is before that of [`BUCKET`], in which its connection was last when it was found; [`PLACE`]
+    /// is that of the connection's last record.
     pub const OID_BUCKET: usize = 13;
+    /// Zigzag of the oid's place less [`PLACE`].
     pub const OID_PLACE: usize = 14;
+    /// The LENGTH of its oid.
     pub const OID_LENGTH: usize = 15;
+    /// What it is: see [`Class`](crate::index::Class).
     pub const CLASS: usize = 16;
+    /// The protocol it was found in.
     pub const FOUND_IN: usize = 17;
+    /// The request's method.
     pub const METHOD: usize = 18;
+    /// The host.
     pub const HOST: usize = 19;
+    /// The request target.
     pub const URI: usize = 20;
+    /// The file name.
     pub const FILENAME: usize = 21;
+    /// Why it is not complete.
     pub const WHY: usize = 22;
+    /// The key of an executable under XOR.
     pub const XOR_KEY: usize = 23;
+    /// Bytes of content.
     pub const SIZE: usize = 24;
     /// Zigzag of the bytes as sent less [`SIZE`].
     pub const ENCODED: usize = 25;
+    /// Bytes missing.
     pub const MISSING: usize = 26;
+    /// Of the content.
     pub const DIGESTS: usize = 27;
+    /// Of the bytes as sent.
     pub const DIGESTS_ENCODED: usize = 28;
     /// How many there are.
     pub const COLUMNS: usize = 29;
@@ -142,6 +175,7 @@ pub mod object {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Order {
     pub(super) number: u32,
+    /// Of which column.
     pub column: usize,
     /// Whether a value stands for all with as many binary digits.
     pub(super) by_width: bool,

@@ -101,7 +101,7 @@ impl Segment {
     }
 
     /// Bytes of the file.
-    pub fn len(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.map.len()
     }
 
@@ -110,6 +110,7 @@ impl Segment {
         self.continued.bytes() + self.coverage.len() * size_of::<Coverage>() + size_of::<Self>()
     }
 
+    /// Rows of a table.
     pub fn rows(&self, table: Table) -> u32 {
         self.header.rows.get(table as usize).copied().unwrap_or_default() as u32
     }
@@ -132,6 +133,7 @@ impl Segment {
 
 /// An index file while one question is answered from it.
 pub struct Reading<'s> {
+    /// The file.
     pub segment: &'s Segment,
     view: View<'s>,
 }
@@ -140,18 +142,29 @@ pub struct Reading<'s> {
 pub struct Rows<'r>(List<'r, View<'r>>);
 
 impl Rows<'_> {
+    /// How many there are; at least one.
+    #[expect(clippy::len_without_is_empty, reason = "it never is")]
     pub const fn len(&self) -> usize {
         self.0.len()
     }
 
+    /// In how many runs they come.
     pub const fn runs(&self) -> usize {
         self.0.runs()
     }
 
+    /// The rows of a run, ascending, in place of what is in `out`.
+    ///
+    /// # Errors
+    /// When the file is damaged.
     pub fn run(&self, run: usize, out: &mut Vec<u32>) -> Result<(), Bad> {
         self.0.run(run, out)
     }
 
+    /// The last run that begins with this row or one before it, or the first run.
+    ///
+    /// # Errors
+    /// When the file is damaged.
     pub fn run_of(&self, row: u32) -> Result<usize, Bad> {
         self.0.run_of(row)
     }

@@ -174,9 +174,7 @@ impl Counting {
             if !is_there(bucket) {
                 continue;
             }
-            // The newest first; what leads back to the bucket's beginning counts.
-            let chain = (0..ranges.len()).find_map(|from| chain(ranges.get(from..).unwrap_or_default()));
-            let Some(chain) = chain else { continue };
+            let Some(chain) = chain(&ranges) else { continue };
             all.extend(chain.first().map(|(_, _, covered)| (bucket, covered.to)));
             for (file, at, _) in chain {
                 if let Some(live) = live.get_mut(file).and_then(|live| live.get_mut(at)) {
@@ -188,20 +186,26 @@ impl Counting {
     }
 }
 
-/// The first range, and those that lead from it back to the bucket's beginning.
+/// Of these ranges of a bucket, those of the newest files first: the one that goes furthest, and those that lead from it back to
+/// the bucket's beginning.
 fn chain(ranges: &[(usize, usize, Coverage)]) -> Option<Vec<(usize, usize, Coverage)>> {
-    let mut chain: Vec<(usize, usize, Coverage)> = vec![*ranges.first()?];
-    for range in ranges.iter().skip(1) {
-        let from = chain.last()?.2.from;
-        if from.is_none() {
-            break;
+    let from = |start: &(usize, usize, Coverage)| {
+        let mut chain = vec![*start];
+        loop {
+            let from = chain.last()?.2.from;
+            if from.is_none() {
+                return Some(chain);
+            }
+            // Each is before the one after it, so that this ends.
+            chain.push(*ranges.iter().find(|(_, _, before)| before.to == from)?);
         }
-        if range.2.to == from {
-            chain.push(*range);
-        }
-    }
-    chain.last().filter(|(_, _, covered)| covered.from.is_none())?;
-    Some(chain)
+    };
+    let chains = ranges.iter().filter_map(from);
+    // Of those that go as far, the first.
+    chains.reduce(|best, chain| {
+        let to = |chain: &[(usize, usize, Coverage)]| chain.first().map(|(_, _, covered)| covered.to);
+        if to(&chain) > to(&best) { chain } else { best }
+    })
 }
 
 #[cfg(test)]
@@ -221,7 +225,10 @@ mod tests {
         // A merge of the two oldest, and a newer one behind it.
         assert_eq!(found(&[range(5, 9), range(0, 5), range(3, 5), range(0, 3)]), Some(vec![(5, 9), (0, 5)]));
         // Made anew.
-        assert_eq!(found(&[range(0, 7), range(5, 9), range(0, 5)]), Some(vec![(0, 7)]));
+        assert_eq!(found(&[range(0, 9), range(5, 9), range(0, 5)]), Some(vec![(0, 9)]));
+        // A merge that came after what is behind it.
+        assert_eq!(found(&[range(0, 5), range(5, 9), range(3, 5), range(0, 3)]), Some(vec![(5, 9), (0, 5)]));
+        assert_eq!(found(&[range(0, 9), range(0, 9), range(5, 9)]), Some(vec![(0, 9)]));
         // The merge is lost.
         assert_eq!(found(&[range(5, 9)]), None);
         assert_eq!(found(&[]), None);

@@ -100,7 +100,7 @@ impl<'s> Snapshot<'s> {
 
     /// Index files, their bytes, and what of them is held in memory.
     pub fn size(&self) -> (usize, u64, u64) {
-        let bytes = self.segments.iter().map(|segment| segment.len()).sum();
+        let bytes = self.segments.iter().map(|segment| segment.bytes()).sum();
         let resident = self.segments.iter().map(|segment| segment.resident() as u64).sum();
         (self.segments.len(), bytes, resident)
     }
