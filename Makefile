@@ -9,7 +9,8 @@ help:
 	@echo 'make demo    build, store a small capture, serve it on 127.0.0.1 (DEMO_PORT=$(DEMO_PORT)); as root, capture there, too'
 	@echo 'make test    formatting, lints, documentation, licences, all tests: what must pass before a change lands'
 	@echo 'make soak    the tests with many times the cases (STREAMDB_SOAK=1)'
-	@echo 'make bench   the benches: append, flow table, journal, decoding, extraction, look-up; then, with HTTP=capture MIX=capture,'
+	@echo 'make bench   the benches: append, flow table, journal, decoding, extraction, look-up; then look-ups in an index of'
+	@echo '             10^6 streams (benches/index.sh takes other sizes); and, with HTTP=capture MIX=capture,'
 	@echo '             whole ingests beside other tools (benches/ingest.sh says more), and with HTTP=capture and perhaps TRUTH=file finding'
 	@echo '             files (benches/carve.sh); BENCH=name runs one bench alone'
 	@echo '             by hand, as they take minutes: benches/live.sh (how soon others can read what comes; needs root), benches/long.sh (20 GB)'
@@ -35,6 +36,7 @@ bench:
 	cargo bench --locked -p streamdb-benches $(if $(BENCH),--bench $(BENCH),--benches)
 	@HTTP='$(HTTP)' MIX='$(MIX)' benches/ingest.sh
 	@HTTP='$(HTTP)' TRUTH='$(TRUTH)' benches/carve.sh
+	@$(if $(BENCH),,benches/index.sh)
 
 compare:
 	@test -n '$(CAPTURES)' || { echo 'compare: say which captures: make compare CAPTURES=FOLDER' >&2; exit 1; }

@@ -88,7 +88,7 @@ impl Store {
             segments.iter().zip(&counting.live).map(|(segment, live)| Kept::of(segment, live, &counting)).collect();
         let gone: Vec<&Kept> = files.iter().filter(|file| file.live == 0).collect();
         for file in &gone {
-            remove(volume, &set::path(&folder, file.segment.sequence()))?;
+            remove(volume, &set::path(&folder, file.sequence))?;
         }
         if !damaged.is_empty() || !foreign.is_empty() || !gone.is_empty() {
             return Ok(true);
@@ -178,8 +178,8 @@ fn remove(volume: &dyn Volume, path: &Path) -> Result<()> {
 }
 
 /// What decides what becomes of a file.
-struct Kept<'s> {
-    segment: &'s Segment,
+struct Kept {
+    sequence: u64,
     /// How much of its coverage counts, and how much there is.
     live: usize,
     all: usize,
@@ -190,13 +190,13 @@ struct Kept<'s> {
     rows: u64,
 }
 
-impl<'s> Kept<'s> {
-    fn of(segment: &'s Arc<Segment>, live: &[bool], counting: &Counting) -> Self {
+impl Kept {
+    fn of(segment: &Segment, live: &[bool], counting: &Counting) -> Self {
         let counts: Vec<BucketId> =
             segment.coverage.iter().zip(live).filter(|(_, live)| **live).map(|(covered, _)| covered.bucket).collect();
         let settled = |id: &&BucketId| counting.covered.get(id) == Some(&Coverage::SETTLED);
         Self {
-            segment,
+            sequence: segment.sequence(),
             live: counts.len(),
             all: segment.coverage.len(),
             first: counts.iter().copied().min().unwrap_or_default(),
@@ -212,7 +212,7 @@ impl<'s> Kept<'s> {
 }
 
 /// Which files become one, by their places in the list.
-fn choose(files: &[Kept<'_>]) -> Option<Vec<usize>> {
+fn choose(files: &[Kept]) -> Option<Vec<usize>> {
     // What a bucket that is not settled has so far stays apart, so that it can go alone.
     let mut buckets: Vec<BucketId> = files.iter().filter_map(|file| file.unsettled).collect();
     buckets.sort_unstable();
@@ -224,14 +224,19 @@ fn choose(files: &[Kept<'_>]) -> Option<Vec<usize>> {
     let mut order: Vec<usize> =
         (0..files.len()).filter(|at| files.get(*at).is_some_and(|f| f.unsettled.is_none())).collect();
     let of = |at: &usize| files.get(*at);
-    order.sort_by_key(|at| of(at).map(|file| (file.first, file.segment.sequence())));
+    order.sort_by_key(|at| of(at).map(|file| (file.first, file.sequence)));
     let rows = |some: &[usize]| some.iter().filter_map(of).map(|file| file.rows).sum::<u64>();
     let fits = |some: &[usize]| rows(some) < super::layout::MOST_ROWS;
+    // No row is written once more unless its file becomes twice as large by that; below the smallest size it costs nothing.
+    let is_worth_it = |some: &[usize]| {
+        let rows = some.iter().filter_map(of).map(|file| file.rows.max(SMALLEST));
+        rows.clone().sum::<u64>() >= 2 * rows.max().unwrap_or(0)
+    };
     for size in 0..32 {
         let small = |at: &usize| of(at).is_some_and(|file| file.size() <= size);
         for run in order.chunk_by(|a, b| small(a) == small(b)) {
             let run = run.get(..MOST).unwrap_or(run);
-            if run.first().is_some_and(small) && run.len() >= TIER && fits(run) {
+            if run.first().is_some_and(small) && run.len() >= TIER && fits(run) && is_worth_it(run) {
                 return Some(run.to_vec());
             }
         }
@@ -243,4 +248,39 @@ fn choose(files: &[Kept<'_>]) -> Option<Vec<usize>> {
     // A quarter of it counts no more.
     let stale = |at: &&usize| of(at).is_some_and(|file| (file.all - file.live) * 4 >= file.all && file.live < file.all);
     order.iter().find(stale).map(|at| vec![*at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Adds files of so many rows, one after the other: how many files there are at most, and how often a row is written.
+    fn keep(added: u64, rows: u64) -> (usize, f64) {
+        let mut files: Vec<Kept> = Vec::new();
+        let (mut most, mut written) = (0, 0);
+        for n in 0..added {
+            files.push(Kept { sequence: n, live: 1, all: 1, first: BucketId(n), unsettled: None, rows });
+            written += rows;
+            while let Some(chosen) = choose(&files) {
+                assert!(chosen.len() > 1);
+                let all: u64 = chosen.iter().map(|at| files[*at].rows).sum();
+                written += all;
+                let first = chosen.iter().map(|at| files[*at].first).min().unwrap();
+                let mut at = 0..;
+                files.retain(|_| !chosen.contains(&at.next().unwrap()));
+                files.push(Kept { sequence: n, live: 1, all: 1, first, unsettled: None, rows: all });
+            }
+            most = most.max(files.len());
+        }
+        assert_eq!(files.iter().map(|file| file.rows).sum::<u64>(), added * rows);
+        (most, written as f64 / (added * rows) as f64)
+    }
+
+    #[test]
+    fn a_row_is_written_about_as_often_as_there_are_sizes() {
+        for (added, rows, times) in [(16, 100_000, 4.0), (1000, 150_000, 8.0), (26_000, 4400, 12.0), (26_000, 40, 12.0)] {
+            let (most, written) = keep(added, rows);
+            assert!(most <= FILES && written <= times, "{added} files of {rows}: {most} at once, written {written} times");
+        }
+    }
 }
