@@ -81,7 +81,7 @@ fn decide(
         match piece {
             _ if told.is_break() => {}
             Piece::Bytes(piece) => told = search.feed(piece, go_on),
-            Piece::Hole(_) => search.hole(),
+            Piece::Hole(_) => told = search.hole(),
         }
         told.map_break(|_| ())
     };
