@@ -9,7 +9,7 @@ use streamdb_derive::{Error, Rows, objects_of};
 use streamdb_storage::{Store, StreamInfo};
 use streamdb_types::{BucketId, ConnKey, ObjectRow, StreamOffset, Timestamp};
 
-use crate::contents::{self, Candidate, Taker};
+use crate::contents::{self, Candidate, Searched, Taker};
 use crate::filter::Filter;
 use crate::position::Position;
 use crate::scan::{From, Listed, Rank, scan};
@@ -38,6 +38,8 @@ pub struct Looked {
     pub streams: u64,
     /// Whether it was told not to go on before it was done.
     pub stopped: bool,
+    /// What was looked into, where the filter asks for contents.
+    pub searched: Searched,
 }
 
 /// How many there are.
@@ -139,22 +141,26 @@ impl Finder<'_> {
         let told = AtomicBool::new(false);
         let go_on = &|| {
             let go_on = !told.load(Ordering::Relaxed) && go_on();
-            told.fetch_or(!go_on, Ordering::Relaxed);
+            if !go_on {
+                told.store(true, Ordering::Relaxed);
+            }
             go_on
         };
-        match &self.filter.objects.pcre {
+        let searched = match &self.filter.objects.pcre {
             None => {
-                self.by_rows(&mut made, most, go_on, &mut looked, &mut |error| troubles.borrow_mut().add(error), take)?
+                self.by_rows(&mut made, most, go_on, &mut looked, &mut |error| troubles.borrow_mut().add(error), take)?;
+                Searched::default()
             }
             Some(expression) => {
-                let produce = &mut |take: &mut Taker<'_>| {
+                let produce = &mut |go_on: &dyn Fn() -> bool, take: &mut Taker<'_>| {
                     let trouble = &mut |error: &Error| troubles.borrow_mut().add(error);
                     self.by_rows(&mut made, u64::MAX, go_on, &mut looked, trouble, take)
                 };
-                contents::search(self.store, expression, go_on, produce, take, trouble)?;
+                contents::search(self.store, expression, go_on, produce, take, trouble)?
             }
-        }
-        Ok(Looked { streams: looked, stopped: told.into_inner() })
+        };
+        let streams = looked.saturating_sub(searched.undecided);
+        Ok(Looked { streams, stopped: told.into_inner(), searched })
     }
 
     /// Hands out what is wanted by rows, as far as `go_on` says.

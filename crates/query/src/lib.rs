@@ -3,13 +3,14 @@
 //! - `parse` reads names and values into a `filter` (`object` has its terms about objects); `address`, `set`, `pattern`,
 //!   `content` and `moment` are its kinds of values
 //! - `find` runs a filter over a store: `scan` lists streams in order, of which each has a `position`, `contents` looks into
-//!   them; `troubles` is what could not be read
+//!   them, on the threads of a `crew`, with `existence` and `required` for what need not be looked at; `troubles` is what could not be read
 //! - `row` is how a stream is shown, `object_row` how an object is; `community` is a connection's name in other tools
 
 mod address;
 mod community;
 mod content;
 mod contents;
+mod crew;
 mod error;
 mod existence;
 mod filter;
@@ -30,6 +31,7 @@ mod troubles;
 pub use address::{AddressSet, Network};
 pub use community::community_id;
 pub use content::{BytesExpression, ContentSearch, Decided};
+pub use contents::Searched;
 pub use error::FilterError;
 pub use filter::{End, Filter, Order};
 pub use find::{Looked, Looking, Tally, find_objects, find_streams};

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 use streamdb_derive::Rows;
-use streamdb_query::{Filter, Looked, Looking, Troubles};
+use streamdb_query::{Filter, Looked, Looking, Searched, Troubles};
 
 use super::Error;
 use crate::output::{Output, complain};
 use crate::stop::stop_flag;
+use crate::units::bytes;
 
 /// Where what is found goes.
 pub(super) struct Lines {
@@ -55,7 +56,18 @@ pub(super) fn run(
     out.flush().map_err(failed)?;
     troubles.sentences().for_each(|trouble| complain(&trouble));
     if looked.stopped {
-        complain(&format!("only the first {} streams were looked at, as it was told to end", looked.streams));
+        complain(&how_far(&looked, filter.objects.pcre.is_some()));
     }
     Ok(if troubles.is_empty() && !looked.stopped { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What a search looked at that was told to end.
+fn how_far(looked: &Looked, contents: bool) -> String {
+    let Looked { streams, searched: Searched { objects, bytes: size, .. }, .. } = *looked;
+    if contents {
+        let (into, size) = (looked.searched.streams, bytes(size));
+        format!("{into} streams and {objects} objects ({size}) were looked into, then it was told to end")
+    } else {
+        format!("only the first {streams} streams were looked at, as it was told to end")
+    }
 }
