@@ -63,11 +63,31 @@ pub(super) fn run(
 
 /// What a search looked at that was told to end.
 fn how_far(looked: &Looked, contents: bool) -> String {
-    let Looked { streams, searched: Searched { objects, bytes: size, .. }, .. } = *looked;
+    let Searched { streams, objects, bytes: size, .. } = looked.searched;
     if contents {
-        let (into, size) = (looked.searched.streams, bytes(size));
-        format!("{into} streams and {objects} objects ({size}) were looked into, then it was told to end")
+        let (streams, objects, size) = (count(streams, "stream"), count(objects, "object"), bytes(size));
+        format!("{streams} and {objects} ({size}) were looked into, then it was told to end")
     } else {
-        format!("only the first {streams} streams were looked at, as it was told to end")
+        format!("only the first {} were looked at, as it was told to end", count(looked.streams, "stream"))
+    }
+}
+
+fn count(number: u64, word: &str) -> String {
+    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_ends_a_search_is_told_what_was_looked_at() {
+        let searched = Searched { streams: 3, objects: 1, bytes: 12_345_678, ..Searched::default() };
+        let looked = Looked { streams: 9, stopped: true, searched };
+        assert_eq!(
+            how_far(&looked, true),
+            "3 streams and 1 object (12.3 MB) were looked into, then it was told to end"
+        );
+        assert_eq!(how_far(&looked, false), "only the first 9 streams were looked at, as it was told to end");
     }
 }
