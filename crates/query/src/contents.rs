@@ -8,7 +8,7 @@ use streamdb_storage::{Store, StreamInfo};
 use streamdb_types::ObjectRow;
 
 use crate::content::{BytesExpression, ContentSearch, Decided};
-use crate::crew::search_on;
+use crate::crew::{Looker, search_on};
 
 /// A stream, and those of its objects that are wanted by their rows.
 #[derive(Clone, Debug)]
@@ -43,8 +43,8 @@ pub struct Searched {
 /// decided, at the latest when `produce` comes to its next stream. What cannot be read is told to `trouble`. When `go_on` says
 /// no, what was found until then is handed out: all up to the object that was being looked into, and nothing behind it.
 ///
-/// As many threads as the machine has cores look into contents; one content is looked into by one of them, however long it
-/// is. They end soon when `go_on` says no, or `take` breaks off.
+/// As many threads as the machine has cores look into contents; one connection is looked into by one of them, however long
+/// its contents are. They end soon when `go_on` says no, or `take` breaks off.
 ///
 /// # Errors
 /// Those of `produce`.
@@ -57,10 +57,12 @@ pub(crate) fn search(
     trouble: &mut dyn FnMut(&Error),
 ) -> Result<Searched, Error> {
     let threads = available_parallelism().map_or(1, usize::from);
-    let look = |search: &mut ContentSearch<'_>, candidate, go_on: &mut dyn FnMut() -> bool| {
-        look_into(store, candidate, search, go_on)
+    let make = || {
+        let mut inside = Inside { store, search: expression.search(), last: None };
+        let look = move |candidate, go_on: &mut dyn FnMut() -> bool| inside.look_into(candidate, go_on);
+        Box::new(look) as Looker<'_>
     };
-    search_on(threads, &look, expression, go_on, produce, take, trouble)
+    search_on(threads, &make, go_on, produce, take, trouble)
 }
 
 /// What came of a candidate.
@@ -74,47 +76,66 @@ pub(crate) struct Outcome {
     pub(crate) stopped: bool,
 }
 
-/// Looks for the objects of a candidate that have what is searched for, until `go_on` says no. Those that can be read are
-/// looked into, whatever becomes of the others.
-fn look_into(
-    store: &Store,
-    candidate: Candidate,
-    search: &mut ContentSearch<'_>,
-    go_on: &mut dyn FnMut() -> bool,
-) -> Outcome {
-    let Candidate { stream, rows } = candidate;
-    let found = Candidate { stream, rows: Vec::new() };
-    let mut outcome = Outcome { found, searched: Searched::default(), trouble: None, stopped: false };
-    if !go_on() {
-        outcome.searched.undecided = 1;
-        return Outcome { stopped: true, ..outcome };
-    }
-    outcome.searched.streams = 1;
-    // Taken apart once for all its objects, as there may be a hundred thousand of them.
-    let mut conversation = match conversation(store, outcome.found.stream.oid) {
-        Ok(conversation) => conversation,
-        Err(error) => {
-            outcome.searched.unread = rows.len() as u64;
-            return Outcome { trouble: Some(error), ..outcome };
+/// Looks into contents, on one thread.
+struct Inside<'i> {
+    store: &'i Store,
+    search: ContentSearch<'i>,
+    /// The connection that was looked into last: its other stream may come next.
+    last: Option<Conversation>,
+}
+
+impl Inside<'_> {
+    /// Looks for the objects of a candidate that have what is searched for, until `go_on` says no. Those that can be read are
+    /// looked into, whatever becomes of the others.
+    fn look_into(&mut self, candidate: Candidate, go_on: &mut dyn FnMut() -> bool) -> Outcome {
+        let Candidate { stream, rows } = candidate;
+        let found = Candidate { stream, rows: Vec::new() };
+        let mut outcome = Outcome { found, searched: Searched::default(), trouble: None, stopped: false };
+        if !go_on() {
+            outcome.searched.undecided = 1;
+            return Outcome { stopped: true, ..outcome };
         }
-    };
-    for row in rows {
-        match decide(&mut conversation, &row, search, &mut outcome.searched.bytes, go_on) {
-            Ok(Decided::Stopped) => {
-                outcome.stopped = true;
-                break;
-            }
-            Ok(decided) => {
-                outcome.searched.objects += 1;
-                outcome.found.rows.extend((decided == Decided::Found).then_some(row));
-            }
+        outcome.searched.streams = 1;
+        // Taken apart once for all its objects, as there may be a hundred thousand of them.
+        let conversation = match self.conversation(&outcome.found.stream) {
+            Ok(conversation) => self.last.insert(conversation),
             Err(error) => {
-                outcome.searched.unread += 1;
-                outcome.trouble.get_or_insert(error);
+                outcome.searched.unread = rows.len() as u64;
+                return Outcome { trouble: Some(error), ..outcome };
+            }
+        };
+        for row in rows {
+            match decide(conversation, &row, &mut self.search, &mut outcome.searched.bytes, go_on) {
+                Ok(Decided::Stopped) => {
+                    outcome.stopped = true;
+                    break;
+                }
+                Ok(decided) => {
+                    outcome.searched.objects += 1;
+                    outcome.found.rows.extend((decided == Decided::Found).then_some(row));
+                }
+                Err(error) => {
+                    outcome.searched.unread += 1;
+                    outcome.trouble.get_or_insert(error);
+                }
             }
         }
+        outcome
     }
-    outcome
+
+    /// The connection of a stream.
+    fn conversation(&mut self, stream: &StreamInfo) -> Result<Conversation, Error> {
+        let same = |last: &Conversation| {
+            // When the stream that it was opened by is over, it looks the same from the other one.
+            let asked = last.asked();
+            let over = asked == stream.direction || last.info(asked).is_some_and(|info| info.reason.is_some());
+            over && last.info(stream.direction).is_some_and(|info| info.oid == stream.oid)
+        };
+        match self.last.take().filter(same) {
+            Some(last) => Ok(last),
+            None => conversation(self.store, stream.oid),
+        }
+    }
 }
 
 /// Whether an object's head and content, as one run of bytes, have what is searched for; `bytes` counts those gone over.

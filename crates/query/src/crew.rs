@@ -4,12 +4,13 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Builder, Scope};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 use streamdb_derive::Error;
+use streamdb_types::ConnKey;
 
-use crate::content::{BytesExpression, ContentSearch};
 use crate::contents::{Candidate, Outcome, Producer, Searched, Taker};
 
 /// Most candidates, for each thread, that are not handed out yet. While one takes long, others go on with those behind it.
@@ -17,8 +18,11 @@ const AHEAD: usize = 16;
 /// Most objects of all those together, but for those of one candidate.
 const ROWS_AHEAD: usize = 4096;
 
-/// Looks into the objects of a candidate.
-pub(crate) type Look<'l> = dyn Fn(&mut ContentSearch<'_>, Candidate, &mut dyn FnMut() -> bool) -> Outcome + Sync + 'l;
+/// Looks into the objects of one candidate after the other.
+pub(crate) type Looker<'l> = Box<dyn FnMut(Candidate, &mut dyn FnMut() -> bool) -> Outcome + 'l>;
+
+/// Makes one for a thread.
+pub(crate) type Make<'m> = dyn Fn() -> Looker<'m> + Sync + 'm;
 
 /// Looks into what `produce` makes, on so many threads, as [`search`](crate::contents::search) says.
 ///
@@ -26,8 +30,7 @@ pub(crate) type Look<'l> = dyn Fn(&mut ContentSearch<'_>, Candidate, &mut dyn Fn
 /// Those of `produce`.
 pub(crate) fn search_on(
     threads: usize,
-    look: &Look<'_>,
-    expression: &BytesExpression,
+    make: &Make<'_>,
     go_on: &(dyn Fn() -> bool + Sync),
     produce: &mut Producer<'_>,
     take: &mut Taker<'_>,
@@ -35,31 +38,32 @@ pub(crate) fn search_on(
 ) -> Result<Searched, Error> {
     let mut outlet = Outlet { take, trouble, searched: Searched::default(), over: false };
     if threads < 2 {
-        let mut search = expression.search();
+        let mut look = make();
         produce(&|| go_on(), &mut |candidate| {
-            outlet.hand_out(look(&mut search, candidate, &mut || go_on()));
+            outlet.hand_out(look(candidate, &mut || go_on()));
             if !outlet.over && go_on() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         return Ok(outlet.searched);
     }
     let end = AtomicBool::new(false);
-    let worker = Worker { look, expression, go_on, end: &end };
+    let worker = Worker { make, go_on, end: &end };
     thread::scope(|scope| {
         // However this ends, those who work are told: by the flag within a content, by the closed queue between them.
         let _end = SetAtTheEnd(&end);
-        let crew = RefCell::new(Crew { scope, worker, threads, queue: None, under_way: VecDeque::new(), outlet });
+        let crew =
+            RefCell::new(Crew { scope, worker, threads, queue: None, last: None, under_way: VecDeque::new(), outlet });
         let asked = &|| crew.borrow_mut().hand_out(Wait::Not) && go_on();
-        produce(asked, &mut |candidate| {
+        let produced = produce(asked, &mut |candidate| {
             if crew.borrow_mut().give(candidate) && go_on() {
                 ControlFlow::Continue(())
             } else {
                 ControlFlow::Break(())
             }
-        })?;
+        });
         let mut crew = crew.into_inner();
         crew.hand_out(Wait::ForAll);
         crew.outlet.searched.undecided += crew.under_way.len() as u64;
-        Ok(crew.outlet.searched)
+        produced.map(|()| crew.outlet.searched)
     })
 }
 
@@ -91,12 +95,14 @@ impl Outlet<'_, '_> {
 }
 
 /// Those who look into contents, and what they were given.
-struct Crew<'scope, 'env, 'o, 't> {
+struct Crew<'scope, 'env, 'l, 'o, 't> {
     scope: &'scope Scope<'scope, 'env>,
-    worker: Worker<'scope>,
+    worker: Worker<'scope, 'l>,
     /// So many may work.
     threads: usize,
     queue: Option<Queue>,
+    /// The connection of the candidate that was given last.
+    last: Option<(ConnKey, Jobs)>,
     /// What was given, in order: where it comes back, and how many objects it is.
     under_way: VecDeque<(Receiver<Outcome>, usize)>,
     outlet: Outlet<'o, 't>,
@@ -104,9 +110,41 @@ struct Crew<'scope, 'env, 'o, 't> {
 
 /// Where work is taken from.
 struct Queue {
-    jobs: Sender<Job>,
-    taken: Receiver<Job>,
+    jobs: Sender<Jobs>,
+    taken: Receiver<Jobs>,
     workers: usize,
+}
+
+/// Candidates of one connection that follow each other: one worker has them all, as much of what is read for one is what is
+/// read for the other. `None` when whoever had them has gone on.
+#[derive(Clone)]
+struct Jobs(Arc<Mutex<Option<VecDeque<Job>>>>);
+
+impl Jobs {
+    fn of(job: Job) -> Self {
+        Self(Arc::new(Mutex::new(Some(VecDeque::from([job])))))
+    }
+
+    /// One more, which comes back when it is too late.
+    fn add(&self, job: Job) -> Option<Job> {
+        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(jobs) => {
+                jobs.push_back(job);
+                None
+            }
+            None => Some(job),
+        }
+    }
+
+    /// The next one; no more can be added when there is none.
+    fn next(&self) -> Option<Job> {
+        let mut jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = jobs.as_mut().and_then(VecDeque::pop_front);
+        if next.is_none() {
+            *jobs = None;
+        }
+        next
+    }
 }
 
 /// A candidate, and where the outcome goes. When that place closes without one, whoever had the job has panicked.
@@ -121,33 +159,46 @@ enum Wait {
     ForAll,
 }
 
-impl Crew<'_, '_, '_, '_> {
+impl Crew<'_, '_, '_, '_, '_> {
     /// Gives out a candidate, and waits until there is room for the next one; whether to go on.
     fn give(&mut self, candidate: Candidate) -> bool {
-        let rows = candidate.rows.len();
+        let (key, rows) = (candidate.stream.key, candidate.rows.len());
         let (outcome, comes_back) = bounded(1);
         let job = Job(candidate, outcome);
+        let job = match &self.last {
+            Some((last, jobs)) if *last == key => jobs.add(job),
+            _ => Some(job),
+        };
+        if let Some(job) = job {
+            let jobs = Jobs::of(job);
+            self.last = Some((key, jobs.clone()));
+            self.send(jobs);
+        }
+        self.under_way.push_back((comes_back, rows));
+        self.hand_out(Wait::ForRoom)
+    }
+
+    fn send(&mut self, jobs: Jobs) {
         let queue = self.queue.get_or_insert_with(|| {
             let (jobs, taken) = unbounded();
             Queue { jobs, taken, workers: 0 }
         });
-        // One for each of the first candidates, as there may be only one of these.
+        // One for each of the first connections, as there may be only one of these.
         if queue.workers < self.threads {
             let (worker, taken) = (self.worker, queue.taken.clone());
-            let work = move || worker.work(&taken);
+            let work = move || worker.work(taken.iter());
             match Builder::new().name("content search".to_owned()).spawn_scoped(self.scope, work) {
                 Ok(_) => queue.workers += 1,
                 // Those that are there do it all.
                 Err(_) => self.threads = queue.workers,
             }
         }
-        match queue.workers {
-            0 => self.worker.do_one(&mut self.worker.expression.search(), job),
-            // It is taken, as this holds the other end, too.
-            _ => drop(queue.jobs.send(job)),
+        if queue.workers == 0 {
+            self.worker.work([jobs].into_iter());
+        } else {
+            // Both ends are here, so that it goes.
+            let _ = queue.jobs.send(jobs);
         }
-        self.under_way.push_back((comes_back, rows));
-        self.hand_out(Wait::ForRoom)
     }
 
     /// Hands out what is decided, up to what is not, and waits for that if it is to; whether to go on.
@@ -182,26 +233,23 @@ impl Crew<'_, '_, '_, '_> {
 
 /// One who looks into contents.
 #[derive(Clone, Copy)]
-struct Worker<'w> {
-    look: &'w Look<'w>,
-    expression: &'w BytesExpression,
+struct Worker<'w, 'l> {
+    make: &'w Make<'l>,
     go_on: &'w (dyn Fn() -> bool + Sync),
     end: &'w AtomicBool,
 }
 
-impl Worker<'_> {
+impl Worker<'_, '_> {
     /// Works until there is nothing more to do.
-    fn work(self, jobs: &Receiver<Job>) {
-        let mut search = self.expression.search();
-        for job in jobs {
-            self.do_one(&mut search, job);
-        }
-    }
-
-    fn do_one(self, search: &mut ContentSearch<'_>, Job(candidate, outcome): Job) {
+    fn work(self, all: impl Iterator<Item = Jobs>) {
+        let mut look = (self.make)();
         let go_on = &mut || !self.end.load(Ordering::Relaxed) && (self.go_on)();
-        // Nobody waits for it any more when all is over.
-        let _ = outcome.send((self.look)(search, candidate, go_on));
+        for jobs in all {
+            while let Some(Job(candidate, outcome)) = jobs.next() {
+                // Nobody waits for it any more when all is over.
+                let _ = outcome.send(look(candidate, go_on));
+            }
+        }
     }
 }
 
@@ -237,8 +285,7 @@ mod tests {
 
     impl Run<'_> {
         fn run(self) -> Searched {
-            let expression = BytesExpression::new("").unwrap();
-            let look = |_: &mut ContentSearch<'_>, candidate: Candidate, go_on: &mut dyn FnMut() -> bool| {
+            let look = |candidate: Candidate, go_on: &mut dyn FnMut() -> bool| {
                 let searched = Searched { streams: 1, ..Searched::default() };
                 if !go_on() {
                     let searched = Searched { undecided: 1, ..Searched::default() };
@@ -263,13 +310,14 @@ mod tests {
                 Ok(())
             };
             let take = &mut |candidate: Candidate| (self.take)(candidate.stream.length.0);
-            search_on(self.threads, &look, &expression, self.go_on, produce, take, &mut |error| panic!("{error}"))
+            search_on(self.threads, &|| Box::new(look), self.go_on, produce, take, &mut |error| panic!("{error}"))
                 .unwrap()
         }
     }
 
     fn candidate(n: u64, rows: Vec<ObjectRow>) -> Candidate {
-        Candidate { stream: streamdb_storage::StreamInfo { length: StreamOffset(n), ..stream() }, rows }
+        let key = ConnKey { number: n as u32, ..stream().key };
+        Candidate { stream: streamdb_storage::StreamInfo { length: StreamOffset(n), key, ..stream() }, rows }
     }
 
     fn row() -> ObjectRow {
@@ -366,8 +414,7 @@ mod tests {
     #[test]
     fn many_objects_are_under_way_one_after_the_other() {
         let under_way = AtomicUsize::new(0);
-        let expression = BytesExpression::new("").unwrap();
-        let look = |_: &mut ContentSearch<'_>, found: Candidate, _: &mut dyn FnMut() -> bool| {
+        let look = |found: Candidate, _: &mut dyn FnMut() -> bool| {
             thread::sleep(Duration::from_millis(1));
             Outcome { found, searched: Searched::default(), trouble: None, stopped: false }
         };
@@ -383,15 +430,14 @@ mod tests {
             under_way.fetch_sub(1, Ordering::Relaxed);
             ControlFlow::Continue(())
         };
-        search_on(4, &look, &expression, &|| true, produce, take, &mut |error| panic!("{error}")).unwrap();
+        search_on(4, &|| Box::new(look), &|| true, produce, take, &mut |error| panic!("{error}")).unwrap();
         assert_eq!((under_way.into_inner(), most.into_inner()), (0, 1));
     }
 
     #[test]
     fn what_is_decided_waits_for_no_other_candidate() {
         let taken = AtomicUsize::new(0);
-        let expression = BytesExpression::new("").unwrap();
-        let look = |_: &mut ContentSearch<'_>, found: Candidate, _: &mut dyn FnMut() -> bool| Outcome {
+        let look = |found: Candidate, _: &mut dyn FnMut() -> bool| Outcome {
             found,
             searched: Searched::default(),
             trouble: None,
@@ -407,7 +453,7 @@ mod tests {
             taken.fetch_add(1, Ordering::Relaxed);
             ControlFlow::Continue(())
         };
-        search_on(2, &look, &expression, &|| true, produce, take, &mut |error| panic!("{error}")).unwrap();
+        search_on(2, &|| Box::new(look), &|| true, produce, take, &mut |error| panic!("{error}")).unwrap();
         assert_eq!(taken.into_inner(), 1);
     }
 
@@ -460,6 +506,57 @@ mod tests {
             assert_eq!(taken, (0..=40).collect::<Vec<u64>>(), "{threads}");
             assert_eq!(searched.streams, 41, "{threads}");
             assert_eq!(searched.undecided, given - 41, "{threads}");
+        }
+    }
+
+    #[test]
+    fn the_streams_of_a_connection_are_looked_into_by_one() {
+        let places = Mutex::new(Vec::new());
+        let look = |found: Candidate, _: &mut dyn FnMut() -> bool| {
+            places.lock().unwrap().push((found.stream.key, thread::current().id()));
+            // The other one comes meanwhile.
+            thread::sleep(Duration::from_millis(20));
+            Outcome { found, searched: Searched::default(), trouble: None, stopped: false }
+        };
+        let produce = &mut |_: &dyn Fn() -> bool, take: &mut Taker<'_>| {
+            let mut candidates = (0..20).flat_map(|n| [candidate(n, vec![row()]), candidate(n, vec![row()])]);
+            assert!(candidates.try_for_each(take).is_continue());
+            Ok(())
+        };
+        let mut taken = Vec::new();
+        let take = &mut |candidate: Candidate| {
+            taken.push(candidate.stream.length.0);
+            ControlFlow::Continue(())
+        };
+        search_on(4, &|| Box::new(look), &|| true, produce, take, &mut |error| panic!("{error}")).unwrap();
+        assert_eq!(taken, (0..20).flat_map(|n| [n, n]).collect::<Vec<u64>>());
+        let places = places.into_inner().unwrap();
+        for place in &places {
+            assert_eq!(places.iter().filter(|other| *other == place).count(), 2, "{place:?}");
+        }
+        let threads: std::collections::HashSet<_> = places.iter().map(|(_, thread)| thread).collect();
+        assert!(threads.len() > 1, "all by one");
+    }
+
+    #[test]
+    fn what_was_found_before_a_failure_is_handed_out() {
+        for threads in [1, 3] {
+            let look = |found: Candidate, _: &mut dyn FnMut() -> bool| {
+                thread::sleep(Duration::from_millis(5));
+                Outcome { found, searched: Searched::default(), trouble: None, stopped: false }
+            };
+            let produce = &mut |_: &dyn Fn() -> bool, take: &mut Taker<'_>| {
+                assert!((0..10).map(|n| candidate(n, vec![row()])).try_for_each(take).is_continue());
+                Err(Error::NoSuchMessage { oid: row().oid, messages: 0 })
+            };
+            let mut taken = 0;
+            let take = &mut |_: Candidate| {
+                taken += 1;
+                ControlFlow::Continue(())
+            };
+            let result =
+                search_on(threads, &|| Box::new(look), &|| true, produce, take, &mut |error| panic!("{error}"));
+            assert!(result.is_err() && taken == 10, "{threads}: {taken}");
         }
     }
 
