@@ -14,7 +14,7 @@ use streamdb_query::{Filter, Looking, Troubles, find_streams};
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [data, folder] = &words[..] else { panic!("contents DATA FOLDER") };
-    let store = Store::open(data).unwrap();
+    let store = Store::open(Path::new(data)).unwrap();
     // All streams, and all objects of each.
     let filter = Filter::parse([("size".to_owned(), "0-".to_owned())]).unwrap();
     let mut troubles = Troubles::default();
