@@ -80,8 +80,10 @@ fn bucket(store: &Store, id: BucketId, rows: &mut Rows, checked: &mut Checked) -
     }
     // In a bucket that goes on, a connection may have ended, have its rows, and end once more by a later record. What fell silent
     // at a bucket's end has its rows there, too.
-    let silent = if covered.whole && !kept.is_empty() { store.fallen_silent(id)? } else { None };
-    silent.iter().flatten().for_each(|stream| _ = kept.remove(&stream.key));
+    if covered.whole && !kept.is_empty() {
+        let all = store.unindexed(id, BlockPlace::NONE, covered, usize::MAX)?;
+        all.streams.iter().for_each(|stream| _ = kept.remove(&stream.key));
+    }
     let spare = if covered.whole { kept.len() as u64 } else { 0 };
     let example =
         example.map(|key| format!(", as connection {} of bucket {}", key.number, key.bucket)).unwrap_or_default();

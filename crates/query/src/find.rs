@@ -10,7 +10,7 @@ use streamdb_storage::index::{Listed, Unread};
 use streamdb_storage::{Error as StoreError, Store, StreamInfo};
 use streamdb_types::{ObjectRow, StreamOffset, Timestamp};
 
-use crate::contents::{self, Candidate, Taker};
+use crate::contents::{self, Candidate, Searched, Taker};
 use crate::filter::Filter;
 use crate::objects::Objects;
 use crate::position::Position;
@@ -38,6 +38,8 @@ pub struct Looked {
     pub streams: u64,
     /// Whether it was told not to go on before it was done.
     pub stopped: bool,
+    /// What was looked into, where the filter asks for contents.
+    pub searched: Searched,
 }
 
 /// How many there are.
@@ -138,25 +140,29 @@ impl Finder<'_> {
         let told = AtomicBool::new(false);
         let go_on = &|| {
             let go_on = !told.load(Ordering::Relaxed) && go_on();
-            told.fetch_or(!go_on, Ordering::Relaxed);
+            if !go_on {
+                told.store(true, Ordering::Relaxed);
+            }
             go_on
         };
         let trouble = &mut |why: &dyn Display| troubles.borrow_mut().add(&why);
-        match &self.filter.objects.pcre {
+        let searched = match &self.filter.objects.pcre {
             None => {
                 let told = &mut Told { looked: &mut looked, trouble, take };
                 self.by_rows(&mut made, most, go_on, told)?;
+                Searched::default()
             }
             Some(expression) => {
-                let produce = &mut |take: &mut Taker<'_>| {
+                let produce = &mut |go_on: &dyn Fn() -> bool, take: &mut Taker<'_>| {
                     let trouble = &mut |why: &dyn Display| troubles.borrow_mut().add(&why);
                     let told = &mut Told { looked: &mut looked, trouble, take };
                     self.by_rows(&mut made, u64::MAX, go_on, told)
                 };
-                contents::search(self.store, expression, go_on, produce, take, &mut |error| trouble(error))?;
+                contents::search(self.store, expression, go_on, produce, take, &mut |error| trouble(error))?
             }
-        }
-        Ok(Looked { streams: looked, stopped: told.into_inner() })
+        };
+        let streams = looked.saturating_sub(searched.undecided);
+        Ok(Looked { streams, stopped: told.into_inner(), searched })
     }
 
     /// Hands out what is wanted by rows, as far as `go_on` says.

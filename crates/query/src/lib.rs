@@ -3,14 +3,16 @@
 //! - `parse` reads names and values into a `filter` (`object` has its terms about objects); `address`, `set`, `pattern`,
 //!   `content` and `moment` are its kinds of values
 //! - `find` runs a filter over a store: `scan` lists streams in order, of which each has a `position`, `contents` looks into
-//!   them; `troubles` is what could not be read
+//!   them, on the threads of a `crew`, with `existence` and `required` for what need not be looked at; `troubles` is what could not be read
 //! - `row` is how a stream is shown, `object_row` how an object is; `community` is a connection's name in other tools
 
 mod address;
 mod community;
 mod content;
 mod contents;
+mod crew;
 mod error;
+mod existence;
 mod filter;
 mod find;
 mod mismatch;
@@ -23,6 +25,7 @@ mod parse;
 mod pattern;
 mod plan;
 mod position;
+mod required;
 mod row;
 mod scan;
 mod search;
@@ -33,6 +36,7 @@ mod walk;
 pub use address::{AddressSet, Network};
 pub use community::community_id;
 pub use content::{BytesExpression, ContentSearch, Decided};
+pub use contents::Searched;
 pub use error::FilterError;
 pub use filter::{End, Filter, Order};
 pub use find::{Looked, Looking, Tally, find_objects, find_streams};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use streamdb_derive::{Error, Rows, Store, StreamInfo};
-use streamdb_query::{Filter, Looking, Tally, Troubles, find_streams};
+use streamdb_query::{Filter, Looking, Searched, Tally, Troubles, find_streams};
 use streamdb_types::Oid;
 
 /// How long is looked for one answer.
@@ -48,7 +48,9 @@ fn find_once(store: &Store, filter: &Filter, go_on: &(dyn Fn() -> bool + Sync)) 
     let all = Filter { offset: 0, limit: None, ..filter.clone() };
     let late = AtomicBool::new(false);
     let go_on = &|| {
-        late.fetch_or(begun.elapsed() > LOOKING, Ordering::Relaxed);
+        if begun.elapsed() > LOOKING {
+            late.store(true, Ordering::Relaxed);
+        }
         !late.load(Ordering::Relaxed) && go_on()
     };
     let looking = Looking { made: Rows::in_a_hurry(), go_on, troubles: &mut troubles };
@@ -73,8 +75,14 @@ fn find_once(store: &Store, filter: &Filter, go_on: &(dyn Fn() -> bool + Sync)) 
     }
     if looked.stopped {
         found.tally.exact = false;
+        let into = match (filter.objects.pcre.is_some(), looked.searched) {
+            (true, Searched { objects, bytes, .. }) => {
+                format!(", and {bytes} bytes of {objects} objects in them looked into")
+            }
+            (false, _) => String::new(),
+        };
         found.remarks.push(format!(
-            "only the first {} streams were looked at, in {} seconds; narrow the search by address or time",
+            "only the first {} streams were looked at{into}, in {} seconds; narrow the search by address or time",
             looked.streams,
             LOOKING.as_secs()
         ));

@@ -278,9 +278,13 @@ mod tests {
 
     #[test]
     fn a_row_is_written_about_as_often_as_there_are_sizes() {
-        for (added, rows, times) in [(16, 100_000, 4.0), (1000, 150_000, 8.0), (26_000, 4400, 12.0), (26_000, 40, 12.0)] {
+        for (added, rows, times) in [(16, 100_000, 4.0), (1000, 150_000, 8.0), (26_000, 4400, 12.0), (26_000, 40, 12.0)]
+        {
             let (most, written) = keep(added, rows);
-            assert!(most <= FILES && written <= times, "{added} files of {rows}: {most} at once, written {written} times");
+            assert!(
+                most <= FILES && written <= times,
+                "{added} files of {rows}: {most} at once, written {written} times"
+            );
         }
     }
 }

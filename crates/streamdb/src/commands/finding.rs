@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 use streamdb_derive::Rows;
-use streamdb_query::{Filter, Looked, Looking, Troubles};
+use streamdb_query::{Filter, Looked, Looking, Searched, Troubles};
 
 use super::Error;
 use crate::output::{Output, complain};
 use crate::stop::stop_flag;
+use crate::units::bytes;
 
 /// Where what is found goes.
 pub(super) struct Lines {
@@ -55,7 +56,38 @@ pub(super) fn run(
     out.flush().map_err(failed)?;
     troubles.sentences().for_each(|trouble| complain(&trouble));
     if looked.stopped {
-        complain(&format!("only the first {} streams were looked at, as it was told to end", looked.streams));
+        complain(&how_far(&looked, filter.objects.pcre.is_some()));
     }
     Ok(if troubles.is_empty() && !looked.stopped { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What a search looked at that was told to end.
+fn how_far(looked: &Looked, contents: bool) -> String {
+    let Searched { streams, objects, bytes: size, .. } = looked.searched;
+    if contents {
+        let (streams, objects, size) = (count(streams, "stream"), count(objects, "object"), bytes(size));
+        format!("{streams} and {objects} ({size}) were looked into, then it was told to end")
+    } else {
+        format!("only the first {} were looked at, as it was told to end", count(looked.streams, "stream"))
+    }
+}
+
+fn count(number: u64, word: &str) -> String {
+    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_ends_a_search_is_told_what_was_looked_at() {
+        let searched = Searched { streams: 3, objects: 1, bytes: 12_345_678, ..Searched::default() };
+        let looked = Looked { streams: 9, stopped: true, searched };
+        assert_eq!(
+            how_far(&looked, true),
+            "3 streams and 1 object (12.3 MB) were looked into, then it was told to end"
+        );
+        assert_eq!(how_far(&looked, false), "only the first 9 streams were looked at, as it was told to end");
+    }
 }

@@ -274,8 +274,10 @@ fn without_any_one_sync_there_is_harm() {
         Ok(())
     });
     starts.unwrap_or_else(|harm| panic!("{harm:?}"));
-    let sites = sites.into_inner().unwrap();
+    let mut sites = sites.into_inner().unwrap();
     let mut blind = Vec::new();
+    // An index file that is not durable is found out by its checksums and made again: that costs time, and no more.
+    sites.retain(|site, _| !site.starts_with("storage/src/index/write.rs"));
     for (site, syncs) in &sites {
         let cases = AtomicUsize::new(0);
         let in_runs = |n: Range<usize>| {
