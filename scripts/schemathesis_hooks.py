@@ -46,11 +46,12 @@ def map_case(context, case):
     # The start must not be after the end; a second that is named is meant whole, so it may be the same.
     if "start" in query and "end" in query:
         query["start"] = query["end"]
-    size = RANGE.fullmatch(str(query.get("size", "")))
-    if size:
-        low, low_unit, high, high_unit = size.groups()
-        if int(low) * UNITS[low_unit.lower()] > int(high) * UNITS[high_unit.lower()]:
-            query["size"] = f"{high}{high_unit}-{low}{low_unit}"
+    for name in ("size", "length"):
+        bounds = RANGE.fullmatch(str(query.get(name, "")))
+        if bounds:
+            low, low_unit, high, high_unit = bounds.groups()
+            if int(low) * UNITS[low_unit.lower()] > int(high) * UNITS[high_unit.lower()]:
+                query[name] = f"{high}{high_unit}-{low}{low_unit}"
     # Only line by line there may be any number of rows.
     if query.get("format") != "ndjson" and int(query.get("limit", 0)) > 10_000:
         query["limit"] = int(query["limit"]) % 10_001

@@ -135,6 +135,8 @@ fn every_parameter_is_taken_by_both_lists() {
         ("sha256", sha256),
         ("size", "0-1M"),
         ("incomplete", "0"),
+        ("length", "0-1M"),
+        ("mismatch", "0"),
         ("pcre", "Server: Apache"),
         ("offset", "0"),
         ("limit", "5"),

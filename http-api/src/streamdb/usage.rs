@@ -10,6 +10,7 @@ Usage: GET /streamdb/?name=value&name=value...
   start, end         when the stream began: epoch seconds, 2012-03-02 07:51:51, 2012-03-02T07:51:51Z, 2 weeks ago
   direction          c: bytes to the client, s: bytes to the server
   reason             how the stream ended: c FIN, r RST, t SYN Timeout, e exiting, l Size cutoff, i Time cutoff, or open
+  length             bytes of the stream: 22528, 1K-64K, 1M-
   protocol           tcp, udp, or a number
   community_id       1:...
   host, uri          whom a request was for, and for what: *.example.com, /path (what it begins with; * for anything)
@@ -20,12 +21,13 @@ Usage: GET /streamdb/?name=value&name=value...
   md5, sha1, sha256  of an object's content, or of its bytes as sent
   size               bytes of content: 22528, 1K-64K, 1M-
   incomplete         1: only objects that are not complete, 0: only those that are
+  mismatch           1: only objects whose declared type contradicts what they are, 0: only others
   kind               request, response: messages of HTTP; file: what lies inside another object, as an executable under a key;
                      part: one of a body that has several (none is told apart so far); stream: all else, as it is
   pcre               regular expression over bytes: only objects whose head and content have it (linear time: no look-around,
                      no back-references)
   offset, limit      skip so many streams, and show the objects of at most so many (100; 10000 at most)
-  sort               1: newest first; 0: oldest first
+  sort, after        1: newest first, 0: oldest first; only what comes behind a position, as /api/v1 gives them
   raw                1: each stream as one object, its bytes as sent; 0: taken apart into its messages
   as_json, as_hex    1: JSON; hex dumps. A browser gets a page: as_text=1 text
   oid                FILE-OFFSET-LENGTH-INDEX, as a search shows it: download that object, decoded

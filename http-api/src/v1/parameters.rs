@@ -112,6 +112,12 @@ fn described(name: &str) -> Option<Described> {
             digests(64),
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         ),
+        "length" => ("Bytes of a stream: a number or a range, from the smaller to the larger.".to_owned(), sizes(), "1K-64K"),
+        "mismatch" => (
+            "1: only objects whose declared type contradicts what they are; 0: only others.".to_owned(),
+            words(&["0", "1"]),
+            "0",
+        ),
         "size" => ("Bytes of an object's content: a number or a range, from the smaller to the larger.".to_owned(), sizes(), "1K-64K"),
         "incomplete" => (
             "1: only objects that are not complete; 0: only those that are.".to_owned(),
@@ -317,7 +323,7 @@ mod tests {
     /// What a schema lets through is taken; sizes apart, which also have an order that no pattern knows.
     #[test]
     fn what_fits_a_pattern_is_taken() {
-        for name in PARAMETERS.iter().copied().filter(|name| !["size", "filetype"].contains(name)) {
+        for name in PARAMETERS.iter().copied().filter(|name| !["size", "length", "filetype"].contains(name)) {
             let Some(pattern) = pattern_of(name) else { continue };
             let inner = pattern.trim_start_matches('^').trim_end_matches('$');
             TestRunner::new(Config::with_cases(300))
