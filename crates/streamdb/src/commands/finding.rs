@@ -55,6 +55,9 @@ pub(super) fn run(
     }
     out.flush().map_err(failed)?;
     troubles.sentences().for_each(|trouble| complain(&trouble));
+    if looked.searched.unread > 0 {
+        complain(&format!("{} could not be looked into for that", count(looked.searched.unread, "object")));
+    }
     if looked.stopped {
         complain(&how_far(&looked, filter.objects.pcre.is_some()));
     }
