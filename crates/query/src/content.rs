@@ -510,6 +510,9 @@ mod tests {
             let (found, left_out) = is_in_runs(text, &[prose.chunks(50_000).collect()]);
             assert!(!found && left_out > prose.len() * 99 / 100, "{text}: {left_out} of {}", prose.len());
         }
+        for text in ["(?i)this program cannot be run", "mimikatz|powershell", r"[a-z]{8,}\.exe", "[a-z]+=[0-9]+&zz="] {
+            assert!(BytesExpression::new(text).unwrap().required.is_some(), "{text}");
+        }
         // Nothing in it is rare, or it may begin anywhere, or only at the beginning.
         for text in ["[a-z]{4}", "e", "(e|a|i|o|u)[a-z]", "^QZX", ""] {
             assert!(BytesExpression::new(text).unwrap().required.is_none(), "{text}");

@@ -11,10 +11,12 @@ use regex_syntax::hir::{Hir, HirKind};
 const MOST: usize = 64;
 /// Places in a sequence at which literals are looked for, and parts that are put together from each.
 const PARTS: usize = 32;
-/// Literals that weigh less are everywhere.
-const LIGHT: u32 = 120;
+/// What makes a literal half as frequent, by weight.
+const HALF: u32 = 40;
+/// Literals that weigh less are everywhere: every thirtieth byte begins one.
+const LIGHT: u32 = 5 * HALF;
 /// What weighs more is rare enough.
-const HEAVY: u32 = 1000;
+const HEAVY: u32 = 40 * HALF;
 
 /// Literals of which every match has one.
 #[derive(Clone, Debug)]
@@ -128,7 +130,7 @@ impl Choice {
             return None;
         }
         let lightest = literals.iter().map(weight).min()?;
-        let weight = lightest.saturating_sub(literals.len().ilog2() * 40);
+        let weight = lightest.saturating_sub(literals.len().ilog2() * HALF);
         (weight >= LIGHT).then_some(Self { literals, reach, weight })
     }
 
@@ -140,7 +142,8 @@ impl Choice {
 
 /// How rare a literal is, by what bytes are mostly met.
 fn weight(literal: &Literal) -> u32 {
-    let weight = |byte: &u8| 32 + u32::from(u8::MAX - rank(*byte));
+    // The most frequent letter is about every tenth.
+    let weight = |byte: &u8| 5 * HALF / 2 + u32::from(u8::MAX - rank(*byte));
     literal.as_bytes().iter().map(weight).sum::<u32>().min(HEAVY)
 }
 

@@ -72,6 +72,35 @@ fn ctrl_c_ends_a_search_and_what_was_found_is_there() {
 }
 
 #[test]
+fn an_object_that_cannot_be_read_costs_no_other_one() {
+    let data = Data::new("search-damage");
+    let (mut made, mut talk) = (Made::default(), Talk::new(1));
+    let body = noise(1, 3 << 20);
+    talk.open(&mut made, 0);
+    for (n, body) in [&b"one zzmark"[..], &body[..], &b"and another zzmark"[..]].into_iter().enumerate() {
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        talk.ask(&mut made, 10 + n as u64, b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        talk.answer(&mut made, 10 + n as u64, &[answer.as_bytes(), body].concat());
+    }
+    talk.close(&mut made, 100);
+    let capture = data.write("answers.pcap", &made.file());
+    data.ingest(&[], &[&capture]).well();
+    let (name, mut bucket) = data.buckets().remove(0);
+    let within = &body[3 << 19..][..32];
+    let place = bucket.windows(within.len()).position(|window| window == within).expect("noise is stored as it is");
+    bucket[place] ^= 1;
+    fs::write(data.path().join("buckets").join(name), bucket).unwrap();
+
+    let said = data.run("objects", &["pcre=zzmark"]);
+    let out = String::from_utf8(said.out).unwrap();
+    assert_eq!((said.code, out.lines().count()), (Some(1), 2), "{out}{}", said.err);
+    let lines: Vec<&str> = said.err.lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].contains("the checksum of the long block is wrong"), "{lines:?}");
+    assert_eq!(lines[1], "streamdb: 1 object could not be looked into for that");
+}
+
+#[test]
 fn a_search_ends_when_its_client_goes() {
     let data = store("search-client-goes");
     let server = Server::start(&data);

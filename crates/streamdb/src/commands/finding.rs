@@ -55,6 +55,9 @@ pub(super) fn run(
     }
     out.flush().map_err(failed)?;
     troubles.sentences().for_each(|trouble| complain(&trouble));
+    if looked.searched.unread > 0 {
+        complain(&format!("{} could not be looked into for that", count(looked.searched.unread, "object")));
+    }
     if looked.stopped {
         complain(&how_far(&looked, filter.objects.pcre.is_some()));
     }
@@ -82,7 +85,8 @@ mod tests {
 
     #[test]
     fn who_ends_a_search_is_told_what_was_looked_at() {
-        let searched = Searched { streams: 3, objects: 1, bytes: 12_345_678, ..Searched::default() };
+        let mut searched = Searched::default();
+        (searched.streams, searched.objects, searched.bytes) = (3, 1, 12_345_678);
         let looked = Looked { streams: 9, stopped: true, searched };
         assert_eq!(
             how_far(&looked, true),
