@@ -4,7 +4,6 @@
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use streamdb_types::{BlockPlace, BucketId};
 
