@@ -4,7 +4,6 @@
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use streamdb_types::{BlockPlace, BucketId};
 
@@ -24,6 +23,10 @@ const TIER: usize = 4;
 const MOST: usize = 16;
 /// Files of this many rows and fewer are of one size; the next one is four times as much.
 const SMALLEST: u64 = 4096;
+/// So many times the rows of the largest of them a new file has at least.
+const GROWS: u64 = 3;
+/// Files of so many rows and fewer cost nothing to write again.
+const NOTHING: u64 = 256;
 /// Most files that are left beside those of buckets that are still written to.
 const FILES: usize = 24;
 
@@ -227,10 +230,11 @@ fn choose(files: &[Kept]) -> Option<Vec<usize>> {
     order.sort_by_key(|at| of(at).map(|file| (file.first, file.sequence)));
     let rows = |some: &[usize]| some.iter().filter_map(of).map(|file| file.rows).sum::<u64>();
     let fits = |some: &[usize]| rows(some) < super::layout::MOST_ROWS;
-    // No row is written once more unless its file becomes twice as large by that; below the smallest size it costs nothing.
+    // Else each few small ones would have a large one beside them written again. With a greater factor rows are written less
+    // often, and there are more files.
     let is_worth_it = |some: &[usize]| {
-        let rows = some.iter().filter_map(of).map(|file| file.rows.max(SMALLEST));
-        rows.clone().sum::<u64>() >= 2 * rows.max().unwrap_or(0)
+        let rows = some.iter().filter_map(of).map(|file| file.rows.max(NOTHING));
+        rows.clone().sum::<u64>() >= GROWS * rows.max().unwrap_or(0)
     };
     for size in 0..32 {
         let small = |at: &usize| of(at).is_some_and(|file| file.size() <= size);
@@ -278,8 +282,7 @@ mod tests {
 
     #[test]
     fn a_row_is_written_about_as_often_as_there_are_sizes() {
-        for (added, rows, times) in [(16, 100_000, 4.0), (1000, 150_000, 8.0), (26_000, 4400, 12.0), (26_000, 40, 12.0)]
-        {
+        for (added, rows, times) in [(16, 100_000, 3.0), (1000, 150_000, 5.5), (26_000, 4400, 8.0), (26_000, 40, 8.0)] {
             let (most, written) = keep(added, rows);
             assert!(
                 most <= FILES && written <= times,
