@@ -174,6 +174,11 @@ impl Reader<'_> {
         Ok(records)
     }
 
+    /// The buckets in which a connection went on, as far as the files say.
+    pub(crate) fn buckets_of(&self, key: ConnKey) -> Outcome<Vec<BucketId>> {
+        Ok(self.records(key)?.iter().map(|record| record.at.0).collect())
+    }
+
     /// Whether a connection has anything in a bucket later than this one.
     ///
     /// # Errors

@@ -281,6 +281,11 @@ impl Bucket {
         }
     }
 
+    /// Whether the directory of a sealed one is in memory.
+    pub(crate) fn has_contents(&self) -> bool {
+        matches!(&*self.state.lock().unwrap_or_else(PoisonError::into_inner), State::Sealed(_, Some(_)))
+    }
+
     /// Whether a stream's newest record says that it is open.
     pub(crate) fn is_open(&self, key: ConnKey, direction: Direction) -> bool {
         match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {

@@ -1,6 +1,6 @@
 //! A data folder, to be read: also while another process writes to it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -16,7 +16,7 @@ use super::tail::Remembered;
 use crate::error::{Error, Result};
 use crate::folder::{self, ReadFolder};
 use crate::format::block::BlockKind;
-use crate::format::directory::{Directory, EndEntry};
+use crate::format::directory::{BlockEntry, Directory, EndEntry};
 use crate::format::record::{Standing, records};
 use crate::format::superblock::Superblock;
 use crate::index::set::{self, Files};
@@ -29,6 +29,9 @@ const CACHE_BYTES: usize = 256 << 20;
 /// No connection is kept longer that has been silent for so long.
 const SILENT: i64 = 300_000_000_000;
 
+/// Memory for the tables of sealed buckets, and the most buckets of which they are kept.
+const TABLES: usize = 128 << 20;
+const TABLES_KEPT: usize = 4096;
 /// Unsealed buckets of which the scan is kept.
 const SCANS_KEPT: usize = 64;
 
@@ -95,6 +98,14 @@ pub struct Store {
     index: Files,
     pub(super) remembered: Mutex<Remembered>,
     ids: Mutex<KnownIds>,
+    tables: Mutex<Tables>,
+}
+
+/// The sealed buckets whose tables are in memory, those that were read first in front.
+#[derive(Default)]
+struct Tables {
+    order: VecDeque<(BucketId, usize)>,
+    bytes: usize,
 }
 
 /// The buckets that were there, and when their folder had changed last by then.
@@ -117,7 +128,7 @@ impl Store {
         let cache = Arc::new(BlockCache::new(CACHE_BYTES));
         let index = Files::new(set::folder(&path.join(folder::DERIVED)));
         let (buckets, derived, remembered) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Self { folder, buckets, cache, derived, index, remembered, ids: Mutex::default() })
+        Ok(Self { folder, buckets, cache, derived, index, remembered, ids: Mutex::default(), tables: Mutex::default() })
     }
 
     /// The folder.
@@ -247,7 +258,7 @@ impl Store {
         contents: &Directory,
     ) -> Option<Reason> {
         let mut peer = None;
-        for later in self.ids().ok()?.into_iter().rev().take_while(|later| *later > bucket.id()) {
+        for later in self.buckets_of(key).ok()?.into_iter().take_while(|later| *later > bucket.id()) {
             let Ok(found) = self.bucket(later).and_then(|bucket| self.contents(&bucket)) else { continue };
             if found.find(key, direction).is_some() {
                 return None;
@@ -310,7 +321,7 @@ impl Store {
     /// # Errors
     /// As [`stream`](Self::stream); `None` when there is no such stream.
     pub fn newest(&self, key: ConnKey, direction: Direction) -> Result<Option<Stream>> {
-        for id in self.ids()?.into_iter().rev().take_while(|id| *id >= key.bucket) {
+        for id in self.buckets_of(key)? {
             let bucket = match self.bucket(id) {
                 Err(Error::NoBucket(_)) => continue,
                 bucket => bucket?,
@@ -370,9 +381,7 @@ impl Store {
 
     /// The newest part of a stream in the buckets before this one.
     fn part_before(&self, id: BucketId, key: ConnKey, direction: Direction) -> Option<(Arc<Bucket>, EndEntry)> {
-        let ids = self.ids().ok()?;
-        let mut before =
-            ids.into_iter().rev().skip_while(|other| *other >= id).take_while(|other| *other >= key.bucket);
+        let mut before = self.buckets_of(key).ok()?.into_iter().skip_while(|other| *other >= id);
         before.find_map(|id| {
             let bucket = self.bucket(id).ok()?;
             let end = self.contents(&bucket).ok()?.find(key, direction).copied()?;
@@ -492,7 +501,29 @@ impl Store {
 
     /// The table of contents, as far as readers may look.
     pub(crate) fn contents(&self, bucket: &Bucket) -> Result<Arc<Directory>> {
-        bucket.contents(self.folder.published(bucket.id()))
+        let is_new = bucket.is_sealed() && !bucket.has_contents();
+        let contents = bucket.contents(self.folder.published(bucket.id()))?;
+        if is_new {
+            self.make_room(bucket.id(), &contents);
+        }
+        Ok(contents)
+    }
+
+    /// Lets go of the sealed buckets whose tables were read longest ago, when there are too many of them.
+    fn make_room(&self, id: BucketId, contents: &Directory) {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = contents.ends.len() * size_of::<EndEntry>() + contents.blocks.len() * size_of::<BlockEntry>();
+        tables.bytes += bytes;
+        tables.order.push_back((id, bytes));
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        while tables.order.len() > 1 && (tables.bytes > TABLES || tables.order.len() > TABLES_KEPT) {
+            let Some((oldest, bytes)) = tables.order.pop_front() else { break };
+            tables.bytes -= bytes;
+            // Who has it goes on.
+            if buckets.get(&oldest).is_some_and(|bucket| bucket.is_sealed()) {
+                buckets.remove(&oldest);
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A store at one moment: its index files, and the streams that none of them has.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use streamdb_types::{BlockPlace, BucketId, ConnKey, Direction, Oid};
@@ -14,20 +14,27 @@ use crate::format::directory::{Directory, EndEntry};
 use crate::format::record::Standing;
 use crate::index::set::{Counting, Listing};
 use crate::index::snapshot::{Fresh, Snapshot, Tail};
-use crate::index::{Coverage, Unread};
+use crate::index::{Coverage, Segment, Unread};
 use crate::live::writer_alive;
 
 /// Most connections that no index has and that are gathered all the same.
-const MOST: usize = 1 << 20;
+const MOST: usize = 1 << 18;
 
 /// What was found out for the last snapshot, as most of it is so for the next one too.
 #[derive(Default)]
 pub(super) struct Remembered {
     /// For which index files and buckets.
     of: (Vec<u64>, Arc<Vec<BucketId>>),
-    counting: Arc<Counting>,
+    indexed: Indexed,
     /// What records said, by bucket.
     records: HashMap<BucketId, Records>,
+}
+
+/// What of the index files counts, and which buckets they do not cover wholly; ascending.
+#[derive(Clone, Default)]
+struct Indexed {
+    counting: Arc<Counting>,
+    uncovered: Arc<Vec<BucketId>>,
 }
 
 /// Of the streams of a bucket that no index has: where the newest record is, and what it says.
@@ -40,33 +47,62 @@ impl Store {
     /// When a folder of the store cannot be listed.
     pub fn snapshot(&self) -> Result<Snapshot<'_>> {
         // The index is looked at first: what leaves the tail after that is in the tail still.
+        let (segments, Indexed { counting, uncovered }, damaged) = self.indexed()?;
+        let mut remembered = lock(&self.remembered);
+        let mut tail = Tail::default();
+        for id in uncovered.iter() {
+            if tail.streams.len() > MOST {
+                (tail.streams, tail.too_long) = (HashMap::new(), true);
+                break;
+            }
+            let covered = counting.covered.get(id).copied().unwrap_or(BlockPlace::NONE);
+            self.fresh(*id, covered, remembered.records.entry(*id).or_default(), &mut tail);
+        }
+        remembered.records.retain(|id, _| uncovered.binary_search(id).is_ok() && !tail.too_long);
+        drop(remembered);
+        Ok(Snapshot::new(self, segments, counting, tail, damaged))
+    }
+
+    /// The index files, what of them counts, and those that are damaged, each in a sentence.
+    fn indexed(&self) -> Result<(Vec<Arc<Segment>>, Indexed, Vec<String>)> {
         let Listing { segments, damaged, .. } = self.index_files().list()?;
         let ids = self.known_ids()?;
         let mut remembered = lock(&self.remembered);
         let sequences: Vec<u64> = segments.iter().map(|segment| segment.sequence()).collect();
         if remembered.of.0 != sequences || !Arc::ptr_eq(&remembered.of.1, &ids) {
-            let there = |id: BucketId| ids.binary_search(&id).is_ok();
-            remembered.counting = Arc::new(Counting::of(&segments, &there));
-            remembered.of = (sequences, Arc::clone(&ids));
+            let counting = Counting::of(&segments, &|id| ids.binary_search(&id).is_ok());
+            let is_uncovered = |id: &BucketId| counting.covered.get(id).is_none_or(|to| *to < Coverage::WHOLE);
+            let uncovered = ids.iter().copied().filter(is_uncovered).collect();
+            remembered.indexed = Indexed { counting: Arc::new(counting), uncovered: Arc::new(uncovered) };
+            remembered.of = (sequences, ids);
         }
-        let counting = Arc::clone(&remembered.counting);
-        let mut tail = Tail::default();
-        let mut uncovered = HashSet::new();
-        for id in ids.iter() {
-            let covered = counting.covered.get(id).copied().unwrap_or(BlockPlace::NONE);
-            if tail.streams.len() > MOST {
-                (tail.streams, tail.too_long) = (HashMap::new(), true);
-                break;
+        Ok((segments, remembered.indexed.clone(), damaged.into_iter().map(|(_, why)| why).collect()))
+    }
+
+    /// The buckets that may have anything of a connection, the newest first: those that the index names, and those that it does
+    /// not cover.
+    ///
+    /// # Errors
+    /// When a folder of the store cannot be listed.
+    pub(crate) fn buckets_of(&self, key: ConnKey) -> Result<Vec<BucketId>> {
+        loop {
+            let (segments, Indexed { counting, uncovered }, _) = self.indexed()?;
+            let mut ids: Vec<BucketId> = uncovered.iter().copied().filter(|id| *id > key.bucket).collect();
+            ids.push(key.bucket);
+            let snapshot = Snapshot::new(self, segments, counting, Tail::default(), Vec::new());
+            match snapshot.read().buckets_of(key) {
+                Ok(more) => ids.extend(more),
+                // The next time it is without that file.
+                Err(Unread::File(file, bad)) => {
+                    snapshot.refuse(file, bad);
+                    continue;
+                }
+                Err(Unread::Other(error)) => return Err(error),
             }
-            if covered < Coverage::WHOLE {
-                uncovered.insert(*id);
-                self.fresh(*id, covered, remembered.records.entry(*id).or_default(), &mut tail);
-            }
+            ids.sort_unstable_by(|a, b| b.cmp(a));
+            ids.dedup();
+            return Ok(ids);
         }
-        remembered.records.retain(|id, _| uncovered.contains(id));
-        drop(remembered);
-        let damaged = damaged.into_iter().map(|(_, why)| why).collect();
-        Ok(Snapshot::new(self, segments, counting, tail, damaged))
     }
 
     /// Adds the streams of a bucket that ended behind `covered`, or did not end.
