@@ -224,7 +224,7 @@ impl Run {
         let config = WriterConfig { bucket_window: WINDOW * 1_000_000_000, ..WriterConfig::default() };
         let mut worker = worker(Writer::new(Arc::clone(&write), 0, config)?);
         let store = Store::open(&data)?;
-        let mut deriver = Deriver::on(&store, std::sync::Arc::new(self.volume.clone()))?.index_after(1);
+        let mut deriver = Deriver::on(&store, std::sync::Arc::new(self.volume.clone()))?.index_after(2048);
         let wire = Wire::new();
         let (mut second, mut hold) = (0, None);
         let times = [BEGUN].into_iter().chain(wire.frames.iter().map(|(time, _)| *time));
