@@ -17,7 +17,7 @@ use common::{Data, Made, Talk, wait};
 use streamdb_derive::{Deriver, Rows, objects_of};
 use streamdb_query::{Filter, Looking, Order, Position, Troubles, find_objects, find_streams};
 use streamdb_storage::index::Coverage;
-use streamdb_storage::{Store, StreamInfo};
+use streamdb_storage::{DiskVolume, Holds, Store, StreamInfo};
 use streamdb_types::{BucketId, ConnKey, Direction, ObjectRow};
 
 /// Questions of every kind that small files have rows for.
@@ -323,4 +323,49 @@ fn nothing_is_missing_and_nothing_twice_at_full_speed() {
         let (least, most) = (fed * 20, fed * 22 + 6);
         assert!((least..=most).contains(&all), "{all} streams of {fed} seconds");
     });
+}
+
+/// Retention leaves a bucket that is held and takes those after it: what went on in those ends there, as far as anybody knows.
+#[test]
+fn what_went_on_in_buckets_that_are_gone_is_found_where_it_is_left() {
+    let data = Data::new("index-held");
+    let mut command = data.command("ingest", &["--no-derive", "--bucket", "3s", "-"]);
+    let mut child: Child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    pipe.write_all(&Made::header()).unwrap();
+    let mut talks = Vec::new();
+    for number in 0..12 {
+        pipe.write_all(&second(number, &mut talks)).unwrap();
+    }
+    drop(pipe);
+    assert!(wait(&mut child).success());
+    let store = Store::open(&data.path()).unwrap();
+    let mut deriver = Deriver::new(&store).unwrap();
+    derive_all(&store, &mut deriver);
+    Plain::look(&store).agrees(&store, "all");
+    drop(deriver);
+    let buckets = store.bucket_ids().unwrap();
+    assert!(buckets.len() > 3, "{buckets:?}");
+    {
+        let mut holds = Holds::open(&DiskVolume, &data.path()).unwrap();
+        holds.hold(&[buckets[0]].into(), "case 7", "it is looked into").unwrap();
+    }
+    for left in (1..buckets.len()).rev() {
+        let kept: u64 = store.buckets().unwrap().iter().flatten().map(|bucket| bucket.bytes).sum();
+        data.run("retain", &["--max-bytes", &(kept - 1).to_string()]).well();
+        let there = store.bucket_ids().unwrap();
+        assert!(there.len() <= left && there[0] == buckets[0], "{there:?}");
+        Plain::look(&store).agrees(&store, &format!("{there:?} are left"));
+        let mut deriver = Deriver::new(&store).unwrap();
+        derive_all(&store, &mut deriver);
+        Plain::look(&store).agrees(&store, &format!("{there:?} are left, and derived"));
+        // All of it from the beginning.
+        deriver.reindex(&store, &|| false, &mut |error| panic!("{error}"), &mut |_, _| {}).unwrap();
+        while deriver.keeper().tidy(&store, &|| false, &mut |what| panic!("{what}")).unwrap() {}
+        Plain::look(&store).agrees(&store, &format!("{there:?} are left, and derived again"));
+        if there.len() == 1 {
+            return;
+        }
+    }
+    panic!("retention left what is not held");
 }

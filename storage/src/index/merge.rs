@@ -5,7 +5,7 @@
 //! the files is already there, and where each old row went is written into a file of its own for as long as it takes.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -177,9 +177,18 @@ impl Merge<'_, '_> {
             let wanted = |merged: &Coverage| {
                 merged.bucket == covered.bucket && merged.to >= covered.to && merged.from <= covered.from
             };
-            self.coverage.iter().position(wanted).filter(|_| *live).map(|at| at as u32)
+            let before = self.coverage.partition_point(|merged| merged.bucket < covered.bucket);
+            let at = self.of_bucket(covered.bucket).iter().position(wanted);
+            at.filter(|_| *live).map(|at| (before + at) as u32)
         };
         Numbers { buckets: input.segment.coverage.iter().zip(&input.live).map(number).collect(), ..Numbers::default() }
+    }
+
+    /// What is covered of a bucket: they are in the order of buckets, of which a site has tens of thousands.
+    fn of_bucket(&self, bucket: BucketId) -> &[Coverage] {
+        let before = self.coverage.partition_point(|merged| merged.bucket < bucket);
+        let behind = self.coverage.partition_point(|merged| merged.bucket <= bucket);
+        self.coverage.get(before..behind).unwrap_or_default()
     }
 
     /// Calls with each distinct item of all inputs, ascending, and the inputs that have it.
@@ -214,12 +223,12 @@ impl Merge<'_, '_> {
 
     /// Finds the last records of connections in buckets of which several parts come together.
     fn find_newest(&mut self) -> Outcome<()> {
-        let parts = |bucket: BucketId| {
-            let covered = self.inputs.iter().flat_map(|input| &input.segment.coverage);
-            covered.filter(|covered| covered.bucket == bucket).count()
-        };
-        let several: Vec<BucketId> =
-            self.coverage.iter().map(|covered| covered.bucket).filter(|bucket| parts(*bucket) > 1).collect();
+        let mut parts: HashMap<BucketId, usize> = HashMap::new();
+        for covered in self.inputs.iter().flat_map(|input| &input.segment.coverage) {
+            *parts.entry(covered.bucket).or_default() += 1;
+        }
+        let several = self.coverage.iter().map(|covered| covered.bucket);
+        let several: HashSet<BucketId> = several.filter(|bucket| parts.get(bucket).is_some_and(|n| *n > 1)).collect();
         let mut newest = HashMap::new();
         if several.is_empty() {
             return Ok(());
@@ -345,7 +354,7 @@ impl Merge<'_, '_> {
         }
         while let Some(Reverse((found, input, n))) = heads.pop() {
             heads.extend(next(input, n + 1)?);
-            let covered = self.coverage.iter().find(|covered| covered.bucket.0 == found.bucket);
+            let covered = self.of_bucket(BucketId(found.bucket)).first();
             let value = |column: usize| match column {
                 s::KEY_BUCKET => found.key_bucket,
                 s::KEY_NUMBER => found.key_number.into(),

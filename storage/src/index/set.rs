@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::io::ErrorKind;
+use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -67,6 +68,20 @@ struct Known {
     open: BTreeMap<u64, Arc<Segment>>,
     /// Those that are not believed, and why; `None`: another version wrote them.
     refused: BTreeMap<u64, Option<String>>,
+    /// Which file of the file system had each number when it was listed first.
+    inodes: BTreeMap<u64, u64>,
+}
+
+impl Known {
+    /// Lets go of what is not there any more. When the file with the highest number is removed, the next one that is written gets
+    /// that number again, and is another one; as long as the old one is open, it has an inode of its own.
+    fn keep(&mut self, listed: BTreeMap<u64, u64>) {
+        let Self { open, refused, inodes } = self;
+        let same = |number: &u64| listed.get(number).is_some_and(|inode| inodes.get(number) == Some(inode));
+        open.retain(|number, _| same(number));
+        refused.retain(|number, _| same(number));
+        self.inodes = listed;
+    }
 }
 
 /// The index files that are there.
@@ -93,9 +108,9 @@ impl Files {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         // A merge gives the new file its name before it removes the old ones; so when one is gone, there is another list.
         for _ in 0..100 {
-            let Some(numbers) = self.numbers()? else { continue };
-            known.open.retain(|number, _| numbers.contains(number));
-            known.refused.retain(|number, _| numbers.contains(number));
+            let listed = self.numbers()?;
+            let numbers: Vec<u64> = listed.keys().copied().collect();
+            known.keep(listed);
             let mut again = false;
             for number in numbers {
                 if known.open.contains_key(&number) || known.refused.contains_key(&number) {
@@ -127,18 +142,19 @@ impl Files {
         })
     }
 
-    fn numbers(&self) -> Result<Option<Vec<u64>>> {
+    /// The numbers of the files that are there, each with its inode.
+    fn numbers(&self) -> Result<BTreeMap<u64, u64>> {
         let failed = || Error::io(&self.folder, "list the index files");
         let entries = match std::fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(Vec::new())),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeMap::new()),
             entries => entries.map_err(failed())?,
         };
-        let mut numbers = Vec::new();
+        let mut numbers = BTreeMap::new();
         for entry in entries {
-            numbers.extend(sequence(&entry.map_err(failed())?.file_name()));
+            let entry = entry.map_err(failed())?;
+            numbers.extend(sequence(&entry.file_name()).map(|number| (number, entry.ino())));
         }
-        numbers.sort_unstable();
-        Ok(Some(numbers))
+        Ok(numbers)
     }
 
     /// Believes a file no more.
@@ -214,6 +230,30 @@ mod tests {
 
     fn range(from: u64, to: u64) -> (usize, usize, Coverage) {
         (0, 0, Coverage { bucket: BucketId(1), from: BlockPlace(from), to: BlockPlace(to) })
+    }
+
+    #[test]
+    fn another_file_with_the_same_number_is_opened() {
+        use crate::index::build::{Contents, build};
+        let folder = streamdb_testkit::TestFolder::new("index-number");
+        let write = |bucket| {
+            let coverage = vec![Coverage { bucket: BucketId(bucket), from: BlockPlace::NONE, to: Coverage::WHOLE }];
+            build(&crate::DiskVolume, folder.path(), &Contents { coverage, ..Contents::default() }).unwrap()
+        };
+        let files = Files::new(folder.path().to_owned());
+        let buckets = || -> Vec<u64> {
+            let listing = files.list().unwrap();
+            assert!(listing.damaged.is_empty(), "{:?}", listing.damaged);
+            listing.segments.iter().flat_map(|s| s.coverage.iter().map(|covered| covered.bucket.0)).collect()
+        };
+        let path = write(1);
+        assert_eq!(buckets(), [1]);
+        // Nobody looks in between.
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(write(2), path);
+        assert_eq!(buckets(), [2]);
+        let first = files.list().unwrap().segments;
+        assert!(Arc::ptr_eq(&first[0], &files.list().unwrap().segments[0]), "opened once");
     }
 
     #[test]

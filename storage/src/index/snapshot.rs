@@ -313,12 +313,15 @@ impl Reader<'_> {
         keys.into_iter().map(|key| Ok((key, self.streams_of(key)?))).collect()
     }
 
-    /// Adds the connections that were to go on after buckets that are not settled.
+    /// Adds the connections that were to go on after buckets that are not settled, or after ones that stayed when later ones
+    /// were dropped: what went on then had its objects where it ended, which may be gone.
     fn not_over(&self, keys: &mut Vec<ConnKey>) -> Outcome<()> {
+        let dropped = self.snapshot.store.dropped().last().map(|(id, _)| *id);
         for (file, reading) in self.files.iter().enumerate() {
             let unsettled = |at: usize, covered: &Coverage| {
                 let to = self.snapshot.counting.covered.get(&covered.bucket);
-                self.counts(file, at as u64) && to.is_some_and(|to| *to == Coverage::WHOLE)
+                let stayed = dropped.is_some_and(|dropped| covered.bucket < dropped);
+                self.counts(file, at as u64) && (stayed || to.is_some_and(|to| *to == Coverage::WHOLE))
             };
             let buckets: Vec<u64> = reading
                 .segment

@@ -128,8 +128,8 @@ impl<'v> FileWriter<'v> {
         self.file.write_at(&rest, self.written).map_err(failed(&self.path))?;
         self.file.write_at(&first, 0).map_err(failed(&self.path))?;
         self.file.sync_data().map_err(Error::io(&self.path, "make an index file durable"))?;
-        self.whole = true;
         self.volume.rename(&self.path, &self.named).map_err(Error::io(&self.named, "name an index file"))?;
+        self.whole = true;
         let folder = self.named.parent().unwrap_or(Path::new("."));
         self.volume.sync_dir(folder).map_err(Error::io(folder, "make the name of an index file durable"))?;
         Ok(self.named.clone())
