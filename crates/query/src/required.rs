@@ -142,7 +142,7 @@ impl Choice {
 
 /// How rare a literal is, by what bytes are mostly met.
 fn weight(literal: &Literal) -> u32 {
-    // The most frequent letter is about every tenth.
+    // The most frequent byte is about every sixth.
     let weight = |byte: &u8| 5 * HALF / 2 + u32::from(u8::MAX - rank(*byte));
     literal.as_bytes().iter().map(weight).sum::<u32>().min(HEAVY)
 }
