@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use streamdb_benches::Random;
 use streamdb_derive::Rows;
-use streamdb_query::{Filter, Order, Position, Looking, Troubles, find_objects, find_streams};
+use streamdb_query::{Filter, Looking, Order, Position, Troubles, find_objects, find_streams};
 use streamdb_storage::Store;
 use streamdb_types::{ConnKey, Direction, StreamOffset};
 
@@ -36,13 +36,21 @@ struct Answers {
 
 impl Answers {
     fn settle(&mut self) {
-        for of in [&mut self.milliseconds, &mut self.cpu, &mut self.opening, &mut self.pages, &mut self.faults, &mut self.rows] {
+        for of in [
+            &mut self.milliseconds,
+            &mut self.cpu,
+            &mut self.opening,
+            &mut self.pages,
+            &mut self.faults,
+            &mut self.rows,
+        ] {
             of.sort_by(f64::total_cmp);
         }
     }
 
     fn times(&self) -> String {
-        let asked = if self.milliseconds.len() < QUESTIONS { format!(" ({})", self.milliseconds.len()) } else { String::new() };
+        let asked =
+            if self.milliseconds.len() < QUESTIONS { format!(" ({})", self.milliseconds.len()) } else { String::new() };
         let of = |of: &[f64]| format!("{:.2} / {:.2}", quantile(of, 0.5), quantile(of, 0.99));
         format!("{} | {}{asked}", of(&self.milliseconds), of(&self.cpu))
     }
@@ -74,7 +82,13 @@ fn question(site: &Site, kind: &Kind, random: &mut Random, order: Order, middle:
     if middle {
         let bucket = BUCKETS / 5 + random.below(BUCKETS * 3 / 5);
         let key = ConnKey { bucket: id(bucket), number: 0 };
-        filter.after = Some(Position { time: begins(bucket), key, direction: Direction::ToServer, begins: StreamOffset(0), index: 0 });
+        filter.after = Some(Position {
+            time: begins(bucket),
+            key,
+            direction: Direction::ToServer,
+            begins: StreamOffset(0),
+            index: 0,
+        });
     }
     filter
 }
@@ -141,36 +155,56 @@ pub fn all(data: &Path, is_cold: bool, words: &[&str]) {
     (0..100).for_each(|_| drop(store.snapshot().unwrap()));
     let again = began.elapsed() / 100;
     let mb = |bytes: u64| bytes as f64 / 1e6;
-    println!("\n{streams} streams, {files} files of {:.1} MB; opened in {first:.1?}, a snapshot more {again:.1?};", mb(bytes));
+    println!(
+        "\n{streams} streams, {files} files of {:.1} MB; opened in {first:.1?}, a snapshot more {again:.1?};",
+        mb(bytes)
+    );
     println!(
         "memory: {:.1} MB, {:.1} MB of it not of files ({:.1} MB and {:.1} MB before); of that the files' own {:.2} MB, {:.3} MB per 10^6 streams",
-        mb(after.0), mb(after.1), mb(before.0), mb(before.1), mb(held),
+        mb(after.0),
+        mb(after.1),
+        mb(before.0),
+        mb(before.1),
+        mb(held),
         mb(held) / (site.streams as f64 / 1e6)
     );
     println!("\nlimit {LIMIT}; milliseconds p50 / p99 (questions, where fewer than {QUESTIONS}); load {}\n", load());
     let chosen = KINDS.iter().filter(|kind| words.is_empty() || words.iter().any(|word| kind.name.contains(word)));
     if is_cold {
         drop(store);
-        println!("| nothing in memory | rows p50 | open p50 / p99 | look-up p50 / p99 | both p99 at most | pages p50 / p99 | major faults p50 |\n|---|---|---|---|---|---|---|");
+        println!(
+            "| nothing in memory | rows p50 | open p50 / p99 | look-up p50 / p99 | both p99 at most | pages p50 / p99 | major faults p50 |\n|---|---|---|---|---|---|---|"
+        );
         for kind in chosen {
             let a = cold(data, &site, kind);
             let q = |of: &[f64]| format!("{:.1} / {:.1}", quantile(of, 0.5), quantile(of, 0.99));
             let both = quantile(&a.opening, 0.99) + quantile(&a.milliseconds, 0.99);
             println!(
                 "| {} | {} | {} | {} | {both:.1} | {} | {} |",
-                kind.name, quantile(&a.rows, 0.5), q(&a.opening), q(&a.milliseconds), q(&a.pages), quantile(&a.faults, 0.5)
+                kind.name,
+                quantile(&a.rows, 0.5),
+                q(&a.opening),
+                q(&a.milliseconds),
+                q(&a.pages),
+                quantile(&a.faults, 0.5)
             );
         }
         return;
     }
-    println!("| in memory | rows p50 | newest first | its CPU | oldest first | its CPU | after a cursor | its CPU |\n|---|---|---|---|---|---|---|---|");
+    println!(
+        "| in memory | rows p50 | newest first | its CPU | oldest first | its CPU | after a cursor | its CPU |\n|---|---|---|---|---|---|---|---|"
+    );
     for kind in chosen {
         let newest = warm(&store, &site, kind, Order::NewestFirst, false);
         let oldest = warm(&store, &site, kind, Order::OldestFirst, false);
         let middle = warm(&store, &site, kind, Order::NewestFirst, true);
         println!(
             "| {} | {} | {} | {} | {} |",
-            kind.name, quantile(&newest.rows, 0.5), newest.times(), oldest.times(), middle.times()
+            kind.name,
+            quantile(&newest.rows, 0.5),
+            newest.times(),
+            oldest.times(),
+            middle.times()
         );
     }
     println!("\nload at the end {}", load());

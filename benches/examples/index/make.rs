@@ -89,7 +89,8 @@ pub fn make(data: &Path, streams: u64, seed: u64, every: Option<u64>) {
             rows += contents.streams.len() as u64;
             objects += contents.groups.iter().map(|group| group.rows.len() as u64).sum::<u64>();
             add.of(|| store.add_to_index(&lock, &DiskVolume, &contents).unwrap());
-            while tidy.of(|| store.tidy_index(&lock, &DiskVolume, &|| false, &mut |said| println!("{said}")).unwrap()) {}
+            while tidy.of(|| store.tidy_index(&lock, &DiskVolume, &|| false, &mut |said| println!("{said}")).unwrap()) {
+            }
             files = files.max(index_files(data).len());
             contents = Contents::default();
             if add.calls % 50 == 0 {
@@ -123,8 +124,17 @@ fn told(data: &Path, rows: u64, objects: u64, add: &Cost, tidy: &Cost) {
         );
     }
     let bytes = add.bytes + tidy.bytes;
-    println!("| written in all, to what is left | {:.1} MB / {:.1} MB = {:.2} |", m(bytes), m(all), bytes as f64 / all as f64);
-    println!("| files | {}: {} |", files.len(), files.iter().map(|(_, len)| format!("{:.1}", m(*len))).collect::<Vec<_>>().join(", "));
+    println!(
+        "| written in all, to what is left | {:.1} MB / {:.1} MB = {:.2} |",
+        m(bytes),
+        m(all),
+        bytes as f64 / all as f64
+    );
+    println!(
+        "| files | {}: {} |",
+        files.len(),
+        files.iter().map(|(_, len)| format!("{:.1}", m(*len))).collect::<Vec<_>>().join(", ")
+    );
     let streams = of(16..48);
     println!(
         "| a stream row | {:.1} bytes: row {:.1}, community id {:.1}, orders {:.1}; with continuations, paths {:.1} |",
@@ -134,7 +144,14 @@ fn told(data: &Path, rows: u64, objects: u64, add: &Cost, tidy: &Cost) {
         per(of(20..48), rows),
         per(streams + of(6..10), rows)
     );
-    let of_orders = |base: usize| (0..14).map(|n| of(base + 2 * n..base + 2 * n + 2)).filter(|bytes| *bytes > 0).map(|bytes| format!("{:.1}", bytes as f64 / if base < 48 { rows } else { objects } as f64)).collect::<Vec<_>>().join(" ");
+    let of_orders = |base: usize| {
+        (0..14)
+            .map(|n| of(base + 2 * n..base + 2 * n + 2))
+            .filter(|bytes| *bytes > 0)
+            .map(|bytes| format!("{:.1}", bytes as f64 / if base < 48 { rows } else { objects } as f64))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     println!("| its orders: client, server, their ports, protocol, reason, length | {} |", of_orders(20));
     println!(
         "| an object | {:.1} bytes: row {:.1}, community id {:.1}, orders {:.1} |",
@@ -143,7 +160,10 @@ fn told(data: &Path, rows: u64, objects: u64, add: &Cost, tidy: &Cost) {
         per(of(50..51), objects),
         per(of(52..80), objects)
     );
-    println!("| its orders: client, server, their ports, method, host, uri, name, class, two of digests, size | {} |", of_orders(52));
+    println!(
+        "| its orders: client, server, their ports, method, host, uri, name, class, two of digests, size | {} |",
+        of_orders(52)
+    );
     println!(
         "| distinct things | addresses {:.1} MB ({}), digests with orders {:.1} MB ({}), texts {:.1} MB ({}, {:.1} bytes each), classes {:.2} MB ({}) |",
         m(of(2..3)),
@@ -156,5 +176,11 @@ fn told(data: &Path, rows: u64, objects: u64, add: &Cost, tidy: &Cost) {
         m(of(12..14)),
         sizes[12] / 8
     );
-    println!("| what is covered, continuations, filters, checksums | {:.1} MB, {:.1} MB, {:.1} MB, {:.1} MB |", m(of(1..2)), m(of(6..7)), m(of(7..8)), m(of(0..1)));
+    println!(
+        "| what is covered, continuations, filters, checksums | {:.1} MB, {:.1} MB, {:.1} MB, {:.1} MB |",
+        m(of(1..2)),
+        m(of(6..7)),
+        m(of(7..8)),
+        m(of(0..1))
+    );
 }

@@ -62,7 +62,10 @@ pub fn evict(files: &[(PathBuf, u64)]) {
 
 /// How many pages of files are in memory, as mincore(2) tells through fincore(1).
 pub fn resident_pages(files: &[(PathBuf, u64)]) -> u64 {
-    let command = Command::new("fincore").args(["-b", "-n", "-r", "-o", "PAGES"]).args(files.iter().map(|(path, _)| path)).output();
+    let command = Command::new("fincore")
+        .args(["-b", "-n", "-r", "-o", "PAGES"])
+        .args(files.iter().map(|(path, _)| path))
+        .output();
     let output = command.expect("fincore(1) of util-linux is needed to see what is in memory");
     let text = String::from_utf8(output.stdout).unwrap();
     text.split_whitespace().map(|n| n.parse::<u64>().unwrap()).sum()

@@ -8,9 +8,9 @@ use crate::site::{Connection, Site, mixed, skewed};
 /// Distinct sentences that say what an object is.
 const SENTENCES: u64 = 2000;
 const WORDS: [&str; 32] = [
-    "news", "img", "static", "api", "login", "cart", "user", "asset", "video", "thumb", "report", "feed", "search", "item",
-    "update", "media", "style", "theme", "track", "pixel", "session", "download", "archive", "public", "common", "shared",
-    "mobile", "detail", "list", "index", "page", "data",
+    "news", "img", "static", "api", "login", "cart", "user", "asset", "video", "thumb", "report", "feed", "search",
+    "item", "update", "media", "style", "theme", "track", "pixel", "session", "download", "archive", "public",
+    "common", "shared", "mobile", "detail", "list", "index", "page", "data",
 ];
 
 /// A request target of 20 to 120 bytes.
@@ -59,13 +59,19 @@ pub fn sentence(n: u64) -> (&'static str, String) {
     match n % 9 {
         0 => ("text/html", format!("HTML document, ASCII text, with very long lines ({})", 300 + n)),
         1 => ("image/png", format!("PNG image data, {width} x {height}, 8-bit/color RGBA, non-interlaced")),
-        2 => ("image/jpeg", format!("JPEG image data, JFIF standard 1.01, baseline, precision 8, {width}x{height}, components 3")),
+        2 => (
+            "image/jpeg",
+            format!("JPEG image data, JFIF standard 1.01, baseline, precision 8, {width}x{height}, components 3"),
+        ),
         3 => ("application/json", format!("JSON text data, {n}")),
         4 => ("image/gif", format!("GIF image data, version 89a, {width} x {height}")),
         5 => ("application/pdf", format!("PDF document, version 1.{}, {n} pages", n % 8)),
         6 => ("application/zip", format!("Zip archive data, at least v{}.0 to extract, {n}", 1 + n % 4)),
         7 => ("text/plain", format!("ASCII text, with very long lines ({})", 300 + n)),
-        _ => ("application/vnd.microsoft.portable-executable", format!("PE32 executable for MS Windows {}.{:02} (GUI), Intel i386, {} sections", n % 7, n % 90, n % 11)),
+        _ => (
+            "application/vnd.microsoft.portable-executable",
+            format!("PE32 executable for MS Windows {}.{:02} (GUI), Intel i386, {} sections", n % 7, n % 90, n % 11),
+        ),
     }
 }
 
@@ -161,7 +167,11 @@ fn what(site: &Site, random: &mut Random, row: &mut ObjectRow) {
         row.digests_encoded = Some(digests(content ^ 1 << 62));
     }
     row.mime = mime.to_owned();
-    row.legacy = if n % 9 == 8 { "PE32 executable for MS Windows (GUI) Intel 80386 32-bit".to_owned() } else { description.clone() };
+    row.legacy = if n % 9 == 8 {
+        "PE32 executable for MS Windows (GUI) Intel 80386 32-bit".to_owned()
+    } else {
+        description.clone()
+    };
     row.description = description;
     row.conflict = random.below(2000) == 0;
     if random.below(100) < 3 {
@@ -172,8 +182,16 @@ fn what(site: &Site, random: &mut Random, row: &mut ObjectRow) {
     }
 }
 
-fn exchange(site: &Site, connection: &Connection, oids: &[Oid], n: u64, random: &mut Random, rows: &mut Vec<ObjectRow>) {
-    let uri = uri(if random.below(2) == 0 { skewed(random, (site.streams / 400).max(100)) } else { random.draw() | 1 << 40 });
+fn exchange(
+    site: &Site,
+    connection: &Connection,
+    oids: &[Oid],
+    n: u64,
+    random: &mut Random,
+    rows: &mut Vec<ObjectRow>,
+) {
+    let uri =
+        uri(if random.below(2) == 0 { skewed(random, (site.streams / 400).max(100)) } else { random.draw() | 1 << 40 });
     let method = match random.below(100) {
         0..88 => "GET",
         88..97 => "POST",

@@ -39,7 +39,11 @@ pub const KINDS: &[Kind] = &[
     streams("everything", |_, _| Vec::new()),
     streams("address of either side, as drawn", |s, r| {
         let c = s.any(r);
-        if r.below(2) == 0 { vec![format!("srcip={}", c.tuple.client.addr)] } else { vec![format!("dstip={}", c.tuple.server.addr)] }
+        if r.below(2) == 0 {
+            vec![format!("srcip={}", c.tuple.client.addr)]
+        } else {
+            vec![format!("dstip={}", c.tuple.server.addr)]
+        }
     }),
     streams("address, one of the most frequent", |s, r| match r.below(3) {
         0 => vec![format!("srcip={}", Site::client(r.below(10), false))],
@@ -54,17 +58,23 @@ pub const KINDS: &[Kind] = &[
     }),
     streams("ip=, rare", |s, r| vec![format!("ip={}", rare(s, r))]),
     absent(streams("ip=, absent", |_, r| vec![format!("ip={}", nobody(r))])),
-    streams("/24 of a server", |s, r| vec![format!("dstip={}/{}", outside(s, r), if r.below(9) == 0 { "26" } else { "24" })]),
+    streams("/24 of a server", |s, r| {
+        vec![format!("dstip={}/{}", outside(s, r), if r.below(9) == 0 { "26" } else { "24" })]
+    }),
     streams("/16 of a server", |s, r| vec![format!("dstip={}/16", outside(s, r))]),
-    streams("ip= /16, either side", |s, r| vec![format!("ip={}/16", if r.below(2) == 0 { s.any(r).tuple.client.addr } else { outside(s, r) })]),
+    streams("ip= /16, either side", |s, r| {
+        vec![format!("ip={}/16", if r.below(2) == 0 { s.any(r).tuple.client.addr } else { outside(s, r) })]
+    }),
     streams("list of 10 addresses", |s, r| {
         let all: Vec<String> = (0..10).map(|_| s.any(r).tuple.server.addr.to_string()).collect();
         vec![format!("dstip={}", all.join(","))]
     }),
-    streams("address and not port 443", |s, r| loop {
-        let c = s.any(r);
-        if c.tuple.server.port != 443 {
-            return vec![format!("srcip={}", c.tuple.client.addr), "dstport!443".to_owned()];
+    streams("address and not port 443", |s, r| {
+        loop {
+            let c = s.any(r);
+            if c.tuple.server.port != 443 {
+                return vec![format!("srcip={}", c.tuple.client.addr), "dstport!443".to_owned()];
+            }
         }
     }),
     streams("address and not the internal networks", |s, r| {
@@ -82,7 +92,10 @@ pub const KINDS: &[Kind] = &[
         vec![format!("srcip={}", Site::client(r.below(50), false)), format!("dstip={}", s.server(r.below(4)))]
     })),
     perhaps(streams("both addresses, each frequent, seldom together", |s, r| {
-        vec![format!("srcip={}", Site::client(3000 + r.below(1000), false)), format!("dstip={}", s.server(4 + r.below(50)))]
+        vec![
+            format!("srcip={}", Site::client(3000 + r.below(1000), false)),
+            format!("dstip={}", s.server(4 + r.below(50))),
+        ]
     })),
     streams("server port alone", |s, r| vec![format!("dstport={}", s.any(r).tuple.server.port)]),
     streams("both ports", |s, r| {
@@ -135,7 +148,9 @@ pub const KINDS: &[Kind] = &[
     }),
     absent(of_objects("uri, part, absent", |_, r| vec![format!("uri=*{}*", &uri(r.draw())[..].replace('/', "-"))])),
     of_objects("file name", |s, r| vec![format!("name={}", object(s, r, |row| row.filename.clone()))]),
-    of_objects("file name, ending", |_, r| vec![format!("name=*.{}", ["pdf", "zip", "docx", "exe"][r.below(4) as usize])]),
+    of_objects("file name, ending", |_, r| {
+        vec![format!("name=*.{}", ["pdf", "zip", "docx", "exe"][r.below(4) as usize])]
+    }),
     absent(of_objects("file name, absent", |_, r| vec![format!("name=x{}", filename(r.draw()))])),
     of_objects("md5", |s, r| vec![format!("md5={}", digest(s, r, 0))]),
     of_objects("sha1", |s, r| vec![format!("sha1={}", digest(s, r, 1))]),
@@ -148,7 +163,10 @@ pub const KINDS: &[Kind] = &[
     of_objects("mime alone", |s, r| vec![format!("mime={}", object(s, r, |row| Some(row.mime.clone())))]),
     perhaps(of_objects("sentence, an expression", |_, r| {
         let (_, text) = sentence(r.below(300));
-        vec![format!("filetype={}", text.split_once(',').map_or(text.as_str(), |(head, _)| head).replace(['(', ')'], "."))]
+        vec![format!(
+            "filetype={}",
+            text.split_once(',').map_or(text.as_str(), |(head, _)| head).replace(['(', ')'], ".")
+        )]
     })),
     of_objects("sentence and address", |s, r| {
         // That of a request is its target.
@@ -158,7 +176,9 @@ pub const KINDS: &[Kind] = &[
     }),
     of_objects("method=POST and status=500", |_, _| vec!["method=POST".to_owned(), "status=500".to_owned()]),
     of_objects("incomplete=1", |_, _| vec!["incomplete=1".to_owned()]),
-    of_objects("objects of an address", |s, r| vec![format!("srcip={}", object(s, r, |row| Some(row.tuple.client.addr)))]),
+    of_objects("objects of an address", |s, r| {
+        vec![format!("srcip={}", object(s, r, |row| Some(row.tuple.client.addr)))]
+    }),
     of_objects("objects of an hour", |s, r| around(object(s, r, |row| Some(row.start)), 1800).to_vec()),
     of_objects("objects, all", |_, _| vec!["size=0-".to_owned()]),
 ];

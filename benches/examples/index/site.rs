@@ -141,7 +141,8 @@ impl Site {
         let (n, net, wide) = (mixed(&[3, rank]), mixed(&[4, rank / 16]), mixed(&[5, rank / 64]));
         if rank % 12 == 5 {
             let [a, b] = [(wide & 0xfff) as u16, (net & 0xffff) as u16];
-            return Ipv6Addr::new(0x2a00 | (wide >> 12 & 0x3f) as u16, a, b, 0, 0, 0, (n >> 16) as u16, n as u16).into();
+            return Ipv6Addr::new(0x2a00 | (wide >> 12 & 0x3f) as u16, a, b, 0, 0, 0, (n >> 16) as u16, n as u16)
+                .into();
         }
         let first = match 11 + (wide % 212) as u8 {
             127 | 172 | 192 => 185,
@@ -177,14 +178,16 @@ impl Site {
             950..960 => 993,
             _ => 1024 + skewed(random, 60_000) as u16,
         });
-        let protocol = if matches!(port, 53 | 123) || port == 443 && random.below(4) == 0 { Protocol::UDP } else { Protocol::TCP };
+        let protocol =
+            if matches!(port, 53 | 123) || port == 443 && random.below(4) == 0 { Protocol::UDP } else { Protocol::TCP };
         let server = match inside {
             Some(port) => Ipv4Addr::new(10, 0, (port & 3) as u8, 50 + (skewed(random, 8)) as u8).into(),
             None => self.server(rank),
         };
         let host = (Self::CLIENTS as f64 * share(random).powf(2.5)) as u64;
         let client = Self::client(host, server.is_ipv6());
-        let client_port = if random.below(2) == 0 { 32_768 + random.below(28_232) } else { 49_152 + random.below(16_384) };
+        let client_port =
+            if random.below(2) == 0 { 32_768 + random.below(28_232) } else { 49_152 + random.below(16_384) };
         let mut path = Path::EMPTY;
         if host % 10 < 3 {
             let _ = path.push(Hop { kind: HopKind::Vlan, id: 100 + (host % 40) as u32 });
@@ -195,10 +198,16 @@ impl Site {
         let spans = self.spans(bucket, n);
         let answered = spans > 0 || random.below(100) >= 3;
         let lasts = ((1e6_f64.ln() + share(random) * 11.0).exp() as i64).min(left - 1);
-        let last = if spans == 0 { start.plus(lasts) } else { begins(bucket + spans).plus(random.below(WINDOW as u64) as i64) };
+        let last = if spans == 0 {
+            start.plus(lasts)
+        } else {
+            begins(bucket + spans).plus(random.below(WINDOW as u64) as i64)
+        };
         let round = 200_000 + random.below(80_000_000) as i64;
         let first = [start, start.plus(round.min(last.since(start)))];
-        let log = |random: &mut Random, least: f64, most: f64| (least.ln() + share(random) * (most / least).ln()).exp() as u64;
+        let log = |random: &mut Random, least: f64, most: f64| {
+            (least.ln() + share(random) * (most / least).ln()).exp() as u64
+        };
         let length = match (answered, port) {
             (false, _) if protocol == Protocol::TCP => [0, 0],
             (_, 53 | 123) => [30 + random.below(60), 60 + random.below(400)],
@@ -260,7 +269,8 @@ impl Site {
         let mut places = Places { position: 4096, place: 0 };
         for (_, part, connection) in parts {
             let directions = if connection.answered { &Direction::BOTH[..] } else { &Direction::BOTH[..1] };
-            let length = |direction: Direction| connection.length[direction as usize] * (part + 1) / (connection.spans + 1);
+            let length =
+                |direction: Direction| connection.length[direction as usize] * (part + 1) / (connection.spans + 1);
             let oids: Vec<Oid> = directions
                 .iter()
                 .map(|direction| {
