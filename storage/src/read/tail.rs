@@ -24,7 +24,7 @@ const MOST: usize = 1 << 18;
 #[derive(Default)]
 pub(super) struct Remembered {
     /// For which index files and buckets.
-    of: (Vec<u64>, Arc<Vec<BucketId>>),
+    of: (Vec<Arc<Segment>>, Arc<Vec<BucketId>>),
     indexed: Indexed,
     /// What records said, by bucket.
     records: HashMap<BucketId, Records>,
@@ -68,13 +68,15 @@ impl Store {
         let Listing { segments, damaged, .. } = self.index_files().list()?;
         let ids = self.known_ids()?;
         let mut remembered = lock(&self.remembered);
-        let sequences: Vec<u64> = segments.iter().map(|segment| segment.sequence()).collect();
-        if remembered.of.0 != sequences || !Arc::ptr_eq(&remembered.of.1, &ids) {
+        // By the files themselves: another one may have got the number of one that was removed.
+        let same = remembered.of.0.len() == segments.len()
+            && remembered.of.0.iter().zip(&segments).all(|(old, new)| Arc::ptr_eq(old, new));
+        if !same || !Arc::ptr_eq(&remembered.of.1, &ids) {
             let counting = Counting::of(&segments, &|id| ids.binary_search(&id).is_ok());
             let is_uncovered = |id: &BucketId| counting.covered.get(id).is_none_or(|to| *to < Coverage::WHOLE);
             let uncovered = ids.iter().copied().filter(is_uncovered).collect();
             remembered.indexed = Indexed { counting: Arc::new(counting), uncovered: Arc::new(uncovered) };
-            remembered.of = (sequences, ids);
+            remembered.of = (segments.clone(), ids);
         }
         Ok((segments, remembered.indexed.clone(), damaged.into_iter().map(|(_, why)| why).collect()))
     }
