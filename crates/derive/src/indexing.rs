@@ -86,7 +86,8 @@ impl Deriver {
                 whole.coverage.append(&mut contents.coverage);
                 whole.streams.append(&mut contents.streams);
                 whole.groups.append(&mut contents.groups);
-                if whole.streams.len() >= STREAMS { self.put(store, whole) } else { Ok(()) }
+                let objects: usize = whole.groups.iter().map(|group| group.rows.len()).sum();
+                if whole.streams.len() + objects >= STREAMS { self.put(store, whole) } else { Ok(()) }
             }
         }
     }

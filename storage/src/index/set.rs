@@ -124,6 +124,8 @@ impl Files {
                         known.refused.insert(number, None);
                     }
                     Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => again = true,
+                    // Too many files are open, or there is no memory: that says nothing of this one.
+                    Err(error @ Error::Io { .. }) => return Err(error),
                     Err(error) => {
                         known.refused.insert(number, Some(error.to_string()));
                     }

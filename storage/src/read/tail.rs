@@ -241,25 +241,35 @@ impl Store {
         }
         let bucket = self.bucket(id)?;
         let contents = self.contents(&bucket)?;
-        let snapshot = self.snapshot()?;
-        let reader = snapshot.read();
         let mut silent = Vec::new();
         for end in &contents.ends {
             let last = contents.find(end.key, end.direction.flip()).is_none_or(|peer| peer.place < end.place);
-            if !last {
+            if !last || self.is_over(&bucket, &contents, end) {
                 continue;
             }
-            let Ok((stream, _)) = info_at(&bucket, &contents, end) else { continue };
-            if self.is_over(&bucket, &contents, end) {
-                continue;
+            if let Ok((stream, _)) = info_at(&bucket, &contents, end) {
+                silent.push(stream);
             }
-            match reader.went_on(end.key, id) {
-                Ok(true) => {}
-                Ok(false) => silent.push(stream),
+        }
+        if silent.is_empty() {
+            return Ok(Some(silent));
+        }
+        let snapshot = self.snapshot()?;
+        if snapshot.is_partial() {
+            // What went on is not known before more of it is in the index.
+            return Ok(None);
+        }
+        let reader = snapshot.read();
+        let mut went_on = Vec::with_capacity(silent.len());
+        for stream in &silent {
+            match reader.went_on(stream.key, id) {
+                Ok(it) => went_on.push(it),
                 Err(Unread::File(file, bad)) => return Err(snapshot.refuse(file, bad).unwrap_or(Error::NoBucket(id))),
                 Err(Unread::Other(error)) => return Err(error),
             }
         }
+        let mut went_on = went_on.into_iter();
+        silent.retain(|_| went_on.next() == Some(false));
         Ok(Some(silent))
     }
 
