@@ -4,13 +4,15 @@
 //! lost: it goes on where it was, and who asks for objects before they have rows gets them made at that moment
 //! ([`objects`]).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use streamdb_storage::index::Contents;
-use streamdb_storage::{Covered, DeriveLock, DiskVolume, Error as StoreError, Store, StreamInfo, Volume};
+use streamdb_storage::{Covered, DiskVolume, Error as StoreError, Store, StreamInfo, Volume};
 use streamdb_types::{BlockPlace, BucketId, ObjectRow};
 
 use crate::error::Error;
+use crate::indexing::IndexKeeper;
 use crate::rows::Rows;
 
 /// Connections between two commits: what is made again after a kill.
@@ -42,11 +44,11 @@ impl Progress {
 /// Makes and keeps the rows of a store. One at a time.
 #[derive(Debug)]
 pub struct Deriver {
-    pub(crate) lock: Arc<DeriveLock>,
-    pub(crate) volume: Arc<dyn Volume>,
+    /// The right to derive, and where rows are kept.
+    pub(crate) keeper: IndexKeeper,
     pub(crate) rows: Rows,
-    /// What a killed process left of index files is gone.
-    clean: bool,
+    /// Buckets that cannot be read, as was said; a reindex tries them again.
+    pub(crate) unreadable: BTreeSet<BucketId>,
     /// Every bucket before this one is covered.
     done: Option<BucketId>,
     /// After so many bytes of a bucket that is written to, what ended in it goes into the index.
@@ -69,12 +71,10 @@ impl Deriver {
     /// # Errors
     /// When another process has the right to derive, or the folder cannot be written.
     pub fn on(store: &Store, volume: Arc<dyn Volume>) -> Result<Self, Error> {
-        let lock = store.derive_lock()?;
         Ok(Self {
-            clean: false,
-            lock: Arc::new(lock),
-            volume,
+            keeper: IndexKeeper::new(store.derive_lock()?, volume),
             rows: Rows::new(),
+            unreadable: BTreeSet::new(),
             done: None,
             index_after: INDEX_AFTER,
             untold: Progress::default(),
@@ -114,10 +114,6 @@ impl Deriver {
         damaged: &mut dyn FnMut(&Error),
         progress: &mut Progress,
     ) -> Result<(), Error> {
-        if !self.clean {
-            store.clean_index(&self.lock, &*self.volume)?;
-            self.clean = true;
-        }
         let mut all_before = true;
         for id in store.bucket_ids()? {
             if self.done.is_some_and(|done| id <= done) {
@@ -126,11 +122,15 @@ impl Deriver {
             if stop() {
                 break;
             }
+            if self.unreadable.contains(&id) {
+                continue;
+            }
             let whole = match self.bucket(store, id, stop, damaged, progress) {
                 Ok(whole) => whole,
                 // Retention took it, or it cannot be read; the others go on.
                 Err(Error::Store(StoreError::NoBucket(_))) => true,
                 Err(error @ Error::Store(StoreError::Damaged { .. } | StoreError::Version { .. })) => {
+                    self.unreadable.insert(id);
                     damaged(&error);
                     true
                 }
@@ -162,7 +162,7 @@ impl Deriver {
             if stop() {
                 break;
             }
-            store.forget_derived(&self.lock, &*self.volume, *id)?;
+            store.forget_derived(&self.keeper.lock, &*self.keeper.volume, *id)?;
             let made = self.bucket(store, *id, stop, damaged, &mut progress);
             let mut contents = Contents::default();
             let made = made.and_then(|_| self.index_bucket(store, *id, BlockPlace::NONE, &mut contents, damaged));
@@ -174,6 +174,7 @@ impl Deriver {
             each(at + 1, ids.len());
         }
         self.done = None;
+        self.unreadable.clear();
         Ok(progress)
     }
 
@@ -198,7 +199,7 @@ impl Deriver {
         if next == covered {
             return Ok(false);
         }
-        let mut writer = store.derived_writer(&self.lock, &*self.volume, id)?;
+        let mut writer = store.derived_writer(&self.keeper.lock, &*self.keeper.volume, id)?;
         let mut since = Progress::default();
         for stream in &ended {
             if stop() {

@@ -1,11 +1,11 @@
 //! Puts rows into the index: of a bucket that is written to each time that enough came, of a sealed one all that is left, and
 //! the objects of what fell silent at its end when it is known that it did.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use streamdb_storage::index::{Contents, Coverage, Group};
 use streamdb_storage::{Covered, DeriveLock, Error as StoreError, Store, StreamInfo, Volume};
-use streamdb_types::{BlockPlace, BucketId};
+use streamdb_types::{BlockPlace, BucketId, ObjectRow, Reason};
 
 use crate::deriver::{Deriver, objects};
 use crate::error::Error;
@@ -21,11 +21,9 @@ impl Deriver {
         stop: &dyn Fn() -> bool,
         damaged: &mut dyn FnMut(&Error),
     ) -> Result<(), Error> {
-        let mut coverage = store.index_coverage()?;
         let mut whole = Contents::default();
-        for id in store.bucket_ids()? {
-            let from = coverage.remove(&id).unwrap_or(BlockPlace::NONE);
-            if from == Coverage::SETTLED {
+        for (id, from) in store.unsettled()? {
+            if self.unreadable.contains(&id) {
                 continue;
             }
             if stop() {
@@ -39,6 +37,7 @@ impl Deriver {
                         StoreError::Damaged { .. } | StoreError::Unreadable { .. } | StoreError::Version { .. },
                     ),
                 ) => {
+                    self.unreadable.insert(id);
                     damaged(&error);
                 }
                 Err(error) => return Err(error),
@@ -103,8 +102,7 @@ impl Deriver {
         let mut groups = Vec::with_capacity(ended.len());
         for stream in ended {
             // That of a concluded end is kept like any other.
-            let kept =
-                StreamInfo { reason: stream.reason.or(Some(streamdb_types::Reason::TimeCutoff)), ..stream.clone() };
+            let kept = StreamInfo { reason: stream.reason.or(Some(Reason::TimeCutoff)), ..stream.clone() };
             match objects(store, &kept, &mut self.rows) {
                 Ok(rows) => groups.push(Group { bucket, place: stream.oid.place, rows }),
                 Err(error) => damaged(&error),
@@ -124,9 +122,7 @@ impl Deriver {
         let mut writer = None;
         for stream in silent {
             let known = store.derived_rows(bucket, stream.key)?;
-            let same = |row: &streamdb_types::ObjectRow| {
-                row.direction != stream.direction || row.oid.with_index(0) == stream.oid
-            };
+            let same = |row: &ObjectRow| row.direction != stream.direction || row.oid.with_index(0) == stream.oid;
             if known.is_some_and(|known| known.iter().all(same)) {
                 continue;
             }
@@ -134,7 +130,7 @@ impl Deriver {
                 Ok(rows) => {
                     let writer = match &mut writer {
                         Some(writer) => writer,
-                        none => none.insert(store.derived_writer(&self.lock, &*self.volume, bucket)?),
+                        none => none.insert(store.derived_writer(&self.keeper.lock, &*self.keeper.volume, bucket)?),
                     };
                     writer.connection(stream.key, &stream.tuple, &rows)?;
                 }
@@ -151,31 +147,50 @@ impl Deriver {
     /// Writes what is there, if anything is.
     pub(crate) fn put(&mut self, store: &Store, contents: &mut Contents) -> Result<(), Error> {
         let contents = std::mem::take(contents);
-        if !contents.coverage.is_empty() {
-            store.add_to_index(&self.lock, &*self.volume, &contents)?;
+        if contents.coverage.is_empty() {
+            return Ok(());
         }
+        let IndexKeeper { lock, volume, .. } = &self.keeper;
+        self.keeper.clean(store)?;
+        store.add_to_index(lock, &**volume, &contents)?;
         Ok(())
     }
 
     /// Who keeps the index in order, beside this deriver.
     pub fn keeper(&self) -> IndexKeeper {
-        IndexKeeper { lock: Arc::clone(&self.lock), volume: Arc::clone(&self.volume) }
+        self.keeper.clone()
     }
 }
 
 /// Makes few index files of many, and removes what counts no more.
 #[derive(Clone, Debug)]
 pub struct IndexKeeper {
-    lock: Arc<DeriveLock>,
-    volume: Arc<dyn Volume>,
+    pub(crate) lock: Arc<DeriveLock>,
+    pub(crate) volume: Arc<dyn Volume>,
+    /// Whether what a killed process left half written is gone: before anybody writes, as it looks the same.
+    cleaned: Arc<Mutex<bool>>,
 }
 
 impl IndexKeeper {
+    pub(crate) fn new(lock: DeriveLock, volume: Arc<dyn Volume>) -> Self {
+        Self { lock: Arc::new(lock), volume, cleaned: Arc::default() }
+    }
+
+    fn clean(&self, store: &Store) -> Result<(), Error> {
+        let mut cleaned = self.cleaned.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*cleaned {
+            store.clean_index(&self.lock, &*self.volume)?;
+            *cleaned = true;
+        }
+        Ok(())
+    }
+
     /// Does one thing that is due, unless `stop` says so meanwhile; whether there was anything.
     ///
     /// # Errors
     /// When files cannot be written or removed.
     pub fn tidy(&self, store: &Store, stop: &dyn Fn() -> bool, say: &mut dyn FnMut(&str)) -> Result<bool, Error> {
+        self.clean(store)?;
         Ok(store.tidy_index(&self.lock, &*self.volume, stop, say)?)
     }
 }

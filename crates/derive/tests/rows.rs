@@ -159,6 +159,27 @@ fn an_executable_under_a_key_is_an_object_inside_the_one_that_hides_it() {
 }
 
 #[test]
+fn a_bucket_that_cannot_be_read_is_told_once() {
+    let (folder, store) = store(&talks());
+    let mut deriver = Deriver::new(&store).unwrap();
+    let bucket = folder.path().join("data/buckets/1.sdb");
+    let mut bytes = std::fs::read(&bucket).unwrap();
+    bytes[2000] ^= 1;
+    std::fs::write(&bucket, bytes).unwrap();
+    // As another process finds it, which has not had it open before.
+    let store = Store::open(store.path()).unwrap();
+    let mut said = Vec::new();
+    for _ in 0..3 {
+        deriver.catch_up(&store, &|| false, &mut |error| said.push(error.to_string())).unwrap();
+    }
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("damaged at byte 0"), "{said:?}");
+    let told = &mut |error: &Error| said.push(error.to_string());
+    deriver.reindex(&store, &|| false, told, &mut |_, _| {}).unwrap();
+    assert_eq!(said.len(), 2, "a reindex tries it again");
+}
+
+#[test]
 fn rows_are_compared_with_what_the_bucket_gives() {
     let (_folder, store) = store(&talks());
     let wrong = |store: &Store| {

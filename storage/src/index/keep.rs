@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use streamdb_types::{BlockPlace, BucketId};
+use streamdb_types::BucketId;
 
 use super::build::{Contents, build};
 use super::layout::{Coverage, Table};
@@ -15,6 +15,7 @@ use super::set::{self, Counting, Listing};
 use crate::error::{Error, Result};
 use crate::read::derived::DeriveLock;
 use crate::read::store::Store;
+use crate::read::tail::Indexed;
 use crate::volume::Volume;
 
 /// So many files of a size become one.
@@ -31,16 +32,6 @@ const NOTHING: u64 = 256;
 const FILES: usize = 24;
 
 impl Store {
-    /// How far each bucket is in the index; those that are not there at all are left out.
-    ///
-    /// # Errors
-    /// When the index cannot be listed.
-    pub fn index_coverage(&self) -> Result<std::collections::HashMap<BucketId, BlockPlace>> {
-        let Listing { segments, .. } = self.index_files().list()?;
-        let ids = self.known_ids()?;
-        Ok(Counting::of(&segments, &|id| ids.binary_search(&id).is_ok()).covered)
-    }
-
     /// Adds to the index.
     ///
     /// # Errors
@@ -76,7 +67,7 @@ impl Store {
         say: &mut dyn FnMut(&str),
     ) -> Result<bool> {
         let folder = self.index_folder();
-        let Listing { segments, damaged, foreign } = self.index_files().list()?;
+        let (Listing { segments, damaged, foreign }, Indexed { counting, .. }) = self.indexed()?;
         for (sequence, why) in &damaged {
             let aside = set::aside(&folder, *sequence);
             volume
@@ -85,8 +76,6 @@ impl Store {
             say(&format!("{why}; it is set aside as {}, and made again", aside.display()));
         }
         foreign.iter().try_for_each(|sequence| remove(volume, &set::path(&folder, *sequence)))?;
-        let ids = self.known_ids()?;
-        let counting = Counting::of(&segments, &|id| ids.binary_search(&id).is_ok());
         let files: Vec<Kept> =
             segments.iter().zip(&counting.live).map(|(segment, live)| Kept::of(segment, live, &counting)).collect();
         let gone: Vec<&Kept> = files.iter().filter(|file| file.live == 0).collect();

@@ -41,7 +41,7 @@ impl Store {
     /// # Errors
     /// When the folder cannot be listed.
     pub fn bucket_ids(&self) -> Result<Vec<BucketId>> {
-        self.ids()
+        Ok(self.known_ids()?.to_vec())
     }
 
     /// Calls with each stream that ended in a bucket, by a record after `after`, in the order of their records. When the other

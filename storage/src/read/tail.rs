@@ -30,11 +30,12 @@ pub(super) struct Remembered {
     records: HashMap<BucketId, Records>,
 }
 
-/// What of the index files counts, and which buckets they do not cover wholly; ascending.
+/// What of the index files counts, and which buckets they do not cover wholly, or not with all objects; ascending.
 #[derive(Clone, Default)]
-struct Indexed {
-    counting: Arc<Counting>,
+pub(crate) struct Indexed {
+    pub(crate) counting: Arc<Counting>,
     uncovered: Arc<Vec<BucketId>>,
+    unsettled: Arc<Vec<BucketId>>,
 }
 
 /// Of the streams of a bucket that no index has: where the newest record is, and what it says.
@@ -47,7 +48,7 @@ impl Store {
     /// When a folder of the store cannot be listed.
     pub fn snapshot(&self) -> Result<Snapshot<'_>> {
         // The index is looked at first: what leaves the tail after that is in the tail still.
-        let (segments, Indexed { counting, uncovered }, damaged) = self.indexed()?;
+        let (Listing { segments, damaged, .. }, Indexed { counting, uncovered, .. }) = self.indexed()?;
         let mut remembered = lock(&self.remembered);
         let mut tail = Tail::default();
         for id in uncovered.iter() {
@@ -60,25 +61,40 @@ impl Store {
         }
         remembered.records.retain(|id, _| uncovered.binary_search(id).is_ok() && !tail.too_long);
         drop(remembered);
+        let damaged = damaged.into_iter().map(|(_, why)| why).collect();
         Ok(Snapshot::new(self, segments, counting, tail, damaged))
     }
 
-    /// The index files, what of them counts, and those that are damaged, each in a sentence.
-    fn indexed(&self) -> Result<(Vec<Arc<Segment>>, Indexed, Vec<String>)> {
-        let Listing { segments, damaged, .. } = self.index_files().list()?;
+    /// The buckets that are not in the index with all their objects, the oldest first, and how far each of them is.
+    ///
+    /// # Errors
+    /// When a folder of the store cannot be listed.
+    pub fn unsettled(&self) -> Result<Vec<(BucketId, BlockPlace)>> {
+        let (_, Indexed { counting, unsettled, .. }) = self.indexed()?;
+        let covered = |id: &BucketId| counting.covered.get(id).copied().unwrap_or(BlockPlace::NONE);
+        Ok(unsettled.iter().map(|id| (*id, covered(id))).collect())
+    }
+
+    /// The index files, and what of them counts.
+    pub(crate) fn indexed(&self) -> Result<(Listing, Indexed)> {
+        let listing = self.index_files().list()?;
+        let segments = &listing.segments;
         let ids = self.known_ids()?;
         let mut remembered = lock(&self.remembered);
         // By the files themselves: another one may have got the number of one that was removed.
         let same = remembered.of.0.len() == segments.len()
-            && remembered.of.0.iter().zip(&segments).all(|(old, new)| Arc::ptr_eq(old, new));
+            && remembered.of.0.iter().zip(segments).all(|(old, new)| Arc::ptr_eq(old, new));
         if !same || !Arc::ptr_eq(&remembered.of.1, &ids) {
-            let counting = Counting::of(&segments, &|id| ids.binary_search(&id).is_ok());
-            let is_uncovered = |id: &BucketId| counting.covered.get(id).is_none_or(|to| *to < Coverage::WHOLE);
-            let uncovered = ids.iter().copied().filter(is_uncovered).collect();
-            remembered.indexed = Indexed { counting: Arc::new(counting), uncovered: Arc::new(uncovered) };
+            let counting = Counting::of(segments, &|id| ids.binary_search(&id).is_ok());
+            let not_to = |place: BlockPlace| {
+                let before = |id: &BucketId| counting.covered.get(id).is_none_or(|to| *to < place);
+                Arc::new(ids.iter().copied().filter(before).collect())
+            };
+            let (uncovered, unsettled) = (not_to(Coverage::WHOLE), not_to(Coverage::SETTLED));
+            remembered.indexed = Indexed { counting: Arc::new(counting), uncovered, unsettled };
             remembered.of = (segments.clone(), ids);
         }
-        Ok((segments, remembered.indexed.clone(), damaged.into_iter().map(|(_, why)| why).collect()))
+        Ok((listing, remembered.indexed.clone()))
     }
 
     /// The buckets that may have anything of a connection, the newest first: those that the index names, and those that it does
@@ -88,7 +104,7 @@ impl Store {
     /// When a folder of the store cannot be listed.
     pub(crate) fn buckets_of(&self, key: ConnKey) -> Result<Vec<BucketId>> {
         loop {
-            let (segments, Indexed { counting, uncovered }, _) = self.indexed()?;
+            let (Listing { segments, .. }, Indexed { counting, uncovered, .. }) = self.indexed()?;
             let mut ids: Vec<BucketId> = uncovered.iter().copied().filter(|id| *id > key.bucket).collect();
             ids.push(key.bucket);
             let snapshot = Snapshot::new(self, segments, counting, Tail::default(), Vec::new());
