@@ -14,7 +14,7 @@ use crate::contents::{self, Candidate, Searched, Taker};
 use crate::filter::Filter;
 use crate::objects::Objects;
 use crate::position::Position;
-use crate::scan::{From, Rank, scan};
+use crate::scan::{Rank, Start, scan};
 use crate::search::{Search, Told};
 use crate::troubles::Troubles;
 
@@ -74,7 +74,7 @@ pub fn find_streams(
     visit: &mut dyn FnMut(&StreamInfo, Vec<ObjectRow>) -> ControlFlow<()>,
 ) -> Result<Looked, Error> {
     let mut window = Window::of(filter);
-    let from = filter.after.map(|after| From { rank: Rank::of(after, filter.order), itself: false });
+    let from = filter.after.map(|after| Start { rank: Rank::of(after, filter.order), itself: false });
     let finder = Finder { store, filter, from, objects: !filter.objects.is_empty(), after: None };
     finder.candidates(looking, window.most(), &mut |Candidate { stream, rows }| {
         if window.takes_one() {
@@ -99,7 +99,7 @@ pub fn find_objects(
     let after = filter.after.map(|after| Rank::of(after, filter.order));
     // The stream with the object that was last may have more.
     let stream = |after: Position| Position { begins: StreamOffset(0), index: 0, ..after };
-    let from = filter.after.map(|after| From { rank: Rank::of(stream(after), filter.order), itself: true });
+    let from = filter.after.map(|after| Start { rank: Rank::of(stream(after), filter.order), itself: true });
     let finder = Finder { store, filter, from, objects: true, after };
     finder.candidates(looking, window.most(), &mut |Candidate { rows, .. }| {
         for row in rows {
@@ -119,7 +119,7 @@ struct Finder<'f> {
     store: &'f Store,
     filter: &'f Filter,
     /// Where in the order of streams to begin.
-    from: Option<From>,
+    from: Option<Start>,
     /// Whether objects are looked for; then no stream is handed out without one.
     objects: bool,
     /// Only objects after this one.
@@ -208,7 +208,7 @@ impl Finder<'_> {
                     if let Some(error) = snapshot.refuse(file, bad) {
                         (told.trouble)(&error);
                     }
-                    let behind = |position| From { rank: Rank::of(position, filter.order), itself: false };
+                    let behind = |position| Start { rank: Rank::of(position, filter.order), itself: false };
                     from = last.map(behind).or(from);
                 }
             }
@@ -224,16 +224,8 @@ impl Finder<'_> {
                 return BREAK;
             }
             **looked += 1;
-            let rows = match self.objects.then(|| search.rows(made, listed)) {
-                None => Vec::new(),
-                Some(Ok(rows)) if rows.is_empty() => return CONTINUE,
-                Some(Ok(rows)) => rows,
-                Some(Err(error)) => {
-                    trouble.borrow_mut()(&error);
-                    return CONTINUE;
-                }
-            };
-            take(Candidate { stream: listed.stream.clone(), rows })
+            let candidate = search.candidate(made, listed.clone(), &mut |why| trouble.borrow_mut()(why));
+            candidate.map_or(CONTINUE, &mut *take)
         };
         // Few streams may have what is wanted.
         let most = if self.objects { u64::MAX } else { most };

@@ -15,7 +15,7 @@ use crate::community::digest_of;
 use crate::filter::Filter;
 use crate::object::{ObjectFilter, Wording, meta_of};
 use crate::pattern::Expression;
-use crate::scan::{From, Rank};
+use crate::scan::{Rank, Start};
 use crate::set::Set;
 use crate::walk::{Lists, Walk, gathered, some};
 
@@ -95,7 +95,7 @@ pub(crate) fn plan<'r>(
     reading: &'r Reading<'r>,
     table: Table,
     filter: &Filter,
-    from: Option<From>,
+    from: Option<Start>,
 ) -> Result<Plan<'r>, Bad> {
     let range = range(reading, table, filter, from)?;
     let mut planner = Planner { reading, table, filter, ways: Vec::new(), tests: Vec::new() };
@@ -117,7 +117,7 @@ pub(crate) fn plan<'r>(
 }
 
 /// The rows that the time and the position leave.
-fn range(reading: &Reading<'_>, table: Table, filter: &Filter, from: Option<From>) -> Result<Range<u32>, Bad> {
+fn range(reading: &Reading<'_>, table: Table, filter: &Filter, from: Option<Start>) -> Result<Range<u32>, Bad> {
     let first = filter.start.map_or(0, of_time);
     let last = filter.end.map_or(u64::MAX, of_time);
     let mut range = match (filter.start, filter.end) {

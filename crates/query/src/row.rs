@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
-use streamdb_storage::StreamInfo;
+use streamdb_storage::{Store, StreamInfo};
 use streamdb_types::{Direction, Marks, Reason, Timestamp};
 use utoipa::ToSchema;
 
@@ -71,6 +71,18 @@ pub struct StreamRow {
 }
 
 impl StreamRow {
+    /// The row of a stream, with the gaps of all its parts. A bucket with an earlier part that cannot be read is left out of it: it
+    /// is told of where it is met first.
+    pub fn whole(store: &Store, stream: &StreamInfo) -> Self {
+        let mut row = Self::of(stream);
+        if stream.part > 0
+            && let Ok(whole) = store.stream(stream.oid)
+        {
+            (row.gap_bytes, row.dropped) = (whole.info().gap_bytes, whole.dropped());
+        }
+        row
+    }
+
     /// The row of a stream, as its newest record has it: of one with several parts the gaps of the last part alone are counted.
     pub fn of(stream: &StreamInfo) -> Self {
         let tuple = &stream.tuple;

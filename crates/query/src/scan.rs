@@ -21,7 +21,7 @@ const HELD: usize = 1 << 16;
 pub(crate) fn scan(
     store: &Store,
     filter: &Filter,
-    mut from: Option<From>,
+    mut from: Option<Start>,
     most: u64,
     go_on: &dyn Fn() -> bool,
     visit: &mut dyn FnMut(&Listed) -> ControlFlow<()>,
@@ -46,7 +46,7 @@ pub(crate) fn scan(
         }
         match page.last() {
             Some(last) if full && !stop => {
-                from = Some(From { rank: Rank::of(Position::of_stream(&last.stream), filter.order), itself: false });
+                from = Some(Start { rank: Rank::of(Position::of_stream(&last.stream), filter.order), itself: false });
             }
             _ => return Ok(()),
         }
@@ -81,13 +81,13 @@ fn walk(
 
 /// Where in an order to begin.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct From {
+pub(crate) struct Start {
     pub(crate) rank: Rank,
     /// With what stands there, not behind it.
     pub(crate) itself: bool,
 }
 
-impl From {
+impl Start {
     pub(crate) fn takes(&self, rank: Rank) -> bool {
         rank > self.rank || self.itself && rank == self.rank
     }
@@ -96,7 +96,7 @@ impl From {
 /// The streams that come next after a position.
 struct Next {
     order: Order,
-    from: Option<From>,
+    from: Option<Start>,
     most: usize,
     /// The last of them on top.
     heap: BinaryHeap<Ranked>,
@@ -124,7 +124,7 @@ impl Rank {
 }
 
 impl Next {
-    const fn new(order: Order, from: Option<From>, most: usize) -> Self {
+    const fn new(order: Order, from: Option<Start>, most: usize) -> Self {
         Self { order, from, most, heap: BinaryHeap::new() }
     }
 
@@ -178,7 +178,7 @@ mod tests {
     fn those_that_come_next_are_kept() {
         let at = |second| StreamInfo { first: Timestamp::new(second, 0), ..stream() };
         let seconds = |order, after: Option<i64>| {
-            let from = |second| From { rank: Rank::of(Position::of_stream(&at(second)), order), itself: false };
+            let from = |second| Start { rank: Rank::of(Position::of_stream(&at(second)), order), itself: false };
             let mut next = Next::new(order, after.map(from), 2);
             for second in [5, 9, 1, 7, 3, 8] {
                 next.push(Listed { stream: at(second), newest: BucketId(1) });

@@ -15,14 +15,14 @@ use crate::filter::{Filter, Order};
 use crate::objects::Objects;
 use crate::plan::{Plan, plan};
 use crate::position::Position;
-use crate::scan::{From, Rank};
+use crate::scan::{Rank, Start};
 
 /// What is looked for, and by what.
 pub(crate) struct Search<'s> {
     pub(crate) store: &'s Store,
     pub(crate) filter: &'s Filter,
     /// Where in the order of streams to begin.
-    pub(crate) from: Option<From>,
+    pub(crate) from: Option<Start>,
     /// Whether objects are looked for; then no stream is handed out without one.
     pub(crate) objects: bool,
     /// Only objects after this one.
@@ -87,17 +87,9 @@ impl Search<'_> {
                 }
                 *told.looked += 1;
                 let rank = self.rank(&Position::of_stream(&listed.stream));
-                let rows = match self.objects.then(|| self.rows(made, &listed)) {
-                    None => Vec::new(),
-                    Some(Ok(rows)) if rows.is_empty() => continue,
-                    Some(Ok(rows)) => rows,
-                    Some(Err(error)) => {
-                        (told.trouble)(&error);
-                        continue;
-                    }
-                };
-                let candidate = Some(Candidate { stream: listed.stream, rows });
-                return Some(Reverse(Head { rank, source: of_fresh, candidate }));
+                if let Some(candidate) = self.candidate(made, listed, told.trouble) {
+                    return Some(Reverse(Head { rank, source: of_fresh, candidate: Some(candidate) }));
+                }
             }
             None
         };
@@ -148,7 +140,7 @@ impl Search<'_> {
     fn fresh(&self, reader: &Reader<'_>) -> Result<Fresh, Unread> {
         let mut fresh = Fresh { streams: Vec::new(), keys: HashMap::new() };
         let wanted = |listed: &Listed| {
-            let from = |from: From| from.takes(self.rank(&Position::of_stream(&listed.stream)));
+            let from = |from: Start| from.takes(self.rank(&Position::of_stream(&listed.stream)));
             self.filter.matches(&listed.stream) && self.from.is_none_or(from)
         };
         if self.objects {
@@ -163,8 +155,28 @@ impl Search<'_> {
         Ok(fresh)
     }
 
+    /// A stream that is wanted, with its wanted objects: nothing when those are looked for, and there are none.
+    pub(crate) fn candidate(
+        &self,
+        made: &mut Objects,
+        listed: Listed,
+        trouble: &mut dyn FnMut(&dyn Display),
+    ) -> Option<Candidate> {
+        if !self.objects {
+            return Some(Candidate { stream: listed.stream, rows: Vec::new() });
+        }
+        match self.rows(made, &listed) {
+            Ok(rows) if rows.is_empty() => None,
+            Ok(rows) => Some(Candidate { stream: listed.stream, rows }),
+            Err(error) => {
+                trouble(&error);
+                None
+            }
+        }
+    }
+
     /// The objects of a stream that are wanted by their rows, in order.
-    pub(crate) fn rows(&self, made: &mut Objects, listed: &Listed) -> Result<Vec<ObjectRow>, Error> {
+    fn rows(&self, made: &mut Objects, listed: &Listed) -> Result<Vec<ObjectRow>, Error> {
         let of_it = |row: &&ObjectRow| row.direction == listed.stream.direction && self.wants(row);
         let mut rows: Vec<ObjectRow> = made.of(self.store, listed)?.iter().filter(of_it).cloned().collect();
         rows.sort_by_key(|row| self.rank(&Position::of_object(row)));
@@ -234,7 +246,7 @@ impl<'r> File<'r> {
         let mut values = Vec::new();
         while self.next_row(search, reader, told, &mut values)? {
             let Some(listed) = reader.stream(self.file, &values)? else { continue };
-            let takes = |from: From| from.takes(search.rank(&Position::of_stream(&listed.stream)));
+            let takes = |from: Start| from.takes(search.rank(&Position::of_stream(&listed.stream)));
             if search.filter.matches(&listed.stream) && search.from.is_none_or(takes) {
                 return Ok(Some(listed));
             }

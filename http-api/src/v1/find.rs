@@ -57,17 +57,7 @@ impl Found<'_> {
 impl Serialize for Found<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Stream(stream, store) => {
-                let mut row = StreamRow::of(stream);
-                // The gaps of earlier parts are known when all are looked at. A bucket that cannot be read is told of where
-                // it is met first.
-                if stream.part > 0
-                    && let Ok(whole) = store.stream(stream.oid)
-                {
-                    (row.gap_bytes, row.dropped) = (whole.info().gap_bytes, whole.dropped());
-                }
-                row.serialize(serializer)
-            }
+            Self::Stream(stream, store) => StreamRow::whole(store, stream).serialize(serializer),
             Self::Object(row) => ObjectLine::of(row).serialize(serializer),
         }
     }

@@ -15,14 +15,7 @@ pub(super) fn run(args: &Streams) -> Result<ExitCode, Error> {
     let store = Store::open(&args.data.folder)?;
     finding::run(&filter, |looking, lines| {
         find_streams(&store, &filter, looking, &mut |stream, _| {
-            let mut row = StreamRow::of(stream);
-            // The gaps of earlier parts are known when all are looked at. A bucket that cannot be read is told of where it is
-            // met first.
-            if stream.part > 0
-                && let Ok(whole) = store.stream(stream.oid)
-            {
-                (row.gap_bytes, row.dropped) = (whole.info().gap_bytes, whole.dropped());
-            }
+            let row = StreamRow::whole(&store, stream);
             lines.put(|out| if args.json { json_line(out, &row) } else { text_line(out, &row) })
         })
     })
