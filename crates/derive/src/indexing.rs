@@ -21,6 +21,7 @@ impl Deriver {
         stop: &dyn Fn() -> bool,
         damaged: &mut dyn FnMut(&Error),
     ) -> Result<(), Error> {
+        self.keeper.clean(store)?;
         let mut whole = Contents::default();
         for (id, from) in store.unsettled()? {
             if self.unreadable.contains(&id) {
@@ -185,12 +186,15 @@ impl IndexKeeper {
         Ok(())
     }
 
-    /// Does one thing that is due, unless `stop` says so meanwhile; whether there was anything.
+    /// Does one thing that is due, unless `stop` says so meanwhile; whether there was anything. Nothing is before the deriver has
+    /// caught up for the first time.
     ///
     /// # Errors
     /// When files cannot be written or removed.
     pub fn tidy(&self, store: &Store, stop: &dyn Fn() -> bool, say: &mut dyn FnMut(&str)) -> Result<bool, Error> {
-        self.clean(store)?;
+        if !*self.cleaned.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(false);
+        }
         Ok(store.tidy_index(&self.lock, &*self.volume, stop, say)?)
     }
 }
