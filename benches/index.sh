@@ -3,7 +3,8 @@
 # of the derive loop, files merged meanwhile as it does it; then questions of all kinds that are drawn from what is there. Tables in
 # Markdown.
 #
-#   benches/index.sh [STREAMS...]      1000000 streams and a tenth as many objects if none are named; 100000000 take half an hour and 25 GB
+#   benches/index.sh [STREAMS...]      1000000 streams and a tenth as many objects if none are named; each million takes 75 MB,
+#                                      and as much again while files are merged, so 100000000 need some 16 GB of room
 #
 #   OUT=/var/tmp       where the data folders go: on a disk, as there is nothing cold on tmpfs; taken away at the end
 #   KEEP=1             leaves them there, and asks those that are there already

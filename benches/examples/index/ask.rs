@@ -12,7 +12,7 @@ use streamdb_types::{ConnKey, Direction, StreamOffset};
 
 use crate::measure::{cpu, evict, index_files, load, major_faults, memory, quantile, resident_pages};
 use crate::questions::{KINDS, Kind};
-use crate::site::{BUCKETS, Site, begins, id};
+use crate::site::{Site, begins, id};
 
 /// Questions of a kind and an order, and how long they may take all together; at least a few are asked.
 const QUESTIONS: usize = 200;
@@ -80,7 +80,7 @@ fn question(site: &Site, kind: &Kind, random: &mut Random, order: Order, middle:
     filter.limit = Some(LIMIT);
     filter.order = order;
     if middle {
-        let bucket = BUCKETS / 5 + random.below(BUCKETS * 3 / 5);
+        let bucket = site.buckets / 5 + random.below(site.buckets * 3 / 5);
         let key = ConnKey { bucket: id(bucket), number: 0 };
         filter.after = Some(Position {
             time: begins(bucket),
@@ -142,7 +142,9 @@ fn cold(data: &Path, site: &Site, kind: &Kind) -> Answers {
 pub fn all(data: &Path, is_cold: bool, words: &[&str]) {
     let made = std::fs::read_to_string(data.with_extension("site")).unwrap();
     let (streams, seed) = made.split_once(' ').unwrap();
-    let site = Site::new(streams.parse().unwrap(), seed.parse().unwrap());
+    let mut site = Site::new(streams.parse().unwrap(), seed.parse().unwrap());
+    site.buckets = Store::open(data).unwrap().index_coverage().unwrap().len() as u64;
+    let site = site;
     let before = memory();
     let began = Instant::now();
     let store = Store::open(data).unwrap();
@@ -156,7 +158,9 @@ pub fn all(data: &Path, is_cold: bool, words: &[&str]) {
     let again = began.elapsed() / 100;
     let mb = |bytes: u64| bytes as f64 / 1e6;
     println!(
-        "\n{streams} streams, {files} files of {:.1} MB; opened in {first:.1?}, a snapshot more {again:.1?};",
+        "\n{} streams over {} buckets, {files} files of {:.1} MB; opened in {first:.1?}, a snapshot more {again:.1?};",
+        site.rows(),
+        site.buckets,
         mb(bytes)
     );
     println!(
@@ -166,7 +170,7 @@ pub fn all(data: &Path, is_cold: bool, words: &[&str]) {
         mb(before.0),
         mb(before.1),
         mb(held),
-        mb(held) / (site.streams as f64 / 1e6)
+        mb(held) / (site.rows() as f64 / 1e6)
     );
     println!("\nlimit {LIMIT}; milliseconds p50 / p99 (questions, where fewer than {QUESTIONS}); load {}\n", load());
     let chosen = KINDS.iter().filter(|kind| words.is_empty() || words.iter().any(|word| kind.name.contains(word)));

@@ -53,9 +53,6 @@ fn superblock(bucket: u64) -> Vec<u8> {
 pub fn make(data: &Path, streams: u64, seed: u64, every: Option<u64>) {
     let site = Site::new(streams, seed);
     drop(WriteFolder::open(data, Box::new(DiskVolume)).unwrap());
-    for bucket in 0..BUCKETS {
-        std::fs::write(data.join("buckets").join(format!("{}.sdb", id(bucket))), superblock(bucket)).unwrap();
-    }
     std::fs::write(data.with_extension("site"), format!("{streams} {seed}")).unwrap();
     println!("\nindex of {streams} streams over {BUCKETS} buckets; load {}\n", load());
     let store = Store::open(data).unwrap();
@@ -75,6 +72,8 @@ pub fn make(data: &Path, streams: u64, seed: u64, every: Option<u64>) {
         for bucket in 0..BUCKETS {
             let before = cpu();
             let made = site.bucket(bucket);
+            // One that no index has would be looked into.
+            std::fs::write(data.join("buckets").join(format!("{}.sdb", id(bucket))), superblock(bucket)).unwrap();
             contents.coverage.push(made.coverage);
             contents.streams.extend(made.streams);
             contents.groups.extend(made.groups);

@@ -45,6 +45,8 @@ pub struct Site {
     pub seed: u64,
     /// Connections before each bucket, and all.
     before: Vec<u64>,
+    /// So many of the buckets are there.
+    pub buckets: u64,
 }
 
 /// What is given to the index of a bucket.
@@ -104,16 +106,21 @@ impl Site {
             so_far += weight;
             before.push((all * so_far / sum) as u64);
         }
-        Self { streams, seed, before }
+        Self { streams, seed, before, buckets: BUCKETS }
     }
 
     pub fn connections(&self, bucket: u64) -> u64 {
         self.before[bucket as usize + 1] - self.before[bucket as usize]
     }
 
-    /// One of all connections, each as likely as any other.
+    /// About so many rows of streams are there.
+    pub fn rows(&self) -> u64 {
+        (self.before[self.buckets as usize] as f64 * ROWS_OF_A_CONNECTION) as u64
+    }
+
+    /// One of all connections that are there and over, each as likely as any other.
     pub fn any(&self, random: &mut Random) -> Connection {
-        let n = random.below(self.before[BUCKETS as usize]);
+        let n = random.below(self.before[(self.buckets - if self.buckets < BUCKETS { FARTHEST } else { 0 }) as usize]);
         let bucket = self.before.partition_point(|before| *before <= n) as u64 - 1;
         self.connection(bucket, n - self.before[bucket as usize])
     }
