@@ -401,7 +401,8 @@ impl<'r> Planner<'r, '_> {
             if way.rows > GATHERED && inside > u128::from(all / 8) {
                 return Ok(Walk::All(range.clone(), self.filter.order));
             }
-            return gathered(&lists, range, self.filter.order);
+            let all = || Walk::All(range.clone(), self.filter.order);
+            return Ok(gathered(&lists, range, self.filter.order)?.unwrap_or_else(all));
         }
         Ok(Walk::Lists(Lists::new(lists, range, self.filter.order)?))
     }

@@ -30,8 +30,11 @@ impl Walk<'_> {
     }
 }
 
-/// A row of any of these lists within a range, each once: gathered and sorted, so for few rows.
-pub(crate) fn gathered<'r>(lists: &[Rows<'r>], range: &Range<u32>, order: Order) -> Result<Walk<'r>, Bad> {
+/// Most rows that are gathered: 16 MiB of them.
+const GATHERED: usize = 1 << 22;
+
+/// A row of any of these lists within a range, each once: gathered and sorted; nothing when there are too many of them.
+pub(crate) fn gathered<'r>(lists: &[Rows<'r>], range: &Range<u32>, order: Order) -> Result<Option<Walk<'r>>, Bad> {
     let (mut rows, mut run) = (Vec::new(), Vec::new());
     for list in lists {
         if range.is_empty() {
@@ -40,12 +43,15 @@ pub(crate) fn gathered<'r>(lists: &[Rows<'r>], range: &Range<u32>, order: Order)
         for at in list.run_of(range.start)?..list.runs() {
             list.run(at, &mut run)?;
             rows.extend(run.iter().filter(|row| range.contains(row)));
+            if rows.len() > GATHERED {
+                return Ok(None);
+            }
             if run.last().is_some_and(|last| *last >= range.end) {
                 break;
             }
         }
     }
-    Ok(some(rows, order))
+    Ok(Some(some(rows, order)))
 }
 
 /// These rows, in order, each once.
