@@ -143,7 +143,8 @@ pub fn all(data: &Path, is_cold: bool, words: &[&str]) {
     let made = std::fs::read_to_string(data.with_extension("site")).unwrap();
     let (streams, seed) = made.split_once(' ').unwrap();
     let mut site = Site::new(streams.parse().unwrap(), seed.parse().unwrap());
-    site.buckets = Store::open(data).unwrap().index_coverage().unwrap().len() as u64;
+    let store = Store::open(data).unwrap();
+    site.buckets = (store.bucket_ids().unwrap().len() - store.unsettled().unwrap().len()) as u64;
     let site = site;
     let before = memory();
     let began = Instant::now();
