@@ -34,7 +34,7 @@ pub struct Looking<'l> {
 /// How far a search went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Looked {
-    /// Streams that were looked at.
+    /// Streams that were looked at, or, of an index, rows that might have been wanted.
     pub streams: u64,
     /// Whether it was told not to go on before it was done.
     pub stopped: bool,
