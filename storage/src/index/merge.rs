@@ -1,8 +1,9 @@
 //! Several index files as one: rows of buckets that are gone are left out, and of a stream or a connection that two files have
 //! a word on in the same bucket the later one counts.
 //!
-//! Nothing is sorted anew, and no more is held in memory than the numbers of distinct strings and addresses: every order of
-//! the files is already there, and where each old row went is written into a file of its own for as long as it takes.
+//! No rows are sorted anew: every order of the files is already there, and where each old row went is written into a file of its
+//! own for as long as it takes. What is held in memory grows with what is distinct: the numbers of strings and addresses, and
+//! digests whole, as their orders are made again.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
