@@ -30,6 +30,8 @@ mod row;
 mod scan;
 mod search;
 mod set;
+mod sieve;
+mod terms;
 mod troubles;
 mod walk;
 

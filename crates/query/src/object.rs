@@ -119,6 +119,11 @@ fn without_port(host: &str) -> &str {
     }
 }
 
+/// Behind the line of an object of which not all is there.
+pub(crate) const INCOMPLETE: &str = " (INCOMPLETE)";
+/// Behind the line of an object of whose place other bytes were captured too.
+pub(crate) const CONFLICT: &str = " (CONFLICT)";
+
 /// Which sentence says what an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wording {
@@ -161,7 +166,7 @@ pub(crate) fn meta_of(class: &Class, wording: Wording) -> String {
 
 fn line(kind: ObjectKind, status: Option<u16>, sentence: &str, complete: bool, conflict: bool) -> String {
     let status = status.filter(|_| kind == ObjectKind::Response).map(|status| format!("{status} "));
-    let incomplete = if complete { "" } else { " (INCOMPLETE)" };
-    let conflict = if conflict { " (CONFLICT)" } else { "" };
+    let incomplete = if complete { "" } else { INCOMPLETE };
+    let conflict = if conflict { CONFLICT } else { "" };
     format!("{}{sentence}{incomplete}{conflict}", status.unwrap_or_default())
 }

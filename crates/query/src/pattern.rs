@@ -1,6 +1,8 @@
 //! Texts that are looked for: names with `*`, and regular expressions.
 
 use regex::{Regex, RegexBuilder};
+use regex_syntax::ParserBuilder;
+use regex_syntax::hir::Hir;
 
 /// Most bytes of an expression or pattern.
 const LONGEST: usize = 4096;
@@ -43,6 +45,11 @@ impl Expression {
     /// Whether a text has what is looked for.
     pub fn is_in(&self, text: &str) -> bool {
         self.compiled.is_match(text)
+    }
+
+    /// The expression, taken apart.
+    pub(crate) fn hir(&self) -> Option<Hir> {
+        ParserBuilder::new().case_insensitive(true).build().parse(self.compiled.as_str()).ok()
     }
 
     /// What every text begins with that has what is looked for, upper and lower case alike, in lower case; empty where that

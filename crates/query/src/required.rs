@@ -30,6 +30,43 @@ pub(crate) struct Required {
     apart: Box<[bool; 256]>,
 }
 
+/// Literals of which every text has one in which an expression matches.
+pub(crate) struct Literals(Prefilter);
+
+impl Literals {
+    /// Those of an expression; `None` where there are none that can be found fast.
+    pub(crate) fn of(hir: &Hir) -> Option<Self> {
+        Self::new(choose(hir)?.literals.iter().map(Literal::as_bytes))
+    }
+
+    /// Of each of an expression's the longest piece without these bytes, where it is ASCII; `None` where one of them is shorter
+    /// than three bytes, or within one of the texts of `not_of`, upper and lower case alike.
+    pub(crate) fn pieces_of(hir: &Hir, without: &[u8], not_of: &[&str]) -> Option<Self> {
+        let literals = choose(hir)?.literals;
+        let longest = |literal: &Literal| {
+            let pieces = literal.as_bytes().split(|byte| without.contains(byte));
+            pieces.max_by_key(|piece| piece.len()).map(<[u8]>::to_vec).unwrap_or_default()
+        };
+        let pieces: Vec<Vec<u8>> = literals.iter().map(longest).collect();
+        let usable = |piece: &Vec<u8>| {
+            let within =
+                |text: &&str| text.as_bytes().windows(piece.len()).any(|part| part.eq_ignore_ascii_case(piece));
+            piece.len() >= 3 && piece.is_ascii() && !not_of.iter().any(within)
+        };
+        if pieces.iter().all(usable) { Self::new(pieces.iter().map(Vec::as_slice)) } else { None }
+    }
+
+    fn new<'l>(literals: impl Iterator<Item = &'l [u8]>) -> Option<Self> {
+        let literals: Vec<&[u8]> = literals.collect();
+        Prefilter::new(MatchKind::LeftmostFirst, &literals).filter(Prefilter::is_fast).map(Self)
+    }
+
+    /// Where the first of them from there on begins.
+    pub(crate) fn find(&self, bytes: &[u8], from: usize) -> Option<usize> {
+        self.0.find(bytes, (from.min(bytes.len())..bytes.len()).into()).map(|found| found.start)
+    }
+}
+
 /// Where to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Next {

@@ -215,7 +215,7 @@ impl<'r> File<'r> {
     ) -> Result<Option<(Rank, Candidate)>, Unread> {
         let Some(reading) = reader.files.get(self.file) else { return Ok(None) };
         if self.plan.is_none() {
-            let made = plan(reading, search.table(), search.filter, search.from);
+            let made = plan(reading, search.table(), search.filter, search.from, search.go_on);
             self.plan = Some(made.map_err(|bad| Unread::File(self.file, bad))?);
         }
         if !search.objects {

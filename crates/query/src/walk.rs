@@ -30,14 +30,18 @@ impl Walk<'_> {
     }
 }
 
-/// Most rows that are gathered: 16 MiB of them.
+/// Most rows that are gathered: 16 MiB.
 const GATHERED: usize = 1 << 22;
 
-/// A row of any of these lists within a range, each once: gathered and sorted; nothing when there are too many of them.
-pub(crate) fn gathered<'r>(lists: &[Rows<'r>], range: &Range<u32>, order: Order) -> Result<Option<Walk<'r>>, Bad> {
+/// The rows of these lists within a range, in no order; nothing when there are too many of them, and some when `go_on` says no.
+pub(crate) fn gathered(
+    lists: &[Rows<'_>],
+    range: &Range<u32>,
+    go_on: &dyn Fn() -> bool,
+) -> Result<Option<Vec<u32>>, Bad> {
     let (mut rows, mut run) = (Vec::new(), Vec::new());
     for list in lists {
-        if range.is_empty() {
+        if range.is_empty() || !go_on() {
             break;
         }
         for at in list.run_of(range.start)?..list.runs() {
@@ -51,7 +55,7 @@ pub(crate) fn gathered<'r>(lists: &[Rows<'r>], range: &Range<u32>, order: Order)
             }
         }
     }
-    Ok(Some(some(rows, order)))
+    Ok(Some(rows))
 }
 
 /// These rows, in order, each once.

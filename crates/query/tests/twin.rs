@@ -2,7 +2,7 @@
 //! random, against a twin that goes through a list.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use streamdb_derive::Rows;
 use streamdb_query::{Filter, Looking, Order, Position, Troubles, community_id, find_objects, find_streams};
 use streamdb_storage::index::{Contents, Coverage, Group};
 use streamdb_storage::{DiskVolume, Store, StreamInfo, Superblock, WriteFolder};
-use streamdb_testkit::TestFolder;
+use streamdb_testkit::{Random, TestFolder};
 use streamdb_types::{
     BlockPlace, BucketId, ConnKey, Digests, Direction, Endpoint, Hop, HopKind, Marks, ObjectKind, ObjectRow, Oid, Path,
     Protocol, Reason, StreamOffset, Timestamp, Tuple,
@@ -130,7 +130,10 @@ fn rows(number: u32, conversation: &Conversation) -> (Vec<StreamInfo>, Group) {
             protocol: dice.of(&["http", ""]).to_owned(),
             method: dice.text(&["GET", "POST", "get"]),
             host: dice.text(&HOSTS),
-            uri: dice.text(&URIS),
+            uri: match dice.roll(4) {
+                0 => Some(format!("/n{}/{number}.php?{:0200}", dice.roll(90), dice.roll(9))),
+                _ => dice.text(&URIS),
+            },
             status: (dice.roll(2) == 0).then(|| dice.of(&[200, 404])),
             declared_type: dice.text(&MIMES),
             mime: dice.of(&MIMES).to_owned(),
@@ -176,10 +179,16 @@ fn term(which: usize, negated: bool, dice: &mut Dice<'_>) -> String {
         17 => ("kind", dice.of(&["request", "response,file"]).to_owned()),
         18 => ("method", dice.of(&["GET", "post"]).to_owned()),
         19 | 20 => ("host", dice.of(&hosts).to_owned()),
-        21 | 22 => ("uri", dice.of(&["/", "/index", "*setup*", "/a,b", "*.html", "HTTP://A"]).to_owned()),
+        21 | 22 => {
+            let uris = ["/", "/index", "*setup*", "/a,b", "*.html", "HTTP://A", "*N7*", "/n*8", "*.php*", "*7/1*"];
+            ("uri", dice.of(&uris).to_owned())
+        }
         23 => ("status", dice.of(&["200", "404,500"]).to_owned()),
         24 => ("mime", dice.of(&["text/html", "image/*", "*executable"]).to_owned()),
-        25 => ("filetype", dice.of(&["html", "^200 ", "GET .*index", "INCOMPLETE", "data"]).to_owned()),
+        25 => {
+            let lines = ["html", "^200 ", "GET .*index", "INCOMPLETE", "data", "n12/", "com/n7", "n[0-9]+/7", "POST a"];
+            ("filetype", dice.of(&lines).to_owned())
+        }
         26 => ("name", dice.of(&["setup.exe", "*.pdf", "x"]).to_owned()),
         27 => ("md5", format!("{:02x}", dice.roll(6) ^ 7).repeat(16)),
         28 => ("sha1", format!("{:02x}", dice.roll(6) ^ 2).repeat(20)),
@@ -272,63 +281,110 @@ proptest! {
         sizes in prop::collection::vec(1u64..4, 1..6),
         tidy: bool,
         questions in prop::collection::vec((filters(), any::<bool>(), 1u64..20), 8),
-        by_community in any::<prop::sample::Index>(),
+        by_community in any::<usize>(),
     ) {
-        let folder = TestFolder::new("index-twin");
-        let store = store(&folder);
-        let made: Vec<_> = conversations.iter().enumerate().map(|(n, c)| rows(n as u32, c)).collect();
-        fill(&store, &made, &sizes);
-        if tidy {
-            let lock = store.derive_lock().unwrap();
-            while store.tidy_index(&lock, &DiskVolume, &|| false, &mut |_| {}).unwrap() {}
-        }
-        prop_assert_eq!(store.verify_index(&mut |why| panic!("{why}")).unwrap(), store.snapshot().unwrap().size().0);
-
-        // The twin: the newest row of each stream, and the objects.
-        let all_streams: Vec<&StreamInfo> =
-            made.iter().flat_map(|(streams, _)| streams.iter().filter(|stream| !stream.goes_on)).collect();
-        let all_objects: Vec<&ObjectRow> = made.iter().flat_map(|(_, group)| &group.rows).collect();
-        let community = community_id(&all_streams[by_community.index(all_streams.len())].tuple);
-        let mut questions = questions;
-        questions.push((vec![format!("community_id={community}")], true, 3));
-        questions.push((Vec::new(), false, 7));
-        for (words, newest, page) in questions {
-            // A name that is given twice.
-            let Ok(mut filter) = Filter::parse_words(&words) else { continue };
-            filter.order = if newest { Order::NewestFirst } else { Order::OldestFirst };
-            let objects_of = |stream: &StreamInfo| -> Vec<ObjectRow> {
-                let of_it = |row: &&&ObjectRow| (row.key, row.direction) == (stream.key, stream.direction);
-                let rows = all_objects.iter().filter(of_it).filter(|row| filter.objects.matches(row));
-                let mut rows: Vec<ObjectRow> = rows.map(|row| (*row).clone()).collect();
-                rows.sort_by_key(Position::of_object);
-                if newest {
-                    rows.reverse();
-                }
-                rows
-            };
-            let mut wanted: Vec<&StreamInfo> = all_streams.iter().copied().filter(|stream| filter.matches(stream)).collect();
-            wanted.sort_by_key(|stream| Position::of_stream(stream));
-            if newest {
-                wanted.reverse();
-            }
-            let plain = filter.objects.is_empty();
-            let expected: Vec<(StreamInfo, Vec<ObjectRow>)> = wanted
-                .iter()
-                .map(|stream| ((*stream).clone(), if plain { Vec::new() } else { objects_of(stream) }))
-                .filter(|(_, rows)| plain || !rows.is_empty())
-                .collect();
-            let found = all(&filter, page, |filter| streams(&store, filter), |(stream, _)| Position::of_stream(stream));
-            let names = |rows: &[(StreamInfo, Vec<ObjectRow>)]| -> Vec<(Oid, Vec<u64>)> {
-                rows.iter().map(|(stream, rows)| (stream.oid, rows.iter().map(|row| row.oid.index).collect())).collect()
-            };
-            // The short form first, as it can be read.
-            prop_assert_eq!(names(&found), names(&expected), "streams {:?} newest {}", &words, newest);
-            prop_assert_eq!(&found, &expected);
-            let expected: Vec<ObjectRow> = wanted.iter().flat_map(|stream| objects_of(stream)).collect();
-            let found = all(&filter, page, |filter| objects(&store, filter), Position::of_object);
-            let names = |rows: &[ObjectRow]| -> Vec<Oid> { rows.iter().map(|row| row.oid).collect() };
-            prop_assert_eq!(names(&found), names(&expected), "objects {:?} newest {}", &words, newest);
-            prop_assert_eq!(&found, &expected);
-        }
+        agree(&conversations, &sizes, tidy, questions, by_community)?;
     }
+}
+
+/// So many rows that what few of them are not worth is done too: lists are gone through side by side, and texts all at once.
+#[test]
+fn the_index_answers_as_a_plain_look_does_where_there_are_many_rows() {
+    for seed in 0..3u64 {
+        let mut random = Random(seed);
+        let mut numbers = |many: usize| (0..many).map(|_| random.below(1 << 32) as u32).collect::<Vec<u32>>();
+        let conversation = |numbers: Vec<u32>| Conversation {
+            bucket: 1 + u64::from(numbers[0]) % LAST,
+            parts: u64::from(numbers[1]) % 3,
+            objects: numbers[2] as usize % 5,
+            numbers,
+        };
+        let conversations: Vec<Conversation> = (0..4000).map(|_| conversation(numbers(64))).collect();
+        let mut question = |n: usize| {
+            let terms = 1 + n % 3;
+            let words = (0..terms).map(|_| {
+                let numbers = numbers(6);
+                term(numbers[5] as usize % 30, numbers[4] % 4 == 0, &mut Dice(&numbers, 0))
+            });
+            (words.collect(), n % 2 == 0, 1500)
+        };
+        let mut questions: Vec<Question> = (0..120).map(&mut question).collect();
+        for word in ["uri=*N7*", "uri=*.php?0*", "uri=*7.php?*4", "filetype=com/n7", "filetype=n12/", "uri=*7/1*"] {
+            questions.push((vec![word.to_owned()], true, 1500));
+        }
+        agree(&conversations, &[3, 1, 2], seed == 1, questions, 7).unwrap();
+    }
+}
+
+/// Terms, whether the newest come first, and how many rows a page has.
+type Question = (Vec<String>, bool, u64);
+
+/// Asks an index of these conversations, and a list of them.
+fn agree(
+    conversations: &[Conversation],
+    sizes: &[u64],
+    tidy: bool,
+    mut questions: Vec<Question>,
+    by_community: usize,
+) -> Result<(), TestCaseError> {
+    let folder = TestFolder::new("index-twin");
+    let store = store(&folder);
+    let made: Vec<_> = conversations.iter().enumerate().map(|(n, c)| rows(n as u32, c)).collect();
+    fill(&store, &made, sizes);
+    if tidy {
+        let lock = store.derive_lock().unwrap();
+        while store.tidy_index(&lock, &DiskVolume, &|| false, &mut |_| {}).unwrap() {}
+    }
+    prop_assert_eq!(store.verify_index(&mut |why| panic!("{why}")).unwrap(), store.snapshot().unwrap().size().0);
+
+    // The twin: the newest row of each stream, and the objects.
+    let all_streams: Vec<&StreamInfo> =
+        made.iter().flat_map(|(streams, _)| streams.iter().filter(|stream| !stream.goes_on)).collect();
+    let mut all_objects: HashMap<(ConnKey, Direction), Vec<&ObjectRow>> = HashMap::new();
+    for row in made.iter().flat_map(|(_, group)| &group.rows) {
+        all_objects.entry((row.key, row.direction)).or_default().push(row);
+    }
+    let community = community_id(&all_streams[by_community % all_streams.len()].tuple);
+    questions.push((vec![format!("community_id={community}")], true, 3));
+    questions.push((Vec::new(), false, 1 + conversations.len() as u64 / 5));
+    for (words, newest, page) in questions {
+        // A name that is given twice.
+        let Ok(mut filter) = Filter::parse_words(&words) else { continue };
+        filter.order = if newest { Order::NewestFirst } else { Order::OldestFirst };
+        let objects_of = |stream: &StreamInfo| -> Vec<ObjectRow> {
+            let rows = all_objects.get(&(stream.key, stream.direction)).into_iter().flatten();
+            let rows = rows.filter(|row| filter.objects.matches(row));
+            let mut rows: Vec<ObjectRow> = rows.map(|row| (*row).clone()).collect();
+            rows.sort_by_key(Position::of_object);
+            if newest {
+                rows.reverse();
+            }
+            rows
+        };
+        let mut wanted: Vec<&StreamInfo> =
+            all_streams.iter().copied().filter(|stream| filter.matches(stream)).collect();
+        wanted.sort_by_key(|stream| Position::of_stream(stream));
+        if newest {
+            wanted.reverse();
+        }
+        let plain = filter.objects.is_empty();
+        let expected: Vec<(StreamInfo, Vec<ObjectRow>)> = wanted
+            .iter()
+            .map(|stream| ((*stream).clone(), if plain { Vec::new() } else { objects_of(stream) }))
+            .filter(|(_, rows)| plain || !rows.is_empty())
+            .collect();
+        let found = all(&filter, page, |filter| streams(&store, filter), |(stream, _)| Position::of_stream(stream));
+        let names = |rows: &[(StreamInfo, Vec<ObjectRow>)]| -> Vec<(Oid, Vec<u64>)> {
+            rows.iter().map(|(stream, rows)| (stream.oid, rows.iter().map(|row| row.oid.index).collect())).collect()
+        };
+        // The short form first, as it can be read.
+        prop_assert_eq!(names(&found), names(&expected), "streams {:?} newest {}", &words, newest);
+        prop_assert_eq!(&found, &expected);
+        let expected: Vec<ObjectRow> = wanted.iter().flat_map(|stream| objects_of(stream)).collect();
+        let found = all(&filter, page, |filter| objects(&store, filter), Position::of_object);
+        let names = |rows: &[ObjectRow]| -> Vec<Oid> { rows.iter().map(|row| row.oid).collect() };
+        prop_assert_eq!(names(&found), names(&expected), "objects {:?} newest {}", &words, newest);
+        prop_assert_eq!(&found, &expected);
+    }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use crate::format::bytes::{Reader, Short};
 
 const MAGIC: &[u8; 8] = b"SDBINDX1";
 /// What an index file is made of today. Files of another number are made again.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Most sections of a file.
 const SECTIONS: usize = 96;
 
@@ -177,12 +177,12 @@ pub struct Order {
     pub(super) number: u32,
     /// Of which column.
     pub column: usize,
-    /// Whether a value stands for all with as many binary digits.
-    pub(super) by_width: bool,
+    /// Whether a value stands for all of its step: see [`step_of`].
+    pub(super) by_step: bool,
 }
 
 const fn order(number: u32, column: usize) -> Order {
-    Order { number, column, by_width: false }
+    Order { number, column, by_step: false }
 }
 
 impl Order {
@@ -196,7 +196,7 @@ impl Order {
     pub(super) const fn key(self, kind: Kind, value: u64) -> Option<u32> {
         match kind {
             Kind::String(_) | Kind::Digests if value == 0 => None,
-            _ if self.by_width => Some(super::pack::width(value) as u32),
+            _ if self.by_step => Some(step_of(value)),
             _ => Some(value as u32),
         }
     }
@@ -264,7 +264,7 @@ impl Table {
                     order(3, s::SERVER_PORT),
                     order(4, s::PROTOCOL),
                     order(5, s::REASON),
-                    Order { by_width: true, ..order(6, s::LENGTH) },
+                    Order { by_step: true, ..order(6, s::LENGTH) },
                 ];
                 &ORDERS
             }
@@ -281,7 +281,7 @@ impl Table {
                     order(8, o::CLASS),
                     order(9, o::DIGESTS),
                     order(10, o::DIGESTS_ENCODED),
-                    Order { by_width: true, ..order(11, o::SIZE) },
+                    Order { by_step: true, ..order(11, o::SIZE) },
                 ];
                 &ORDERS
             }
@@ -308,6 +308,15 @@ impl Table {
 /// A moment as an unsigned number in the same order.
 pub const fn of_time(time: Timestamp) -> u64 {
     (time.0 as u64) ^ (1 << 63)
+}
+
+/// On which step of a scale a number stands: each below 8 on one of its own, and above them eight steps from each power of two
+/// to the next one, so that the numbers of a step differ by less than an eighth.
+pub const fn step_of(n: u64) -> u32 {
+    match (64 - n.leading_zeros()).checked_sub(4) {
+        Some(shift) => (shift + 1) * 8 + ((n >> shift) & 7) as u32,
+        None => n as u32,
+    }
 }
 
 /// The moment of such a number.
@@ -478,4 +487,29 @@ pub(super) fn content(footer: &[u8], file: u64) -> Result<u64, Short> {
     let len = content.checked_add(pages * 4).and_then(|n| n.checked_add(FOOTER as u64)).ok_or(Short)?;
     let whole = crc32fast::hash(&content.to_le_bytes()) == sum && r.take(8)? == MAGIC && content % PAGE as u64 == 0;
     if whole && len == file && pages > 0 { Ok(content) } else { Err(Short) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn steps_follow_each_other() {
+        for (n, step) in
+            [(0, 0), (7, 7), (8, 8), (15, 15), (16, 16), (17, 16), (18, 17), (31, 23), (32, 24), (u64::MAX, 495)]
+        {
+            assert_eq!(step_of(n), step, "{n}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_greater_number_is_on_no_lower_step(digits in 0u32..64, n: u64, more in 0u64..1 << 20) {
+            let n = n >> digits;
+            let greater = n.saturating_add(more);
+            prop_assert!(step_of(n) <= step_of(greater));
+            prop_assert!(step_of(n) < step_of(greater) || greater - n <= n / 8);
+        }
+    }
 }

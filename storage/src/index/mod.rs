@@ -27,7 +27,7 @@ mod write;
 pub use build::{Contents, Group};
 pub use class::Class;
 pub use community::community;
-pub use layout::{Coverage, Lexicon, Order, Table, object, of_time, stream, time_of};
+pub use layout::{Coverage, Lexicon, Order, Table, object, of_time, step_of, stream, time_of};
 pub use segment::{Reading, Rows, Segment};
 pub use snapshot::{Listed, Outcome, Reader, Snapshot, Unread};
 pub use view::Bad;

@@ -155,7 +155,26 @@ impl<B: Bytes + ?Sized> List<'_, B> {
 
     /// The run in which a row would be: the last one that begins with it or before it, or the first one.
     pub(super) fn run_of(&self, row: u32) -> Result<usize, Bad> {
-        let (mut low, mut high) = (0, self.runs());
+        self.run_between(row, 0, self.runs())
+    }
+
+    /// The same, looked for from a run on that may be near it.
+    pub(super) fn run_near(&self, row: u32, run: usize) -> Result<usize, Bad> {
+        let (mut low, mut high, mut step) = (run.min(self.runs()), run.min(self.runs()), 1);
+        while low > 0 && self.first(low - 1)? > row {
+            (high, low) = (low - 1, low.saturating_sub(step));
+            step *= 2;
+        }
+        step = 1;
+        while high < self.runs() && self.first(high)? <= row {
+            (low, high) = (high + 1, high.saturating_add(step).min(self.runs()));
+            step *= 2;
+        }
+        self.run_between(row, low, high)
+    }
+
+    /// The same, where the first run that begins behind the row is one from `low` to `high`.
+    fn run_between(&self, row: u32, mut low: usize, mut high: usize) -> Result<usize, Bad> {
         while low < high {
             let middle = usize::midpoint(low, high);
             if self.first(middle)? <= row { low = middle + 1 } else { high = middle }
@@ -226,6 +245,9 @@ mod tests {
             for row in [0, rows[0], rows[rows.len() / 2], rows[rows.len() / 2] + 1, u32::MAX] {
                 let before = rows.iter().filter(|r| **r <= row).count();
                 prop_assert_eq!(list.run_of(row).unwrap(), before.saturating_sub(1) / BLOCK);
+                for near in [0, 1, list.runs() / 2, list.runs(), usize::MAX] {
+                    prop_assert_eq!(list.run_near(row, near).unwrap(), before.saturating_sub(1) / BLOCK);
+                }
             }
         }
 
@@ -236,6 +258,7 @@ mod tests {
             let _ = list.run(run, &mut out);
             prop_assert!(out.len() <= BLOCK);
             let _ = list.run_of(7);
+            let _ = list.run_near(7, run);
         }
     }
 }

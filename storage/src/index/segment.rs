@@ -168,6 +168,22 @@ impl Rows<'_> {
     pub fn run_of(&self, row: u32) -> Result<usize, Bad> {
         self.0.run_of(row)
     }
+
+    /// The same, looked for from a run on that may be near it.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub fn run_near(&self, row: u32, run: usize) -> Result<usize, Bad> {
+        self.0.run_near(row, run)
+    }
+
+    /// The first row of a run.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub fn first(&self, run: usize) -> Result<u32, Bad> {
+        self.0.first(run)
+    }
 }
 
 impl<'s> Reading<'s> {
@@ -441,16 +457,75 @@ impl<'s> Reading<'s> {
 
     /// A string of a lexicon.
     pub fn string(&self, lexicon: Lexicon, n: u32) -> Result<&[u8], Bad> {
-        let start = match n.checked_sub(1) {
-            Some(before) => self.number(lexicon.ends(), before.into(), 8)?,
-            None => 0,
+        let (at, len) = self.place_of(lexicon, n..n.saturating_add(1))?;
+        self.view.bytes(at, len as usize)
+    }
+
+    /// Where the strings of a range begin, and how many bytes they have.
+    fn place_of(&self, lexicon: Lexicon, strings: Range<u32>) -> Result<(u64, u64), Bad> {
+        let end = |n: u32| match n.checked_sub(1) {
+            Some(before) => self.number(lexicon.ends(), before.into(), 8),
+            None => Ok(0),
         };
-        let end = self.number(lexicon.ends(), n.into(), 8)?;
+        let (start, end) = (end(strings.start)?, end(strings.end)?);
         let (at, len) = self.segment.header.section(lexicon.bytes());
         if start > end || end > len {
             return Err(Bad { position: at, what: "a text has no possible place or length" });
         }
-        self.view.bytes(at + start, (end - start) as usize)
+        Ok((at + start, end - start))
+    }
+
+    /// How many bytes the texts of a range have.
+    pub fn text_bytes(&self, texts: Range<u32>) -> Result<u64, Bad> {
+        Ok(self.place_of(Lexicon::Texts, texts)?.1)
+    }
+
+    /// Calls with the texts of a range in whose bytes, or those from them to later ones, `find` finds something, as long as
+    /// it says to go on. `find` is given the bytes of many texts, one behind the other, and where to begin.
+    pub fn texts_with(
+        &self,
+        texts: Range<u32>,
+        find: &dyn Fn(&[u8], usize) -> Option<usize>,
+        each: &mut dyn FnMut(u32, &[u8]) -> bool,
+    ) -> Result<(), Bad> {
+        let mut from = texts.start;
+        while from < texts.end {
+            let (at, _) = self.place_of(Lexicon::Texts, from..from)?;
+            let to = self.texts_until(from..texts.end, at + Self::STRETCH)?.max(from + 1);
+            let (at, len) = self.place_of(Lexicon::Texts, from..to)?;
+            // What comes then is read from the disk while this is gone through.
+            self.view.expect(at, len);
+            self.view.expect(at + len, Self::AHEAD);
+            let bytes = self.view.bytes(at, len as usize)?;
+            let mut begin = 0;
+            while let Some(found) = find(bytes, begin) {
+                let n = self.texts_until(from..to, at + found as u64)?;
+                let (start, len) = self.place_of(Lexicon::Texts, n..n.saturating_add(1))?;
+                let start = start.saturating_sub(at) as usize;
+                let end = start.saturating_add(len as usize);
+                let text = bytes.get(start..end).filter(|_| end > begin);
+                if !each(n, text.ok_or(Bad { position: at, what: "a text has no possible place or length" })?) {
+                    return Ok(());
+                }
+                begin = end;
+            }
+            from = to;
+        }
+        Ok(())
+    }
+
+    /// Bytes of texts that are gone through at once, and of those behind them that are asked for.
+    const STRETCH: u64 = 64 << 10;
+    const AHEAD: u64 = 1 << 20;
+
+    /// The first text of a range that ends behind this place in the file.
+    fn texts_until(&self, texts: Range<u32>, at: u64) -> Result<u32, Bad> {
+        let (start, _) = self.segment.header.section(Lexicon::Texts.bytes());
+        let n = Self::partition((texts.end - texts.start).into(), |n| {
+            let end = self.number(Lexicon::Texts.ends(), u64::from(texts.start) + n, 8)?;
+            Ok(start.saturating_add(end) <= at)
+        })?;
+        Ok(texts.start + n as u32)
     }
 
     /// The numbers of the texts that begin with these bytes, upper and lower case alike; they are in lower case.

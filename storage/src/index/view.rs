@@ -78,6 +78,11 @@ impl<'m> View<'m> {
         Ok(())
     }
 
+    /// Tells the system that these bytes are about to be read.
+    pub(super) fn expect(&self, at: u64, len: u64) {
+        self.map.expect_range(at, len);
+    }
+
     /// Whether everything could be read that was looked at.
     pub(super) fn check(&self) -> Result<(), Error> {
         Ok(self.map.check(0, self.content)?)
