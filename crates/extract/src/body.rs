@@ -10,6 +10,7 @@ use crate::coding::{self, Coding, Fault, Halt, Stack};
 use crate::http1::{Chunks, Step};
 use crate::limits::BodyLimits;
 use crate::message::{Framing, Kind, Message};
+use crate::part::{Outer, Part, Picked, Taken};
 use crate::source::Source;
 use crate::span::Span;
 use crate::window::{Stop, Window};
@@ -146,49 +147,55 @@ fn hand_out<'o>(
     as_sent: Option<&'o mut dyn FnMut(Piece<'_>)>,
     out: &'o mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
 ) -> BodyOutcome {
-    let mut hand = Hand {
-        stack: (!codings.is_empty()).then(|| Stack::new(&codings, limits)),
-        // Without a coding both would be the same.
-        as_sent: as_sent.filter(|_| !codings.is_empty()),
-        ended: false,
-        out,
-        first: Vec::new(),
-        length: 0,
-        encoded: 0,
-        problem: refused,
-    };
+    let mut hand = Hand::new((codings, refused), limits, as_sent, out);
     let walked = hand.walk(message, source);
     if walked.is_continue() && !hand.ended {
         hand.finish();
     }
-    let spoilt = hand.problem.as_ref().is_some_and(Problem::spoils);
-    let complete = message.is_complete() && !spoilt;
-    // No bytes because none could be had is not the same as an empty body.
-    let what = if hand.first.is_empty() && !complete {
-        What::DATA
-    } else {
-        // What was cut off is not known by its length.
-        let content = match complete {
-            true => Content::of_length(&hand.first, hand.length),
-            false => Content::beginning(&hand.first),
-        };
-        if message.kind == Kind::Stream { sniff_stream(content) } else { sniff_content(content) }
+    let sniff = if message.kind == Kind::Stream { sniff_stream } else { sniff_content };
+    hand.outcome(message.is_complete(), message.missing, sniff)
+}
+
+/// Hands out what lies inside a message, as [`body`] and [`body_both`] do a message's body: `encoded`, where it is given, as it
+/// was sent; `out` as it was meant. `outer` walks the message's content, and is broken off when the part ends.
+pub fn part_body<'o>(
+    part: &Part,
+    decode: Decode,
+    limits: &BodyLimits,
+    encoded: Option<&'o mut dyn FnMut(Piece<'_>)>,
+    outer: Outer<'_>,
+    out: &'o mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
+) -> BodyOutcome {
+    let codings = match decode {
+        Decode::Raw => (Vec::new(), None),
+        Decode::Decoded => undone(part.content_codings.iter().rev()),
     };
-    BodyOutcome {
-        complete,
-        missing: message.missing,
-        encoded_length: hand.encoded,
-        length: hand.length,
-        decoded: hand.stack.is_some(),
-        what,
-        problem: hand.problem,
+    let mut hand = Hand::new(codings, limits, encoded, out);
+    let mut picked = Picked::new(part);
+    let mut last = Taken::More;
+    outer(&mut |piece| {
+        last = picked.take(piece, &mut |piece| match piece {
+            Piece::Bytes(bytes) => hand.bytes(bytes),
+            Piece::Hole(gap) => hand.hole(gap),
+        });
+        if last == Taken::More { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    // Where the message's content ends before the part does, there is no more of it.
+    if last != Taken::Stopped && !hand.ended {
+        hand.finish();
     }
+    let all = part.incomplete.is_none() && (last == Taken::All || part.is_empty());
+    hand.outcome(all, part.missing, sniff_content)
 }
 
 /// The codings to undo, the last applied first: transfer codings lie outside content codings (RFC 9112 §6.1).
 fn codings(message: &Message) -> (Vec<&'static Coding>, Option<Problem>) {
-    let names: Vec<&String> =
-        message.transfer_codings.iter().rev().chain(message.content_codings.iter().rev()).collect();
+    undone(message.transfer_codings.iter().rev().chain(message.content_codings.iter().rev()))
+}
+
+/// These codings, or why they are not undone.
+fn undone<'n>(names: impl Iterator<Item = &'n String>) -> (Vec<&'static Coding>, Option<Problem>) {
+    let names: Vec<&String> = names.collect();
     if names.len() > STACKED {
         return (Vec::new(), Some(Problem::TooManyCodings(names.len())));
     }
@@ -217,7 +224,51 @@ struct Hand<'o> {
     problem: Option<Problem>,
 }
 
-impl Hand<'_> {
+impl<'o> Hand<'o> {
+    fn new(
+        (codings, refused): (Vec<&'static Coding>, Option<Problem>),
+        limits: &BodyLimits,
+        as_sent: Option<&'o mut dyn FnMut(Piece<'_>)>,
+        out: &'o mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
+    ) -> Self {
+        Self {
+            stack: (!codings.is_empty()).then(|| Stack::new(&codings, limits)),
+            // Without a coding both would be the same.
+            as_sent: as_sent.filter(|_| !codings.is_empty()),
+            ended: false,
+            out,
+            first: Vec::new(),
+            length: 0,
+            encoded: 0,
+            problem: refused,
+        }
+    }
+
+    /// What came of it, when what was walked is `whole`, or lacks `missing` bytes.
+    fn outcome(self, whole: bool, missing: u64, sniff: fn(Content<'_>) -> What) -> BodyOutcome {
+        let spoilt = self.problem.as_ref().is_some_and(Problem::spoils);
+        let complete = whole && !spoilt;
+        // No bytes because none could be had is not the same as an empty body.
+        let what = if self.first.is_empty() && !complete {
+            What::DATA
+        } else {
+            // What was cut off is not known by its length.
+            sniff(match complete {
+                true => Content::of_length(&self.first, self.length),
+                false => Content::beginning(&self.first),
+            })
+        };
+        BodyOutcome {
+            complete,
+            missing,
+            encoded_length: self.encoded,
+            length: self.length,
+            decoded: self.stack.is_some(),
+            what,
+            problem: self.problem,
+        }
+    }
+
     /// Goes over the data of the body as framed on the wire.
     fn walk(&mut self, message: &Message, source: &dyn Source) -> ControlFlow<()> {
         let refill = usize::try_from(message.body.len()).map_or(READ_BYTES, |all| all.min(READ_BYTES));

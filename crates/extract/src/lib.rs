@@ -4,34 +4,38 @@
 //! - `dissect` asks one dissector per protocol (`http1` so far) and knows what to do when none answers
 //! - `message` is what they all answer with
 //! - `body` walks a message's body: framing off, then the content codings, one file each in `coding`
+//! - `inside` asks one finder per protocol what lies inside streams that are one message; `part` is what they answer with
 //! - `xor` takes a repeating key off pieces of a body
 //!
-//! A new protocol is a new folder beside `http1` and a line in `dissect`; a new coding is a new file and a line in
-//! `coding`.
+//! A new protocol is a new file or folder and a line in `inside`; a new coding is a new file and a line in `coding`.
 
 mod body;
 mod coding;
 mod dissect;
 mod fields;
 mod http1;
+mod inside;
 mod limits;
 mod memory;
 mod message;
 mod notes;
+mod part;
 mod source;
 mod span;
 mod window;
 mod xor;
 
-pub use body::{BodyOutcome, Decode, Piece, Problem, body, body_both};
+pub use body::{BodyOutcome, Decode, Piece, Problem, body, body_both, part_body};
 pub use coding::Fault;
 pub use dissect::messages;
 pub use fields::Fields;
 pub use http1::{Head, head, trailers};
+pub use inside::{Found, inside};
 pub use limits::{BodyLimits, Limits};
 pub use memory::MemorySource;
 pub use message::{Framing, Incomplete, Kind, Message, MessageIndex, Messages, Side, Version};
 pub use notes::Notes;
+pub use part::{Outer, Part, PartKind, Undo};
 pub use source::{Read, Source, gaps};
 pub use span::Span;
 pub use xor::Xor;
