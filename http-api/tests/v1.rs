@@ -6,7 +6,9 @@ mod asked;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use asked::common::{Said, Talk};
@@ -14,7 +16,9 @@ use asked::{Answer, REQUEST, RESPONSE, Server, download, objects, server};
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 use streamdb_http_api::{App, Role, Settings, Token, TokenHash, router};
-use streamdb_query::{Filter, Looking, ObjectLine, PARAMETERS, StreamRow, Troubles, find_objects, find_streams};
+use streamdb_query::{
+    Filter, Looking, ObjectLine, PARAMETERS, Position, StreamRow, Troubles, find_objects, find_streams,
+};
 use streamdb_types::Reason;
 
 const KINDS: [&str; 2] = ["streams", "objects"];
@@ -388,6 +392,49 @@ fn many_sightings_are_bounded_and_go_on() {
     let rest = server.get(&format!("/api/v1/objects?sha256={sha256}&sort=1&after={next}")).json();
     let walked = [rows(&content), rows(&rest)].concat();
     assert_eq!(walked, listed(&server, "objects", &[&format!("sha256={sha256}"), "sort=1"]));
+}
+
+#[test]
+fn a_search_in_contents_that_was_told_to_stop_goes_on_where_it_was() {
+    let server = many();
+    for (kind, order) in KINDS.into_iter().flat_map(|kind| ["0", "1"].map(|order| (kind, order))) {
+        let words = ["pcre=HTTP", &format!("sort={order}")];
+        let all = listed(&server, kind, &words);
+        assert_eq!(all.len(), if kind == "streams" { 24 } else { 72 });
+        let mut filter = Filter::parse_words(&words).unwrap();
+        let (mut found, mut stops, mut may_ask) = (Vec::new(), 0, 20);
+        loop {
+            let asked = AtomicU64::new(0);
+            let go_on = &|| asked.fetch_add(1, Ordering::Relaxed) < may_ask;
+            let mut troubles = Troubles::default();
+            let looking = Looking { made: streamdb_derive::Rows::new(), go_on, troubles: &mut troubles };
+            let mut last = None;
+            let looked = if kind == "streams" {
+                find_streams(&server.store, &filter, looking, &mut |stream, _| {
+                    found.push(serde_json::to_value(StreamRow::of(stream)).unwrap());
+                    last = Some(Position::of_stream(stream));
+                    ControlFlow::Continue(())
+                })
+            } else {
+                find_objects(&server.store, &filter, looking, &mut |row| {
+                    found.push(serde_json::to_value(ObjectLine::of(row)).unwrap());
+                    last = Some(Position::of_object(row));
+                    ControlFlow::Continue(())
+                })
+            }
+            .unwrap();
+            if !looked.stopped {
+                break;
+            }
+            stops += 1;
+            let after = filter.order.later(last, looked.until);
+            // Where it came nowhere, it is given more time.
+            may_ask += if after.is_some() { 0 } else { 20 };
+            filter.after = after.or(filter.after);
+        }
+        assert_eq!(found, all, "{kind} {order}");
+        assert!(stops > 2, "{stops}");
+    }
 }
 
 /// A store over whose contents an expression takes long: one connection, very many small messages.

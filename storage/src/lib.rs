@@ -41,6 +41,7 @@ pub use live::{LiveReader, LiveWriter, MAX_WORKERS, Mark, writer_alive};
 pub use map::{Map, MapError, SharedPage, SharedPageWriter};
 pub use read::derived::DeriveLock;
 pub use read::frames::{FrameFilter, StoredFrame};
+pub use read::made::MadeOf;
 pub use read::parts::Parts;
 pub use read::store::{BucketInfo, BucketState, Store};
 pub use read::stream::{Read, Stream, StreamInfo};

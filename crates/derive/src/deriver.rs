@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use streamdb_storage::index::Contents;
-use streamdb_storage::{Covered, DiskVolume, Error as StoreError, Store, StreamInfo, Volume};
+use streamdb_storage::{Covered, DiskVolume, Error as StoreError, MadeOf, Store, StreamInfo, Volume};
 use streamdb_types::{BlockPlace, BucketId, ObjectRow};
 
 use crate::error::Error;
@@ -228,21 +228,32 @@ impl Deriver {
     }
 }
 
-/// The objects of a stream's connection: the rows that are kept, or else made now. A connection that is still open has none
-/// that are kept, and those of one that retention took a part of do not count.
+/// The objects of a stream's connection: the rows that are kept, or else made now, or a moment ago of the same records. A
+/// connection that is still open has none that are kept, and those of one that retention took a part of do not count.
 ///
 /// # Errors
 /// When a block is damaged.
 pub fn objects(store: &Store, stream: &StreamInfo, rows: &mut Rows) -> Result<Vec<ObjectRow>, Error> {
+    // What was made when all parts were there would call complete what is not so any more.
+    if store.cut_at(stream).is_some() {
+        return rows.of(store, stream);
+    }
     let kept = match stream.reason {
-        // They were made when all parts were there, and would call complete what is not so any more.
-        Some(_) if store.cut_at(stream).is_some() => None,
         Some(_) => store.derived_rows(stream.oid.bucket, stream.key)?,
         None => None,
     };
     // Of this very record: a bucket that ended at a failed write may have others in its place by now.
     let same = |row: &ObjectRow| row.direction != stream.direction || row.oid.with_index(0) == stream.oid;
-    kept.filter(|kept| kept.iter().all(same)).map_or_else(|| rows.of(store, stream), Ok)
+    if let Some(kept) = kept.filter(|kept| kept.iter().all(same)) {
+        return Ok(kept);
+    }
+    let Some(of) = MadeOf::of(stream, rows.in_full()) else { return rows.of(store, stream) };
+    if let Some(made) = store.made_rows(&of) {
+        return Ok(made.to_vec());
+    }
+    let made = rows.of(store, stream)?;
+    store.keep_made_rows(of, &made);
+    Ok(made)
 }
 
 /// As [`objects`], of a stream whose connection has something in bucket `newest` last: what was found of it lies there.

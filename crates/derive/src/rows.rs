@@ -56,6 +56,11 @@ impl Rows {
         Self { longest: HURRY, ..Self::new() }
     }
 
+    /// Whether all content is read, however long it is.
+    pub(crate) const fn in_full(&self) -> bool {
+        self.longest == u64::MAX
+    }
+
     /// The objects of a stream's connection, in the order in which it is read.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use streamdb_types::ObjectRow;
 
 use crate::content::{BytesExpression, ContentSearch, Decided};
 use crate::crew::{Looker, search_on};
+use crate::position::Position;
 
 /// A stream, and those of its objects that are wanted by their rows.
 #[derive(Clone, Debug)]
@@ -36,6 +37,8 @@ pub struct Searched {
     pub unread: u64,
     /// Streams whose objects were still to be looked into when the search ended.
     pub(crate) undecided: u64,
+    /// The last stream up to which all were looked into.
+    pub(crate) until: Option<Position>,
 }
 
 /// Looks into the contents of every candidate that `produce` hands out, and hands those on that have objects with the

@@ -12,6 +12,7 @@ use streamdb_derive::Error;
 use streamdb_types::ConnKey;
 
 use crate::contents::{Candidate, Outcome, Producer, Searched, Taker};
+use crate::position::Position;
 
 /// Most candidates, for each thread, that are not handed out yet. While one takes long, others go on with those behind it.
 const AHEAD: usize = 16;
@@ -86,6 +87,9 @@ impl Outlet<'_, '_> {
         self.searched.undecided += searched.undecided;
         if let Some(error) = trouble {
             (self.trouble)(&error);
+        }
+        if !stopped {
+            self.searched.until = Some(Position::of_stream(&found.stream));
         }
         self.over = stopped;
         if !found.rows.is_empty() && (self.take)(found).is_break() {

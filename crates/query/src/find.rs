@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use streamdb_derive::{Error, Rows};
 use streamdb_storage::index::{Listed, Unread};
@@ -11,7 +12,7 @@ use streamdb_storage::{Error as StoreError, Store, StreamInfo};
 use streamdb_types::{ObjectRow, StreamOffset, Timestamp};
 
 use crate::contents::{self, Candidate, Searched, Taker};
-use crate::filter::Filter;
+use crate::filter::{Filter, Order};
 use crate::objects::Objects;
 use crate::position::Position;
 use crate::scan::{Rank, Start, scan};
@@ -40,6 +41,8 @@ pub struct Looked {
     pub stopped: bool,
     /// What was looked into, where the filter asks for contents.
     pub searched: Searched,
+    /// Where the search goes on when it was told to stop while it looked into contents: all up to there were looked into.
+    pub until: Option<Position>,
 }
 
 /// How many there are.
@@ -54,6 +57,9 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// So many are counted besides those that are shown: as many as take no time that anybody notices.
+    pub const MOST: u64 = 10_000;
+
     /// One more.
     pub fn add(&mut self, began: Timestamp) {
         self.found += 1;
@@ -139,9 +145,9 @@ impl Finder<'_> {
         let mut looked = 0;
         let told = AtomicBool::new(false);
         let go_on = &|| {
-            let go_on = !told.load(Ordering::Relaxed) && go_on();
+            let go_on = !told.load(Relaxed) && go_on();
             if !go_on {
-                told.store(true, Ordering::Relaxed);
+                told.store(true, Relaxed);
             }
             go_on
         };
@@ -162,7 +168,12 @@ impl Finder<'_> {
             }
         };
         let streams = looked.saturating_sub(searched.undecided);
-        Ok(Looked { streams, stopped: told.into_inner(), searched })
+        let until = searched.until.map(|stream| match self.filter.order {
+            // Behind all of its objects.
+            Order::OldestFirst => Position { begins: StreamOffset(u64::MAX), index: u64::MAX, ..stream },
+            Order::NewestFirst => stream,
+        });
+        Ok(Looked { streams, stopped: told.into_inner(), searched, until })
     }
 
     /// Hands out what is wanted by rows, as far as `go_on` says.

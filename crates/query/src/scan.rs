@@ -123,6 +123,13 @@ impl Rank {
     }
 }
 
+impl Order {
+    /// Which of two positions comes later.
+    pub fn later(self, one: Option<Position>, other: Option<Position>) -> Option<Position> {
+        one.into_iter().chain(other).max_by_key(|position| Rank::of(*position, self))
+    }
+}
+
 impl Next {
     const fn new(order: Order, from: Option<Start>, most: usize) -> Self {
         Self { order, from, most, heap: BinaryHeap::new() }

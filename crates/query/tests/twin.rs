@@ -306,7 +306,7 @@ fn the_index_answers_as_a_plain_look_does_where_there_are_many_rows() {
                 let numbers = numbers(6);
                 term(numbers[5] as usize % 30, numbers[4] % 4 == 0, &mut Dice(&numbers, 0))
             });
-            (words.collect(), n % 2 == 0, 1500)
+            (words.collect(), n.is_multiple_of(2), 1500)
         };
         let mut questions: Vec<Question> = (0..120).map(&mut question).collect();
         for word in ["uri=*N7*", "uri=*.php?0*", "uri=*7.php?*4", "filetype=com/n7", "filetype=n12/", "uri=*7/1*"] {

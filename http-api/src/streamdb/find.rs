@@ -11,8 +11,6 @@ use streamdb_types::Oid;
 
 /// How long is looked for one answer.
 const LOOKING: Duration = Duration::from_secs(30);
-/// So many streams are counted, besides those that are shown.
-const COUNTED: u64 = 100_000;
 
 /// What was found.
 #[derive(Default)]
@@ -55,7 +53,7 @@ fn find_once(store: &Store, filter: &Filter, go_on: &(dyn Fn() -> bool + Sync)) 
     };
     let looking = Looking { made: Rows::in_a_hurry(), go_on, troubles: &mut troubles };
     let limit = filter.limit.unwrap_or(u64::MAX);
-    let counted = filter.offset.saturating_add(limit).saturating_add(COUNTED);
+    let counted = filter.offset.saturating_add(limit).saturating_add(Tally::MOST);
     found.tally.exact = true;
     let looked = find_streams(store, &all, looking, &mut |stream, objects| {
         if found.tally.found == counted {

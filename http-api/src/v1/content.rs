@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::asked::{LIMIT, sightings};
 use super::find::{Found, Kind, in_time};
-use super::page::{COUNTED, Count, Taken, json};
+use super::page::{Count, Taken, json};
 use crate::answer::{broken, refuse};
 
 /// Most names of one kind.
@@ -117,7 +117,7 @@ pub(super) fn answer(store: &Store, digest: [u8; 32], waits: &(dyn Fn() -> bool 
     let (mut seen, mut tally) = (Seen::default(), Tally { exact: true, ..Tally::default() });
     let mut unsaid = Ok(());
     let searched = in_time(store, Kind::Objects, &sightings(digest), waits, &mut |found| {
-        if tally.found == COUNTED {
+        if tally.found == Tally::MOST {
             tally.exact = false;
             return ControlFlow::Break(());
         }
@@ -137,7 +137,7 @@ pub(super) fn answer(store: &Store, digest: [u8; 32], waits: &(dyn Fn() -> bool 
         return Ok(refuse(status, &format!("No object with the SHA-256 {sha256} was found here{remarks}.")));
     };
     if !tally.exact {
-        remarks.push(format!("it was seen more than {COUNTED} times: they were not counted further"));
+        remarks.push(format!("it was seen more than {} times: they were not counted further", Tally::MOST));
     }
     tally.exact &= !searched.stopped;
     // The content's own digest before that of the bytes as sent.

@@ -83,6 +83,8 @@ pub(super) struct Searched {
     pub(super) streams: u64,
     /// Whether it took too long.
     pub(super) stopped: bool,
+    /// All up to there were looked at, where it took too long and that is known.
+    pub(super) until: Option<Position>,
     /// What could not be read, and how far it came where it took too long: one sentence each.
     pub(super) remarks: Vec<String>,
 }
@@ -113,5 +115,5 @@ pub(super) fn in_time(
             LOOKING.as_secs()
         ));
     }
-    Ok(Searched { streams: looked.streams, stopped: looked.stopped, remarks })
+    Ok(Searched { streams: looked.streams, stopped: looked.stopped, until: looked.until, remarks })
 }

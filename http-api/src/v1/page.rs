@@ -7,15 +7,13 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use streamdb_derive::{Error, Store};
-use streamdb_query::{Filter, Position, Tally};
+use streamdb_query::{Filter, Order, Position, Tally};
 use utoipa::ToSchema;
 
 use super::asked::LIMIT;
 use super::find::{Found, Kind, in_time};
 use crate::answer::{JSON, broken, whole};
 
-/// So many are counted, besides those that are shown.
-pub(super) const COUNTED: u64 = 100_000;
 /// Rows of more bytes are for the next answer.
 const BYTES: usize = 32 << 20;
 
@@ -87,6 +85,11 @@ impl Taken {
     pub(super) fn next(&self) -> Option<String> {
         self.last.map(|position| position.to_string())
     }
+
+    /// Where a search goes on that had come to `until` when it took too long.
+    fn next_after(&self, until: Option<Position>, order: Order) -> Option<String> {
+        if self.is_full() { self.next() } else { order.later(self.last, until).map(|position| position.to_string()) }
+    }
 }
 
 /// The answer: the page that the filter asks for.
@@ -103,7 +106,7 @@ pub(super) fn answer(
         true => (filter.offset, Filter { offset: 0, limit: None, ..filter.clone() }),
         false => (0, filter.clone()),
     };
-    let counted = skipped.saturating_add(taken.limit).saturating_add(COUNTED);
+    let counted = skipped.saturating_add(taken.limit).saturating_add(Tally::MOST);
     let mut tally = Tally { exact: true, ..Tally::default() };
     let mut unsaid = Ok(());
     let searched = in_time(store, kind, &asked, waits, &mut |found| {
@@ -128,7 +131,7 @@ pub(super) fn answer(
     let shown = skipped.saturating_add(taken.rows.len() as u64);
     let more = if counts { tally.found > shown || !tally.exact } else { taken.is_full() || searched.stopped };
     let page = Page {
-        next: if more { taken.next() } else { None },
+        next: if more { taken.next_after(searched.until, filter.order) } else { None },
         rows: taken.rows,
         count: counts.then(|| Count::of(&tally)),
         stopped: searched.stopped,

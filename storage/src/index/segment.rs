@@ -193,6 +193,10 @@ impl<'s> Reading<'s> {
         if header.derivation != DERIVATION {
             return Ok(None);
         }
+        for section in [BUCKETS, CONTINUED] {
+            let (at, len) = header.section(section);
+            self.view.expect(at, len);
+        }
         let (at, len) = header.section(BUCKETS);
         let mut r = Reader(self.view.bytes(at, len as usize)?);
         let count = len as usize / Coverage::BYTES;

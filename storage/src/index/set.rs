@@ -207,23 +207,19 @@ impl Counting {
 /// Of these ranges of a bucket, those of the newest files first: the one that goes furthest, and those that lead from it back to
 /// the bucket's beginning.
 fn chain(ranges: &[(usize, usize, Coverage)]) -> Option<Vec<(usize, usize, Coverage)>> {
-    let from = |start: &(usize, usize, Coverage)| {
-        let mut chain = vec![*start];
-        loop {
-            let from = chain.last()?.2.from;
-            if from.is_none() {
-                return Some(chain);
-            }
-            // Each is before the one after it, so that this ends.
-            chain.push(*ranges.iter().find(|(_, _, before)| before.to == from)?);
+    // What may lie before a range ends earlier, and is looked at before it; of those that end alike the newest stays first.
+    let mut sorted: Vec<&(usize, usize, Coverage)> = ranges.iter().collect();
+    sorted.sort_by_key(|(_, _, covered)| covered.to);
+    // By where they end: those from which it goes back to the beginning.
+    let mut leading: BTreeMap<BlockPlace, &(usize, usize, Coverage)> = BTreeMap::new();
+    for range @ (_, _, covered) in sorted {
+        if !leading.contains_key(&covered.to) && (covered.from.is_none() || leading.contains_key(&covered.from)) {
+            leading.insert(covered.to, range);
         }
-    };
-    let chains = ranges.iter().filter_map(from);
-    // Of those that go as far, the first.
-    chains.reduce(|best, chain| {
-        let to = |chain: &[(usize, usize, Coverage)]| chain.first().map(|(_, _, covered)| covered.to);
-        if to(&chain) > to(&best) { chain } else { best }
-    })
+    }
+    let furthest = leading.last_key_value().map(|(_, range)| *range)?;
+    let before = |range: &&(usize, usize, Coverage)| leading.get(&range.2.from).copied();
+    Some(std::iter::successors(Some(furthest), before).copied().collect())
 }
 
 #[cfg(test)]

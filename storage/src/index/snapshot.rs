@@ -337,7 +337,7 @@ impl Reader<'_> {
             reading
                 .continuing(&mut |values| {
                     let value = |column: usize| values.get(column).copied().unwrap_or_default();
-                    if buckets.contains(&value(s::BUCKET)) {
+                    if buckets.binary_search(&value(s::BUCKET)).is_ok() {
                         keys.push(key(&value));
                     }
                 })

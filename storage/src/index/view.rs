@@ -78,9 +78,10 @@ impl<'m> View<'m> {
         Ok(())
     }
 
-    /// Tells the system that these bytes are about to be read.
+    /// Tells the system that these bytes are about to be read, and so the checksums of their pages.
     pub(super) fn expect(&self, at: u64, len: u64) {
         self.map.expect_range(at, len);
+        self.map.expect_range(self.content + at / PAGE as u64 * 4, len / PAGE as u64 * 4 + 4);
     }
 
     /// Whether everything could be read that was looked at.

@@ -11,6 +11,7 @@ use super::bucket::{Bucket, Stamp, is_sealed};
 use super::cache::BlockCache;
 use super::chunks::Part;
 use super::derived::DerivedCache;
+use super::made::Made;
 use super::stream::{Stream, StreamInfo};
 use super::tail::Remembered;
 use crate::error::{Error, Result};
@@ -97,6 +98,7 @@ pub struct Store {
     pub(super) derived: Mutex<DerivedCache>,
     index: Files,
     pub(super) remembered: Mutex<Remembered>,
+    pub(super) made: Mutex<Made>,
     ids: Mutex<KnownIds>,
     tables: Mutex<Tables>,
 }
@@ -127,8 +129,17 @@ impl Store {
         let folder = ReadFolder::open(path)?;
         let cache = Arc::new(BlockCache::new(CACHE_BYTES));
         let index = Files::new(set::folder(&path.join(folder::DERIVED)));
-        let (buckets, derived, remembered) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Self { folder, buckets, cache, derived, index, remembered, ids: Mutex::default(), tables: Mutex::default() })
+        Ok(Self {
+            folder,
+            buckets: Mutex::default(),
+            cache,
+            derived: Mutex::default(),
+            index,
+            remembered: Mutex::default(),
+            made: Mutex::default(),
+            ids: Mutex::default(),
+            tables: Mutex::default(),
+        })
     }
 
     /// The folder.

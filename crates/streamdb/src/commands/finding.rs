@@ -87,7 +87,7 @@ mod tests {
     fn who_ends_a_search_is_told_what_was_looked_at() {
         let mut searched = Searched::default();
         (searched.streams, searched.objects, searched.bytes) = (3, 1, 12_345_678);
-        let looked = Looked { streams: 9, stopped: true, searched };
+        let looked = Looked { streams: 9, stopped: true, searched, until: None };
         assert_eq!(
             how_far(&looked, true),
             "3 streams and 1 object (12.3 MB) were looked into, then it was told to end"
