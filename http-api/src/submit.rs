@@ -82,7 +82,7 @@ pub(crate) async fn named(app: &App, caller: Caller, headers: &HeaderMap, oids: 
         let (mut found, mut wrong) = (Vec::new(), Vec::new());
         each_object(store, &oids, &mut |place, oid, object| match object {
             Ok((_, named)) => {
-                let why = named.message().incomplete.map(|why| format!("incomplete: {}", why.words()));
+                let why = named.incomplete().map(|why| format!("incomplete: {}", why.words()));
                 found.push((place, Found { oid, label: why.unwrap_or_default() }));
             }
             Err(error) => wrong.push(error),

@@ -2,7 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Head, Incomplete, Limits, Message, Messages, Piece, Source};
+use streamdb_extract::{
+    BodyLimits, BodyOutcome, Decode, Found, Head, Incomplete, Limits, Message, MessageIndex, Messages, Part, Piece,
+    Source,
+};
 use streamdb_storage::{Store, Stream, StreamInfo};
 use streamdb_types::{Direction, Gap, Oid, StreamOffset, Timestamp};
 
@@ -15,6 +18,8 @@ pub struct Conversation {
     sources: [StreamSource; 2],
     asked: Direction,
     messages: Messages,
+    /// What lies inside messages of kind stream, and inside which.
+    inside: Option<([Option<MessageIndex>; 2], Found)>,
     /// What retention took, by direction.
     cuts: [Option<Cut>; 2],
 }
@@ -75,8 +80,10 @@ fn both(store: &Store, stream: Stream, other: Option<Stream>) -> Result<Conversa
         Direction::ToClient => ([other, stream], [cuts.1, cuts.0]),
     };
     let [to_server, to_client] = &sources;
-    let messages = streamdb_extract::messages(to_server, to_client, &Limits::default());
-    let mut conversation = Conversation { sources, asked: direction, messages, cuts };
+    let limits = Limits::default();
+    let messages = streamdb_extract::messages(to_server, to_client, &limits);
+    let inside = streamdb_extract::inside(&messages, [to_server, to_client], &limits);
+    let mut conversation = Conversation { sources, asked: direction, messages, inside, cuts };
     conversation.checked()?;
     Ok(conversation)
 }
@@ -141,8 +148,9 @@ impl Conversation {
         limits: &BodyLimits,
         out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<BodyOutcome, Error> {
-        let outcome = streamdb_extract::body(message, self.source(message.direction), decode, limits, out);
+        let mut outcome = streamdb_extract::body(message, self.source(message.direction), decode, limits, out);
         self.checked()?;
+        self.told(message, &mut outcome);
         Ok(outcome)
     }
 
@@ -158,9 +166,30 @@ impl Conversation {
         encoded: &mut dyn FnMut(Piece<'_>),
         out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<BodyOutcome, Error> {
-        let outcome = streamdb_extract::body_both(message, self.source(message.direction), limits, encoded, out);
+        let mut outcome = streamdb_extract::body_both(message, self.source(message.direction), limits, encoded, out);
         self.checked()?;
+        self.told(message, &mut outcome);
         Ok(outcome)
+    }
+
+    /// What was found inside a message of kind stream.
+    fn found(&self, message: &Message) -> Option<&Found> {
+        let (which, found) = self.inside.as_ref()?;
+        let index = *message.direction.of::<Option<MessageIndex>>(which);
+        (index == Some(message.index)).then_some(found)
+    }
+
+    /// The parts that were found inside a message of kind stream.
+    pub(crate) fn found_in(&self, message: &Message) -> &[Part] {
+        self.found(message).map_or(&[], |found| message.direction.of::<Vec<Part>>(&found.parts))
+    }
+
+    /// Says of a stream what it is by all that was found in it, where that is known, instead of by its first bytes.
+    fn told(&self, message: &Message, outcome: &mut BodyOutcome) {
+        let sentence = self.found(message).and_then(|found| message.direction.of(&found.sentences).clone());
+        if let Some(sentence) = sentence {
+            outcome.what.description = sentence.into();
+        }
     }
 
     /// The holes in the body of a message as it lies in the stream, framing included.

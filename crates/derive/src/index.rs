@@ -15,8 +15,10 @@ use crate::error::Error;
 const INSIDE: u64 = 1 << 32;
 /// Named by the offset in the other bits.
 const BY_OFFSET: u64 = 1 << 63;
-/// What lies inside a message that is named by its offset.
+/// What lies inside a message that is named by its offset,
 const INSIDE_BY_OFFSET: u64 = 1 << 62;
+/// of which there are so many bits: that many parts may have names, and one less is in the bits behind.
+const OFFSET_BITS: u32 = 42;
 
 /// What an INDEX says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +42,12 @@ impl Index {
         if index & BY_OFFSET == 0 {
             return Self { message: Place::Nth(index % INSIDE), inside: index / INSIDE };
         }
-        let offset = index & !(BY_OFFSET | INSIDE_BY_OFFSET);
-        Self { message: Place::At(StreamOffset(offset)), inside: (index & INSIDE_BY_OFFSET) >> 62 }
+        let rest = index & !(BY_OFFSET | INSIDE_BY_OFFSET);
+        if index & INSIDE_BY_OFFSET == 0 {
+            return Self { message: Place::At(StreamOffset(rest)), inside: 0 };
+        }
+        let offset = rest & ((1 << OFFSET_BITS) - 1);
+        Self { message: Place::At(StreamOffset(offset)), inside: (rest >> OFFSET_BITS) + 1 }
     }
 
     const fn write(message: Place) -> u64 {
@@ -51,9 +57,14 @@ impl Index {
         }
     }
 
-    /// The INDEX of the first object inside the message with this one.
-    pub(crate) const fn inside(message: u64) -> u64 {
-        if message & BY_OFFSET == 0 { message + INSIDE } else { message | INSIDE_BY_OFFSET }
+    /// The INDEX of a part, from 1 on, of the message with this one.
+    pub(crate) fn inside(message: u64, part: u32) -> u64 {
+        let part = u64::from(part);
+        if message & BY_OFFSET == 0 {
+            message + part * INSIDE
+        } else {
+            message | INSIDE_BY_OFFSET | part.saturating_sub(1) << OFFSET_BITS
+        }
     }
 }
 
@@ -195,7 +206,9 @@ mod tests {
         ] {
             let index = Index::write(place);
             assert_eq!(Index::read(index), Index { message: place, inside: 0 });
-            assert_eq!(Index::read(Index::inside(index)), Index { message: place, inside: 1 });
+            for part in [1, 2, 1 << 20] {
+                assert_eq!(Index::read(Index::inside(index, part)), Index { message: place, inside: part.into() });
+            }
         }
         assert_eq!(Index::read(2 << 32 | 7), Index { message: Place::Nth(7), inside: 2 });
     }

@@ -123,7 +123,7 @@ fn percent(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn clean(name: &str) -> Option<String> {
+pub(crate) fn clean(name: &str) -> Option<String> {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let mut clean = String::new();
     for c in last.trim().chars().filter(|c| !c.is_control()) {

@@ -1,19 +1,17 @@
-//! One message of a stream, by its oid.
+//! One message of a stream, or a part of one, by its oid.
 
 use std::ops::{ControlFlow, Range};
 
-use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Framing, Head, Message, Piece};
-use streamdb_sniff::{Content, HEAD_BYTES, XorKey, sniff_content};
+use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Head, Incomplete, Message, Part, Piece};
 use streamdb_storage::Store;
 use streamdb_types::{Direction, Gap, Oid, StreamOffset};
 
 use crate::conversation::{Conversation, conversation};
 use crate::error::Error;
 use crate::index::Index;
-use crate::inside::Inside;
-use crate::raw::raw;
+use crate::parts::is_plain;
 
-/// A message, ready to be handed out.
+/// An object, ready to be handed out.
 #[derive(Debug)]
 pub struct Object {
     conversation: Conversation,
@@ -24,11 +22,11 @@ pub struct Object {
 #[derive(Clone, Debug)]
 pub struct Named {
     message: Message,
-    /// It lies inside the message, under this key.
-    under: Option<XorKey>,
+    /// It lies inside the message.
+    part: Option<Part>,
 }
 
-/// Finds the message that an oid names, or what lies inside it: the INDEX of that is the message's and 2^32 more.
+/// Finds the message that an oid names, or what lies inside it: the INDEX of that is the message's and 2^32 times its number more.
 ///
 /// # Errors
 /// When there is no such stream or message, or when a block is damaged.
@@ -46,12 +44,15 @@ impl Conversation {
     pub fn named(&mut self, direction: Direction, oid: Oid) -> Result<Named, Error> {
         let index = Index::read(oid.index);
         let message = self.names(direction).find(oid, index.message)?.clone();
-        let under = match index.inside {
+        let part = match index.inside {
             0 => None,
-            1 => Some(key_of(self, &message)?.ok_or(Error::NothingInside(oid))?),
-            _ => return Err(Error::NothingInside(oid)),
+            number => {
+                let parts = self.parts(&message)?;
+                let part = parts.into_iter().find(|part| u64::from(part.number) == number);
+                Some(part.ok_or(Error::NothingInside(oid))?)
+            }
         };
-        Ok(Named { message, under })
+        Ok(Named { message, part })
     }
 
     /// Hands out the body of what an oid names, until it ends or `out` breaks off.
@@ -65,51 +66,40 @@ impl Conversation {
         limits: &BodyLimits,
         out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<BodyOutcome, Error> {
-        let inside = named.under.and_then(|key| Inside::under(key.as_bytes(), key.begins_at() as u64));
-        let Some((mut inside, key)) = inside.zip(named.under) else {
-            return self.body(&named.message, decode, limits, out);
-        };
-        let mut head = Vec::new();
-        let outer = self.body(&named.message, Decode::Decoded, limits, &mut |piece| {
-            inside.piece(piece, &mut |piece| {
-                if let Piece::Bytes(bytes) = piece {
-                    head.extend(bytes.iter().take(HEAD_BYTES - head.len().min(HEAD_BYTES)));
-                }
-                out(piece)
-            })
-        })?;
-        let length = outer.length.saturating_sub(key.begins_at() as u64);
-        let content = if outer.complete { Content::of_length(&head, length) } else { Content::beginning(&head) };
-        Ok(BodyOutcome { length, encoded_length: length, decoded: true, what: sniff_content(content), ..outer })
+        match &named.part {
+            None => self.body(&named.message, decode, limits, out),
+            Some(part) => self.part(&named.message, part, decode, limits, None, out),
+        }
     }
 }
 
 impl Named {
     /// Whether it lies inside the message.
     pub const fn is_inside(&self) -> bool {
-        self.under.is_some()
+        self.part.is_some()
     }
 
     /// The message.
     pub const fn message(&self) -> &Message {
         &self.message
     }
-}
 
-/// The key that the executable in a message lies under, if it does.
-fn key_of(conversation: &mut Conversation, message: &Message) -> Result<Option<XorKey>, Error> {
-    let mut taken = 0;
-    let outcome = conversation.body(message, Decode::Decoded, &BodyLimits::default(), &mut |piece| {
-        if let Piece::Bytes(bytes) = piece {
-            taken += bytes.len();
+    /// Why it is not whole as it was sent; `None` when it is.
+    pub fn incomplete(&self) -> Option<Incomplete> {
+        match &self.part {
+            None => self.message.incomplete,
+            Some(part) => part.incomplete,
         }
-        if taken < HEAD_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    Ok(outcome.what.xor_key)
+    }
 }
 
 impl Object {
-    /// The message.
+    /// What the oid names.
+    pub const fn named(&self) -> &Named {
+        &self.named
+    }
+
+    /// The message that it is, or lies in.
     pub const fn message(&self) -> &Message {
         &self.named.message
     }
@@ -119,7 +109,7 @@ impl Object {
         &self.conversation
     }
 
-    /// Its head, read again; `None` when it has none.
+    /// The head of the message, read again; `None` when it has none.
     ///
     /// # Errors
     /// When a block is damaged.
@@ -146,35 +136,29 @@ impl Object {
     /// # Errors
     /// When a block is damaged: what was handed out before is true, and not all.
     pub fn plain_part(&self, part: Range<u64>, out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>) -> Result<(), Error> {
-        let body = &self.named.message.body;
-        let Some(stream) = self.conversation.stream(self.named.message.direction).filter(|_| self.is_plain()) else {
-            return Ok(());
-        };
-        let at = |offset: u64| StreamOffset(body.start.0.saturating_add(offset).min(body.end.0));
-        Ok(raw(stream, at(part.start)..at(part.end), &mut |piece| {
+        let Some(body) = self.plain_range() else { return Ok(()) };
+        let at = |offset: u64| body.start.saturating_add(offset).min(body.end);
+        self.conversation.content(&self.named.message, at(part.start)..at(part.end), &mut |at, piece| {
             out(match piece {
-                Piece::Hole(gap) => Piece::Hole(Gap { offset: StreamOffset(gap.offset.since(body.start)), ..gap }),
+                Piece::Hole(gap) => Piece::Hole(Gap { offset: StreamOffset(at - body.start), ..gap }),
                 bytes @ Piece::Bytes(_) => bytes,
             })
-        })?)
+        })
     }
 
-    fn is_plain(&self) -> bool {
+    /// Where it lies in the content of a message that lies in its stream as it was meant, when it is nothing else.
+    fn plain_range(&self) -> Option<Range<u64>> {
         let message = &self.named.message;
-        let coded =
-            !message.content_codings.is_empty() || !message.transfer_codings.is_empty() || self.named.under.is_some();
-        !coded && message.framing != Framing::Chunked
+        let all = 0..message.body.len();
+        let range = self.named.part.as_ref().map_or(Some(all), Part::plain);
+        range.filter(|_| is_plain(message))
     }
 
     /// The length of the body as it is handed out, and the holes in it by their offsets there, when both are known without
     /// decoding: when it lies in the stream as it was meant.
     pub fn plain(&self) -> Option<(u64, Vec<Gap>)> {
-        let message = &self.named.message;
-        if !self.is_plain() {
-            return None;
-        }
-        let start = message.body.start;
-        let moved = |gap: Gap| Gap { offset: StreamOffset(gap.offset.since(start)), ..gap };
-        Some((message.body.len(), self.conversation.body_gaps(message).map(moved).collect()))
+        let range = self.plain_range()?;
+        let holes = self.conversation.holes_in(&self.named.message, &range);
+        Some((range.end.saturating_sub(range.start), holes))
     }
 }

@@ -2,18 +2,17 @@
 
 use std::ops::ControlFlow;
 
-use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Kind, Message, Piece, Problem};
-use streamdb_sniff::{Content, HEAD_BYTES, XorKey, sniff_content};
+use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Incomplete, Kind, Message, Part, Piece, Problem};
+use streamdb_sniff::{HEAD_BYTES, XorKey};
 use streamdb_storage::{Store, StreamInfo};
-use streamdb_types::{Digests, Marks, ObjectKind, ObjectRow};
+use streamdb_types::{Digests, ObjectRow};
 
 use crate::allowance::Allowance;
 use crate::conversation::{Conversation, conversation_of};
 use crate::digest::{Known, Taken, Taking};
 use crate::error::Error;
-use crate::index::Index;
-use crate::inside::Inside;
-use crate::name;
+use crate::facts::{blank, of_part};
+use crate::parts::under;
 
 /// Content of at most this size is held in memory while its digests are made; larger content is read again for them.
 const HELD: usize = 4 << 20;
@@ -21,8 +20,6 @@ const HELD: usize = 4 << 20;
 const KNOWN: usize = 1 << 18;
 /// Longest body that is read whole while somebody waits.
 const HURRY: u64 = 32 << 20;
-/// Most bytes of a text in a row.
-const TEXT: usize = 16 << 10;
 
 /// Makes rows; keeps what makes the next ones cheaper.
 #[derive(Debug)]
@@ -73,15 +70,17 @@ impl Rows {
         for message in &messages {
             let nothing = matches!(message.kind, Kind::Stream) && message.span.is_empty();
             let Some(base) = (if nothing { None } else { blank(&conversation, message) }) else { continue };
-            let limits = allowance.limits();
-            let (mut row, key) = self.row(&mut conversation, message, &limits, base, &mut allowance)?;
-            allowance.texts(&mut row);
-            let inside = match key {
-                Some(key) => Some(self.inside(&mut conversation, message, &limits, &key, row.clone())?),
-                None => None,
-            };
+            let body = Body { message, part: None };
+            let (row, key) = self.row(&mut conversation, body, base, &mut allowance)?;
+            let found = conversation.found_in(message).to_vec();
+            let parts =
+                if found.is_empty() { key.map(|key| under(message, &key)).into_iter().collect() } else { found };
+            let outer = row.clone();
             rows.push(row);
-            rows.extend(inside);
+            for part in &parts {
+                let body = Body { message, part: Some(part) };
+                rows.push(self.row(&mut conversation, body, of_part(&outer, message, part), &mut allowance)?.0);
+            }
         }
         Ok(rows)
     }
@@ -90,91 +89,49 @@ impl Rows {
     fn row(
         &mut self,
         conversation: &mut Conversation,
-        message: &Message,
-        limits: &BodyLimits,
+        body: Body<'_>,
         base: ObjectRow,
         allowance: &mut Allowance,
     ) -> Result<(ObjectRow, Option<XorKey>), Error> {
-        if message.body.len() > self.longest {
-            return beginning(conversation, message, base);
-        }
-        let read = self.read(conversation, message, limits)?;
-        allowance.decoded(&read.outcome);
-        let digests = self
-            .digests(read.content, &mut |out| conversation.body(message, Decode::Decoded, limits, out).map(|_| ()))?;
-        let digests_encoded = match read.encoded {
-            Some(encoded) => {
-                self.digests(encoded, &mut |out| conversation.body(message, Decode::Raw, limits, out).map(|_| ()))?
-            }
-            None => None,
+        let limits = &allowance.limits();
+        let (mut row, key) = if body.len() > self.longest {
+            beginning(conversation, body, base)?
+        } else {
+            let read = self.read(conversation, body, limits)?;
+            allowance.decoded(&read.outcome);
+            let mut walk = |decode, out: Out<'_>| body.walk(conversation, decode, limits, out).map(|_| ());
+            let digests = self.digests(read.content, &mut |out| walk(Decode::Decoded, out))?;
+            let digests_encoded = match read.encoded {
+                Some(encoded) => self.digests(encoded, &mut |out| walk(Decode::Raw, out))?,
+                None => None,
+            };
+            let outcome = read.outcome;
+            let row = ObjectRow {
+                mime: outcome.what.mime.to_owned(),
+                legacy: outcome.what.legacy().to_owned(),
+                xor_key: outcome.what.xor_key.map(|key| key.as_bytes().to_vec()),
+                size: outcome.length,
+                encoded_size: outcome.encoded_length,
+                complete: outcome.complete,
+                missing_bytes: outcome.missing,
+                reason: why(body, &outcome),
+                digests,
+                digests_encoded,
+                description: outcome.what.description.into_owned(),
+                ..base
+            };
+            (row, outcome.what.xor_key)
         };
-        let outcome = read.outcome;
-        let row = ObjectRow {
-            mime: outcome.what.mime.to_owned(),
-            legacy: outcome.what.legacy().to_owned(),
-            xor_key: outcome.what.xor_key.map(|key| key.as_bytes().to_vec()),
-            size: outcome.length,
-            encoded_size: outcome.encoded_length,
-            complete: outcome.complete,
-            missing_bytes: outcome.missing,
-            reason: why(message, &outcome),
-            digests,
-            digests_encoded,
-            description: outcome.what.description.into_owned(),
-            ..base
-        };
-        Ok((row, outcome.what.xor_key))
+        allowance.texts(&mut row);
+        Ok((row, key))
     }
 
-    /// The row of what lies under a key in an object.
-    fn inside(
-        &mut self,
-        conversation: &mut Conversation,
-        message: &Message,
-        limits: &BodyLimits,
-        key: &XorKey,
-        outer: ObjectRow,
-    ) -> Result<ObjectRow, Error> {
-        let mut content = self.taking(0);
-        let mut head = Vec::new();
-        let walk = |conversation: &mut Conversation, out: Out<'_>| {
-            let Some(mut inside) = Inside::under(key.as_bytes(), key.begins_at() as u64) else { return Ok(()) };
-            conversation.body(message, Decode::Decoded, limits, &mut |piece| inside.piece(piece, out)).map(|_| ())
-        };
-        walk(conversation, &mut |piece| {
-            if let Piece::Bytes(bytes) = piece {
-                head.extend(bytes.iter().take(HEAD_BYTES - head.len().min(HEAD_BYTES)));
-            }
+    fn read(&mut self, conversation: &mut Conversation, body: Body<'_>, limits: &BodyLimits) -> Result<Read, Error> {
+        let (mut content, mut encoded) = (self.taking(0), self.taking(1));
+        let outcome = body.both(conversation, limits, &mut |piece| encoded.piece(piece, HELD), &mut |piece| {
             content.piece(piece, HELD);
             ControlFlow::Continue(())
         })?;
-        let digests = self.digests(content.finish(), &mut |out| walk(conversation, out))?;
-        let size = outer.size.saturating_sub(key.begins_at() as u64);
-        let what = sniff_content(Content::of_length(&head, size));
-        Ok(ObjectRow {
-            oid: outer.oid.with_index(Index::inside(outer.oid.index)),
-            kind: ObjectKind::File,
-            mime: what.mime.to_owned(),
-            legacy: what.legacy().to_owned(),
-            description: what.description.into_owned(),
-            xor_key: None,
-            declared_type: None,
-            filename: None,
-            size,
-            encoded_size: size,
-            digests,
-            digests_encoded: None,
-            ..outer
-        })
-    }
-
-    fn read(&mut self, conversation: &mut Conversation, message: &Message, limits: &BodyLimits) -> Result<Read, Error> {
-        let (mut content, mut encoded) = (self.taking(0), self.taking(1));
-        let outcome =
-            conversation.body_both(message, limits, &mut |piece| encoded.piece(piece, HELD), &mut |piece| {
-                content.piece(piece, HELD);
-                ControlFlow::Continue(())
-            })?;
         let encoded = outcome.decoded.then(|| encoded.finish());
         Ok(Read { outcome, content: content.finish(), encoded })
     }
@@ -217,96 +174,94 @@ impl Default for Rows {
     }
 }
 
+/// What a row is made of: a message, or a part of one.
+#[derive(Clone, Copy)]
+struct Body<'m> {
+    message: &'m Message,
+    part: Option<&'m Part>,
+}
+
+impl Body<'_> {
+    /// Bytes as sent.
+    fn len(self) -> u64 {
+        match self.part {
+            // What lies under a key has no end of its own.
+            Some(part) => part.len().min(self.message.body.len()),
+            None => self.message.body.len(),
+        }
+    }
+
+    fn incomplete(self) -> Option<Incomplete> {
+        self.part.map_or(self.message.incomplete, |part| part.incomplete)
+    }
+
+    fn missing(self) -> u64 {
+        self.part.map_or(self.message.missing, |part| part.missing)
+    }
+
+    /// Hands it out as it was sent, where that is another thing, and as it was meant.
+    fn both(
+        self,
+        conversation: &mut Conversation,
+        limits: &BodyLimits,
+        encoded: &mut dyn FnMut(Piece<'_>),
+        out: Out<'_>,
+    ) -> Result<BodyOutcome, Error> {
+        match self.part {
+            None => conversation.body_both(self.message, limits, encoded, out),
+            Some(part) => conversation.part(self.message, part, Decode::Decoded, limits, Some(encoded), out),
+        }
+    }
+
+    fn walk(
+        self,
+        conversation: &mut Conversation,
+        decode: Decode,
+        limits: &BodyLimits,
+        out: Out<'_>,
+    ) -> Result<BodyOutcome, Error> {
+        match self.part {
+            None => conversation.body(self.message, decode, limits, out),
+            Some(part) => conversation.part(self.message, part, decode, limits, None, out),
+        }
+    }
+}
+
 /// Fills in what the beginning of the content tells, and the framing.
 fn beginning(
     conversation: &mut Conversation,
-    message: &Message,
+    body: Body<'_>,
     base: ObjectRow,
 ) -> Result<(ObjectRow, Option<XorKey>), Error> {
     let mut taken = 0;
-    let outcome = conversation.body(message, Decode::Decoded, &BodyLimits::default(), &mut |piece| {
+    let outcome = body.walk(conversation, Decode::Decoded, &BodyLimits::default(), &mut |piece| {
         taken += match piece {
             Piece::Bytes(bytes) => bytes.len() as u64,
             Piece::Hole(gap) => gap.length,
         };
         if taken < HEAD_BYTES as u64 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
+    let incomplete = body.incomplete();
     let row = ObjectRow {
         mime: outcome.what.mime.to_owned(),
         legacy: outcome.what.legacy().to_owned(),
-        size: message.body.len(),
-        encoded_size: message.body.len(),
-        complete: message.is_complete(),
-        missing_bytes: message.missing,
-        reason: message.incomplete.map(|why| why.words().to_owned()),
+        size: body.len(),
+        encoded_size: body.len(),
+        complete: incomplete.is_none(),
+        missing_bytes: body.missing(),
+        reason: incomplete.map(|why| why.words().to_owned()),
         description: outcome.what.description.into_owned(),
         ..base
     };
     Ok((row, None))
 }
 
-/// What is known of an object without its content.
-fn blank(conversation: &Conversation, message: &Message) -> Option<ObjectRow> {
-    let info = conversation.info(message.direction)?;
-    let peer = message.peer.and_then(|peer| {
-        let others = conversation.messages().of(message.direction.flip());
-        others.get(usize::try_from(peer.0).ok()?)
-    });
-    let request = [Some(message), peer].into_iter().flatten().find_map(|message| match &message.kind {
-        Kind::Request { method, target, .. } => Some((text(method), text(target))),
-        _ => None,
-    });
-    let status = [Some(message), peer].into_iter().flatten().find_map(|message| match message.kind {
-        Kind::Response { status, .. } => Some(status),
-        _ => None,
-    });
-    let kind = match message.kind {
-        Kind::Request { .. } => ObjectKind::Request,
-        Kind::Response { .. } => ObjectKind::Response,
-        Kind::Stream => ObjectKind::Stream,
-    };
-    let is_http = kind != ObjectKind::Stream;
-    let (method, uri) = request.unzip();
-    let given = message.fields.get("content-disposition").and_then(name::disposition);
-    // An answer is named by what was asked for, and what is put somewhere by where it is put.
-    let named = kind == ObjectKind::Response || (is_http && method.as_deref() == Some("PUT"));
-    let asked = || uri.as_deref().filter(|_| named).and_then(|uri| name::target(uri.as_bytes()));
-    Some(ObjectRow {
-        oid: conversation.oid(message)?,
-        key: info.key,
-        direction: message.direction,
-        begins: conversation.begins(message),
-        tuple: info.tuple,
-        start: info.first,
-        kind,
-        protocol: if is_http { "http".to_owned() } else { String::new() },
-        filename: given.or_else(asked),
-        method: method.filter(|_| is_http),
-        uri: uri.filter(|_| is_http),
-        host: message.host.as_deref().map(text),
-        status: status.filter(|_| is_http),
-        declared_type: message.content_type().map(text),
-        mime: String::new(),
-        description: String::new(),
-        legacy: String::new(),
-        xor_key: None,
-        size: 0,
-        encoded_size: 0,
-        complete: false,
-        missing_bytes: 0,
-        reason: None,
-        conflict: info.marks.contains(Marks::CONFLICT),
-        digests: None,
-        digests_encoded: None,
-    })
-}
-
 /// Why an object is not complete, in a word.
-fn why(message: &Message, outcome: &BodyOutcome) -> Option<String> {
+fn why(body: Body<'_>, outcome: &BodyOutcome) -> Option<String> {
     if outcome.complete {
         return None;
     }
-    let word = match (message.incomplete, &outcome.problem) {
+    let word = match (body.incomplete(), &outcome.problem) {
         (Some(why), _) => why.words(),
         (None, Some(Problem::Hole(_))) => "gap",
         (None, Some(Problem::OutputLimit | Problem::RatioLimit)) => "limit",
@@ -314,9 +269,4 @@ fn why(message: &Message, outcome: &BodyOutcome) -> Option<String> {
         (None, _) => "unknown",
     };
     Some(word.to_owned())
-}
-
-fn text(bytes: &[u8]) -> String {
-    let cut = bytes.get(..TEXT).unwrap_or(bytes);
-    String::from_utf8_lossy(cut).into_owned()
 }

@@ -173,8 +173,8 @@ pub fn part_body<'o>(
     let mut hand = Hand::new(codings, limits, encoded, out);
     let mut picked = Picked::new(part);
     let mut last = Taken::More;
-    outer(&mut |piece| {
-        last = picked.take(piece, &mut |piece| match piece {
+    outer(&mut |at, piece| {
+        last = picked.take(at, piece, &mut |piece| match piece {
             Piece::Bytes(bytes) => hand.bytes(bytes),
             Piece::Hole(gap) => hand.hole(gap),
         });
@@ -184,8 +184,7 @@ pub fn part_body<'o>(
     if last != Taken::Stopped && !hand.ended {
         hand.finish();
     }
-    let all = part.incomplete.is_none() && (last == Taken::All || part.is_empty());
-    hand.outcome(all, part.missing, sniff_content)
+    hand.outcome(part.incomplete.is_none(), part.missing, sniff_content)
 }
 
 /// The codings to undo, the last applied first: transfer codings lie outside content codings (RFC 9112 §6.1).

@@ -75,8 +75,9 @@ pub enum Undo {
     Masks(Vec<[u8; 4]>),
 }
 
-/// Hands out all content of a message, in order.
-pub type Outer<'o> = &'o mut dyn FnMut(&mut dyn FnMut(Piece<'_>) -> ControlFlow<()>);
+/// Hands out a message's content in order, each piece with where it begins: all of it, or at least the ranges of the part that is
+/// asked for.
+pub type Outer<'o> = &'o mut dyn FnMut(&mut dyn FnMut(u64, Piece<'_>) -> ControlFlow<()>);
 
 impl Part {
     /// A part with nothing known of it but where it is.
@@ -110,6 +111,11 @@ impl Part {
         self.len() == 0
     }
 
+    /// What lies under a key in a message's content.
+    pub fn under(key: &[u8], content: Range<u64>) -> Self {
+        Self { undo: Undo::Key(key.into()), ..Self::new(1, "", PartKind::File, Vec::from([content])) }
+    }
+
     /// Where it lies in its message's content without anything between or to be undone, if it does.
     pub fn plain(&self) -> Option<Range<u64>> {
         match &self.content[..] {
@@ -126,8 +132,6 @@ pub(crate) struct Picked<'p> {
     ranges: &'p [Range<u64>],
     /// Which of them comes next, or is being gone through.
     next: usize,
-    /// Where in the content the next piece begins.
-    at: u64,
     undoing: Undoing<'p>,
 }
 
@@ -157,21 +161,26 @@ impl<'p> Picked<'p> {
             Undo::Key(key) => Undoing::Key(Xor::new(key)),
             Undo::Masks(masks) => Undoing::Masks { masks, of: usize::MAX, xor: None },
         };
-        Self { ranges: &part.content, next: 0, at: 0, undoing }
+        Self { ranges: &part.content, next: 0, undoing }
     }
 
-    /// Takes the next piece of the content.
-    pub(crate) fn take(&mut self, piece: Piece<'_>, out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>) -> Taken {
+    /// Takes the next piece of the content, which begins at `at`.
+    pub(crate) fn take(
+        &mut self,
+        at: u64,
+        piece: Piece<'_>,
+        out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
+    ) -> Taken {
         let length = match piece {
             Piece::Bytes(bytes) => bytes.len() as u64,
             Piece::Hole(gap) => gap.length,
         };
-        let end = self.at.saturating_add(length);
+        let end = at.saturating_add(length);
         while let Some(range) = self.ranges.get(self.next) {
-            let from = range.start.max(self.at);
+            let from = range.start.max(at);
             let to = range.end.min(end);
             if from < to
-                && let Some(cut) = cut(piece, from - self.at..to - self.at)
+                && let Some(cut) = cut(piece, from - at..to - at)
                 && self.undoing.undo(cut, self.next, out).is_break()
             {
                 return Taken::Stopped;
@@ -181,7 +190,6 @@ impl<'p> Picked<'p> {
             }
             self.next += 1;
         }
-        self.at = end;
         if self.next < self.ranges.len() { Taken::More } else { Taken::All }
     }
 }
@@ -270,15 +278,19 @@ mod tests {
     fn picked(part: &Part, pieces: &[Piece<'_>]) -> (Vec<u8>, Taken) {
         let mut picked = Picked::new(part);
         let mut all = Vec::new();
-        let mut taken = Taken::More;
+        let (mut taken, mut at) = (Taken::More, 0);
         for piece in pieces {
-            taken = picked.take(*piece, &mut |piece| {
+            taken = picked.take(at, *piece, &mut |piece| {
                 match piece {
                     Piece::Bytes(bytes) => all.extend_from_slice(bytes),
                     Piece::Hole(gap) => all.extend(std::iter::repeat_n(b'?', gap.length as usize)),
                 }
                 ControlFlow::Continue(())
             });
+            at += match piece {
+                Piece::Bytes(bytes) => bytes.len() as u64,
+                Piece::Hole(gap) => gap.length,
+            };
         }
         (all, taken)
     }

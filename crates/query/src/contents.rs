@@ -151,7 +151,10 @@ fn decide(
 ) -> Result<Decided, Error> {
     let named = conversation.named(row.direction, row.oid)?;
     let mut head = Vec::new();
-    push_head(&mut head, conversation.head(named.message())?);
+    // The head belongs to all of the message.
+    if !named.is_inside() {
+        push_head(&mut head, conversation.head(named.message())?);
+    }
     search.begin();
     *bytes += head.len() as u64;
     let mut told = search.feed(&head, go_on);

@@ -74,7 +74,7 @@ impl Submissions {
     }
 
     fn take(&self, conversation: &mut Conversation, named: &Named, oid: Oid, rules: Rules) -> Result<Receipt, Error> {
-        if let Some(why) = named.message().incomplete.filter(|_| !rules.incomplete) {
+        if let Some(why) = named.incomplete().filter(|_| !rules.incomplete) {
             return Err(Error::Incomplete { oid, why: why.words().to_owned() });
         }
         let mut incoming = self.queue.begin()?;

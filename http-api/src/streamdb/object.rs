@@ -97,7 +97,7 @@ fn look(object: &mut Object) -> Result<Look, Error> {
     Ok(match plain {
         Some((length, gaps)) if held.is_none() => {
             let holes = gaps.iter().take(HOLES).map(|gap| (gap.offset.0, gap.length)).collect();
-            Look { complete: object.message().is_complete(), outcome, length, holes, held }
+            Look { complete: object.named().incomplete().is_none(), outcome, length, holes, held }
         }
         _ => Look { complete: outcome.complete, outcome, length, holes, held },
     })
@@ -120,7 +120,7 @@ fn head(oid: Oid, object: &Object, look: &Look, range: Option<&Range<u64>>) -> R
         Some((range, (_, gaps))) => say_gaps(headers, gaps_in(&gaps, range)),
         None => say_gaps(headers, look.holes.iter().copied()),
     }
-    if let Some(why) = object.message().incomplete {
+    if let Some(why) = object.named().incomplete() {
         say(headers, "x-streamdb-incomplete", why.words());
     }
     if let Some(problem) = look.outcome.problem.as_ref().filter(|_| look.held.is_some() || look.outcome.decoded) {
