@@ -86,7 +86,7 @@ fn read(segment: &Segment, table: Table) {
     }
     let _ = reading.texts_with_prefix(b"www.");
     let find = |bytes: &[u8], from: usize| bytes.get(from..)?.iter().position(|byte| *byte == b'e').map(|at| from + at);
-    let _ = reading.texts_with(0..reading.strings(Lexicon::Texts), &find, &mut |_, _| true);
+    let _ = reading.texts_with(0..reading.strings(Lexicon::Texts), &find, &|| true, &mut |_, _| true);
     let _ = reading.by_sha256(&[7; 32]);
     let _ = reading.by_md5(&[7; 16]);
     let _ = reading.by_sha1(&[7; 20]);
