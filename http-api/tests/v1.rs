@@ -200,6 +200,20 @@ fn pages_have_each_row_once_and_in_order() {
 }
 
 #[test]
+fn what_is_skipped_is_skipped_once() {
+    let server = many();
+    for kind in KINDS {
+        let all = rows(&server.get(&format!("/api/v1/{kind}")).json());
+        let asked = format!("/api/v1/{kind}?offset=3&limit=4");
+        let first = server.get(&asked).json();
+        let second = server.get(&format!("{asked}&after={}", first["next"].as_str().unwrap())).json();
+        assert_eq!([rows(&first), rows(&second)].concat(), all[3..11], "{kind}");
+        let lines = server.get(&format!("{asked}&format=ndjson&after={}", first["next"].as_str().unwrap())).lines();
+        assert_eq!(lines[..4], all[7..11], "{kind}");
+    }
+}
+
+#[test]
 fn a_first_page_that_has_all_has_no_next_one() {
     let server = server();
     for (limit, more) in [(3, true), (4, false), (5, false)] {

@@ -9,8 +9,8 @@ use common::{Said, Talk, store};
 use streamdb_derive::{
     BodyLimits, Decode, Deriver, Error, Piece, Progress, Rows, Store, StoreError, StreamInfo, object, objects,
 };
-use streamdb_storage::{Covered, DiskVolume};
-use streamdb_types::{BlockPlace, ObjectKind, ObjectRow, Reason};
+use streamdb_storage::{Covered, DiskVolume, MadeOf};
+use streamdb_types::{BlockPlace, BucketId, ConnKey, ObjectKind, ObjectRow, Reason};
 
 fn talk(client: &'static str, said: Vec<Said<'static>>) -> Talk<'static> {
     Talk { client, server: "203.0.113.9:80", begun: "2012-03-02T07:51:51Z", said, reason: Reason::Fin }
@@ -214,4 +214,27 @@ fn rows_are_compared_with_what_the_bucket_gives() {
         said[0].contains("the rows of 1 connections are missing, those of 1 are not what the bucket gives"),
         "{said:?}"
     );
+}
+
+#[test]
+fn what_was_made_for_a_question_is_there_for_the_next() {
+    let (_folder, store) = store(&talks());
+    let store = &*store;
+    for stream in &streams(store) {
+        let of = MadeOf::of(stream, true).unwrap();
+        assert!(store.made_rows(&of).is_none());
+        let rows = objects(store, stream, &mut Rows::new()).unwrap();
+        assert_eq!(store.made_rows(&of).unwrap()[..], rows);
+        assert_eq!(objects(store, stream, &mut Rows::new()).unwrap(), rows);
+        // What was read in a hurry is not all.
+        assert!(store.made_rows(&MadeOf::of(stream, false).unwrap()).is_none());
+        // Of another record: it went on.
+        let later = StreamInfo { oid: stream.oid.with_index(0), reason: None, ..stream.clone() };
+        assert!(store.made_rows(&MadeOf::of(&later, true).unwrap()).is_none());
+    }
+    let stream = streams(store).remove(0);
+    // Another bucket may have more to say of these.
+    assert_eq!(MadeOf::of(&StreamInfo { goes_on: true, ..stream.clone() }, true), None);
+    let begun_before = ConnKey { bucket: BucketId(stream.key.bucket.0 - 1), ..stream.key };
+    assert_eq!(MadeOf::of(&StreamInfo { peer: None, key: begun_before, ..stream.clone() }, true), None);
 }

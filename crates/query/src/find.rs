@@ -41,7 +41,7 @@ pub struct Looked {
     pub stopped: bool,
     /// What was looked into, where the filter asks for contents.
     pub searched: Searched,
-    /// Where the search goes on when it was told to stop while it looked into contents: all up to there were looked into.
+    /// Where a search in contents goes on when it was told to stop: all up to there were looked into.
     pub until: Option<Position>,
 }
 

@@ -4,6 +4,8 @@
 //!   `content` and `moment` are its kinds of values
 //! - `find` runs a filter over a store: `scan` lists streams in order, of which each has a `position`, `contents` looks into
 //!   them, on the threads of a `crew`, with `existence` and `required` for what need not be looked at; `troubles` is what could not be read
+//! - `search` runs a filter over index files: of each, `terms` says which lists have the rows for each term, `plan` by which of them
+//!   it is gone, `walk` goes through these, and `sieve` looks for rows in the others; `objects` are made where none are kept
 //! - `row` is how a stream is shown, `object_row` how an object is; `community` is a connection's name in other tools
 
 mod address;

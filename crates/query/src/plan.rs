@@ -18,6 +18,8 @@ use crate::walk::{self, Walk, gathered, some};
 const GATHERED: u64 = 100_000;
 /// Up to so many lists are gone through together.
 const LISTS: usize = 64;
+/// Up to so many are gathered.
+const MOST_LISTS: usize = 1 << 17;
 /// In up to so many lists it is looked for a row one after the other.
 const FEW_LISTS: usize = 8;
 /// Fewer rows than these are looked at rather than looked for in lists.
@@ -65,7 +67,7 @@ pub(crate) fn plan<'r>(
     if range.is_empty() {
         return Ok(Plan { walk: Walk::All(range, filter.order), sieves: Vec::new(), tests: Vec::new(), table });
     }
-    let Terms { communities, mut all } = Terms::of(reading, table, filter, go_on)?;
+    let Terms { communities, mut all } = Terms::of(reading, table, filter, &range, go_on)?;
     let planner = Planner { reading, table, filter, range, go_on };
     if let Some(rows) = communities {
         let rows = rows.into_iter().filter(|row| planner.range.contains(row)).collect();
@@ -142,7 +144,7 @@ impl<'r> Planner<'r, '_> {
         let all = u64::from(self.range.end - self.range.start);
         let inside = self.inside(lists.rows);
         // Each list is a place to look at: with more of them, a quarter of all rows is looked at sooner.
-        let most = if inside > all / 4 { LISTS } else { usize::MAX };
+        let most = if inside > all / 4 { LISTS } else { MOST_LISTS };
         let Some(found) = self.lists(lists, most)? else { return Ok((self.all(), false)) };
         if found.len() > FEW_LISTS && (found.len() > LISTS || lists.rows <= GATHERED) {
             if lists.rows > GATHERED && inside > all / 8 {
@@ -167,7 +169,7 @@ impl<'r> Planner<'r, '_> {
         if self.inside(lists.rows) > rows.saturating_mul(WORTH) {
             return Ok(None);
         }
-        let Some(many) = self.lists(lists, usize::try_from(lists.rows).unwrap_or(usize::MAX))? else { return Ok(None) };
+        let Some(many) = self.lists(lists, MOST_LISTS)? else { return Ok(None) };
         let mut rows = gathered(&many, &self.range, self.go_on)?;
         if let Some(rows) = &mut rows {
             rows.sort_unstable();

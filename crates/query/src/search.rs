@@ -95,12 +95,13 @@ impl Search<'_> {
         };
         heads.extend(next_fresh(told));
         while let Some(Reverse(Head { source, candidate, .. })) = heads.pop() {
+            // A source that was told to stop may have had what comes before this.
+            if !(self.go_on)() {
+                return Ok(());
+            }
             if let Some(candidate) = candidate
                 && (told.take)(candidate).is_break()
             {
-                return Ok(());
-            }
-            if !(self.go_on)() {
                 return Ok(());
             }
             let next = match files.get_mut(source) {

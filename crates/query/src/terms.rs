@@ -81,20 +81,25 @@ struct Gatherer<'r, 'f> {
     reading: &'r Reading<'r>,
     table: Table,
     filter: &'f Filter,
+    /// So many rows there are to be looked at, when no term has lists.
+    rows: u64,
     go_on: &'f dyn Fn() -> bool,
     terms: Vec<Term>,
 }
 
 impl Terms {
-    /// What a filter asks for; when `go_on` says no before that is known, something else.
+    /// What a filter asks for of the rows of a range; when `go_on` says no before that is known, something else.
     pub(crate) fn of(
         reading: &Reading<'_>,
         table: Table,
         filter: &Filter,
+        range: &Range<u32>,
         go_on: &dyn Fn() -> bool,
     ) -> Result<Self, Bad> {
-        let mut gatherer = Gatherer { reading, table, filter, go_on, terms: Vec::new() };
+        let rows = u64::from(range.end - range.start);
+        let mut gatherer = Gatherer { reading, table, filter, rows, go_on, terms: Vec::new() };
         let communities = gatherer.communities()?;
+        gatherer.rows = communities.as_ref().map_or(rows, |found| rows.min(found.len() as u64));
         gatherer.connection()?;
         match table {
             Table::Streams => gatherer.stream()?,
@@ -289,8 +294,8 @@ impl Gatherer<'_, '_> {
 
     /// So many rows are left by the best lists until now.
     fn best(&self) -> u64 {
-        let rows = u64::from(self.reading.segment.rows(self.table));
-        self.terms.iter().filter_map(|term| term.lists.as_ref()).map(|lists| lists.rows).min().unwrap_or(rows)
+        let of_lists = self.terms.iter().filter_map(|term| term.lists.as_ref()).map(|lists| lists.rows);
+        of_lists.chain([self.rows]).min().unwrap_or_default()
     }
 
     /// What few distinct objects are.
@@ -337,7 +342,8 @@ impl Gatherer<'_, '_> {
             // these, so that a piece without them is in one of the three, or in what is said of its completeness.
             let pieces = expression.hir().and_then(|hir| Literals::pieces_of(&hir, b" /", &[INCOMPLETE, CONFLICT]));
             let Some(pieces) = pieces else { return Ok(None) };
-            self.reading.texts_with(texts.clone(), &|bytes, from| pieces.find(bytes, from), &mut |n, _| {
+            let find = |bytes: &[u8], from: usize| pieces.find(bytes, from);
+            self.reading.texts_with(texts.clone(), &find, self.go_on, &mut |n, _| {
                 keys.push(one(n.saturating_add(1)));
                 keys.len() <= MOST_TEXTS && (self.go_on)()
             })?;
@@ -352,30 +358,38 @@ impl Gatherer<'_, '_> {
     fn texts(&mut self, set: &Set<Expression>, column: usize) -> Result<(), Bad> {
         let Some(order) = self.table.order_of(column) else { return Ok(()) };
         let is_host = column == o::HOST;
-        let mut keys = Vec::new();
+        let (mut keys, mut cost) = (Vec::new(), 0u64);
         for expression in &set.values {
             let matches = |text: &str| {
                 if is_host { crate::object::is_host(expression, text) } else { expression.is_in(text) }
             };
             let range = self.reading.texts_with_prefix(expression.prefix())?;
             let texts = self.reading.keys_between(self.table, order, keys_of(&range))?;
+            // Each of the column's own texts, or the bytes of all that lie between them.
+            let (one_by_one, at_once) = (texts / STRINGS_A_ROW, self.reading.text_bytes(range.clone())? / BYTES_A_ROW);
             let literals = || expression.hir().as_ref().and_then(Literals::of);
-            let literals = if texts > FEW_TEXTS { literals() } else { None };
-            let cost = match &literals {
-                Some(_) => self.reading.text_bytes(range.clone())? / BYTES_A_ROW,
-                None => texts / STRINGS_A_ROW,
-            };
+            let literals = if texts > FEW_TEXTS && at_once < one_by_one { literals() } else { None };
+            cost = cost.saturating_add(if literals.is_some() { at_once } else { one_by_one });
             if cost > self.best() {
                 return Ok(());
             }
             match literals {
                 Some(literals) => {
-                    self.reading.texts_with(range, &|bytes, from| literals.find(bytes, from), &mut |n, text| {
+                    let mut of_column = Ok(());
+                    let find = |bytes: &[u8], from: usize| literals.find(bytes, from);
+                    self.reading.texts_with(range, &find, self.go_on, &mut |n, text| {
+                        let key = one(n.saturating_add(1));
                         if matches(&String::from_utf8_lossy(text)) {
-                            keys.push(one(n.saturating_add(1)));
+                            // It may be a text of other columns alone.
+                            match self.reading.keys_between(self.table, order, key.clone()) {
+                                Ok(0) => {}
+                                Ok(_) => keys.push(key),
+                                Err(bad) => of_column = Err(bad),
+                            }
                         }
-                        keys.len() <= MOST_TEXTS && (self.go_on)()
+                        of_column.is_ok() && keys.len() <= MOST_TEXTS && (self.go_on)()
                     })?;
+                    of_column?;
                 }
                 None => self.each_text(column, range, &mut |key, text| {
                     if matches(text) {
@@ -393,10 +407,8 @@ impl Gatherer<'_, '_> {
     /// Calls with the key of each text of a range that is one of a column, and the text.
     fn each_text(&self, column: usize, range: Range<u32>, each: &mut dyn FnMut(u32, &str)) -> Result<(), Bad> {
         let Some(order) = self.table.order_of(column) else { return Ok(()) };
-        self.reading.each_key(self.table, order, keys_of(&range), &mut |key| {
-            if (self.go_on)() {
-                each(key, &String::from_utf8_lossy(self.reading.string(Lexicon::Texts, key.saturating_sub(1))?));
-            }
+        self.reading.each_key(self.table, order, keys_of(&range), self.go_on, &mut |key| {
+            each(key, &String::from_utf8_lossy(self.reading.string(Lexicon::Texts, key.saturating_sub(1))?));
             Ok(())
         })
     }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use proptest::prelude::*;
 use streamdb_derive::Rows;
@@ -229,9 +230,12 @@ fn all<R>(filter: &Filter, page: u64, find: impl Fn(&Filter) -> Vec<R>, position
     }
 }
 
-fn streams(store: &Store, filter: &Filter) -> Vec<(StreamInfo, Vec<ObjectRow>)> {
+/// Streams that a search finds that may ask so many times whether to go on.
+fn streams(store: &Store, filter: &Filter, may_ask: u64) -> Vec<(StreamInfo, Vec<ObjectRow>)> {
     let (mut found, mut troubles) = (Vec::new(), Troubles::default());
-    let looking = Looking { made: Rows::new(), go_on: &|| true, troubles: &mut troubles };
+    let asked = AtomicU64::new(0);
+    let go_on = &|| asked.fetch_add(1, Relaxed) < may_ask;
+    let looking = Looking { made: Rows::new(), go_on, troubles: &mut troubles };
     find_streams(store, filter, looking, &mut |stream, rows| {
         found.push((stream.clone(), rows));
         ControlFlow::Continue(())
@@ -241,9 +245,11 @@ fn streams(store: &Store, filter: &Filter) -> Vec<(StreamInfo, Vec<ObjectRow>)> 
     found
 }
 
-fn objects(store: &Store, filter: &Filter) -> Vec<ObjectRow> {
+fn objects(store: &Store, filter: &Filter, may_ask: u64) -> Vec<ObjectRow> {
     let (mut found, mut troubles) = (Vec::new(), Troubles::default());
-    let looking = Looking { made: Rows::new(), go_on: &|| true, troubles: &mut troubles };
+    let asked = AtomicU64::new(0);
+    let go_on = &|| asked.fetch_add(1, Relaxed) < may_ask;
+    let looking = Looking { made: Rows::new(), go_on, troubles: &mut troubles };
     find_objects(store, filter, looking, &mut |row| {
         found.push(row.clone());
         ControlFlow::Continue(())
@@ -346,7 +352,10 @@ fn agree(
     }
     let community = community_id(&all_streams[by_community % all_streams.len()].tuple);
     questions.push((vec![format!("community_id={community}")], true, 3));
+    questions.push((vec![format!("community_id={community}"), "srcport=80,443".to_owned()], false, 3));
+    questions.push((vec![format!("community_id={community}"), "uri=*n*".to_owned()], false, 3));
     questions.push((Vec::new(), false, 1 + conversations.len() as u64 / 5));
+    let mut dice = Dice(&conversations[0].numbers, 0);
     for (words, newest, page) in questions {
         // A name that is given twice.
         let Ok(mut filter) = Filter::parse_words(&words) else { continue };
@@ -373,18 +382,25 @@ fn agree(
             .map(|stream| ((*stream).clone(), if plain { Vec::new() } else { objects_of(stream) }))
             .filter(|(_, rows)| plain || !rows.is_empty())
             .collect();
-        let found = all(&filter, page, |filter| streams(&store, filter), |(stream, _)| Position::of_stream(stream));
+        let found =
+            all(&filter, page, |filter| streams(&store, filter, u64::MAX), |(stream, _)| Position::of_stream(stream));
         let names = |rows: &[(StreamInfo, Vec<ObjectRow>)]| -> Vec<(Oid, Vec<u64>)> {
             rows.iter().map(|(stream, rows)| (stream.oid, rows.iter().map(|row| row.oid.index).collect())).collect()
         };
         // The short form first, as it can be read.
         prop_assert_eq!(names(&found), names(&expected), "streams {:?} newest {}", &words, newest);
         prop_assert_eq!(&found, &expected);
+        // One that is told to stop has found the first of them, none left out.
+        let stop = dice.roll(40) as u64;
+        let found = streams(&store, &filter, stop);
+        prop_assert_eq!(names(&found), names(&expected[..found.len()]), "streams {:?} stopped after {}", &words, stop);
         let expected: Vec<ObjectRow> = wanted.iter().flat_map(|stream| objects_of(stream)).collect();
-        let found = all(&filter, page, |filter| objects(&store, filter), Position::of_object);
+        let found = all(&filter, page, |filter| objects(&store, filter, u64::MAX), Position::of_object);
         let names = |rows: &[ObjectRow]| -> Vec<Oid> { rows.iter().map(|row| row.oid).collect() };
         prop_assert_eq!(names(&found), names(&expected), "objects {:?} newest {}", &words, newest);
         prop_assert_eq!(&found, &expected);
+        let found = objects(&store, &filter, stop);
+        prop_assert_eq!(names(&found), names(&expected[..found.len()]), "objects {:?} stopped after {}", &words, stop);
     }
     Ok(())
 }

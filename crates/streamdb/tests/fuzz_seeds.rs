@@ -48,3 +48,11 @@ fn seeds_pass() {
         assert!(played > 0, "{name} has no seeds");
     }
 }
+
+/// What is refused at its first page tests nothing.
+#[test]
+fn the_seed_for_index_files_is_one() {
+    let seed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/index_file/imagedump");
+    let path = std::env::temp_dir().join(format!("streamdb-seed-{}", std::process::id()));
+    assert!(streamdb_storage::index::fuzzing::index_file(&fs::read(seed).unwrap(), &path));
+}

@@ -52,6 +52,10 @@ impl Asked {
             (_, Some(limit)) => limit,
         };
         filter.limit = Some(limit);
+        // What was to be skipped was skipped on the first page.
+        if filter.after.is_some() {
+            filter.offset = 0;
+        }
         Ok(Self { filter, shape })
     }
 }

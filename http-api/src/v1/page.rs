@@ -7,7 +7,7 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use streamdb_derive::{Error, Store};
-use streamdb_query::{Filter, Order, Position, Tally};
+use streamdb_query::{Filter, Position, Tally};
 use utoipa::ToSchema;
 
 use super::asked::LIMIT;
@@ -86,9 +86,12 @@ impl Taken {
         self.last.map(|position| position.to_string())
     }
 
-    /// Where a search goes on that had come to `until` when it took too long.
-    fn next_after(&self, until: Option<Position>, order: Order) -> Option<String> {
-        if self.is_full() { self.next() } else { order.later(self.last, until).map(|position| position.to_string()) }
+    /// Where a search goes on that took too long, and had come to `until` by then, or else nowhere.
+    fn next_when_stopped(&self, until: Option<Position>, filter: &Filter) -> Option<String> {
+        if self.is_full() {
+            return self.next();
+        }
+        filter.order.later(self.last, until).or(filter.after).map(|position| position.to_string())
     }
 }
 
@@ -130,8 +133,15 @@ pub(super) fn answer(
     tally.exact &= !searched.stopped;
     let shown = skipped.saturating_add(taken.rows.len() as u64);
     let more = if counts { tally.found > shown || !tally.exact } else { taken.is_full() || searched.stopped };
+    let next = match searched.stopped {
+        _ if !more => None,
+        // As long as some are still to be skipped, it does not go on anywhere.
+        true if tally.found < skipped => None,
+        true => taken.next_when_stopped(searched.until, filter),
+        false => taken.next(),
+    };
     let page = Page {
-        next: if more { taken.next_after(searched.until, filter.order) } else { None },
+        next,
         rows: taken.rows,
         count: counts.then(|| Count::of(&tally)),
         stopped: searched.stopped,
@@ -146,5 +156,31 @@ pub(super) fn json(answer: &impl Serialize) -> Response {
     match serde_json::to_vec(answer) {
         Ok(body) => whole(StatusCode::OK, JSON, body),
         Err(_) => broken(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_that_was_stopped_goes_on_behind_what_it_found_and_what_it_looked_into() {
+        let at = |second: u64| format!("{}.18043.7.c.0.0", second * 1_000_000_000);
+        let position = |second: u64| at(second).parse::<Position>().unwrap();
+        let next = |words: &[&str], limit: u64, last: Option<u64>, until: Option<u64>| {
+            let filter = Filter::parse_words(words).unwrap();
+            let taken = Taken { last: last.map(position), ..Taken::new(limit) };
+            taken.next_when_stopped(until.map(position), &filter)
+        };
+        assert_eq!(next(&[], 9, Some(5), Some(3)), Some(at(5)));
+        assert_eq!(next(&[], 9, Some(5), Some(7)), Some(at(7)));
+        assert_eq!(next(&[], 9, None, Some(7)), Some(at(7)));
+        assert_eq!(next(&["sort=1"], 9, Some(5), Some(7)), Some(at(5)));
+        // There is no room: the rows behind the last one were not taken.
+        assert_eq!(next(&[], 0, Some(5), Some(7)), Some(at(5)));
+        // It came nowhere.
+        assert_eq!(next(&[], 9, None, None), None);
+        let after = format!("after={}", at(4));
+        assert_eq!(next(&[&after], 9, None, None), Some(at(4)));
     }
 }

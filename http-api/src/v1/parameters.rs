@@ -130,7 +130,9 @@ fn described(name: &str) -> Option<Described> {
             "This program cannot be run",
         ),
         "offset" => (
-            "Skips so many; to go through a long list, after is faster, and certain while more is captured.".to_owned(),
+            "Skips so many of the first page; beside after nothing. To go through a long list, after is faster, and certain \
+             while more is captured."
+                .to_owned(),
             count(u64::MAX, 0),
             "100",
         ),

@@ -2,21 +2,19 @@
 
 use std::path::Path;
 
-use super::layout::{Lexicon, Table, footer};
+use super::layout::{Lexicon, MAGIC, Table, VERSION, footer};
 use super::segment::Segment;
 use super::view::PAGE;
 use crate::format::bytes::Reader;
 
 /// Most rows, keys and texts that are looked at.
 const MOST: u32 = 2000;
-/// The first page says which format it is in; its first bytes are those, so that inputs get past it.
-const BEGINS: &[u8; 12] = b"SDBINDX1\x01\0\0\0";
-
 /// The bytes of a file with these pages.
 fn file_of(pages: &[u8]) -> Vec<u8> {
     let mut file = pages.to_vec();
     file.resize(pages.len().next_multiple_of(PAGE).max(PAGE), 0);
-    let begins = BEGINS.iter().copied().chain(crate::DERIVATION.to_le_bytes());
+    // The first page says which format it is in; its first bytes are those, so that inputs get past it.
+    let begins = MAGIC.iter().copied().chain(VERSION.to_le_bytes()).chain(crate::DERIVATION.to_le_bytes());
     file.iter_mut().zip(begins).for_each(|(byte, right)| *byte = right);
     let sums: Vec<u8> = file.chunks(PAGE).flat_map(|page| crc32fast::hash(page).to_le_bytes()).collect();
     let end = footer(file.len() as u64);
@@ -33,15 +31,18 @@ pub fn pages_of(file: &[u8]) -> Vec<u8> {
 }
 
 /// Reads everything in a file with these pages, which lies there for as long as it takes: all ends, and what is damaged says so.
-pub fn index_file(pages: &[u8], path: &Path) {
+/// Whether the file could be opened.
+pub fn index_file(pages: &[u8], path: &Path) -> bool {
     std::fs::write(path, file_of(pages)).unwrap_or_default();
-    if let Ok(Some(segment)) = Segment::open(path, 1) {
+    let opened = Segment::open(path, 1);
+    if let Ok(Some(segment)) = &opened {
         // Whether it is damaged is not asked; that it ends, and within bounds, is.
         for table in Table::ALL {
-            read(&segment, table);
+            read(segment, table);
         }
     }
     let _ = std::fs::remove_file(path);
+    matches!(opened, Ok(Some(_)))
 }
 
 fn read(segment: &Segment, table: Table) {
@@ -71,6 +72,7 @@ fn read(segment: &Segment, table: Table) {
                 assert!(run.len() <= 128, "a run has too many rows");
             }
             let _ = rows.run_of(key);
+            let _ = rows.run_near(key, n as usize);
             let _ = reading.count(table, *order, key..key.saturating_add(1));
         }
     }
@@ -83,6 +85,8 @@ fn read(segment: &Segment, table: Table) {
         let _ = reading.class(n);
     }
     let _ = reading.texts_with_prefix(b"www.");
+    let find = |bytes: &[u8], from: usize| bytes.get(from..)?.iter().position(|byte| *byte == b'e').map(|at| from + at);
+    let _ = reading.texts_with(0..reading.strings(Lexicon::Texts), &find, &|| true, &mut |_, _| true);
     let _ = reading.by_sha256(&[7; 32]);
     let _ = reading.by_md5(&[7; 16]);
     let _ = reading.by_sha1(&[7; 20]);

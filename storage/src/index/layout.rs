@@ -5,9 +5,9 @@ use streamdb_types::{BlockPlace, BucketId, Timestamp};
 use super::view::{Bad, PAGE};
 use crate::format::bytes::{Reader, Short};
 
-const MAGIC: &[u8; 8] = b"SDBINDX1";
+pub(super) const MAGIC: &[u8; 8] = b"SDBINDX1";
 /// What an index file is made of today. Files of another number are made again.
-const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 2;
 /// Most sections of a file.
 const SECTIONS: usize = 96;
 

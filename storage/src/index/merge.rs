@@ -401,7 +401,7 @@ impl Merge<'_, '_> {
                     return Ok(None);
                 };
                 let (key, rows) = reading.list_at(table, *order, n).map_err(self.bad(input))?;
-                // What is found by its width keeps it.
+                // What is found by its step keeps it.
                 let kind = if order.by_step { Kind::Plain } else { kind };
                 let key = self.number(input, kind, key.into()).map_err(self.bad(input))?;
                 Ok(key.map(|key| (key as u32, rows)))

@@ -346,16 +346,20 @@ impl<'s> Reading<'s> {
         Ok(self.key_at(table, order, keys.end)?.saturating_sub(self.key_at(table, order, keys.start)?))
     }
 
-    /// Calls with each key of a range that has rows.
+    /// Calls with each key of a range that has rows, as long as `go_on` says so.
     pub fn each_key(
         &self,
         table: Table,
         order: Order,
         keys: Range<u32>,
+        go_on: &dyn Fn() -> bool,
         each: &mut dyn FnMut(u32) -> Result<(), Bad>,
     ) -> Result<(), Bad> {
         let (section, _) = order.sections(table);
         for n in self.key_at(table, order, keys.start)?..self.key_at(table, order, keys.end)? {
+            if !go_on() {
+                break;
+            }
             each(self.number(section, n, OrderWriter::ENTRY)? as u32)?;
         }
         Ok(())
@@ -485,21 +489,25 @@ impl<'s> Reading<'s> {
     }
 
     /// Calls with the texts of a range in whose bytes, or those from them to later ones, `find` finds something, as long as
-    /// it says to go on. `find` is given the bytes of many texts, one behind the other, and where to begin.
+    /// it says to go on, and so does `go_on`, which is asked all the while. `find` is given the bytes of many texts, one behind
+    /// the other, and where to begin.
     pub fn texts_with(
         &self,
         texts: Range<u32>,
         find: &dyn Fn(&[u8], usize) -> Option<usize>,
+        go_on: &dyn Fn() -> bool,
         each: &mut dyn FnMut(u32, &[u8]) -> bool,
     ) -> Result<(), Bad> {
-        let mut from = texts.start;
-        while from < texts.end {
+        let (mut from, mut asked_for) = (texts.start, 0);
+        while from < texts.end && go_on() {
             let (at, _) = self.place_of(Lexicon::Texts, from..from)?;
             let to = self.texts_until(from..texts.end, at + Self::STRETCH)?.max(from + 1);
             let (at, len) = self.place_of(Lexicon::Texts, from..to)?;
             // What comes then is read from the disk while this is gone through.
-            self.view.expect(at, len);
-            self.view.expect(at + len, Self::AHEAD);
+            if at + len > asked_for {
+                asked_for = at + len + Self::AHEAD;
+                self.view.expect(at, asked_for - at);
+            }
             let bytes = self.view.bytes(at, len as usize)?;
             let mut begin = 0;
             while let Some(found) = find(bytes, begin) {
