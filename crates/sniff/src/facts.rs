@@ -1,10 +1,22 @@
 //! What is known of a content beyond its sentence: facts by name, as analysts ask for them.
 
+mod archive;
+mod document;
+mod elf;
+mod java;
+mod mach;
+mod ole;
 mod pe;
+mod script;
+mod shortcut;
+mod zip;
 
 use std::fmt::{Display, Write};
 
+use jiff::Timestamp;
+
 use crate::bytes::first;
+use crate::kind::sniff;
 
 /// How many first bytes of a content are looked at for facts: what is worth giving to [`facts`].
 pub const FACTS_LOOK: usize = 8 << 20;
@@ -31,12 +43,42 @@ pub struct Fact {
 /// runtime), `packer`, `installer`, `overlay` (where it begins), `imphash` (as pefile computes it), `pdb` (path of the symbols),
 /// and of the version resource `CompanyName`, `FileDescription`, `FileVersion`, `InternalName`, `LegalCopyright`,
 /// `OriginalFilename`, `ProductName` and `ProductVersion`.
+///
+/// ELF and Mach-O: `machine`, `type`, `interpreter`, `needed` (each library), `soname`, `runpath`, `packer`; `architectures`,
+/// `signed`, `encrypted`. Dalvik and Java: `size`, `classes`, `signature` (SHA-1, as the file says it); `class`, `extends`.
+///
+/// Archives: `members` (how many, when the whole directory was seen), `member` (names of the first ones), `encrypted`, `size`;
+/// `main class` of a JAR; of disk images `label` and `bootable`.
+///
+/// Documents: `macros`, `encrypted`, `embedded` (each object's name), `external` (the sort of relation, and the target that is
+/// fetched, as with `attachedTemplate`), `link`; of compound files `stream` (names) and `title`, `subject`, `author`, `comments`,
+/// `last author`, `created`, `saved`, `application`; of RTF `objects` (how many), `object` and `object class` (classes, as the
+/// data and as the text have them), `updates objects`, `template`; of PDF how many of each are in plain sight: `javascript`,
+/// `launch`, `embedded files`, `open action`, `additional actions`, `object streams`, `encrypted`, `submit form`; and
+/// `escaped names`.
+///
+/// Shortcuts: `target`, `arguments`, `working folder`, `relative path`, `icon`, `description`, `target created`, `target written`,
+/// `made on` (the machine). Scripts and HTML applications: `uses` (telling words in it), `url`.
 pub fn facts(content: &[u8]) -> Vec<Fact> {
     let content = first(content, FACTS_LOOK);
     let mut found = Facts::default();
     match content {
         [b'M', b'Z', ..] => pe::look(content, &mut found),
-        _ => {}
+        [0x7f, b'E', b'L', b'F', ..] => elf::look(content, &mut found),
+        [0xfe, 0xed, 0xfa, 0xce | 0xcf, ..] | [0xce | 0xcf, 0xfa, 0xed, 0xfe, ..] => mach::look(content, &mut found),
+        [0xca, 0xfe, 0xba, 0xbe, _, _, _, 0..=30, ..] | [0xca, 0xfe, 0xba, 0xbf, ..] => mach::look(content, &mut found),
+        [0xca, 0xfe, 0xba, 0xbe, ..] => java::class(content, &mut found),
+        [b'd', b'e', b'x', b'\n', _, _, _, 0, ..] => java::dex(content, &mut found),
+        [b'P', b'K', 3, 4, ..] | [b'P', b'K', b'0', b'0', b'P', b'K', 3, 4, ..] => zip::look(content, &mut found),
+        [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1, ..] => ole::look(content, &mut found),
+        [b'{', b'\\', b'r', b't', ..] => document::rtf(content, &mut found),
+        [0x4c, 0, 0, 0, 1, 0x14, 2, 0, ..] => shortcut::look(content, &mut found),
+        [b'M', b'S', b'C', b'F', 0, 0, 0, 0, ..] => archive::cabinet(content, &mut found),
+        _ => match sniff(content).mime {
+            "application/pdf" => document::pdf(content, &mut found),
+            "application/x-iso9660-image" => archive::disk(content, &mut found),
+            mime => script::look(content, mime, &mut found),
+        },
     }
     found.0
 }
@@ -74,6 +116,21 @@ impl Facts {
             self.0.push(Fact { name, value });
         }
     }
+}
+
+/// Bytes as hexadecimal digits.
+struct Hex<'a>(&'a [u8]);
+
+impl Display for Hex<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A time as Windows counts it: in tenths of microseconds since 1601.
+fn filetime(ticks: u64) -> Option<Timestamp> {
+    let seconds = i64::try_from(ticks / 10_000_000).ok()?.checked_sub(11_644_473_600)?;
+    Timestamp::from_second(seconds).ok()
 }
 
 /// Room for what stands in for the rest of a value that is cut.
