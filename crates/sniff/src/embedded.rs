@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use aho_corasick::{AhoCorasick, MatchKind};
 
 use self::header::Header;
-use self::later::Later;
+use self::later::{Begin, Later};
 use crate::bytes::{first, from};
 
 /// The most finds in one content; what comes after them is not looked at.
@@ -32,7 +32,8 @@ pub struct Embedded {
     pub at: u64,
     /// How many bytes it has, where its format says it; the content may end before that.
     ///
-    /// PE: to the end of the last section, and of the certificate table behind it; nobody says how much an overlay has. ELF: to
+    /// PE: to the end of the last section, and of the symbols or the certificate table behind it; nobody says how much an overlay
+    /// has. ELF: to
     /// the end of the section headers, or of the last segment. CAB and 7z: as their headers say. OLE: to the last sector that
     /// the allocation table knows. PDF: to the last `%%EOF` before the next PDF begins. Zip: to the end of its directory.
     pub length: Option<u64>,
@@ -70,7 +71,11 @@ pub fn embedded<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Embedded>
 
 /// Whether a program begins here, for Windows or for Linux and its relatives, whose header is sound.
 pub(crate) fn is_program(bytes: &[u8]) -> bool {
-    matches!(header::judge(first(bytes, LOOK)), Some(Header::Found(EmbeddedKind::Pe | EmbeddedKind::Elf, _)))
+    let kind = match header::judge(first(bytes, LOOK)) {
+        Some(Header::Found(kind, _) | Header::Begins(Begin::Elsewhere { kind, .. })) => kind,
+        _ => return false,
+    };
+    matches!(kind, EmbeddedKind::Pe | EmbeddedKind::Elf)
 }
 
 /// Looks through a content piece by piece: in linear time, and with less than half a mebibyte kept.

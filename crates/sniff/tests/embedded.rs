@@ -32,17 +32,19 @@ fn samples() -> Vec<(EmbeddedKind, Vec<u8>, bool)> {
     signed.directory(4, end as u32, 0x80);
     let mut signed = signed.build();
     put(&mut signed, end + 0x7f, &[3]);
-    let mut big = compound([0; 16], &["a", "b", "c", "d", "e"]);
-    let length = big.len();
-    put(&mut big, length, &[]);
+    // Two symbols behind the sections, and eight bytes of strings.
+    let mut symbols = Pe::GUI.build();
+    put(&mut symbols, 0x80 + 12, &[0, 6, 0, 0, 2]);
+    put(&mut symbols, 0x600 + 36, b"\x08\0\0\0abc\0");
     vec![
         (EmbeddedKind::Pe, Pe::GUI.build(), true),
         (EmbeddedKind::Pe, Pe { plus: true, machine: 0x8664, ..Pe::GUI }.build(), true),
         (EmbeddedKind::Pe, signed, true),
+        (EmbeddedKind::Pe, symbols, true),
         (Elf, elf(2, None, None, true), true),
         (Zip, zip(&[(0, "a.txt", b"", b"abc"), (0, "b/c.txt", b"", b"d")]), true),
         (Pdf, b"%PDF-1.4\n1 0 obj\nendobj\n%%EOF\nxref\n%%EOF\r\n".to_vec(), true),
-        (Ole, big, true),
+        (Ole, compound([0; 16], &["a", "b", "c", "d", "e"]), true),
         (Gzip, b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x03\0\0\0\0\0\0\0\0\0".to_vec(), false),
         (SevenZip, seven, true),
         (Rar, b"Rar!\x1a\x07\x01\0rest".to_vec(), false),
@@ -73,7 +75,7 @@ fn each_kind() {
 /// One bit of what makes a header sound, and there is nothing.
 #[test]
 fn signatures_alone_are_nothing() {
-    let unsound: [(usize, usize); 8] = [(0, 0x84), (0, 0x80), (3, 6), (3, 52), (4, 8), (6, 28), (8, 12), (10, 25)];
+    let unsound: [(usize, usize); 8] = [(0, 0x84), (0, 0x80), (4, 6), (4, 52), (5, 8), (7, 28), (9, 12), (11, 25)];
     for (sample, at) in unsound {
         let (kind, mut bytes, _) = samples().swap_remove(sample);
         bytes[at] ^= 0x80;
@@ -112,6 +114,15 @@ fn one_in_another() {
     assert_eq!(embedded([&counted[..]]), both);
 }
 
+/// What a packer left in the header of where symbols were.
+#[test]
+fn symbols_that_are_gone() {
+    let mut program = Pe::GUI.build();
+    put(&mut program, 0x80 + 12, &[0, 16, 0, 0, 2]);
+    let content = [&program[..], &[8; 9000]].concat();
+    assert_eq!(embedded([&content[..]]), [find(EmbeddedKind::Pe, 0, Some(program.len()))]);
+}
+
 /// The table of a compound file may come long after its header.
 #[test]
 fn a_table_far_away() {
@@ -139,6 +150,32 @@ fn gaps() {
     let second = (1_usize << 40) + program.len() + 0x90 + 10;
     let length = Some(program.len());
     assert_eq!(scanner.finish(), [find(EmbeddedKind::Pe, 0, length), find(EmbeddedKind::Pe, second, length)]);
+}
+
+/// The table of a compound file that a gap swallowed, and one that it cut, say nothing of the length; one behind it does.
+#[test]
+fn a_gap_in_a_table() {
+    let file = compound([0; 16], &["a"]);
+    for (cut, missing, length) in [(512, 512, None), (600, 512, None), (512, 600, None), (1030, 1, Some(file.len()))] {
+        let mut scanner = EmbeddedScanner::default();
+        scanner.feed(&file[..cut]);
+        scanner.gap(missing);
+        scanner.feed(&file[cut + missing as usize..]);
+        scanner.feed(&[0; 2000]);
+        assert_eq!(scanner.finish(), [find(Ole, 0, length)], "{missing} at {cut}");
+    }
+}
+
+/// Around the place where one search ends and the next begins.
+#[test]
+fn where_searches_meet() {
+    let samples = samples();
+    for at in (65_536 - 12..=65_536 + 2).chain(2 * 65_536 - 12..=2 * 65_536 + 2) {
+        for (kind, bytes, says) in &samples {
+            let content = [&vec![b'.'; at][..], bytes, &[b'.'; 9000]].concat();
+            assert_eq!(embedded([&content[..]]), [find(*kind, at, says.then_some(bytes.len()))], "{kind:?} at {at}");
+        }
+    }
 }
 
 /// Finds without number, and headers that all lead to one place: bounded, and in no time.

@@ -92,7 +92,8 @@ fn packers_and_installers() {
 fn signatures() {
     let mut program = importing();
     let end = program.build().len();
-    program.directory(4, end as u32, 0x100);
+    // Its size is as it is, and what follows begins at a multiple of eight.
+    program.directory(4, end as u32, 0xfd);
     let mut file = program.build();
     assert_eq!((values(&file, "signed"), values(&file, "overlay")), (vec!["yes".to_owned()], vec![]));
     put(&mut file, end + 0xff, &[1]);

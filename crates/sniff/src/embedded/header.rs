@@ -3,7 +3,7 @@
 use flate2::Crc;
 
 use super::EmbeddedKind;
-use super::later::{Begin, End};
+use super::later::{Begin, End, Says};
 use crate::bytes::{le16, le32, le64, place};
 use crate::elf::Elf;
 use crate::pe;
@@ -94,7 +94,17 @@ fn program(bytes: &[u8]) -> Option<Header> {
             _ => end,
         }
     });
-    Some(Header::Found(EmbeddedKind::Pe, length))
+    // Symbols of the older sort, as the GNU linker writes them, follow the sections: 18 bytes each, and then their strings. Packers
+    // leave the place where they were.
+    let (symbols, count) = (number(header, 12), number(header, 16));
+    match length {
+        Some(without) if (without..without + 512).contains(&symbols) && count > 0 => {
+            let before = symbols + count * 18;
+            let says = Says::Strings { before, without };
+            Some(Header::Begins(Begin::Elsewhere { kind: EmbeddedKind::Pe, place: Some(before), says }))
+        }
+        _ => Some(Header::Found(EmbeddedKind::Pe, length)),
+    }
 }
 
 /// An ELF header of this version, of its own size, and of a type that there is.
@@ -141,5 +151,6 @@ fn compound(bytes: &[u8]) -> Option<Header> {
     let last = before.filter(|last| *last < 109).and_then(|last| le32(bytes, 76 + place(last.into()) * 4));
     let table = last.filter(|sector| *sector < 0xffff_fffa).map(|sector| (u64::from(sector) + 1) << shift);
     let before = u64::from(before.unwrap_or(0)) << (shift - 2);
-    Some(Header::Begins(Begin::Compound { table, before, shift }))
+    let says = Says::Sectors { before, shift };
+    Some(Header::Begins(Begin::Elsewhere { kind: EmbeddedKind::Ole, place: table, says }))
 }

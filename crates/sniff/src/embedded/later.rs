@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::{Embedded, EmbeddedKind};
 use crate::bytes::{first, from, le32, place};
 
-/// The most compound files that wait for their tables.
+/// The most finds that wait for bytes further on.
 const WAITING: usize = 32;
 /// The most members whose places are known, for the archives that end while another is not at its end.
 const MEMBERS: usize = 4096;
@@ -15,13 +15,31 @@ pub(super) enum Begin {
     /// A member of a zip archive: the first one begins it.
     Member,
     Pdf,
-    Compound {
-        /// How far from where it begins the last sector of the allocation table is, if that is known.
-        table: Option<u64>,
+    /// One whose length stands further on, if the place is known.
+    Elsewhere {
+        kind: EmbeddedKind,
+        /// How far from where it begins.
+        place: Option<u64>,
+        says: Says,
+    },
+}
+
+/// How the length is told by what stands elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Says {
+    /// The last sector of a compound file's allocation table.
+    Sectors {
         /// How many sectors the tables before that one know.
         before: u64,
         /// The size of a sector, as a power of two: 9 or 12.
         shift: u16,
+    },
+    /// The length of the strings of a program's symbols, which are its last part.
+    Strings {
+        /// How long it is to there.
+        before: u64,
+        /// How long it is without symbols.
+        without: u64,
     },
 }
 
@@ -50,17 +68,17 @@ pub(super) struct Later {
     members: VecDeque<u64>,
     /// Where the last document begins, and how long it is as far as is known.
     pdf: Option<(u64, Option<u64>)>,
-    compounds: Vec<Compound>,
+    waiting: Vec<Waiting>,
 }
 
 #[derive(Debug)]
-struct Compound {
+struct Waiting {
+    kind: EmbeddedKind,
     at: u64,
-    /// Where the table is.
-    table: u64,
-    before: u64,
-    shift: u16,
-    /// The table, as far as it has gone by.
+    /// Where the bytes are that it waits for.
+    place: u64,
+    says: Says,
+    /// Those that have gone by.
     seen: Vec<u8>,
 }
 
@@ -78,11 +96,11 @@ impl Later {
                 self.end_pdf(found);
                 self.pdf = Some((at, None));
             }
-            Begin::Compound { table, before, shift } => {
-                let table = table.and_then(|table| at.checked_add(table));
-                match table.filter(|_| self.compounds.len() < WAITING) {
-                    Some(table) => self.compounds.push(Compound { at, table, before, shift, seen: Vec::new() }),
-                    None => found.push(Embedded { kind: EmbeddedKind::Ole, at, length: None }),
+            Begin::Elsewhere { kind, place, says } => {
+                let place = place.and_then(|place| at.checked_add(place));
+                match place.filter(|_| self.waiting.len() < WAITING) {
+                    Some(place) => self.waiting.push(Waiting { kind, at, place, says, seen: Vec::new() }),
+                    None => found.push(Embedded { kind, at, length: None }),
                 }
             }
         }
@@ -130,19 +148,19 @@ impl Later {
 
     /// Bytes that begin at `at` and may have gone by before.
     pub(super) fn pass(&mut self, at: u64, bytes: &[u8], found: &mut Vec<Embedded>) {
-        self.compounds.retain_mut(|compound| {
-            let size = 1_usize << compound.shift;
-            let wanted = compound.table.saturating_add(compound.seen.len() as u64);
+        self.waiting.retain_mut(|waiting| {
+            let size = waiting.says.bytes();
+            let wanted = waiting.place.saturating_add(waiting.seen.len() as u64);
             // What a gap swallowed does not come.
             let gone = wanted < at;
             if !gone {
                 let new = from(bytes, place(wanted - at));
-                compound.seen.extend_from_slice(first(new, size.saturating_sub(compound.seen.len())));
+                waiting.seen.extend_from_slice(first(new, size.saturating_sub(waiting.seen.len())));
             }
-            let whole = compound.seen.len() == size;
+            let whole = waiting.seen.len() == size;
             if whole || gone {
-                let length = compound.length().filter(|_| whole);
-                found.push(Embedded { kind: EmbeddedKind::Ole, at: compound.at, length });
+                let length = waiting.says.length(&waiting.seen).filter(|_| whole);
+                found.push(Embedded { kind: waiting.kind, at: waiting.at, length });
             }
             !(whole || gone)
         });
@@ -151,19 +169,36 @@ impl Later {
     /// Nothing more comes.
     pub(super) fn finish(&mut self, found: &mut Vec<Embedded>) {
         self.end_pdf(found);
-        let unknown = |kind| move |at| Embedded { kind, at, length: None };
-        found.extend(self.zip.take().map(unknown(EmbeddedKind::Zip)));
-        found.extend(self.compounds.drain(..).map(|compound| compound.at).map(unknown(EmbeddedKind::Ole)));
+        let waiting = self.waiting.drain(..).map(|waiting| (waiting.kind, waiting.at));
+        let unknown = self.zip.take().map(|at| (EmbeddedKind::Zip, at)).into_iter().chain(waiting);
+        found.extend(unknown.map(|(kind, at)| Embedded { kind, at, length: None }));
     }
 }
 
-impl Compound {
-    /// To the end of the last sector that is not free.
-    fn length(&self) -> Option<u64> {
-        const FREE: u32 = 0xffff_ffff;
-        let used = |n: &usize| le32(&self.seen, n * 4).is_some_and(|next| next != FREE);
-        let last = (0..self.seen.len() / 4).rev().find(used)?;
-        // Sector n ends n + 2 sectors into the file.
-        Some((self.before + last as u64 + 2) << self.shift)
+impl Says {
+    /// How many bytes it takes.
+    fn bytes(self) -> usize {
+        match self {
+            Self::Sectors { shift, .. } => 1 << shift,
+            Self::Strings { .. } => 4,
+        }
+    }
+
+    fn length(self, seen: &[u8]) -> Option<u64> {
+        match self {
+            // To the end of the last sector that is not free.
+            Self::Sectors { before, shift } => {
+                const FREE: u32 = 0xffff_ffff;
+                let used = |n: &usize| le32(seen, n * 4).is_some_and(|next| next != FREE);
+                let last = (0..seen.len() / 4).rev().find(used)?;
+                // Sector n ends n + 2 sectors into the file.
+                Some((before + last as u64 + 2) << shift)
+            }
+            // The number counts itself. What is less, or more than any program has, stands in no table.
+            Self::Strings { before, without } => Some(match le32(seen, 0)? {
+                size @ 4..=0x0fff_ffff => without.max(before + u64::from(size)),
+                _ => without,
+            }),
+        }
     }
 }
