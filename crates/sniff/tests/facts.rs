@@ -1,11 +1,13 @@
 //! Facts: what is said beyond the sentence, and that nothing is said of what is not at hand.
-#![allow(clippy::unwrap_used, reason = "a test without its sample has failed")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test without its sample has failed")]
 
 mod common;
 
+use std::time::{Duration, Instant};
+
 use common::{Program, compound, elf, put, zip};
 use proptest::prelude::*;
-use streamdb_sniff::{FACT_BYTES, FACTS_MOST, facts};
+use streamdb_sniff::{FACT_BYTES, FACTS_LOOK, FACTS_MOST, facts};
 
 /// The facts as lines.
 fn told(content: &[u8]) -> Vec<String> {
@@ -328,4 +330,59 @@ fn check(content: &[u8]) -> Result<(), TestCaseError> {
         prop_assert!(!fact.value.chars().any(char::is_control), "{:?}", fact);
     }
     Ok(())
+}
+
+/// As much as is looked at, made to take long: each is done in a moment.
+#[test]
+fn bombs() {
+    let filled = |start: &[u8], with: &[u8]| {
+        let mut content = start.to_vec();
+        while content.len() < FACTS_LOOK {
+            content.extend(with);
+        }
+        content
+    };
+    let mut program = importing().build();
+    // Imports that lead to themselves, and sections without number.
+    put(&mut program, 0x80 + 6, &[96]);
+    program.extend(filled(b"", &[0x10, 0x10, 0, 0]));
+    let mut packed = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut packed, &vec![b'<'; 32 << 20]).unwrap();
+    let packed = packed.finish().unwrap();
+    let member: (u16, &str, &[u8], &[u8]) = (0, "word/_rels/a.rels", b"", &packed);
+    let mut relations = zip(&vec![member; 200]);
+    // Deflated, whatever the samples are.
+    for at in 0..relations.len() - 12 {
+        match &relations[at..at + 4] {
+            b"PK\x03\x04" => relations[at + 8] = 8,
+            b"PK\x01\x02" => relations[at + 10] = 8,
+            _ => {}
+        }
+    }
+    let mut ring = compound([0; 16], &["a"; 64]);
+    put(&mut ring, 512 + 4, &[1, 0, 0, 0]);
+    let bombs = [
+        ("program", program),
+        ("relations", relations),
+        (
+            "relation tags",
+            zip(&[(0, "a.rels", b"", &filled(b"", b"<Relationship  Target TargetMode Type>")[..120_000])]),
+        ),
+        ("ring", ring),
+        ("pdf names", filled(b"%PDF-1.4", b"/J")),
+        ("pdf links", filled(b"%PDF-1.4", b"/URI(")),
+        ("rtf", filled(b"{\\rtf1", b"\\objdata 41")),
+        ("rtf groups", filled(b"{\\rtf1", b"\\template ")),
+        ("addresses", filled(b"#!/bin/sh\n", b"http://")),
+        ("words", filled(b"#!/bin/sh\n", b"cw/be")),
+        ("class", filled(b"\xca\xfe\xba\xbe\0\0\0\x34\xff\xff", b"\x03\0\0\0\0")),
+        ("mach", filled(b"\xcf\xfa\xed\xfe\0\0\0\0\0\0\0\0\x02\0\0\0\xff\xff\xff\xff", b"\x0c\0\0\0\x08\0\0\0")),
+        ("cabinet", filled(b"MSCF\0\0\0\0\0\0\0\0\0\0\0\0\x24\0\0\0\0\0\0\0\0\0\0\0\xff\xff", b"aaaa")),
+    ];
+    for (name, content) in bombs {
+        let began = Instant::now();
+        check(&content).unwrap();
+        println!("{name}: {} bytes in {:?}", content.len(), began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(5), "{name}");
+    }
 }

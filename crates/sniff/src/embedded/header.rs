@@ -83,7 +83,9 @@ fn program(bytes: &[u8]) -> Option<Header> {
             0 => 0,
             stored => number(section, 20) + stored,
         });
-        let end = ends.max().unwrap_or(0).max(number(header, 24 + 60));
+        // Whatever the numbers say, it is as long as what was read of it.
+        let read = (at + 24 + optional + table.len()) as u64;
+        let end = ends.max().unwrap_or(0).max(number(header, 24 + 60)).max(read);
         let entry = directories + SECURITY * 8;
         if entry + 8 > 24 + optional || number(header, directories - 4) <= SECURITY as u64 {
             return end;
