@@ -1,7 +1,13 @@
-//! Content of any bytes, at hand as a whole or in part: sentences stay printable and bounded, keys give executables, and
-//! what is said does not depend on when.
+//! Content of any bytes, at hand as a whole or in part: sentences and facts stay printable and bounded, keys and codings give
+//! executables, what is inside does not depend on the pieces, and what is said does not depend on when.
 
-use streamdb_sniff::{Content, Kind, SENTENCE_BYTES, protocol, protocols, sniff_content, sniff_stream};
+use streamdb_sniff::{
+    Content, EMBEDDED_MOST, EmbeddedScanner, FACT_BYTES, FACTS_MOST, HEAD_BYTES, Kind, SENTENCE_BYTES, TextDecoder,
+    embedded, facts, protocol, protocols, sniff_content, sniff_stream, wrapped,
+};
+
+/// What goes before the rest, in some cases, so that it lies where the search goes on from one piece to the next.
+const BEFORE: usize = 65536 - 300;
 
 /// The first byte says how much of the rest is at hand, and how it is asked about.
 pub fn sniff(data: &[u8]) {
@@ -18,6 +24,9 @@ pub fn sniff(data: &[u8]) {
     sound(&kind);
     assert_eq!(kind, ask(content));
     assert!(protocol(bytes).is_none_or(|word| protocols().any(|known| known == word)));
+    known(bytes);
+    unwrapped(bytes);
+    inside(*how, bytes);
     if let Some(key) = kind.xor_key {
         let (key, begins) = (key.as_bytes(), key.begins_at());
         assert!((1..=32).contains(&key.len()) && begins <= 32);
@@ -27,6 +36,54 @@ pub fn sniff(data: &[u8]) {
         assert_eq!(inside.mime, kind.mime);
         assert!(kind.description.starts_with("XOR obfuscated PE32"));
     }
+}
+
+/// Values that can be shown.
+fn known(bytes: &[u8]) {
+    let found = facts(bytes);
+    assert!(found.len() <= FACTS_MOST);
+    for fact in &found {
+        assert!(!fact.value.is_empty() && fact.value.len() <= FACT_BYTES, "{fact:?}");
+        assert!(!fact.value.chars().any(char::is_control), "{fact:?}");
+    }
+    assert_eq!(found, facts(bytes));
+}
+
+/// What a decoder gives of the place that is told is what was told.
+fn unwrapped(bytes: &[u8]) {
+    let Some(found) = wrapped(bytes) else { return };
+    sound(&found.kind);
+    let coded = &bytes[found.begins..found.ends.unwrap_or(bytes.len().min(HEAD_BYTES))];
+    let Some(mut decoder) = TextDecoder::new(found.coding) else { return };
+    let mut plain = Vec::new();
+    let ended = decoder.feed(coded, &mut plain);
+    assert!(ended.is_none(), "all of it is of the coding");
+    decoder.finish(&mut plain);
+    assert!(plain.starts_with(b"MZ") || plain.starts_with(b"\x7fELF"));
+    assert_eq!(sniff_content(Content::beginning(&plain)), found.kind);
+}
+
+/// The same in pieces as at once; and nothing before the beginning or behind a gap that was not there.
+fn inside(how: u8, bytes: &[u8]) {
+    let before = vec![0; if how & 0x80 == 0 { 0 } else { BEFORE }];
+    let size = usize::from(how >> 3 & 15) + 1;
+    let content = [&before[..], bytes].concat();
+    let found = embedded([&content[..]]);
+    assert!(found.len() <= EMBEDDED_MOST && found.is_sorted_by_key(|found| found.at));
+    for found in &found {
+        assert!(
+            (before.len() as u64..content.len() as u64).contains(&found.at) && found.length != Some(0),
+            "{found:?}"
+        );
+    }
+    assert_eq!(found, embedded(std::iter::once(&before[..]).chain(bytes.chunks(size))));
+    let mut scanner = EmbeddedScanner::default();
+    scanner.feed(&before);
+    for piece in bytes.chunks(size * 64) {
+        scanner.gap(1 << 20);
+        scanner.feed(piece);
+    }
+    assert!(scanner.finish().iter().all(|found| found.at >= 1 << 20));
 }
 
 fn sound(kind: &Kind) {

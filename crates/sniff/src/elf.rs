@@ -10,23 +10,26 @@ const ENTRIES: usize = 256;
 
 /// The sentence for an ELF file that begins with `head`.
 pub(crate) fn describe(head: &[u8]) -> Option<Kind> {
-    let [0x7f, b'E', b'L', b'F', class, order, _, abi, ..] = *head else { return None };
-    const MIME: &str = "application/x-executable";
-    let (wide, big) = match (class, order) {
-        (1, 1) => (false, false),
-        (1, 2) => (false, true),
-        (2, 1) => (true, false),
-        (2, 2) => (true, true),
-        _ => return Some(Kind::fixed(MIME, "ELF", "elf")),
-    };
-    Some(Elf { head, wide, big }.kind(abi))
+    let [0x7f, b'E', b'L', b'F', _, _, _, abi, ..] = *head else { return None };
+    let Some(elf) = Elf::of(head) else { return Some(Kind::fixed("application/x-executable", "ELF", "elf")) };
+    Some(elf.kind(abi))
 }
 
 /// A file of one class and byte order.
-struct Elf<'a> {
+#[derive(Clone, Copy)]
+pub(crate) struct Elf<'a> {
     head: &'a [u8],
-    wide: bool,
+    pub(crate) wide: bool,
     big: bool,
+}
+
+/// One program header.
+pub(crate) struct Segment {
+    pub(crate) kind: u32,
+    pub(crate) offset: u64,
+    pub(crate) address: u64,
+    /// How many bytes of it are in the file.
+    pub(crate) stored: u64,
 }
 
 /// What the program headers say.
@@ -46,16 +49,22 @@ struct Entries {
 }
 
 impl<'a> Elf<'a> {
-    fn half(&self, bytes: &[u8], at: usize) -> Option<u16> {
+    /// What has the signature, and a class and an order that there are.
+    pub(crate) fn of(head: &'a [u8]) -> Option<Self> {
+        let [0x7f, b'E', b'L', b'F', class @ 1..=2, order @ 1..=2, ..] = *head else { return None };
+        Some(Self { head, wide: class == 2, big: order == 2 })
+    }
+
+    pub(crate) fn half(&self, bytes: &[u8], at: usize) -> Option<u16> {
         if self.big { be16(bytes, at) } else { le16(bytes, at) }
     }
 
-    fn word(&self, bytes: &[u8], at: usize) -> Option<u32> {
+    pub(crate) fn word(&self, bytes: &[u8], at: usize) -> Option<u32> {
         if self.big { be32(bytes, at) } else { le32(bytes, at) }
     }
 
     /// An address or offset, as wide as the class.
-    fn address(&self, bytes: &[u8], at: usize) -> Option<u64> {
+    pub(crate) fn address(&self, bytes: &[u8], at: usize) -> Option<u64> {
         match (self.wide, self.big) {
             (true, true) => be64(bytes, at),
             (true, false) => le64(bytes, at),
@@ -69,7 +78,7 @@ impl<'a> Elf<'a> {
         let (Some(kind), Some(machine)) = (self.half(self.head, 16), self.half(self.head, 18)) else {
             return Kind::made("application/x-executable", format!("ELF {bits}-bit {order}"), "elf");
         };
-        let segments = self.segments();
+        let segments = self.seen();
         let pie = match &segments.entries {
             Some(entries) => entries.pie || !entries.named && segments.interpreter.is_some(),
             None => segments.interpreter.is_some(),
@@ -117,29 +126,35 @@ impl<'a> Elf<'a> {
         Kind::made(mime, sentence, extension)
     }
 
-    fn segments(&self) -> Segments<'a> {
-        let mut found = Segments::default();
+    /// The program headers within the head.
+    pub(crate) fn segments(self) -> impl Iterator<Item = Segment> {
         let (table, size, count) = if self.wide { (32, 54, 56) } else { (28, 42, 44) };
-        let Some(table) = self.address(self.head, table) else { return found };
+        let table = self.address(self.head, table).map_or(&[][..], |at| from(self.head, place(at)));
         let size = usize::from(self.half(self.head, size).unwrap_or(0));
-        let count = usize::from(self.half(self.head, count).unwrap_or(0)).min(ENTRIES);
-        if size == 0 {
-            return found;
-        }
-        for header in from(self.head, place(table)).chunks_exact(size).take(count) {
-            let (offset, length) = if self.wide { (8, 32) } else { (4, 16) };
-            let (Some(offset), Some(length)) = (self.address(header, offset), self.address(header, length)) else {
-                break;
-            };
-            let body = first(from(self.head, place(offset)), place(length));
-            match self.word(header, 0) {
-                Some(2) => {
+        let count = usize::from(self.half(self.head, count).unwrap_or(0));
+        let (offset, address, stored) = if self.wide { (8, 16, 32) } else { (4, 8, 16) };
+        table.chunks_exact(size.max(1)).take(count).map_while(move |header| {
+            Some(Segment {
+                kind: self.word(header, 0)?,
+                offset: self.address(header, offset)?,
+                address: self.address(header, address)?,
+                stored: self.address(header, stored)?,
+            })
+        })
+    }
+
+    fn seen(&self) -> Segments<'a> {
+        let mut found = Segments::default();
+        for segment in self.segments().take(ENTRIES) {
+            let body = first(from(self.head, place(segment.offset)), place(segment.stored));
+            match segment.kind {
+                2 => {
                     found.dynamic = true;
-                    let there = body.len() as u64 == length && length > 0;
+                    let there = body.len() as u64 == segment.stored && segment.stored > 0;
                     found.entries = there.then(|| self.entries(body));
                 }
-                Some(3) if !body.is_empty() => found.interpreter = Some(to_nul(body)),
-                Some(4) if found.system.is_none() => found.system = self.system(body),
+                3 if !body.is_empty() => found.interpreter = Some(to_nul(body)),
+                4 if found.system.is_none() => found.system = self.system(body),
                 _ => {}
             }
         }
@@ -203,7 +218,8 @@ impl<'a> Elf<'a> {
     }
 }
 
-const fn machine_name(number: u16) -> &'static str {
+/// What a machine's number stands for.
+pub(crate) const fn machine_name(number: u16) -> &'static str {
     match number {
         2 => "SPARC",
         3 => "Intel 80386",

@@ -65,7 +65,8 @@ pub(crate) const fn machine(number: u16) -> Option<&'static str> {
     })
 }
 
-fn subsystem(number: u16) -> Option<&'static str> {
+/// What a subsystem's number stands for.
+pub(crate) const fn subsystem(number: u16) -> Option<&'static str> {
     Some(match number {
         1 => "native",
         2 => "GUI",

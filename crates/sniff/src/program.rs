@@ -38,16 +38,7 @@ fn mach_o(head: &[u8], number: fn(&[u8], usize) -> Option<u32>) -> Kind {
         return Kind::fixed(MIME, "Mach-O", "macho");
     };
     let bits = if magic & 1 == 1 { " 64-bit" } else { "" };
-    let machine = match machine {
-        7 => "i386",
-        0x0100_0007 => "x86_64",
-        12 => "arm",
-        0x0100_000c => "arm64",
-        0x0200_000c => "arm64_32",
-        18 => "ppc",
-        0x0100_0012 => "ppc64",
-        _ => "unknown machine",
-    };
+    let machine = mach_machine(machine);
     let (what, extension) = match kind {
         1 => ("object", "o"),
         2 => ("executable", "macho"),
@@ -63,6 +54,20 @@ fn mach_o(head: &[u8], number: fn(&[u8], usize) -> Option<u32>) -> Kind {
         _ => ("unknown type", "macho"),
     };
     Kind::made(MIME, format!("Mach-O{bits} {machine} {what}"), extension)
+}
+
+/// What a machine's number stands for in a Mach-O file.
+pub(crate) const fn mach_machine(number: u32) -> &'static str {
+    match number {
+        7 => "i386",
+        0x0100_0007 => "x86_64",
+        12 => "arm",
+        0x0100_000c => "arm64",
+        0x0200_000c => "arm64_32",
+        18 => "ppc",
+        0x0100_0012 => "ppc64",
+        _ => "unknown machine",
+    }
 }
 
 /// Java classes and universal Mach-O binaries share their first four bytes; what follows is a version from 45 on, or a

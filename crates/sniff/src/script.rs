@@ -60,7 +60,8 @@ pub(crate) fn by_words(words: &[u8]) -> Option<Language> {
     let count = |list: &[&[u8]]| list.iter().filter(|word| find(lower, word).is_some()).count();
     let lines = Lines::of(lower);
 
-    if lines.script + 2 * count(&[b"new activexobject("]) >= 2 {
+    let sure = count(&[b"string.fromcharcode(", b"document.write(", b"eval(function(", b".charcodeat("]);
+    if lines.script + sure + 2 * count(&[b"new activexobject("]) >= 2 {
         return Some(("text/javascript", "JavaScript source", "js"));
     }
     let sure = count(&[
@@ -75,6 +76,11 @@ pub(crate) fn by_words(words: &[u8]) -> Option<Language> {
         b"set-executionpolicy",
         b"import-module ",
         b"start-process ",
+        b"::frombase64string(",
+        b"[reflection.assembly]::",
+        b"invoke-restmethod",
+        b"invoke-command",
+        b"$env:",
     ]);
     if sure + lines.power >= 2 && sure > 0 {
         return Some(("text/x-powershell", "PowerShell script", "ps1"));
@@ -110,8 +116,9 @@ impl Lines {
                 }
                 b'f' if line.starts_with(b"from ") && find(line, b" import ").is_some() => seen.python += 2,
                 b'i' if line.starts_with(b"import ") => {
+                    // What is imported without a name is no sign: schemas of protocol buffers are full of it.
                     if line.ends_with(b"';") || line.ends_with(b"\";") || line.ends_with(b"'") {
-                        seen.script += 2;
+                        seen.script += 2 * usize::from(find(line, b" from ").is_some());
                     } else if !line.contains(&b';') && !line.contains(&b'"') && !line.ends_with(b".") {
                         seen.python += 1;
                     }
@@ -127,7 +134,11 @@ impl Lines {
                     let begins = line.trim_ascii_start();
                     let begins = begins.strip_prefix(b";").unwrap_or(begins);
                     let called = [&b"(function"[..], b"!function", b"!(function", b"(()=>", b"(() =>"];
-                    seen.script += 2 * usize::from(called.iter().any(|call| begins.starts_with(call)));
+                    // In Lisp that quotes a function.
+                    let called = called.iter().any(|call| {
+                        begins.strip_prefix(*call).is_some_and(|rest| call.ends_with(b">") || rest.contains(&b'('))
+                    });
+                    seen.script += 2 * usize::from(called);
                 }
                 b'"' | b'\'' => {
                     seen.script += 2 * usize::from(matches!(line.get(1..11), Some(b"use strict")));

@@ -10,7 +10,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use streamdb_sniff::{Content, HEAD_BYTES, sniff_content};
+use streamdb_sniff::{Content, HEAD_BYTES, Kind, sniff_content};
 
 /// The version whose wording is ours.
 const VERSION: &str = "file-5.44";
@@ -77,6 +77,30 @@ const ON_PURPOSE: &[(&str, &str, &str)] = &[
     ("OpenType font data", "OpenType font data", "without its tables"),
 ];
 
+/// Where the types differ on purpose: what ours and theirs begin with, and why.
+const TYPES_ON_PURPOSE: &[(&str, &str, &str)] = &[
+    ("application/java-archive", "application/zip", "told by the manifest, wherever it stands"),
+    ("application/java-vm", "application/x-java-applet", "the name that others use"),
+    ("application/octet-stream", "inode/x-empty", "what comes over a network is no node of a file system"),
+    ("application/postscript", "text/plain", "file(1) has a sentence without a type"),
+    ("application/x-executable", "application/x-pie-executable", "one type for all that is run"),
+    ("application/x-font-type1", "text/plain", "file(1) has a sentence without a type"),
+    ("application/x-llvm", "application/octet-stream", "file(1) has a sentence without a type"),
+    ("application/x-pem-file", "text/plain", "file(1) has a sentence without a type"),
+    ("font/ttf", "font/sfnt", "the more exact of the types of RFC 8081"),
+    ("image/x-icon", "image/vnd.microsoft.icon", "the name that browsers and servers use"),
+    ("text/html", "text/plain", "file(1) looks for other tags"),
+    ("text/javascript", "application/javascript", "RFC 9239"),
+    ("text/javascript", "text/plain", "file(1) knows none without a first line"),
+    ("text/vbscript", "text/plain", "file(1) knows none"),
+    ("text/x-awk", "text/plain", "file(1) looks for other words"),
+    ("text/x-makefile", "text/plain", "file(1) has a sentence without a type"),
+    ("text/x-powershell", "text/plain", "file(1) knows none"),
+    ("text/x-python", "text/plain", "file(1) looks for other words"),
+    ("text/x-python", "text/x-script.python", "the name that others use"),
+    ("text/plain", "text/", "a source that runs nowhere as it is, is a text"),
+];
+
 fn files(folder: &Path, most: Option<usize>) -> Vec<PathBuf> {
     let (mut files, mut folders) = (Vec::new(), vec![folder.to_path_buf()]);
     let mut taken: BTreeMap<String, usize> = BTreeMap::new();
@@ -102,8 +126,9 @@ fn files(folder: &Path, most: Option<usize>) -> Vec<PathBuf> {
 }
 
 /// What file(1) says of each, in the same order.
-fn theirs(files: &[PathBuf]) -> Vec<String> {
+fn theirs(files: &[PathBuf], what: &[&str]) -> Vec<String> {
     let mut child = Command::new("file")
+        .args(what)
         .args(["--brief", "--no-sandbox", "--files-from", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -117,12 +142,12 @@ fn theirs(files: &[PathBuf]) -> Vec<String> {
     String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
 }
 
-fn ours(path: &Path) -> Option<String> {
+fn ours(path: &Path) -> Option<Kind> {
     let mut head = Vec::new();
     let file = File::open(path).ok()?;
     let length = file.metadata().ok()?.len();
     file.take(HEAD_BYTES as u64).read_to_end(&mut head).ok()?;
-    Some(sniff_content(Content::of_length(&head, length)).description.into_owned())
+    Some(sniff_content(Content::of_length(&head, length)))
 }
 
 /// Whether all parts of our sentence stand in theirs, in this order: theirs may say more.
@@ -132,30 +157,73 @@ fn says(theirs: &str, ours: &str) -> bool {
     ours.split(", ").all(|part| parts.any(|other| other == part))
 }
 
-#[test]
-fn the_sentences_are_those_of_file() {
+/// The files to compare, or nothing when there is no file(1) of this version.
+fn chosen() -> Option<Vec<PathBuf>> {
     let version = Command::new("file").arg("--version").output();
     let version = version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     if !version.starts_with(VERSION) {
         println!("skipped: {VERSION} is not installed");
-        return;
+        return None;
     }
-    let chosen = std::env::var_os("STREAMDB_SNIFF_FILES");
-    let files: Vec<PathBuf> = match &chosen {
-        Some(folders) => std::env::split_paths(folders).flat_map(|folder| self::files(&folder, None)).collect(),
+    Some(match &std::env::var_os("STREAMDB_SNIFF_FILES") {
+        Some(folders) => std::env::split_paths(folders).flat_map(|folder| files(&folder, None)).collect(),
         None => ["/usr/bin", "/usr/lib", "/usr/share"]
             .iter()
-            .flat_map(|folder| self::files(Path::new(folder), Some(OF_EACH)))
+            .flat_map(|folder| files(Path::new(folder), Some(OF_EACH)))
             .collect(),
-    };
-    let theirs = theirs(&files);
+    })
+}
+
+#[test]
+fn the_types_are_those_of_file() {
+    let Some(files) = chosen() else { return };
+    let theirs = theirs(&files, &["--mime-type"]);
+    assert_eq!(theirs.len(), files.len(), "a line of file(1) for each name");
+    let (mut all, mut same) = (0_usize, 0);
+    let mut purposes: BTreeMap<(&str, String), (usize, &str)> = BTreeMap::new();
+    let mut differing: BTreeMap<(&str, String), (usize, &Path)> = BTreeMap::new();
+    for (path, theirs) in files.iter().zip(theirs) {
+        let Some(kind) = ours(path) else { continue };
+        // A kind that we do not name.
+        if kind.description == "data" {
+            continue;
+        }
+        all += 1;
+        if kind.mime == theirs {
+            same += 1;
+            continue;
+        }
+        let known =
+            TYPES_ON_PURPOSE.iter().find(|(ours, other, _)| kind.mime.starts_with(ours) && theirs.starts_with(other));
+        match known {
+            Some((_, _, reason)) => purposes.entry((kind.mime, theirs)).or_insert((0, reason)).0 += 1,
+            None => differing.entry((kind.mime, theirs)).or_insert((0, path)).0 += 1,
+        }
+    }
+    for ((ours, theirs), (count, reason)) in &purposes {
+        println!("{count:6} {ours}, file(1): {theirs}: {reason}");
+    }
+    let purpose: usize = purposes.values().map(|(count, _)| count).sum();
+    println!("{all} files of kinds that we name: {same} with the same type, {purpose} with another on purpose");
+    let others: usize = differing.values().map(|(count, _)| count).sum();
+    println!("{others} others:");
+    for ((ours, theirs), (count, path)) in &differing {
+        println!("{count:6} {ours}, file(1): {theirs}: {}", path.display());
+    }
+    assert!((same + purpose) as f64 >= AGREEING * all as f64, "too many differ: {others} of {all}");
+}
+
+#[test]
+fn the_sentences_are_those_of_file() {
+    let Some(files) = chosen() else { return };
+    let theirs = theirs(&files, &[]);
     assert_eq!(theirs.len(), files.len(), "a line of file(1) for each name");
 
     // By the first words of theirs: how many, how many the same, how many differ on purpose.
     let mut kinds: BTreeMap<String, [usize; 3]> = BTreeMap::new();
     let mut differing = Vec::new();
     for (path, theirs) in files.iter().zip(&theirs) {
-        let Some(ours) = ours(path) else { continue };
+        let Some(ours) = ours(path).map(|kind| kind.description.into_owned()) else { continue };
         let words: Vec<&str> = theirs.split([' ', ',']).take(3).collect();
         let counts = kinds.entry(words.join(" ")).or_default();
         counts[0] += 1;

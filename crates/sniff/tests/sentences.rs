@@ -412,6 +412,13 @@ fn scripts() {
     says(&wide, "text/x-powershell", "PowerShell script, Unicode text, UTF-16, little-endian text");
     says(b"Dim s\nSet s = CreateObject(\"WScript.Shell\")\n", "text/vbscript", "VBScript source, ASCII text");
     says(b"<html>\n<HTA:APPLICATION id=x>\n", "application/hta", "HTML Application (HTA), ASCII text");
+    let packed = b"var a='x';for(var i=0;i<a.length;i++)b+=String.fromCharCode(a.charCodeAt(i)^7);eval(b)";
+    says(packed, "text/javascript", "JavaScript source, ASCII text, with no line terminators");
+    let loaded = b"[Reflection.Assembly]::Load([Convert]::FromBase64String($env:x)).EntryPoint.Invoke($null,$null)\n";
+    says(loaded, "text/x-powershell", "PowerShell script, ASCII text");
+    // Other languages with like words.
+    says(b"syntax = \"proto3\";\nimport \"a.proto\";\nimport \"b.proto\";\n", "text/plain", "ASCII text");
+    says(b"(function car)\n(function cdr)\n", "text/plain", "ASCII text");
     says(b"We write about CreateObject( and the like.\n", "text/plain", "ASCII text");
     says(b"In PowerShell, New-Object makes objects.\n", "text/plain", "ASCII text");
 }

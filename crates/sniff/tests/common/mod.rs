@@ -219,3 +219,115 @@ pub fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
     }
     b
 }
+
+/// A Windows program of one section, which is in the file where it is in memory, less 0xc00 bytes.
+pub struct Program {
+    header: Vec<u8>,
+    body: Vec<u8>,
+}
+
+impl Program {
+    const PE: usize = 0x80;
+    const ADDRESS: usize = 0x1000;
+    const OFFSET: usize = 0x400;
+
+    pub fn new() -> Self {
+        let mut header = Pe { sections: &[b".all"], ..Pe::GUI }.build();
+        header.truncate(Self::OFFSET);
+        header.resize(Self::OFFSET, 0);
+        put(&mut header, Self::PE + 8, &1_325_473_445_u32.to_le_bytes());
+        Self { header, body: Vec::new() }
+    }
+
+    pub fn directory(&mut self, number: usize, at: u32, size: u32) {
+        put(&mut self.header, Self::PE + 24 + 96 + number * 8, &[at.to_le_bytes(), size.to_le_bytes()].concat());
+    }
+
+    /// Adds bytes to the section; where they are in memory.
+    fn add(&mut self, bytes: &[u8]) -> u32 {
+        let at = self.body.len();
+        self.body.extend(bytes);
+        self.body.resize(self.body.len().next_multiple_of(4), 0);
+        (Self::ADDRESS + at) as u32
+    }
+
+    /// Libraries, each with functions by name and then by number.
+    pub fn imports(&mut self, libraries: &[(&str, &[&str], &[u32])]) {
+        let mut table = Vec::new();
+        for (library, names, numbers) in libraries {
+            let mut thunks = Vec::new();
+            for name in *names {
+                let at = self.add(&[&[0, 0], name.as_bytes(), &[0]].concat());
+                thunks.extend(at.to_le_bytes());
+            }
+            numbers.iter().for_each(|number| thunks.extend((number | 1 << 31).to_le_bytes()));
+            thunks.extend([0; 4]);
+            let (first, second) = (self.add(&thunks), self.add(&thunks));
+            let name = self.add(&[library.as_bytes(), &[0]].concat());
+            for number in [first, 0, 0, name, second] {
+                table.extend(number.to_le_bytes());
+            }
+        }
+        table.extend([0; 20]);
+        let at = self.add(&table);
+        self.directory(1, at, table.len() as u32);
+    }
+
+    /// A version resource with these strings.
+    pub fn version(&mut self, strings: &[(&str, &str)]) {
+        fn wide(text: &str) -> Vec<u8> {
+            text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
+        }
+        fn block(name: &str, text: bool, value: &[u8], inside: &[u8]) -> Vec<u8> {
+            let mut b = vec![0; 6];
+            b.extend(wide(name));
+            b.resize(b.len().next_multiple_of(4), 0);
+            b.extend(value);
+            b.resize(b.len().next_multiple_of(4), 0);
+            b.extend(inside);
+            let (length, value) = (b.len() as u16, value.len() as u16 / if text { 2 } else { 1 });
+            put(&mut b, 0, &[length.to_le_bytes(), value.to_le_bytes(), [text.into(), 0]].concat());
+            b.resize(b.len().next_multiple_of(4), 0);
+            b
+        }
+        let strings: Vec<u8> = strings.iter().flat_map(|(name, value)| block(name, true, &wide(value), b"")).collect();
+        let table = block("040904b0", true, b"", &strings);
+        let info = block("VS_VERSION_INFO", false, &[7; 52], &block("StringFileInfo", true, b"", &table));
+        let data = self.add(&info);
+        let mut tree = Vec::new();
+        // Three levels of one entry each: type, name, language.
+        for (level, id) in [16_u32, 1, 0x409].into_iter().enumerate() {
+            let next = (level as u32 + 1) * 24;
+            tree.extend([0; 12]);
+            tree.extend([0, 0, 1, 0]);
+            tree.extend(id.to_le_bytes());
+            tree.extend((next | if level < 2 { 1 << 31 } else { 0 }).to_le_bytes());
+        }
+        tree.extend(data.to_le_bytes());
+        tree.extend((info.len() as u32).to_le_bytes());
+        tree.extend([0; 8]);
+        let at = self.add(&tree);
+        self.directory(2, at, tree.len() as u32);
+    }
+
+    /// The path of the symbols.
+    pub fn symbols(&mut self, path: &str) {
+        let record = self.add(&[b"RSDS", &[9; 20][..], path.as_bytes(), &[0]].concat());
+        let mut entry = vec![0; 28];
+        put(&mut entry, 12, &[2]);
+        put(&mut entry, 24, &(record - 0xc00).to_le_bytes());
+        let at = self.add(&entry);
+        self.directory(6, at, 28);
+    }
+
+    pub fn build(&self) -> Vec<u8> {
+        let (mut file, mut body) = (self.header.clone(), self.body.clone());
+        body.resize(body.len().next_multiple_of(0x200), 0);
+        let section = Self::PE + 24 + 96 + 128;
+        let number = |n: usize| (n as u32).to_le_bytes();
+        let place = [number(body.len()), number(Self::ADDRESS), number(body.len()), number(Self::OFFSET)].concat();
+        put(&mut file, section + 8, &place);
+        file.extend(body);
+        file
+    }
+}
