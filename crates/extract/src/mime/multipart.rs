@@ -403,3 +403,6 @@ fn without_last_field(head: &[u8]) -> &[u8] {
     }
     head.get(..end).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,10 @@
 //! ```
 //!
 //! What was found by a command alone after a hole long enough to hide the beginning of a mail is unsure: mails can quote sessions.
+//! In chunks they can quote a dot alone as well, so what was found by one counts only if the server, when all of it is there, asked for
+//! so many mails by 354; or else if the client sends mails by DATA, as none was seen that uses both.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use memchr::memchr;
@@ -25,7 +28,8 @@ use super::replies::{Replies, Reply};
 use crate::limits::Limits;
 use crate::message::Incomplete;
 use crate::part::Part;
-use crate::source::Source;
+use crate::source::{Source, gaps};
+use crate::span::Span;
 use crate::window::{Stop, Window};
 
 /// Most parts of one stream.
@@ -54,6 +58,12 @@ pub(super) struct Session<'s> {
     lost: Option<StreamOffset>,
     /// Whether commands were found again only by what they look like.
     unsure: bool,
+    /// Whether commands were found again by a dot alone.
+    blind: bool,
+    /// The parts that were found since, and how many mails were sent by DATA.
+    provisional: Vec<Range<usize>>,
+    mails: usize,
+    used: Used,
     /// Whether the next line answers the server, as in AUTH (RFC 4954 §4).
     answers: bool,
     envelope: Envelope,
@@ -70,6 +80,15 @@ pub(super) struct Session<'s> {
     pub helo: Option<Vec<u8>>,
     /// What was found.
     pub parts: Vec<Part>,
+}
+
+/// How mails were sent.
+#[derive(Default)]
+struct Used {
+    /// One was surely sent by DATA.
+    data: bool,
+    /// One was sent in chunks.
+    chunks: bool,
 }
 
 /// The next line of the client.
@@ -100,6 +119,10 @@ impl<'s> Session<'s> {
             at: StreamOffset(0),
             lost: None,
             unsure: false,
+            blind: false,
+            provisional: Vec::new(),
+            mails: 0,
+            used: Used::default(),
             answers: false,
             envelope: Envelope::default(),
             taken: 0,
@@ -151,7 +174,32 @@ impl<'s> Session<'s> {
         }
         let why = self.at_end();
         self.end_chunks(why);
+        if !self.provisional.is_empty() && !self.is_confirmed() {
+            for range in std::mem::take(&mut self.provisional) {
+                for part in self.parts.get_mut(range).unwrap_or_default() {
+                    part.incomplete.get_or_insert(Incomplete::Unsure);
+                }
+            }
+        }
         self
+    }
+
+    /// Whether dots alone ended mails, and are none that was quoted in a chunk.
+    fn is_confirmed(&self) -> bool {
+        let all = Span::new(StreamOffset(0), self.other.end());
+        let whole = self.other.ended().is_some()
+            && !all.is_empty()
+            && !self.other.marks().contains(Marks::MIDSTREAM)
+            && gaps(self.other, all).next().is_none();
+        if !whole {
+            return self.used.data && !self.used.chunks;
+        }
+        let mut replies = Replies::new(self.other);
+        let asked = std::iter::from_fn(|| match replies.next() {
+            Reply::Code(code) => Some(code),
+            Reply::NotYet | Reply::Unknown => None,
+        });
+        asked.filter(|code| *code == 354).count() >= self.mails
     }
 
     /// The next line, without going on to what follows.
@@ -200,7 +248,8 @@ impl<'s> Session<'s> {
     /// A line after a place where it was lost what is a command; the lines before it lie from `from` on.
     fn found_again(&mut self, line: &[u8], from: StreamOffset, starts: StreamOffset, lf: bool) -> bool {
         if line == b"." && !lf && self.follows_crlf(starts) {
-            (self.lost, self.unsure) = (None, false);
+            (self.lost, self.unsure, self.blind) = (None, false, true);
+            self.mails += 1;
             if from < starts {
                 let mut mail = Mail::new(true, from, 0);
                 mail.incomplete = Some(Incomplete::Gap(GapKind::Missing));
@@ -309,9 +358,13 @@ impl<'s> Session<'s> {
         }
         let unsure = self.unsure;
         let Some(mut mail) = self.begin(true) else { return false };
+        self.mails += 1;
+        self.used.data |= !unsure && !self.blind;
         match self.until_dot(&mut mail, lf) {
             Ended::Dot => {
                 self.unsure = false;
+                // A hole in the mail may hide its end, and chunks; and so may one before it.
+                self.blind |= unsure || mail.incomplete.is_some();
                 mail.status = self.verdict();
                 self.add(mail, None, unsure);
                 true
@@ -366,6 +419,7 @@ impl<'s> Session<'s> {
 
     /// The chunk that follows BDAT; whether it goes on.
     fn chunk(&mut self, length: u64, last: bool) -> bool {
+        self.used.chunks = true;
         let mut mail = match self.chunks.take() {
             Some(mail) => mail,
             None => match self.begin(false) {
@@ -447,7 +501,11 @@ impl<'s> Session<'s> {
 
     fn add(&mut self, mail: Mail, end: Option<Incomplete>, unsure: bool) {
         let number = u32::try_from(self.parts.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let before = self.parts.len();
         self.parts.extend(mail.finish(number, &self.envelope, self.host.as_ref(), end, unsure));
+        if self.blind {
+            self.provisional.push(before..self.parts.len());
+        }
     }
 
     /// What the server says of a mail: the first of its replies that accepts it, or else the first. There is one, but one for each
