@@ -220,6 +220,18 @@ impl Multipart {
         if let Some((level, closes)) = self.delimiter(line) {
             return self.delimited(level, closes, starts);
         }
+        let Place::Head { begins, .. } = &self.place else { return };
+        if *begins == starts
+            && let Some(part) = self.coded_mail()
+        {
+            // A mail must not be coded (RFC 2045 §6.4): some that are said to be are not, as their first line shows.
+            if !is_field(line) {
+                return self.leave_coded(part, starts);
+            }
+            if let Some(part) = self.parts.get_mut(part) {
+                part.content_codings.clear();
+            }
+        }
         let Place::Head { begins, bytes, over } = &mut self.place else { return };
         let empty = starts == end;
         // A part without any head, not even the empty line.
@@ -289,7 +301,7 @@ impl Multipart {
             if let Some(part) = self.parts.get_mut(part) {
                 part.incomplete = part.incomplete.or(incomplete);
                 let start = part.content.first().map_or(end, |range| range.start);
-                part.content = if start < end { vec![start..end] } else { Vec::new() };
+                part.content = Some(start..end).filter(|range| !range.is_empty()).into_iter().collect();
             }
         }
     }
@@ -313,7 +325,7 @@ impl Multipart {
             Some(media) => matches!(media.as_str(), "message/rfc822" | "message/global" | "message/news"),
             None => digest,
         };
-        let mail = is_mail && room && head.codings().is_empty();
+        let mail = is_mail && room;
         self.begin_leaf(&head, begins, start, incomplete);
         if let Place::Body { part, .. } = self.place
             && mail
@@ -321,6 +333,18 @@ impl Multipart {
             self.levels.push(Level::Mail(Some(part)));
             self.place = Place::Head { begins: start, bytes: Vec::new(), over: false };
         }
+    }
+
+    /// The mail whose head is being gone through, as long as it may be coded.
+    fn coded_mail(&self) -> Option<usize> {
+        let Some(Level::Mail(Some(part))) = self.levels.last() else { return None };
+        self.parts.get(*part).filter(|part| !part.content_codings.is_empty()).map(|_| *part)
+    }
+
+    /// What was taken for a mail is bytes in a coding.
+    fn leave_coded(&mut self, part: usize, start: u64) {
+        self.levels.pop();
+        self.place = Place::Body { part, start };
     }
 
     fn begin_leaf(&mut self, head: &PartHead, begins: u64, start: u64, incomplete: Option<Incomplete>) {
@@ -335,7 +359,8 @@ impl Multipart {
             self.place = Place::Done;
             return;
         }
-        let mut part = Part::new(0, self.protocol, PartKind::Part, vec![start..start]);
+        let empty = start..start;
+        let mut part = Part::new(0, self.protocol, PartKind::Part, vec![empty]);
         part.begins = begins;
         part.declared_type = head.get("content-type").map(|value| value.get(..1024).unwrap_or(value).into());
         part.filename = head.filename();
@@ -352,10 +377,16 @@ impl Multipart {
     fn lose(&mut self, length: u64, why: Incomplete) {
         if let Place::Head { begins, bytes, .. } = &mut self.place {
             let (begins, bytes) = (*begins, std::mem::take(bytes));
-            self.head_ended(begins, &bytes, self.at, Some(why));
+            match self.coded_mail() {
+                Some(part) => self.leave_coded(part, begins),
+                None => self.head_ended(begins, &bytes, self.at, Some(why)),
+            }
             if let Place::Head { .. } = self.place {
                 // A mail in a mail, of whose head nothing is there.
-                self.head_ended(self.at, b"", self.at, Some(why));
+                match self.coded_mail() {
+                    Some(part) => self.leave_coded(part, self.at),
+                    None => self.head_ended(self.at, b"", self.at, Some(why)),
+                }
             }
         }
         let within = self.levels.iter().filter_map(|level| match level {
@@ -380,7 +411,6 @@ fn is_field(line: &[u8]) -> bool {
     let name = line.split(|b| *b == b':').next().unwrap_or_default();
     name.len() < line.len() && !name.is_empty() && name.trim_ascii_end().iter().all(u8::is_ascii_graphic)
         || line.starts_with(b"From ")
-        || line.len() >= LINE_BYTES
 }
 
 /// Whether a boundary may have this character, blanks apart (RFC 2046 §5.1.1).

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use memchr::memchr;
 use streamdb_types::{Direction, Gap, GapKind, Marks, StreamOffset};
 
-use super::command::Command;
+use super::command::{Command, starts_with};
 use super::end_of_data::{EndOfData, Seen};
 use super::mail::{Envelope, Mail};
 use super::replies::{Replies, Reply};
@@ -307,14 +307,17 @@ impl<'s> Session<'s> {
                 self.replies.next();
             }
             Command::StartTls => {
-                // RFC 3207 §4: after 220 everything is TLS. Without a reply, its first record tells.
-                let begun = match self.replies.next() {
+                // RFC 3207 §4: after 220 everything is TLS, unless somebody took it off before the capture: then EHLO comes again
+                // (§4.2). Without a reply, the first record tells.
+                let reply = self.replies.next();
+                let next = self.window.look(self.at, 5).bytes;
+                let begun = match reply {
                     Reply::Code(code) => code == 220,
                     Reply::NotYet => return false,
-                    Reply::Unknown => self.window.look(self.at, 2).bytes.starts_with(b"\x16\x03"),
+                    Reply::Unknown => next.starts_with(b"\x16\x03"),
                 };
-                self.starttls = begun;
-                return !begun;
+                self.starttls |= begun;
+                return !begun || starts_with(next, b"EHLO ");
             }
             Command::Data | Command::Quit | Command::Other => {
                 self.answers = self.replies.next() == Reply::Code(334);

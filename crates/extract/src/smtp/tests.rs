@@ -145,6 +145,14 @@ fn tls_ends_what_can_be_read() {
 }
 
 #[test]
+fn tls_that_was_taken_off_goes_on() {
+    let client = format!("EHLO pc\r\nSTARTTLS\r\n{OPEN}x\r\n.\r\nQUIT\r\n");
+    let opened = OPENED.split_once("\r\n").unwrap().1;
+    let found = in_both(client, format!("{GREETING}250 hi\r\n220 go\r\n{opened}250 queued\r\n221 bye\r\n"));
+    assert_eq!(parts(&found).iter().map(|part| part.status).collect::<Vec<_>>(), [Some(250), Some(250)]);
+}
+
+#[test]
 fn other_protocols_are_left_alone() {
     let none = |client: &str, server: &str| {
         assert_eq!(look(&MemorySource::new(client), &MemorySource::new(server)), None, "{client}");
@@ -307,7 +315,7 @@ fn built(mails: &[Sent]) -> (Vec<u8>, Vec<u8>, Vec<std::ops::Range<usize>>) {
     (client, server, places)
 }
 
-fn files<'f>(found: &'f Found) -> Vec<&'f Part> {
+fn files(found: &Found) -> Vec<&Part> {
     parts(found).iter().filter(|part| part.kind == PartKind::File).collect()
 }
 

@@ -107,6 +107,18 @@ fn a_mail_without_parts_is_its_own() {
 }
 
 #[test]
+fn a_mail_that_is_said_to_be_coded() {
+    let mail = || Multipart::mail("smtp", false, 100);
+    let head = "Content-Type: message/rfc822; name=m\r\nContent-Transfer-Encoding: base64\r\n\r\n";
+    let not = format!("{head}Content-Type: a/b; name=x.exe\r\n\r\nMZ");
+    same(mail, &not, None, &[("m", "Content-Type: a/b; name=x.exe\r\n\r\nMZ", None), ("x.exe", "MZ", None)]);
+    assert!(parts(mail(), not.as_bytes(), 9, None)[0].content_codings.is_empty());
+    let coded = format!("{head}U3ViamVjdDogeA0K\r\n");
+    same(mail, &coded, None, &[("m", "U3ViamVjdDogeA0K\r\n", None)]);
+    assert_eq!(parts(mail(), coded.as_bytes(), 9, None)[0].content_codings, ["base64"]);
+}
+
+#[test]
 fn limits_are_said() {
     let many = "--XX\r\n\r\nx\r\n".repeat(PARTS + 5);
     let all = parts(form(), many.as_bytes(), 1000, None);
