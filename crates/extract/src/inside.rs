@@ -7,6 +7,7 @@ use crate::limits::Limits;
 use crate::message::{Kind, Message, MessageIndex, Messages};
 use crate::notes::Notes;
 use crate::part::Part;
+use crate::smtp;
 use crate::source::{Read, Source};
 
 /// What is found in both streams of a connection (to the server, to the client).
@@ -22,7 +23,9 @@ pub struct Found {
 type Finder = fn([&dyn Source; 2], &Limits) -> Option<Found>;
 
 /// Asked in this order; the first answer counts.
-const FINDERS: [Finder; 0] = [];
+const FINDERS: [Finder; 1] = [
+    smtp::find, //
+];
 
 /// What is found in the messages of kind stream of a connection, and which messages these are, by [`Direction::index`]: those that
 /// the whole streams are, or what goes through a tunnel at their end.

@@ -4,7 +4,8 @@
 //! - `dissect` asks one dissector per protocol (`http1` so far) and knows what to do when none answers
 //! - `message` is what they all answer with
 //! - `body` walks a message's body: framing off, then the content codings, one file each in `coding`
-//! - `inside` asks one finder per protocol what lies inside streams that are one message; `part` is what they answer with
+//! - `inside` asks one finder per protocol (`smtp`) what lies inside streams that are one message; `part` is what they answer with
+//! - `mime` finds the parts of bodies that have several
 //! - `xor` takes a repeating key off pieces of a body
 //!
 //! A new protocol is a new file or folder and a line in `inside`; a new coding is a new file and a line in `coding`.
@@ -18,8 +19,10 @@ mod inside;
 mod limits;
 mod memory;
 mod message;
+mod mime;
 mod notes;
 mod part;
+mod smtp;
 mod source;
 mod span;
 mod window;
@@ -34,6 +37,7 @@ pub use inside::{Found, inside};
 pub use limits::{BodyLimits, Limits};
 pub use memory::MemorySource;
 pub use message::{Framing, Incomplete, Kind, Message, MessageIndex, Messages, Side, Version};
+pub use mime::{Multipart, PartHead, multipart};
 pub use notes::Notes;
 pub use part::{Outer, Part, PartKind, Undo};
 pub use source::{Read, Source, gaps};

@@ -71,3 +71,18 @@ pub fn brotli(data: &[u8]) {
 pub fn zstd(data: &[u8]) {
     coding("zstd", data);
 }
+
+/// base64.
+pub fn base64(data: &[u8]) {
+    coding("base64", data);
+}
+
+/// quoted-printable.
+pub fn quoted_printable(data: &[u8]) {
+    coding("quoted-printable", data);
+}
+
+/// hex.
+pub fn hex(data: &[u8]) {
+    coding("hex", data);
+}

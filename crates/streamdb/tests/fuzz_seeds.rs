@@ -18,7 +18,8 @@ mod fuzz;
 #[test]
 fn seeds_pass() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 16] = [
+    let targets: [(&str, Target); 21] = [
+        ("base64", fuzz::base64),
         ("brotli", fuzz::brotli),
         ("bucket", fuzz::bucket),
         ("capture_file", fuzz::capture_file),
@@ -26,12 +27,16 @@ fn seeds_pass() {
         ("deflate", fuzz::deflate),
         ("fragments", fuzz::fragments),
         ("gzip", fuzz::gzip),
+        ("hex", fuzz::hex),
         ("http", fuzz::http),
         ("index_file", fuzz::index_file),
         ("journal", fuzz::journal),
+        ("multipart", fuzz::multipart),
         ("query_string", fuzz::query_string),
+        ("quoted_printable", fuzz::quoted_printable),
         ("reassembly", fuzz::reassembly),
         ("records", fuzz::records),
+        ("smtp", fuzz::smtp),
         ("sniff", fuzz::sniff),
         ("submission_record", fuzz::submission_record),
         ("zstd", fuzz::zstd),

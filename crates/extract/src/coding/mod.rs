@@ -1,12 +1,15 @@
-//! Content and transfer codings (RFC 9110 §8.4.1): one file each, and a line in [`ALL`].
+//! Content and transfer codings (RFC 9110 §8.4.1), and those of mail (RFC 2045 §6): one file each, and a line in [`ALL`].
 //!
 //! A decoder is pushed pieces of any size and hands on what they decode to. Decoders are stacked; each one's output is
 //! bounded.
 
+mod base64;
 mod brotli;
 mod deflate;
 mod gzip;
+mod hex;
 mod inflate;
+mod quoted_printable;
 mod zstandard;
 
 use std::fmt;
@@ -22,7 +25,15 @@ pub(crate) struct Coding {
 }
 
 /// Every coding that can be undone.
-const ALL: [&Coding; 4] = [&gzip::CODING, &deflate::CODING, &brotli::CODING, &zstandard::CODING];
+const ALL: [&Coding; 7] = [
+    &gzip::CODING,
+    &deflate::CODING,
+    &brotli::CODING,
+    &zstandard::CODING,
+    &base64::CODING,
+    &quoted_printable::CODING,
+    &hex::CODING,
+];
 
 /// How much is decoded at a time.
 const STEP_BYTES: usize = 32 << 10;
@@ -165,4 +176,25 @@ fn hand_on(
         push(rest, fits, taken, limits, out)?;
     }
     if fits.len() < piece.len() { Err(Halt::Output) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of coded bytes in pieces of this size, and what is wrong with them.
+    pub(super) fn decoded(coding: &Coding, sent: &[u8], size: usize) -> (Vec<u8>, Option<Fault>) {
+        let mut decoder = (coding.start)();
+        let mut all = Vec::new();
+        let mut take = |piece: &[u8]| {
+            assert!(!piece.is_empty());
+            all.extend_from_slice(piece);
+            Ok(())
+        };
+        for piece in sent.chunks(size) {
+            decoder.push(piece, &mut take).unwrap();
+        }
+        let fault = decoder.finish(&mut take).unwrap();
+        (all, fault)
+    }
 }
