@@ -3,6 +3,7 @@
 
 use streamdb_types::{Direction, Gap, Marks, Reason, StreamOffset};
 
+use crate::http2;
 use crate::limits::Limits;
 use crate::message::{Kind, Message, MessageIndex, Messages};
 use crate::notes::Notes;
@@ -22,7 +23,41 @@ pub struct Found {
 type Finder = fn([&dyn Source; 2], &Limits) -> Option<Found>;
 
 /// Asked in this order; the first answer counts.
-const FINDERS: [Finder; 0] = [];
+const FINDERS: [Finder; 1] = [http2::find];
+
+/// A finder for what follows an accepted CONNECT or Upgrade, which looks at what opened it, too.
+type Behind = fn([&dyn Source; 2], &Opener<'_>, &Limits) -> Option<Found>;
+
+/// Asked before [`FINDERS`], of a tunnel whose opening was seen.
+const BEHIND: [Behind; 1] = [http2::upgraded];
+
+/// What opened a tunnel.
+pub(crate) struct Opener<'m> {
+    pub request: Option<&'m Message>,
+    /// The answer that accepted it.
+    pub response: &'m Message,
+}
+
+impl<'m> Opener<'m> {
+    /// What opened the tunnel at the end of a connection.
+    fn of(messages: &'m Messages) -> Option<Self> {
+        // The last answer: nothing but the tunnel's bytes comes after it.
+        let answers = Direction::BOTH.map(|direction| {
+            messages.of(direction).iter().rev().take(2).find(|message| matches!(message.kind, Kind::Response { .. }))
+        });
+        let response = answers.into_iter().flatten().next()?;
+        let request =
+            response.peer.and_then(|peer| messages.of(response.direction.flip()).get(usize::try_from(peer.0).ok()?));
+        Some(Self { request, response })
+    }
+
+    /// Whether it is an upgrade to this protocol (RFC 9110 §7.8).
+    pub(crate) fn upgrades_to(&self, protocol: &[u8]) -> bool {
+        let names = self.response.fields.get("upgrade").unwrap_or_default().split(|b| *b == b',');
+        let named = |name: &[u8]| name.trim_ascii().eq_ignore_ascii_case(protocol);
+        matches!(self.response.kind, Kind::Response { status: 101, .. }) && names.into_iter().any(named)
+    }
+}
 
 /// What is found in the messages of kind stream of a connection, and which messages these are, by [`Direction::index`]: those that
 /// the whole streams are, or what goes through a tunnel at their end.
@@ -42,7 +77,11 @@ pub fn inside(
         Some(Rest { source, from })
     });
     let [Some(to_server), Some(to_client)] = &rests else { return None };
-    let found = FINDERS.iter().find_map(|find| find([to_server, to_client], limits))?;
+    let rests: [&dyn Source; 2] = [to_server, to_client];
+    let tunnel = last.iter().flatten().any(|message| message.notes.contains(Notes::TUNNEL));
+    let opener = Opener::of(messages).filter(|_| tunnel);
+    let behind = opener.and_then(|opener| BEHIND.iter().find_map(|find| find(rests, &opener, limits)));
+    let found = behind.or_else(|| FINDERS.iter().find_map(|find| find(rests, limits)))?;
     Some((last.map(|message| message.map(|message| message.index)), found))
 }
 

@@ -11,9 +11,11 @@
 
 mod body;
 mod coding;
+mod disposition;
 mod dissect;
 mod fields;
 mod http1;
+mod http2;
 mod inside;
 mod limits;
 mod memory;
