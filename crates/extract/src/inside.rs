@@ -9,6 +9,7 @@ use crate::message::{Kind, Message, MessageIndex, Messages};
 use crate::notes::Notes;
 use crate::part::Part;
 use crate::source::{Read, Source};
+use crate::websocket;
 
 /// What is found in both streams of a connection (to the server, to the client).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,7 +30,7 @@ const FINDERS: [Finder; 1] = [http2::find];
 type Behind = fn([&dyn Source; 2], &Opener<'_>, &Limits) -> Option<Found>;
 
 /// Asked before [`FINDERS`], of a tunnel whose opening was seen.
-const BEHIND: [Behind; 1] = [http2::upgraded];
+const BEHIND: [Behind; 2] = [http2::upgraded, websocket::find];
 
 /// What opened a tunnel.
 pub(crate) struct Opener<'m> {

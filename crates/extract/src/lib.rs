@@ -24,6 +24,7 @@ mod notes;
 mod part;
 mod source;
 mod span;
+mod websocket;
 mod window;
 mod xor;
 
@@ -37,7 +38,7 @@ pub use limits::{BodyLimits, Limits};
 pub use memory::MemorySource;
 pub use message::{Framing, Incomplete, Kind, Message, MessageIndex, Messages, Side, Version};
 pub use notes::Notes;
-pub use part::{Outer, Part, PartKind, Undo};
+pub use part::{Context, Outer, Part, PartKind, Undo};
 pub use source::{Read, Source, gaps};
 pub use span::Span;
 pub use xor::Xor;

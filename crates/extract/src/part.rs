@@ -4,6 +4,7 @@
 //! stream is one message of kind stream, all that is found in it are parts of that message, so that what was named before keeps
 //! its name.
 
+use std::fmt;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
@@ -42,6 +43,8 @@ pub struct Part {
     pub undo: Undo,
     /// Codings in the order in which they were applied, in lower case.
     pub content_codings: Vec<String>,
+    /// What its coded bytes refer to that lies before them.
+    pub context: Context,
     /// Why it is not whole, whatever is missing of its message's content there; `None` when it is.
     pub incomplete: Option<Incomplete>,
     /// Bytes that are known to be missing of it, as sent.
@@ -75,6 +78,39 @@ pub enum Undo {
     Masks(Vec<[u8; 4]>),
 }
 
+/// What coded bytes refer to outside of them.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum Context {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// What was decoded before (RFC 7692 §7.1.1): the bytes of a range of all that is kept of it.
+    Window(Arc<[u8]>, Range<usize>),
+    /// Something that is not there, so that they cannot be decoded.
+    Lost,
+}
+
+impl Context {
+    /// The bytes that can be referred to.
+    pub(crate) fn window(&self) -> &[u8] {
+        match self {
+            Self::Window(bytes, range) => bytes.get(range.clone()).unwrap_or_default(),
+            Self::Nothing | Self::Lost => &[],
+        }
+    }
+}
+
+/// Without the bytes.
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("Nothing"),
+            Self::Window(_, range) => write!(f, "Window({range:?})"),
+            Self::Lost => f.write_str("Lost"),
+        }
+    }
+}
+
 /// Hands out all content of a message, in order.
 pub type Outer<'o> = &'o mut dyn FnMut(&mut dyn FnMut(Piece<'_>) -> ControlFlow<()>);
 
@@ -95,6 +131,7 @@ impl Part {
             content,
             undo: Undo::Nothing,
             content_codings: Vec::new(),
+            context: Context::Nothing,
             incomplete: None,
             missing: 0,
         }

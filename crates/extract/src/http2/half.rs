@@ -127,6 +127,9 @@ impl<'a> Half<'a> {
         while self.at < end {
             if self.is_beyond_limits() {
                 self.ended = Incomplete::Limit;
+                if let Some(last) = self.parts.last_mut() {
+                    last.incomplete.get_or_insert(Incomplete::Limit);
+                }
                 return;
             }
             let view = self.window.look(self.at, HEADER_BYTES);

@@ -30,11 +30,7 @@ const ROWS: [Row; LONGEST + 1] = rows();
 /// All bytes, by the length of their codes, then by value.
 const SORTED: [u8; 256] = sorted();
 
-#[expect(
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    reason = "evaluated at compile time, where it would fail"
-)]
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time, where it would fail")]
 const fn rows() -> [Row; LONGEST + 1] {
     let mut rows = [Row { code: 0, at: 0, count: 0 }; LONGEST + 1];
     let (mut length, mut code, mut at) = (1, 0, 0);
@@ -54,11 +50,7 @@ const fn rows() -> [Row; LONGEST + 1] {
     rows
 }
 
-#[expect(
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    reason = "evaluated at compile time, where it would fail"
-)]
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time, where it would fail")]
 const fn sorted() -> [u8; 256] {
     let mut sorted = [0; 256];
     let (mut length, mut at) = (1, 0);
