@@ -8,6 +8,7 @@ use crate::limits::Limits;
 use crate::message::{Kind, Message, MessageIndex, Messages};
 use crate::notes::Notes;
 use crate::part::Part;
+use crate::socks;
 use crate::source::{Read, Source};
 use crate::websocket;
 
@@ -67,6 +68,24 @@ pub fn inside(
     streams: [&dyn Source; 2],
     limits: &Limits,
 ) -> Option<([Option<MessageIndex>; 2], Found)> {
+    look(messages, streams, limits, Some(socks::find))
+}
+
+/// The same of what goes through a SOCKS server: no more of these are asked, which have been found all.
+pub(crate) fn inside_tunnel(
+    messages: &Messages,
+    streams: [&dyn Source; 2],
+    limits: &Limits,
+) -> Option<([Option<MessageIndex>; 2], Found)> {
+    look(messages, streams, limits, None)
+}
+
+fn look(
+    messages: &Messages,
+    streams: [&dyn Source; 2],
+    limits: &Limits,
+    last_asked: Option<Finder>,
+) -> Option<([Option<MessageIndex>; 2], Found)> {
     let last = Direction::BOTH.map(|direction| messages.of(direction).last().filter(|message| is_open_to(message)));
     if last.iter().all(Option::is_none) {
         return None;
@@ -82,7 +101,7 @@ pub fn inside(
     let tunnel = last.iter().flatten().any(|message| message.notes.contains(Notes::TUNNEL));
     let opener = Opener::of(messages).filter(|_| tunnel);
     let behind = opener.and_then(|opener| BEHIND.iter().find_map(|find| find(rests, &opener, limits)));
-    let found = behind.or_else(|| FINDERS.iter().find_map(|find| find(rests, limits)))?;
+    let found = behind.or_else(|| FINDERS.iter().chain(&last_asked).find_map(|find| find(rests, limits)))?;
     Some((last.map(|message| message.map(|message| message.index)), found))
 }
 
@@ -93,9 +112,9 @@ fn is_open_to(message: &Message) -> bool {
 }
 
 /// A stream from a place on.
-struct Rest<'s> {
-    source: &'s dyn Source,
-    from: StreamOffset,
+pub(crate) struct Rest<'s> {
+    pub source: &'s dyn Source,
+    pub from: StreamOffset,
 }
 
 impl Source for Rest<'_> {

@@ -22,6 +22,7 @@ mod memory;
 mod message;
 mod notes;
 mod part;
+mod socks;
 mod source;
 mod span;
 mod websocket;
