@@ -18,7 +18,7 @@ mod fuzz;
 #[test]
 fn seeds_pass() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 16] = [
+    let targets: [(&str, Target); 19] = [
         ("brotli", fuzz::brotli),
         ("bucket", fuzz::bucket),
         ("capture_file", fuzz::capture_file),
@@ -27,13 +27,16 @@ fn seeds_pass() {
         ("fragments", fuzz::fragments),
         ("gzip", fuzz::gzip),
         ("http", fuzz::http),
+        ("http2", fuzz::http2),
         ("index_file", fuzz::index_file),
         ("journal", fuzz::journal),
         ("query_string", fuzz::query_string),
         ("reassembly", fuzz::reassembly),
         ("records", fuzz::records),
         ("sniff", fuzz::sniff),
+        ("socks", fuzz::socks),
         ("submission_record", fuzz::submission_record),
+        ("websocket", fuzz::websocket),
         ("zstd", fuzz::zstd),
     ];
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");

@@ -32,6 +32,8 @@ pub(super) struct Search<'a> {
     /// Jumps from frame to frame.
     far: Window<'a>,
     end: StreamOffset,
+    /// Whether the stream may still go on. Then its end says nothing: what is found now has to be what is found later.
+    open: bool,
     reads: u32,
     bytes: u64,
     longest: u32,
@@ -56,6 +58,7 @@ impl<'a> Search<'a> {
             near: Window::new(source, 4 << 10),
             far: Window::new(source, READ),
             end: source.end(),
+            open: source.ended().is_none(),
             reads: READS,
             bytes: BYTES,
             longest: 0,
@@ -63,7 +66,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// A place at or after `from`, where a hole ends, at which a frame begins for certain; payloads have at most `longest` bytes,
+    /// A place at or after `from`, where a hole ends, at which a frame begins for certain, if that can be told yet; payloads have at most `longest` bytes,
     /// streams at most the number `highest`.
     pub(super) fn find(&mut self, from: StreamOffset, longest: u32, highest: u32) -> Option<StreamOffset> {
         (self.longest, self.highest) = (longest.min(LONGEST), highest);
@@ -71,6 +74,9 @@ impl<'a> Search<'a> {
         loop {
             // Of the frame that the hole lies in, all may follow.
             let last = from.add(HEADER_BYTES as u64 + u64::from(self.longest));
+            if self.open && last.add(HEADER_BYTES as u64) > self.end {
+                return None;
+            }
             // A place on the chain of all that was found, which is not behind the one looked at.
             let mut on: Option<StreamOffset> = None;
             let (mut most, mut at) = (0, from);
@@ -151,6 +157,9 @@ impl<'a> Search<'a> {
 
     fn next(&mut self, at: StreamOffset) -> Option<Next> {
         self.reads = self.reads.checked_sub(1)?;
+        if self.open && at.add(HEADER_BYTES as u64) > self.end {
+            return None;
+        }
         if at == self.end {
             return Some(Next::End);
         }
