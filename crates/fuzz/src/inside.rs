@@ -78,7 +78,7 @@ fn look(data: &[u8], before: [&[u8]; 2], stays: bool) {
     assert_eq!(found, find(&slow, &limits), "what is found depends on how the bytes are read");
     let Some((which, found)) = found else { return };
     for direction in Direction::BOTH {
-        check(direction.of(&found.parts), *direction.of(&which), &sources, direction, &limits);
+        check(direction.of::<Vec<Part>>(&found.parts), *direction.of(&which), &sources, direction, &limits);
     }
     if stays {
         let earlier = Direction::BOTH.map(|direction| {
