@@ -114,9 +114,14 @@ enum Begins {
 fn begins(source: &dyn Source) -> Begins {
     let mut window = Window::new(source, PREFACE.len());
     let view = window.look(StreamOffset(0), PREFACE.len());
+    // Of a stream that is still open, nothing yet may become anything.
+    let missing = match view.stop {
+        Some(Stop::Hole(_)) => true,
+        _ => view.bytes.is_empty() && source.ended().is_some(),
+    };
     if view.bytes.starts_with(PREFACE) {
         Begins::Preface
-    } else if PREFACE.starts_with(view.bytes) && (view.bytes.is_empty() || matches!(view.stop, Some(Stop::Hole(_)))) {
+    } else if PREFACE.starts_with(view.bytes) && missing {
         Begins::Unknown
     } else {
         Begins::Otherwise
