@@ -2,7 +2,7 @@
 
 use std::ops::{ControlFlow, Range};
 
-use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Framing, Message, Part, Piece, Problem, part_body};
+use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Framing, Message, Part, Piece, Problem, counted, part_body};
 use streamdb_sniff::{HEAD_BYTES, XorKey};
 use streamdb_types::{Gap, StreamOffset};
 
@@ -78,13 +78,7 @@ impl Conversation {
             }
             return Ok(None);
         }
-        let mut at = 0u64;
-        let outcome = self.body(message, Decode::Decoded, limits, &mut |piece| {
-            let from = at;
-            at = at.saturating_add(length_of(&piece));
-            out(from, piece)
-        })?;
-        Ok(outcome.problem)
+        Ok(self.body(message, Decode::Decoded, limits, &mut counted(out))?.problem)
     }
 
     /// Hands out a range of the content of a message that lies in its stream as it was meant.
@@ -92,12 +86,8 @@ impl Conversation {
         let Some(stream) = self.stream(message.direction) else { return Ok(()) };
         let body = message.body;
         let place = |offset: u64| StreamOffset(body.start.0.saturating_add(offset).min(body.end.0));
-        let mut at = range.start;
-        Ok(raw(stream, place(range.start)..place(range.end), &mut |piece| {
-            let from = at;
-            at = at.saturating_add(length_of(&piece));
-            out(from, piece)
-        })?)
+        let mut out = |at: u64, piece: Piece<'_>| out(range.start.saturating_add(at), piece);
+        Ok(raw(stream, place(range.start)..place(range.end), &mut counted(&mut out))?)
     }
 
     /// The holes in a range of the content of a message that lies in its stream as it was meant, by their offsets in the range.
@@ -134,11 +124,4 @@ fn key_of(conversation: &mut Conversation, message: &Message) -> Result<Option<X
         if taken < HEAD_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     Ok(outcome.what.xor_key)
-}
-
-const fn length_of(piece: &Piece<'_>) -> u64 {
-    match piece {
-        Piece::Bytes(bytes) => bytes.len() as u64,
-        Piece::Hole(gap) => gap.length,
-    }
 }

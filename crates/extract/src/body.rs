@@ -10,7 +10,7 @@ use crate::coding::{self, Coding, Fault, Halt, Stack};
 use crate::http1::{Chunks, Step};
 use crate::limits::BodyLimits;
 use crate::message::{Framing, Kind, Message};
-use crate::part::{Outer, Part, Picked, Taken};
+use crate::part::{Context, Outer, Part, Picked, Taken};
 use crate::source::Source;
 use crate::span::Span;
 use crate::window::{Stop, Window};
@@ -36,6 +36,21 @@ pub enum Piece<'a> {
     Bytes(&'a [u8]),
     /// Bytes that are missing here. Whoever writes a file leaves them out of it as a hole, and shifts nothing.
     Hole(Gap),
+}
+
+impl Piece<'_> {
+    /// Bytes, there or missing.
+    pub const fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Hole(gap) => gap.length,
+        }
+    }
+
+    /// Whether there are none; no piece that is handed out is so.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// What came of handing out a body.
@@ -72,6 +87,8 @@ pub enum Problem {
         /// What about it.
         fault: Fault,
     },
+    /// The data of this coding refers to what was sent before it and is missing: handed out as sent.
+    NoContext(String),
     /// Coded data has a hole: decoded up to it.
     Hole(Gap),
     /// More came out than the limit on output: cut there.
@@ -88,7 +105,7 @@ impl Problem {
         match self {
             Self::UnknownCoding(_) | Self::TooManyCodings(_) => false,
             Self::Coding { fault, .. } => fault.spoils(),
-            Self::Hole(_) | Self::OutputLimit | Self::RatioLimit | Self::Stopped => true,
+            Self::NoContext(_) | Self::Hole(_) | Self::OutputLimit | Self::RatioLimit | Self::Stopped => true,
         }
     }
 }
@@ -99,6 +116,7 @@ impl fmt::Display for Problem {
             Self::UnknownCoding(name) => write!(f, "coding {name:?} is not known; left as sent"),
             Self::TooManyCodings(n) => write!(f, "{n} codings one inside the other; left as sent"),
             Self::Coding { coding, fault } => write!(f, "{coding} {fault}"),
+            Self::NoContext(name) => write!(f, "{name} data refers to earlier data that is missing; left as sent"),
             Self::Hole(gap) => write!(f, "coded data has a hole at offset {} of the stream", gap.offset.0),
             Self::OutputLimit => f.write_str("decodes to more than the limit"),
             Self::RatioLimit => f.write_str("decodes to far more than was sent"),
@@ -168,9 +186,15 @@ pub fn part_body<'o>(
 ) -> BodyOutcome {
     let codings = match decode {
         Decode::Raw => (Vec::new(), None),
-        Decode::Decoded => undone(part.content_codings.iter().rev()),
+        Decode::Decoded => match part.content_codings.last() {
+            Some(coding) if part.context == Context::Lost => (Vec::new(), Some(Problem::NoContext(coding.clone()))),
+            _ => undone(part.content_codings.iter().rev()),
+        },
     };
     let mut hand = Hand::new(codings, limits, encoded, out);
+    if let Some(stack) = &mut hand.stack {
+        stack.prime(part.context.window());
+    }
     let mut picked = Picked::new(part);
     let mut last = Taken::More;
     outer(&mut |at, piece| {

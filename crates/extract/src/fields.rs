@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// What is kept. The rest of a head is one read away ([`head`](crate::head)).
-const KEPT: [&str; 20] = [
+const KEPT: [&str; 21] = [
     "accept-ranges",
     "cache-control",
     "content-disposition",
@@ -20,6 +20,7 @@ const KEPT: [&str; 20] = [
     "origin",
     "range",
     "referer",
+    "sec-websocket-extensions",
     "server",
     "transfer-encoding",
     "upgrade",

@@ -3,12 +3,15 @@
 
 use streamdb_types::{Direction, Gap, Marks, Reason, StreamOffset};
 
+use crate::http2;
 use crate::limits::Limits;
 use crate::message::{Kind, Message, MessageIndex, Messages};
 use crate::notes::Notes;
 use crate::part::Part;
 use crate::smtp;
+use crate::socks;
 use crate::source::{Read, Source};
+use crate::websocket;
 
 /// What is found in both streams of a connection (to the server, to the client).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,9 +26,41 @@ pub struct Found {
 type Finder = fn([&dyn Source; 2], &Limits) -> Option<Found>;
 
 /// Asked in this order; the first answer counts.
-const FINDERS: [Finder; 1] = [
-    smtp::find, //
-];
+const FINDERS: [Finder; 2] = [http2::find, smtp::find];
+
+/// A finder for what follows an accepted CONNECT or Upgrade, which looks at what opened it, too.
+type Behind = fn([&dyn Source; 2], &Opener<'_>, &Limits) -> Option<Found>;
+
+/// Asked before [`FINDERS`], of a tunnel whose opening was seen.
+const BEHIND: [Behind; 2] = [http2::upgraded, websocket::find];
+
+/// What opened a tunnel.
+pub(crate) struct Opener<'m> {
+    pub request: Option<&'m Message>,
+    /// The answer that accepted it.
+    pub response: &'m Message,
+}
+
+impl<'m> Opener<'m> {
+    /// What opened the tunnel at the end of a connection.
+    fn of(messages: &'m Messages) -> Option<Self> {
+        // The last answer: nothing but the tunnel's bytes comes after it.
+        let answers = Direction::BOTH.map(|direction| {
+            messages.of(direction).iter().rev().take(2).find(|message| matches!(message.kind, Kind::Response { .. }))
+        });
+        let response = answers.into_iter().flatten().next()?;
+        let request =
+            response.peer.and_then(|peer| messages.of(response.direction.flip()).get(usize::try_from(peer.0).ok()?));
+        Some(Self { request, response })
+    }
+
+    /// Whether it is an upgrade to this protocol (RFC 9110 §7.8).
+    pub(crate) fn upgrades_to(&self, protocol: &[u8]) -> bool {
+        let names = self.response.fields.get("upgrade").unwrap_or_default().split(|b| *b == b',');
+        let named = |name: &[u8]| name.trim_ascii().eq_ignore_ascii_case(protocol);
+        matches!(self.response.kind, Kind::Response { status: 101, .. }) && names.into_iter().any(named)
+    }
+}
 
 /// What is found in the messages of kind stream of a connection, and which messages these are, by [`Direction::index`]: those that
 /// the whole streams are, or what goes through a tunnel at their end.
@@ -33,6 +68,24 @@ pub fn inside(
     messages: &Messages,
     streams: [&dyn Source; 2],
     limits: &Limits,
+) -> Option<([Option<MessageIndex>; 2], Found)> {
+    look(messages, streams, limits, Some(socks::find))
+}
+
+/// The same of what goes through a SOCKS server: no more of these are asked, which have been found all.
+pub(crate) fn inside_tunnel(
+    messages: &Messages,
+    streams: [&dyn Source; 2],
+    limits: &Limits,
+) -> Option<([Option<MessageIndex>; 2], Found)> {
+    look(messages, streams, limits, None)
+}
+
+fn look(
+    messages: &Messages,
+    streams: [&dyn Source; 2],
+    limits: &Limits,
+    last_asked: Option<Finder>,
 ) -> Option<([Option<MessageIndex>; 2], Found)> {
     let last = Direction::BOTH.map(|direction| messages.of(direction).last().filter(|message| is_open_to(message)));
     if last.iter().all(Option::is_none) {
@@ -45,7 +98,11 @@ pub fn inside(
         Some(Rest { source, from })
     });
     let [Some(to_server), Some(to_client)] = &rests else { return None };
-    let found = FINDERS.iter().find_map(|find| find([to_server, to_client], limits))?;
+    let rests: [&dyn Source; 2] = [to_server, to_client];
+    let tunnel = last.iter().flatten().any(|message| message.notes.contains(Notes::TUNNEL));
+    let opener = Opener::of(messages).filter(|_| tunnel);
+    let behind = opener.and_then(|opener| BEHIND.iter().find_map(|find| find(rests, &opener, limits)));
+    let found = behind.or_else(|| FINDERS.iter().chain(&last_asked).find_map(|find| find(rests, limits)))?;
     Some((last.map(|message| message.map(|message| message.index)), found))
 }
 
@@ -56,9 +113,9 @@ fn is_open_to(message: &Message) -> bool {
 }
 
 /// A stream from a place on.
-struct Rest<'s> {
-    source: &'s dyn Source,
-    from: StreamOffset,
+pub(crate) struct Rest<'s> {
+    pub source: &'s dyn Source,
+    pub from: StreamOffset,
 }
 
 impl Source for Rest<'_> {

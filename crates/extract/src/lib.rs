@@ -4,7 +4,8 @@
 //! - `dissect` asks one dissector per protocol (`http1` so far) and knows what to do when none answers
 //! - `message` is what they all answer with
 //! - `body` walks a message's body: framing off, then the content codings, one file each in `coding`
-//! - `inside` asks one finder per protocol (`smtp`) what lies inside streams that are one message; `part` is what they answer with
+//! - `inside` asks one finder per protocol (`http2`, `websocket`, `socks`, `smtp`) what lies inside streams that are one message;
+//!   `part` is what they answer with
 //! - `mime` finds the parts of bodies that have several
 //! - `xor` takes a repeating key off pieces of a body
 //!
@@ -12,9 +13,11 @@
 
 mod body;
 mod coding;
+mod disposition;
 mod dissect;
 mod fields;
 mod http1;
+mod http2;
 mod inside;
 mod limits;
 mod memory;
@@ -23,8 +26,10 @@ mod mime;
 mod notes;
 mod part;
 mod smtp;
+mod socks;
 mod source;
 mod span;
+mod websocket;
 mod window;
 mod xor;
 
@@ -39,7 +44,7 @@ pub use memory::MemorySource;
 pub use message::{Framing, Incomplete, Kind, Message, MessageIndex, Messages, Side, Version};
 pub use mime::{Multipart, PartHead, multipart};
 pub use notes::Notes;
-pub use part::{Outer, Part, PartKind, Undo};
+pub use part::{Context, Outer, Part, PartKind, Undo, counted};
 pub use source::{Read, Source, gaps};
 pub use span::Span;
 pub use xor::Xor;

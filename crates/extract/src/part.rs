@@ -4,6 +4,7 @@
 //! stream is one message of kind stream, all that is found in it are parts of that message, so that what was named before keeps
 //! its name.
 
+use std::fmt;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
@@ -42,6 +43,8 @@ pub struct Part {
     pub undo: Undo,
     /// Codings in the order in which they were applied, in lower case.
     pub content_codings: Vec<String>,
+    /// What its coded bytes refer to that lies before them.
+    pub context: Context,
     /// Why it is not whole, whatever is missing of its message's content there; `None` when it is.
     pub incomplete: Option<Incomplete>,
     /// Bytes that are known to be missing of it, as sent.
@@ -78,6 +81,50 @@ pub enum Undo {
 /// Hands out a message's content in order, each piece with where it begins: all of it, or at least the ranges of the part that is
 /// asked for.
 pub type Outer<'o> = &'o mut dyn FnMut(&mut dyn FnMut(u64, Piece<'_>) -> ControlFlow<()>);
+/// What coded bytes refer to outside of them.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum Context {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// What was decoded before (RFC 7692 §7.1.1): the bytes of a range of all that is kept of it.
+    Window(Arc<[u8]>, Range<usize>),
+    /// Something that is not there, so that they cannot be decoded.
+    Lost,
+}
+
+impl Context {
+    /// The bytes that can be referred to.
+    pub(crate) fn window(&self) -> &[u8] {
+        match self {
+            Self::Window(bytes, range) => bytes.get(range.clone()).unwrap_or_default(),
+            Self::Nothing | Self::Lost => &[],
+        }
+    }
+}
+
+/// Without the bytes.
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("Nothing"),
+            Self::Window(_, range) => write!(f, "Window({range:?})"),
+            Self::Lost => f.write_str("Lost"),
+        }
+    }
+}
+
+/// Gives pieces that come in order from the beginning on with where they begin.
+pub fn counted<'t>(
+    take: &'t mut dyn FnMut(u64, Piece<'_>) -> ControlFlow<()>,
+) -> impl FnMut(Piece<'_>) -> ControlFlow<()> + 't {
+    let mut at = 0u64;
+    move |piece| {
+        let from = at;
+        at = at.saturating_add(piece.len());
+        take(from, piece)
+    }
+}
 
 impl Part {
     /// A part with nothing known of it but where it is.
@@ -96,6 +143,7 @@ impl Part {
             content,
             undo: Undo::Nothing,
             content_codings: Vec::new(),
+            context: Context::Nothing,
             incomplete: None,
             missing: 0,
         }
@@ -171,11 +219,7 @@ impl<'p> Picked<'p> {
         piece: Piece<'_>,
         out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Taken {
-        let length = match piece {
-            Piece::Bytes(bytes) => bytes.len() as u64,
-            Piece::Hole(gap) => gap.length,
-        };
-        let end = at.saturating_add(length);
+        let end = at.saturating_add(piece.len());
         while let Some(range) = self.ranges.get(self.next) {
             let from = range.start.max(at);
             let to = range.end.min(end);
@@ -287,10 +331,7 @@ mod tests {
                 }
                 ControlFlow::Continue(())
             });
-            at += match piece {
-                Piece::Bytes(bytes) => bytes.len() as u64,
-                Piece::Hole(gap) => gap.length,
-            };
+            at += piece.len();
         }
         (all, taken)
     }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use streamdb_extract::{
     BodyLimits, Decode, Incomplete, Limits, MemorySource, Message, Multipart, Part, PartHead, Piece, Source, body,
-    inside, messages, multipart as parts_of, part_body,
+    counted, inside, messages, multipart as parts_of, part_body,
 };
 use streamdb_types::{Direction, Gap, GapKind, Marks, Reason, StreamOffset};
 
@@ -117,7 +117,7 @@ fn take(part: &Part, message: &Message, source: &dyn Source) {
             &BODY,
             None,
             &mut |take| {
-                body(message, source, Decode::Raw, &BodyLimits { output: u64::MAX, ..BODY }, &mut |piece| take(piece));
+                body(message, source, Decode::Raw, &BodyLimits { output: u64::MAX, ..BODY }, &mut counted(take));
             },
             &mut |piece| {
                 match piece {

@@ -18,7 +18,7 @@ mod fuzz;
 #[test]
 fn seeds_pass() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 21] = [
+    let targets: [(&str, Target); 24] = [
         ("base64", fuzz::base64),
         ("brotli", fuzz::brotli),
         ("bucket", fuzz::bucket),
@@ -29,6 +29,7 @@ fn seeds_pass() {
         ("gzip", fuzz::gzip),
         ("hex", fuzz::hex),
         ("http", fuzz::http),
+        ("http2", fuzz::http2),
         ("index_file", fuzz::index_file),
         ("journal", fuzz::journal),
         ("multipart", fuzz::multipart),
@@ -38,7 +39,9 @@ fn seeds_pass() {
         ("records", fuzz::records),
         ("smtp", fuzz::smtp),
         ("sniff", fuzz::sniff),
+        ("socks", fuzz::socks),
         ("submission_record", fuzz::submission_record),
+        ("websocket", fuzz::websocket),
         ("zstd", fuzz::zstd),
     ];
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");

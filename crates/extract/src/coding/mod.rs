@@ -9,6 +9,7 @@ mod deflate;
 mod gzip;
 mod hex;
 mod inflate;
+pub(crate) mod permessage;
 mod quoted_printable;
 mod zstandard;
 
@@ -25,7 +26,7 @@ pub(crate) struct Coding {
 }
 
 /// Every coding that can be undone.
-const ALL: [&Coding; 7] = [
+const ALL: [&Coding; 8] = [
     &gzip::CODING,
     &deflate::CODING,
     &brotli::CODING,
@@ -33,6 +34,7 @@ const ALL: [&Coding; 7] = [
     &base64::CODING,
     &quoted_printable::CODING,
     &hex::CODING,
+    &permessage::CODING,
 ];
 
 /// How much is decoded at a time.
@@ -45,6 +47,10 @@ pub(crate) fn find(name: &str) -> Option<&'static Coding> {
 
 /// Takes coded bytes in pieces of any size, in order, without holes.
 pub(crate) trait Decoder {
+    /// Before anything else: what the coded data may refer to as if it came right before it. Codings that refer to nothing outside
+    /// pass over it.
+    fn prime(&mut self, _window: &[u8]) {}
+
     /// Takes all of a piece, and hands on what it decodes to. After an error it is not called again.
     fn push(&mut self, input: &[u8], out: Out<'_>) -> Result<(), Halt>;
 
@@ -128,6 +134,13 @@ impl Stack {
     pub(crate) fn new(codings: &[&'static Coding], limits: &BodyLimits) -> Self {
         let stage = |coding: &&Coding| Stage { name: coding.name, decoder: (coding.start)(), made: 0 };
         Self { stages: codings.iter().map(stage).collect(), limits: *limits, taken: 0 }
+    }
+
+    /// What the data of the first to undo may refer to.
+    pub(crate) fn prime(&mut self, window: &[u8]) {
+        if let Some(stage) = self.stages.first_mut() {
+            stage.decoder.prime(window);
+        }
     }
 
     /// Takes a piece of coded bytes.

@@ -133,7 +133,7 @@ impl Facts {
 
 /// The codings of a list, in lower case, `identity` left out, `x-gzip` and `x-compress` by their proper names
 /// (RFC 9110 §8.4.1). Bytes around a name that are in none do not hide it.
-fn codings(value: &[u8]) -> Vec<String> {
+pub(crate) fn codings(value: &[u8]) -> Vec<String> {
     let names = value.split(|b| *b == b',').filter_map(|part| {
         let name = part.split(|b| *b == b';').next().unwrap_or_default();
         let start = name.iter().position(|b| is_token(*b))?;

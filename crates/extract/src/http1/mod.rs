@@ -27,6 +27,7 @@ use crate::notes::Notes;
 use crate::source::Source;
 
 pub(crate) use self::chunked::{Chunks, Step};
+pub(crate) use self::facts::codings;
 pub use self::head::{Head, head, trailers};
 
 /// The messages of a connection that speaks HTTP/1 in at least one direction.

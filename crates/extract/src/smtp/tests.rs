@@ -30,7 +30,8 @@ fn parts(found: &Found) -> &[Part] {
 /// The bytes of a part, holes as question marks, and whether they are all.
 fn bytes(part: &Part, source: &MemorySource, decode: Decode) -> (Vec<u8>, bool) {
     let mut all = Vec::new();
-    let mut walk = |take: &mut dyn FnMut(Piece<'_>) -> std::ops::ControlFlow<()>| {
+    let mut walk = |take: &mut dyn FnMut(u64, Piece<'_>) -> std::ops::ControlFlow<()>| {
+        let mut take = crate::part::counted(take);
         let mut window = Window::new(source, 7);
         let mut at = StreamOffset(0);
         loop {
