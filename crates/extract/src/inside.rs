@@ -8,6 +8,7 @@ use crate::message::{Kind, Message, MessageIndex, Messages};
 use crate::notes::Notes;
 use crate::part::Part;
 use crate::source::{Read, Source};
+use crate::tls;
 
 /// What is found in both streams of a connection (to the server, to the client).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub struct Found {
 type Finder = fn([&dyn Source; 2], &Limits) -> Option<Found>;
 
 /// Asked in this order; the first answer counts.
-const FINDERS: [Finder; 0] = [];
+const FINDERS: &[Finder] = &[tls::find];
 
 /// What is found in the messages of kind stream of a connection, and which messages these are, by [`Direction::index`]: those that
 /// the whole streams are, or what goes through a tunnel at their end.

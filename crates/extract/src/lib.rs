@@ -22,6 +22,7 @@ mod notes;
 mod part;
 mod source;
 mod span;
+mod tls;
 mod window;
 mod xor;
 

@@ -33,5 +33,6 @@ mod tls;
 mod xor;
 mod zip;
 
+pub use bytes::push_printable;
 pub use kind::{Content, HEAD_BYTES, Kind, SENTENCE_BYTES, XorKey, sniff, sniff_content, sniff_stream};
 pub use protocol::{protocol, protocols};
