@@ -3,6 +3,8 @@
 
 use streamdb_types::{Direction, Gap, Marks, Reason, StreamOffset};
 
+use crate::ftp;
+use crate::ftp::Transfer;
 use crate::limits::Limits;
 use crate::message::{Kind, Message, MessageIndex, Messages};
 use crate::notes::Notes;
@@ -17,13 +19,15 @@ pub struct Found {
     pub sentences: [Option<String>; 2],
     /// Their parts, by [`Direction::index`], numbered from 1 in each.
     pub parts: [Vec<Part>; 2],
+    /// The data connections that a control connection of FTP announces, in the order of its commands.
+    pub transfers: Vec<Transfer>,
 }
 
 /// A finder looks at both streams, and answers with what is in them, or with nothing when they are not of its protocol.
 type Finder = fn([&dyn Source; 2], &Limits) -> Option<Found>;
 
 /// Asked in this order; the first answer counts.
-const FINDERS: &[Finder] = &[tls::find];
+const FINDERS: [Finder; 2] = [tls::find, ftp::find];
 
 /// What is found in the messages of kind stream of a connection, and which messages these are, by [`Direction::index`]: those that
 /// the whole streams are, or what goes through a tunnel at their end.

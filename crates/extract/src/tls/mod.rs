@@ -63,7 +63,7 @@ pub(crate) fn find_from(streams: [&dyn Source; 2], from: [StreamOffset; 2]) -> O
         parts.iter_mut().for_each(|part| part.host.clone_from(&host));
         parts
     });
-    Some(Found { sentences, parts })
+    Some(Found { sentences, parts, ..Found::default() })
 }
 
 /// What one side says in clear.
