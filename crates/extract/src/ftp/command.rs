@@ -17,7 +17,12 @@ pub(super) struct Command {
     pub(super) end: StreamOffset,
     /// Whether its argument is longer than what is kept.
     pub(super) cut: bool,
+    /// Whether bytes before it are missing.
+    pub(super) late: bool,
 }
+
+/// How long a name has to be to be looked for, in bytes.
+const NAME: usize = 4;
 
 /// Names that are commands of FTP (RFC 959, 775, 2228, 2389, 2428, 3659, 7151) and of no other protocol of lines.
 const OF_FTP: [&[u8]; 32] = [
@@ -37,7 +42,7 @@ impl Command {
         let end = line.text.iter().position(|byte| *byte == b' ').unwrap_or(line.text.len());
         let name = line.text.get(..end).unwrap_or_default().trim_ascii().to_ascii_uppercase();
         let argument = line.text.get(end + 1..).unwrap_or_default().to_vec();
-        Self { name, argument, start: line.start, end: line.end, cut: line.cut }
+        Self { name, argument, start: line.start, end: line.end, cut: line.cut, late: line.late }
     }
 
     /// What it transfers.
@@ -67,14 +72,37 @@ impl Command {
         }
     }
 
-    /// Whether a reply with this code may answer it; `begun` when it has been answered that it begins.
+    /// What transfers a file whose name can be looked for.
+    pub(super) fn nameable(&self) -> Option<TransferCommand> {
+        // A short name may be a word of the sentence.
+        self.transfers().filter(|kind| !kind.is_listing() && self.file().len() >= NAME)
+    }
+
+    /// The last part of its path.
+    fn file(&self) -> &[u8] {
+        self.argument.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+    }
+
+    /// Whether a text has the name of the file that it transfers, as a word.
+    pub(super) fn is_named_in(&self, text: &[u8]) -> bool {
+        let name = self.file();
+        if self.nameable().is_none() || name.len() > text.len() {
+            return false;
+        }
+        let edge = |byte: Option<&u8>| byte.is_none_or(|byte| b" \t/\"'(),;:.".contains(byte));
+        text.windows(name.len()).enumerate().any(|(at, word)| {
+            word == name && edge(at.checked_sub(1).and_then(|at| text.get(at))) && edge(text.get(at + name.len()))
+        })
+    }
+
+    /// Whether a reply with this code may answer it; `begun` when the end of a transfer may come next.
     pub(super) fn fits(&self, code: u16, begun: bool) -> bool {
         let own = self.own(code);
         match code {
             400.. => true,
             _ if is_of_few(code) => own,
             100..200 => self.transfers().is_some(),
-            200..300 if self.transfers().is_some() => begun || matches!(code, 226 | 250),
+            200..300 if self.transfers().is_some() => begun,
             // Those that are only ever answered with a code of theirs.
             _ => !matches!(
                 &self.name[..],

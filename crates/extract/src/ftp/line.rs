@@ -30,6 +30,8 @@ pub(super) struct Line {
     pub(super) text: Vec<u8>,
     /// Whether it is longer than what is kept.
     pub(super) cut: bool,
+    /// Whether bytes before it are missing, back to the line before it.
+    pub(super) late: bool,
 }
 
 impl<'s> Lines<'s> {
@@ -64,7 +66,7 @@ impl<'s> Lines<'s> {
             }
             if broken {
                 broken = false;
-                line = Line { start: self.at, ..Line::default() };
+                line = Line { start: self.at, late: true, ..Line::default() };
                 continue;
             }
             line.end = self.at;

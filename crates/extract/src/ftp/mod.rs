@@ -31,6 +31,8 @@ use crate::window::Window;
 
 /// How many commands are looked at before it is said what they are.
 const FIRST: usize = 8;
+/// How many commands have to be there where nothing answers them.
+const ALONE: usize = 3;
 /// How much of a stream is looked at for that.
 const HEAD: usize = 2 << 10;
 /// How much of a banner is shown, in bytes.
@@ -73,9 +75,14 @@ fn is_ftp(streams: [&dyn Source; 2], commands: Direction) -> bool {
         Some(_) => return false,
         None => false,
     };
-    let mut asked = asked.lines().take(FIRST).map(|text| Command::of(Line { text: text.to_vec(), ..Line::default() }));
-    let tells = |command: &Command| if answered { command.tells_where_answered() } else { command.tells() };
-    asked.next().is_some_and(|first| first.is_known() && (tells(&first) || asked.any(|next| tells(&next))))
+    let command = |text: &[u8]| Command::of(Line { text: text.to_vec(), ..Line::default() });
+    let asked: Vec<Command> = asked.lines().take(FIRST).map(command).collect();
+    if answered {
+        asked.first().is_some_and(Command::is_known) && asked.iter().any(Command::tells_where_answered)
+    } else {
+        // A line of a text may begin with such a word; several of them do not.
+        asked.len() >= ALONE && asked.iter().all(Command::is_known) && asked.iter().any(Command::tells)
+    }
 }
 
 /// The first bytes of a stream.

@@ -39,6 +39,12 @@ pub(super) struct Session {
     kept: usize,
     /// Whether part of the conversation is missing.
     guessed: bool,
+    /// Whether the server says when a transfer begins, before it says how it ended.
+    begins: bool,
+    /// The commands in whose transfers the server names the file.
+    names: Vec<TransferCommand>,
+    /// Whether the next final reply is about a transfer whose command is missing.
+    missed: bool,
 }
 
 impl Session {
@@ -62,6 +68,7 @@ impl Session {
         // What was not answered may have been all the same: the server's side may be missing.
         session.guessed = true;
         while session.secret.is_none() && session.is_within(limits) && asked.look(0) {
+            session.follow(&mut asked);
             let Some(command) = asked.next.pop_front() else { break };
             session.unanswered(&command, commands);
         }
@@ -87,18 +94,22 @@ impl Session {
         if !asked.look(0) {
             return;
         }
-        let Some(at) = self.place(reply.code, asked) else { return };
+        let Some(at) = self.place(reply, asked) else { return };
         if at == Place::Status {
             asked.next.remove(1);
             return;
         }
         let Place::Nth(at) = at else { return };
         for _ in 0..at {
-            // Their answers are missing.
+            // Their answers are missing. They were hardly all refused.
             self.guessed = true;
             self.begun = None;
-            asked.next.pop_front();
+            self.follow(asked);
+            if let Some(command) = asked.next.pop_front().filter(|command| command.transfers().is_none()) {
+                self.assume(&command);
+            }
         }
+        self.follow(asked);
         if reply.code < 200 {
             if let Some(command) = asked.next.front()
                 && let Some(kind) = command.transfers()
@@ -114,22 +125,53 @@ impl Session {
         }
     }
 
-    /// Which of the commands that wait a reply with this code answers.
-    fn place(&self, code: u16, asked: &mut Asked<'_>) -> Option<Place> {
-        let begun = self.begun.is_some();
+    /// What is missing before the next command may have led to another folder.
+    fn follow(&mut self, asked: &mut Asked<'_>) {
+        if let Some(command) = asked.next.front_mut()
+            && std::mem::take(&mut command.late)
+        {
+            self.folder.clear();
+        }
+    }
+
+    /// Which of the commands that wait this reply answers.
+    fn place(&mut self, reply: &Reply, asked: &mut Asked<'_>) -> Option<Place> {
+        let code = reply.code;
+        // Without a word before it, the end is only taken for one where a server never says one.
+        let begun = self.begun.is_some() || !self.begins && matches!(code, 226 | 250);
         // How a transfer gets on may be asked for while it does (RFC 959 §4.1.3).
-        if begun && matches!(code, 211..=213) && asked.look(1) {
+        if self.begun.is_some() && matches!(code, 211..=213) && asked.look(1) {
             let status = asked.next.get(1).is_some_and(|command| command.name == b"STAT");
             if status {
                 return Some(Place::Status);
             }
         }
-        if asked.next.front().is_some_and(|command| command.fits(code, begun)) {
-            return Some(Place::Nth(0));
+        if code >= 200 && std::mem::take(&mut self.missed) {
+            return None;
         }
-        (1..AHEAD)
-            .find(|at| asked.look(*at) && asked.next.get(*at).is_some_and(|command| command.own(code)))
-            .map(Place::Nth)
+        // Many servers name the file. Codes alone repeat with each file, and would stay out of step once a whole round was lost.
+        self.guessed |= asked.look(AHEAD) && asked.lines.lossy;
+        let is_named = |command: &Command| command.is_named_in(&reply.first);
+        let begins = matches!(code, 125 | 150);
+        if begins && let Some(at) = asked.find(0, is_named) {
+            return Some(Place::Nth(at));
+        }
+        let fits = asked.next.front().is_some_and(|command| command.fits(code, begun));
+        let place = if fits { Some(0) } else { asked.find(1, |command| command.own(code)) };
+        // A file that would be named, and is not: its command is missing, or that of the address.
+        let awaited = |at: usize| {
+            let kind = asked.next.get(at).and_then(Command::nameable);
+            self.guessed && kind.is_some_and(|kind| self.names.contains(&kind))
+        };
+        if begins && place.is_some_and(awaited) {
+            self.missed = true;
+            return None;
+        }
+        if matches!(code, 227 | 229) && awaited(0) {
+            self.announce(reply);
+            return None;
+        }
+        place.map(Place::Nth)
     }
 
     /// A transfer, as what was agreed has it; `None` when no data connection was announced for it.
@@ -172,6 +214,10 @@ impl Session {
         if self.begun.is_some() {
             return;
         }
+        self.begins = true;
+        if command.is_named_in(&reply.first) && !self.names.contains(&kind) {
+            self.names.push(kind);
+        }
         let folder = self.folder.clone();
         let Some(transfer) = self.transfer(command, kind, commands) else { return };
         transfer.begun_at = Some(reply.start);
@@ -212,15 +258,7 @@ impl Session {
                 *commands.flip().of_mut(&mut from) = reply.end;
                 self.secret = Some(from);
             }
-            b"PASV" if reply.code == 227 => {
-                let told = address::passive(&reply.first).or_else(|| address::passive(&reply.last));
-                self.announced = told.map(|address| (Side::Server, address)).or(self.announced);
-            }
-            b"EPSV" if reply.code == 229 => {
-                let told = address::extended_passive(&reply.first);
-                let told = told.or_else(|| address::extended_passive(&reply.last));
-                self.announced = told.map(|address| (Side::Server, address)).or(self.announced);
-            }
+            b"PASV" | b"EPSV" => self.announce(reply),
             b"PWD" | b"XPWD" if reply.code == 257 => {
                 self.folder = quoted(&reply.first).map_or_else(Vec::new, |told| join(b"", &told));
             }
@@ -239,6 +277,16 @@ impl Session {
             _ if done => self.assume(command),
             _ => {}
         }
+    }
+
+    /// Takes the address out of a reply to PASV or EPSV.
+    fn announce(&mut self, reply: &Reply) {
+        let told = match reply.code {
+            227 => address::passive(&reply.first).or_else(|| address::passive(&reply.last)),
+            229 => address::extended_passive(&reply.first).or_else(|| address::extended_passive(&reply.last)),
+            _ => None,
+        };
+        self.announced = told.map(|address| (Side::Server, address)).or(self.announced);
     }
 
     /// What a command that was accepted changes.
@@ -315,6 +363,11 @@ impl Asked<'_> {
             }
         }
         self.next.len() > at
+    }
+
+    /// The first one behind `from` others that is such a one.
+    fn find(&mut self, from: usize, is_such: impl Fn(&Command) -> bool) -> Option<usize> {
+        (from..AHEAD).find(|at| self.look(*at) && self.next.get(*at).is_some_and(&is_such))
     }
 }
 

@@ -97,6 +97,38 @@ fn it_falls_into_step_again_after_a_loss() {
     assert!(found.transfers[0].guessed);
 }
 
+/// Passive mode file by file, and the replies of a whole round lost.
+#[test]
+fn names_in_replies_bring_it_into_step_again() {
+    let (mut to_server, mut to_client) = ("USER a\r\n".to_owned(), "220 ftp\r\n230 In.\r\n".to_owned());
+    let mut round = 0..0;
+    for n in 0..20 {
+        to_server.push_str(&format!("CWD /{n}\r\nPASV\r\nRETR file-{n}.gz\r\n"));
+        let replies =
+            format!("250 Ok.\r\n227 (1,2,3,4,5,{n})\r\n150 Opening for file-{n}.gz (9 bytes).\r\n226 Ok.\r\n");
+        if n == 7 {
+            round = to_client.len() as u64..(to_client.len() + replies.len()) as u64;
+        }
+        to_client.push_str(&replies);
+    }
+    let holed = MemorySource::new(to_client.clone()).with_gap(round.start, round.end - round.start, GapKind::Missing);
+    let found = find([&MemorySource::new(to_server.clone()), &holed], &Limits::default()).unwrap();
+    let all = |lost: std::ops::Range<u32>| {
+        let line = |n| format!("RETR /{n}/file-{n}.gz Server Told(1.2.3.4:{}) 0 Some(226)", 5 * 256 + n);
+        (0..20).filter(|n| !lost.contains(n)).map(line).collect::<Vec<_>>()
+    };
+    assert_eq!(brief(&found), all(7..8));
+    assert!(found.transfers.iter().all(|transfer| transfer.guessed == (transfer.ended_at.unwrap().0 > round.start)));
+    // The commands of three rounds.
+    let (from, to) = (to_server.find("CWD /7").unwrap() as u64, to_server.find("CWD /10").unwrap() as u64);
+    let holed = MemorySource::new(to_server).with_gap(from, to - from, GapKind::Missing);
+    let found = find([&holed, &MemorySource::new(to_client)], &Limits::default()).unwrap();
+    let mut wanted = all(7..10);
+    // The hole may have had the beginning of the line behind it.
+    wanted[7] = wanted[7].replace("/10/", "");
+    assert_eq!(brief(&found), wanted);
+}
+
 #[test]
 fn without_replies_the_commands_are_believed() {
     let commands = "USER a\r\nPASS b\r\nTYPE I\r\nCWD /x\r\nPORT 10,0,0,5,200,10\r\nRETR y\r\n";
@@ -122,6 +154,7 @@ fn what_is_not_ftp_is_left_alone() {
         ("MODE READER\r\nLIST\r\nQUIT\r\n", "200 news\r\n200 ok\r\n"),
         ("NICK a\r\nUSER a 0 * :a\r\n", ":server 001 a :hi\r\n"),
         ("GET / HTTP/1.0\r\n\r\n", "220 ftp\r\n"),
+        ("STOR what one has is good.\r\nList all of it.\r\nThat is all.\r\n", ""),
         ("", "220 ftp\r\n"),
         ("PORT ", "220 ftp\r\n"),
     ];

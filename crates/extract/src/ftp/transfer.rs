@@ -16,7 +16,7 @@ pub struct Transfer {
     /// What stands behind the command, as sent.
     pub argument: Box<[u8]>,
     /// The file or folder: joined with the current folder as far as that is known, without `.` and `..`. Without `/` in front it
-    /// is relative to the folder that the login led to. `None` when the argument is too long, or the server chose a name
+    /// is relative to the folder that the login led to, or, where commands are missing, to one that is not known. `None` when the argument is too long, or the server chose a name
     /// without telling it.
     pub path: Option<Box<[u8]>>,
     /// Who was logged in.
