@@ -150,7 +150,8 @@ impl Session {
             return None;
         }
         // Many servers name the file. Codes alone repeat with each file, and would stay out of step once a whole round was lost.
-        self.guessed |= asked.look(AHEAD) && asked.lines.lossy;
+        asked.look(AHEAD);
+        self.guessed |= asked.lines.lossy;
         let is_named = |command: &Command| command.is_named_in(&reply.first);
         let begins = matches!(code, 125 | 150);
         if begins && let Some(at) = asked.find(0, is_named) {

@@ -1,6 +1,7 @@
 //! Conversations as they are on the wire, and what is known of the data connections after them.
 
-use streamdb_types::GapKind;
+use proptest::prelude::*;
+use streamdb_types::{GapKind, Marks};
 
 use super::*;
 use crate::memory::MemorySource;
@@ -187,4 +188,118 @@ fn limits_hold() {
     assert_eq!(many(Limits::default()), 100);
     assert_eq!(many(Limits { messages: 7, ..Limits::default() }), 7);
     assert!(many(Limits { kept: 1000, ..Limits::default() }) < 10);
+}
+
+/// One file in a made conversation.
+#[derive(Clone, Debug)]
+struct Round {
+    how: u8,
+    folder: Option<u8>,
+    rest: bool,
+    refused: bool,
+    named: bool,
+    chatter: u8,
+}
+
+fn round() -> impl Strategy<Value = Round> {
+    (0u8..4, any::<(Option<u8>, bool, bool, bool)>(), 0u8..4)
+        .prop_map(|(how, (folder, rest, refused, named), chatter)| Round { how, folder, rest, refused, named, chatter })
+}
+
+/// Both sides of a conversation of so many files, and what has to come out, as [`brief`] has it.
+fn made(rounds: &[Round]) -> (String, String, Vec<String>) {
+    let (mut asked, mut answers) =
+        ("USER joe\r\nPASS x\r\n".to_owned(), "220-Hi\r\n220 ftp\r\n331 Ok.\r\n230 In.\r\n".to_owned());
+    let (mut folder, mut wanted) = (String::new(), Vec::new());
+    let mut say = |command: &str, reply: &str| {
+        asked.push_str(&format!("{command}\r\n"));
+        answers.push_str(&format!("{reply}\r\n"));
+    };
+    for (n, round) in rounds.iter().enumerate() {
+        match round.chatter {
+            0 => say("NOOP", "200 Fine."),
+            1 => say("FEAT", "211-Features:\r\n REST STREAM\r\n 226 SIZE\r\n211 End"),
+            2 => say("SIZE any", "550 No."),
+            _ => {}
+        }
+        if let Some(to) = round.folder {
+            folder = format!("/f{to}/");
+            say(&format!("CWD /f{to}"), "250 Ok.");
+        }
+        let (high, low) = (4 + n / 256, n % 256);
+        let port = high * 256 + low;
+        let place = match round.how {
+            0 => {
+                say("PASV", &format!("227 Entering Passive Mode (10,0,0,1,{high},{low})."));
+                format!("Server Told(10.0.0.1:{port})")
+            }
+            1 => {
+                say("EPSV", &format!("229 Entering Extended Passive Mode (|||{port}|)"));
+                format!("Server OfServer({port})")
+            }
+            2 => {
+                say(&format!("PORT 10,0,0,5,{high},{low}"), "200 Ok.");
+                format!("Client Told(10.0.0.5:{port})")
+            }
+            _ => {
+                say(&format!("EPRT |2|fd00::5|{port}|"), "200 Ok.");
+                format!("Client Told([fd00::5]:{port})")
+            }
+        };
+        let offset = if round.rest { 1000 + n } else { 0 };
+        if round.rest {
+            say(&format!("REST {offset}"), "350 Ok.");
+        }
+        let reply = match (round.refused, round.named) {
+            (true, _) => "550 No such file.".to_owned(),
+            (_, true) => format!("150 Opening data connection for file{n:04} (77 bytes).\r\n226 Done."),
+            (..) => "150 Here it comes.\r\n226 Done.".to_owned(),
+        };
+        say(&format!("RETR file{n:04}"), &reply);
+        let status = if round.refused { 550 } else { 226 };
+        wanted.push(format!("RETR {folder}file{n:04} {place} {offset} Some({status})"));
+    }
+    say("QUIT", "221 Bye.");
+    (asked, answers, wanted)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_not_guessed_is_true(
+        rounds in prop::collection::vec(round(), 1..40),
+        holes in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>(), 1u64..300), 0..4),
+        cuts in any::<(prop::sample::Index, prop::sample::Index)>(),
+        reads in 1usize..50,
+    ) {
+        let (asked, answers, wanted) = made(&rounds);
+        let whole = session(&asked, &answers);
+        prop_assert_eq!(&brief(&whole), &wanted);
+        prop_assert!(whole.transfers.iter().all(|transfer| !transfer.guessed));
+        // While it is open, a part of both is there.
+        let cut = [cuts.0.index(asked.len()), cuts.1.index(answers.len())];
+        let open = [&asked[..cut[0]], &answers[..cut[1]]].map(|text| MemorySource::new(text).with_end(None, Marks::SYN));
+        for transfer in find([&open[0], &open[1]], &Limits::default()).unwrap_or_default().transfers {
+            let known = whole.transfers.iter().any(|whole| {
+                whole.asked_at == transfer.asked_at && whole.path == transfer.path && whole.address == transfer.address
+            });
+            prop_assert!(known || transfer.guessed, "{:?}", transfer);
+        }
+        let mut damaged = [MemorySource::new(asked.clone()), MemorySource::new(answers.clone())];
+        for (side, at, length) in &holes {
+            let at = at.index(if *side { asked.len() } else { answers.len() }) as u64;
+            let side = &mut damaged[usize::from(!*side)];
+            *side = side.clone().with_gap(at, *length, GapKind::Missing);
+        }
+        let found = find([&damaged[0], &damaged[1]], &Limits::default());
+        let slow = damaged.clone().map(|source| source.with_reads_of(reads));
+        prop_assert_eq!(&find([&slow[0], &slow[1]], &Limits::default()), &found);
+        let found = found.unwrap_or_default();
+        for (line, transfer) in brief(&found).iter().zip(&found.transfers) {
+            // How it ended may not be known.
+            let known = line.strip_suffix("None").unwrap_or(line);
+            prop_assert!(transfer.guessed || wanted.iter().any(|wanted| wanted.starts_with(known)), "{} {:?}", line, holes);
+        }
+    }
 }

@@ -37,7 +37,8 @@ pub struct Transfer {
     pub mode: u8,
     /// The letter of the file structure, in upper case: `F` for file, the default (RFC 959 §3.1.2).
     pub structure: u8,
-    /// The length that the server told when it began; as people are told, and before any conversion.
+    /// The length that the server told when it began, as people are told: of the whole file, with some servers of what is sent
+    /// of it, and before any conversion.
     pub told_length: Option<u64>,
     /// Where its command begins, in the stream of commands.
     pub asked_at: StreamOffset,
