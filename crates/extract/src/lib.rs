@@ -4,7 +4,8 @@
 //! - `dissect` asks one dissector per protocol (`http1` so far) and knows what to do when none answers
 //! - `message` is what they all answer with
 //! - `body` walks a message's body: framing off, then the content codings, one file each in `coding`
-//! - `inside` asks one finder per protocol what lies inside streams that are one message; `part` is what they answer with
+//! - `inside` asks one finder per protocol (`tls`, `ftp`) what lies inside streams that are one message; `part` is what they
+//!   answer with
 //! - `xor` takes a repeating key off pieces of a body
 //!
 //! A new protocol is a new file or folder and a line in `inside`; a new coding is a new file and a line in `coding`.

@@ -18,13 +18,14 @@ mod fuzz;
 #[test]
 fn seeds_pass() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 16] = [
+    let targets: [(&str, Target); 18] = [
         ("brotli", fuzz::brotli),
         ("bucket", fuzz::bucket),
         ("capture_file", fuzz::capture_file),
         ("decode", fuzz::decode),
         ("deflate", fuzz::deflate),
         ("fragments", fuzz::fragments),
+        ("ftp", fuzz::ftp),
         ("gzip", fuzz::gzip),
         ("http", fuzz::http),
         ("index_file", fuzz::index_file),
@@ -34,6 +35,7 @@ fn seeds_pass() {
         ("records", fuzz::records),
         ("sniff", fuzz::sniff),
         ("submission_record", fuzz::submission_record),
+        ("tls", fuzz::tls),
         ("zstd", fuzz::zstd),
     ];
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
