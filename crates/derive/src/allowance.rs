@@ -15,23 +15,34 @@ const TEXTS: usize = 24 << 20;
 /// Most bytes of a text when nothing is left.
 const SHORT: usize = 64;
 
+/// Bytes that are decoded once more on the way to parts of bodies.
+const WAYS: u64 = 4 << 30;
+
 /// What is left.
 #[derive(Debug)]
 pub(crate) struct Allowance {
     decoded: u64,
     texts: usize,
+    ways: u64,
 }
 
 impl Allowance {
     /// That of a connection.
     pub(crate) const fn new() -> Self {
-        Self { decoded: DECODED, texts: TEXTS }
+        Self { decoded: DECODED, texts: TEXTS, ways: WAYS }
     }
 
     /// How far the next body is decoded. All who walk over the same body use the same limits, and see the same bytes.
     pub(crate) fn limits(&self) -> BodyLimits {
         let usual = BodyLimits::default();
         if self.decoded == 0 { BodyLimits { ratio: LAST_RATIO, ratio_from: 0, ..usual } } else { usual }
+    }
+
+    /// Takes so many bytes for the way to a part, if they are left.
+    pub(crate) fn goes(&mut self, way: u64) -> bool {
+        let left = self.ways.checked_sub(way);
+        self.ways = left.unwrap_or(self.ways);
+        left.is_some()
     }
 
     /// A body was decoded.

@@ -2,7 +2,10 @@
 
 use std::ops::{ControlFlow, Range};
 
-use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Framing, Message, Part, Piece, Problem, counted, part_body};
+use streamdb_extract::{
+    BodyLimits, BodyOutcome, Decode, Framing, Incomplete, Kind, Message, Part, Piece, Problem, counted, multipart,
+    part_body,
+};
 use streamdb_sniff::{HEAD_BYTES, XorKey};
 use streamdb_types::{Gap, StreamOffset};
 
@@ -23,7 +26,31 @@ impl Conversation {
         if !found.is_empty() {
             return Ok(found.to_vec());
         }
+        let several = self.several(message, &BodyLimits::default())?;
+        if !several.is_empty() {
+            return Ok(several);
+        }
         Ok(key_of(self, message)?.map(|key| under(message, &key)).into_iter().collect())
+    }
+
+    /// The parts of a body that is said to have several; none of any other.
+    ///
+    /// # Errors
+    /// When a block is damaged.
+    pub(crate) fn several(&mut self, message: &Message, limits: &BodyLimits) -> Result<Vec<Part>, Error> {
+        let declared = message.content_type().filter(|_| message.kind != Kind::Stream);
+        let Some(mut parts) = declared.and_then(multipart) else { return Ok(Vec::new()) };
+        let outcome = self.body(message, Decode::Decoded, limits, &mut |piece| {
+            parts.push(piece);
+            ControlFlow::Continue(())
+        })?;
+        let spoilt = match outcome.problem {
+            Some(Problem::Hole(gap)) => Some(Incomplete::Gap(gap.kind)),
+            Some(Problem::OutputLimit | Problem::RatioLimit) => Some(Incomplete::Limit),
+            Some(problem) if problem.spoils() => Some(Incomplete::Malformed),
+            _ => None,
+        };
+        Ok(parts.finish(message.incomplete.or(spoilt)))
     }
 
     /// Hands out the content of a part, as [`part_body`] does: `encoded`, where it is given, as it was sent.

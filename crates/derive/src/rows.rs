@@ -12,7 +12,7 @@ use crate::conversation::{Conversation, conversation_of};
 use crate::digest::{Known, Taken, Taking};
 use crate::error::Error;
 use crate::facts::{blank, of_part};
-use crate::parts::under;
+use crate::parts::{is_plain, under};
 
 /// Content of at most this size is held in memory while its digests are made; larger content is read again for them.
 const HELD: usize = 4 << 20;
@@ -72,14 +72,25 @@ impl Rows {
             let Some(base) = (if nothing { None } else { blank(&conversation, message) }) else { continue };
             let body = Body { message, part: None };
             let (row, key) = self.row(&mut conversation, body, base, &mut allowance)?;
-            let found = conversation.found_in(message).to_vec();
-            let parts =
-                if found.is_empty() { key.map(|key| under(message, &key)).into_iter().collect() } else { found };
+            let mut parts = conversation.found_in(message).to_vec();
+            if parts.is_empty() && message.body.len() <= self.longest {
+                parts = conversation.several(message, &allowance.limits())?;
+            }
+            if parts.is_empty() {
+                parts.extend(key.map(|key| under(message, &key)));
+            }
             let outer = row.clone();
             rows.push(row);
             for part in &parts {
-                let body = Body { message, part: Some(part) };
-                rows.push(self.row(&mut conversation, body, of_part(&outer, message, part), &mut allowance)?.0);
+                let base = of_part(&outer, message, part);
+                // To come to it, all before it is decoded once more.
+                let way = part.content.last().filter(|_| !is_plain(message)).map_or(0, |last| last.start);
+                rows.push(if allowance.goes(way) {
+                    let body = Body { message, part: Some(part) };
+                    self.row(&mut conversation, body, base, &mut allowance)?.0
+                } else {
+                    unread(base, part)
+                });
             }
         }
         Ok(rows)
@@ -224,6 +235,21 @@ impl Body<'_> {
             None => conversation.body(self.message, decode, limits, out),
             Some(part) => conversation.part(self.message, part, decode, limits, None, out),
         }
+    }
+}
+
+/// Of a part that is not read, as that would take too long.
+fn unread(base: ObjectRow, part: &Part) -> ObjectRow {
+    ObjectRow {
+        mime: "application/octet-stream".to_owned(),
+        description: "data".to_owned(),
+        legacy: "data".to_owned(),
+        size: part.len(),
+        encoded_size: part.len(),
+        missing_bytes: part.missing,
+        complete: false,
+        reason: Some(Incomplete::Limit.words().to_owned()),
+        ..base
     }
 }
 

@@ -1,7 +1,7 @@
 //! The name of a file as its sender gave it in a Content-Disposition (RFC 6266, RFC 8187); it may hold anything.
 
 /// The name that a Content-Disposition gives, quotes and escapes undone.
-pub(crate) fn disposition(value: &[u8]) -> Option<String> {
+pub fn disposition(value: &[u8]) -> Option<String> {
     let mut plain = None;
     for (name, value) in parameters(value) {
         if name.eq_ignore_ascii_case(b"filename*") {
@@ -84,7 +84,7 @@ fn extended(value: &[u8]) -> Option<String> {
 }
 
 /// Percent-encoding undone (RFC 3986 §2.1); what is none stays.
-fn percent(text: &[u8]) -> Vec<u8> {
+pub fn percent(text: &[u8]) -> Vec<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|d| u8::try_from(d).ok());
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;

@@ -3,6 +3,8 @@
 
 use streamdb_types::{Direction, Gap, Marks, Reason, StreamOffset};
 
+use crate::ftp;
+use crate::ftp::Transfer;
 use crate::http2;
 use crate::limits::Limits;
 use crate::message::{Kind, Message, MessageIndex, Messages};
@@ -11,6 +13,7 @@ use crate::part::Part;
 use crate::smtp;
 use crate::socks;
 use crate::source::{Read, Source};
+use crate::tls;
 use crate::websocket;
 
 /// What is found in both streams of a connection (to the server, to the client).
@@ -20,13 +23,15 @@ pub struct Found {
     pub sentences: [Option<String>; 2],
     /// Their parts, by [`Direction::index`], numbered from 1 in each.
     pub parts: [Vec<Part>; 2],
+    /// The data connections that a control connection of FTP announces, in the order of its commands.
+    pub transfers: Vec<Transfer>,
 }
 
 /// A finder looks at both streams, and answers with what is in them, or with nothing when they are not of its protocol.
 type Finder = fn([&dyn Source; 2], &Limits) -> Option<Found>;
 
 /// Asked in this order; the first answer counts.
-const FINDERS: [Finder; 2] = [http2::find, smtp::find];
+const FINDERS: [Finder; 4] = [http2::find, tls::find, smtp::find, ftp::find];
 
 /// A finder for what follows an accepted CONNECT or Upgrade, which looks at what opened it, too.
 type Behind = fn([&dyn Source; 2], &Opener<'_>, &Limits) -> Option<Found>;

@@ -4,9 +4,10 @@
 //! - `dissect` asks one dissector per protocol (`http1` so far) and knows what to do when none answers
 //! - `message` is what they all answer with
 //! - `body` walks a message's body: framing off, then the content codings, one file each in `coding`
-//! - `inside` asks one finder per protocol (`http2`, `websocket`, `socks`, `smtp`) what lies inside streams that are one message;
-//!   `part` is what they answer with
+//! - `inside` asks one finder per protocol (`http2`, `websocket`, `socks`, `tls`, `smtp`, `ftp`) what lies inside streams that are
+//!   one message; `part` is what they answer with
 //! - `mime` finds the parts of bodies that have several
+//! - `disposition` is the name that a sender gives a file
 //! - `xor` takes a repeating key off pieces of a body
 //!
 //! A new protocol is a new file or folder and a line in `inside`; a new coding is a new file and a line in `coding`.
@@ -16,6 +17,7 @@ mod coding;
 mod disposition;
 mod dissect;
 mod fields;
+mod ftp;
 mod http1;
 mod http2;
 mod inside;
@@ -29,14 +31,17 @@ mod smtp;
 mod socks;
 mod source;
 mod span;
+mod tls;
 mod websocket;
 mod window;
 mod xor;
 
 pub use body::{BodyOutcome, Decode, Piece, Problem, body, body_both, part_body};
 pub use coding::Fault;
+pub use disposition::{disposition, percent};
 pub use dissect::messages;
 pub use fields::Fields;
+pub use ftp::{Address, Representation, Transfer, TransferCommand};
 pub use http1::{Head, head, trailers};
 pub use inside::{Found, inside};
 pub use limits::{BodyLimits, Limits};

@@ -80,7 +80,7 @@ pub(crate) fn to_nul(bytes: &[u8]) -> &[u8] {
 }
 
 /// Captured bytes for a sentence: printable ASCII stays, anything else becomes `\xNN`; cut after `most` bytes.
-pub(crate) fn push_printable(sentence: &mut String, bytes: &[u8], most: usize) {
+pub fn push_printable(sentence: &mut String, bytes: &[u8], most: usize) {
     for byte in first(bytes, most) {
         match byte {
             b' '..=b'~' => sentence.push(char::from(*byte)),

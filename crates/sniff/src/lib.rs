@@ -39,6 +39,7 @@ mod wrapped;
 mod xor;
 mod zip;
 
+pub use bytes::push_printable;
 pub use embedded::{EMBEDDED_MOST, Embedded, EmbeddedKind, EmbeddedScanner, embedded};
 pub use facts::{FACT_BYTES, FACTS_LOOK, FACTS_MOST, Fact, facts};
 pub use kind::{Content, HEAD_BYTES, Kind, SENTENCE_BYTES, XorKey, sniff, sniff_content, sniff_stream};

@@ -18,7 +18,7 @@ mod fuzz;
 #[test]
 fn seeds_pass() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 24] = [
+    let targets: [(&str, Target); 26] = [
         ("base64", fuzz::base64),
         ("brotli", fuzz::brotli),
         ("bucket", fuzz::bucket),
@@ -26,6 +26,7 @@ fn seeds_pass() {
         ("decode", fuzz::decode),
         ("deflate", fuzz::deflate),
         ("fragments", fuzz::fragments),
+        ("ftp", fuzz::ftp),
         ("gzip", fuzz::gzip),
         ("hex", fuzz::hex),
         ("http", fuzz::http),
@@ -41,6 +42,7 @@ fn seeds_pass() {
         ("sniff", fuzz::sniff),
         ("socks", fuzz::socks),
         ("submission_record", fuzz::submission_record),
+        ("tls", fuzz::tls),
         ("websocket", fuzz::websocket),
         ("zstd", fuzz::zstd),
     ];

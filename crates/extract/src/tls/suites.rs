@@ -1,0 +1,48 @@
+//! Names of the cipher suites that are met (IANA "TLS Cipher Suites").
+
+/// The name of a suite; its number where it is none of the usual ones.
+pub(super) fn name(suite: u16) -> String {
+    let name = match suite {
+        0x0004 => "RSA_WITH_RC4_128_MD5",
+        0x0005 => "RSA_WITH_RC4_128_SHA",
+        0x000a => "RSA_WITH_3DES_EDE_CBC_SHA",
+        0x0016 => "DHE_RSA_WITH_3DES_EDE_CBC_SHA",
+        0x002f => "RSA_WITH_AES_128_CBC_SHA",
+        0x0033 => "DHE_RSA_WITH_AES_128_CBC_SHA",
+        0x0035 => "RSA_WITH_AES_256_CBC_SHA",
+        0x0039 => "DHE_RSA_WITH_AES_256_CBC_SHA",
+        0x003c => "RSA_WITH_AES_128_CBC_SHA256",
+        0x003d => "RSA_WITH_AES_256_CBC_SHA256",
+        0x0067 => "DHE_RSA_WITH_AES_128_CBC_SHA256",
+        0x006b => "DHE_RSA_WITH_AES_256_CBC_SHA256",
+        0x009c => "RSA_WITH_AES_128_GCM_SHA256",
+        0x009d => "RSA_WITH_AES_256_GCM_SHA384",
+        0x009e => "DHE_RSA_WITH_AES_128_GCM_SHA256",
+        0x009f => "DHE_RSA_WITH_AES_256_GCM_SHA384",
+        0x1301 => "AES_128_GCM_SHA256",
+        0x1302 => "AES_256_GCM_SHA384",
+        0x1303 => "CHACHA20_POLY1305_SHA256",
+        0x1304 => "AES_128_CCM_SHA256",
+        0x1305 => "AES_128_CCM_8_SHA256",
+        0xc007 => "ECDHE_ECDSA_WITH_RC4_128_SHA",
+        0xc009 => "ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
+        0xc00a => "ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
+        0xc011 => "ECDHE_RSA_WITH_RC4_128_SHA",
+        0xc012 => "ECDHE_RSA_WITH_3DES_EDE_CBC_SHA",
+        0xc013 => "ECDHE_RSA_WITH_AES_128_CBC_SHA",
+        0xc014 => "ECDHE_RSA_WITH_AES_256_CBC_SHA",
+        0xc023 => "ECDHE_ECDSA_WITH_AES_128_CBC_SHA256",
+        0xc024 => "ECDHE_ECDSA_WITH_AES_256_CBC_SHA384",
+        0xc027 => "ECDHE_RSA_WITH_AES_128_CBC_SHA256",
+        0xc028 => "ECDHE_RSA_WITH_AES_256_CBC_SHA384",
+        0xc02b => "ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        0xc02c => "ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+        0xc02f => "ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+        0xc030 => "ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+        0xcca8 => "ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+        0xcca9 => "ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+        0xccaa => "DHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+        _ => return format!("0x{suite:04x}"),
+    };
+    format!("TLS_{name}")
+}
