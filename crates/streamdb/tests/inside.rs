@@ -1,0 +1,146 @@
+//! What lies inside streams and bodies: found, named, typed, hashed and handed out like any other object, by the binary.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "only tests")]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{Data, Made, Talk, testdata, text};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What can be had of a store's objects: as rows say, and by their names.
+fn objects(data: &Data) -> Vec<(Value, Vec<u8>)> {
+    let rows = data.json("objects", &[]);
+    rows.into_iter()
+        .map(|row| {
+            let bytes = data.get(text(&row, "oid"), &[]);
+            assert_eq!(row["size"], bytes.len(), "{row}");
+            if row["complete"] == true {
+                assert_eq!(text(&row, "sha256"), sha256(&bytes), "{row}");
+            }
+            (row, bytes)
+        })
+        .collect()
+}
+
+/// `testdata/within`: HTTP/2, SOCKS and WebSockets of real programs.
+#[test]
+fn what_went_through_other_protocols_comes_out() {
+    let data = Data::with("inside-within", &[&testdata("within", "capture.pcap")]);
+    let mut wanted: BTreeMap<String, usize> = BTreeMap::new();
+    let table = std::fs::read_to_string(testdata("within", "expected.tsv")).unwrap();
+    for line in table.lines().skip(1) {
+        // Which of the two is the message and which its echo shows the direction.
+        let line = line.replace("\tmessage\t", "\tfile s\t").replace("\techo\t", "\tfile c\t");
+        *wanted.entry(line).or_default() += 1;
+    }
+    let mut found: BTreeMap<String, usize> = BTreeMap::new();
+    for (row, bytes) in objects(&data) {
+        if row["kind"] == "stream" || text(&row, "oid").rsplit('-').next().unwrap().parse::<u64>().unwrap() < 1 << 32 {
+            continue;
+        }
+        assert_eq!(row["complete"], true, "{row}");
+        let or = |name: &str| row[name].as_str().map_or_else(|| "-".to_owned(), str::to_owned);
+        let kind = match text(&row, "kind") {
+            "file" => format!("file {}", text(&row, "direction")),
+            kind => kind.to_owned(),
+        };
+        let status = if kind == "response" { row["status"].to_string() } else { "-".to_owned() };
+        let line = [
+            format!("{}:{}", text(&row, "dst_ip"), row["dst_port"]),
+            kind,
+            or("protocol"),
+            or("method"),
+            or("host"),
+            or("uri"),
+            status,
+            bytes.len().to_string(),
+            sha256(&bytes),
+        ];
+        *found.entry(line.join("\t")).or_default() += 1;
+    }
+    let missing: Vec<&String> = wanted.keys().filter(|line| found.get(*line) != wanted.get(*line)).collect();
+    assert!(missing.is_empty() && wanted == found, "missing or not as often: {missing:#?}\nfound: {found:#?}");
+}
+
+/// A mail with a program in it, by itself and in its parts; and a form with a file.
+#[test]
+fn mails_and_forms_are_taken_apart() {
+    let program: Vec<u8> = (0..3000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let program = [b"MZ".as_slice(), &program].concat();
+    let coded = program.chunks(57).map(base64).collect::<Vec<String>>().join("\r\n");
+    let mail = format!(
+        "From: a@one.example\r\nTo: b@two.example\r\nSubject: =?utf-8?q?R=C3=A9ponse?=\r\nMessage-ID: <7@one.example>\r\n\
+         MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"x\"\r\n\r\n--x\r\nContent-Type: text/plain\r\n\r\nSee there.\r\n\
+         .\r\n--x\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\
+         Content-Disposition: attachment; filename=\"invoice.exe\"\r\n\r\n{coded}\r\n--x--\r\n"
+    );
+    let (mut made, mut talk) = (Made::default(), Talk::new(50_000));
+    talk.open(&mut made, 0).answer(&mut made, 10, b"220 two.example ESMTP\r\n");
+    talk.ask(&mut made, 20, b"EHLO one.example\r\n").answer(&mut made, 30, b"250-two.example\r\n250 PIPELINING\r\n");
+    talk.ask(&mut made, 40, b"MAIL FROM:<a@one.example>\r\nRCPT TO:<b@two.example>\r\nDATA\r\n");
+    talk.answer(&mut made, 50, b"250 ok\r\n250 ok\r\n354 go on\r\n");
+    talk.ask(&mut made, 60, format!("{}.\r\n", mail.replace("\r\n.", "\r\n..")).as_bytes());
+    talk.answer(&mut made, 70, b"250 taken\r\n").ask(&mut made, 80, b"QUIT\r\n").answer(&mut made, 90, b"221 bye\r\n");
+    talk.close(&mut made, 100);
+
+    let form = [
+        b"--y\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\nhello\r\n--y\r\nContent-Disposition: form-data; name=\"f\"; \
+          filename=\"up.exe\"\r\nContent-Type: image/png\r\n\r\n"
+            .as_slice(),
+        &program,
+        b"\r\n--y--\r\n",
+    ]
+    .concat();
+    let request = format!(
+        "POST /up HTTP/1.1\r\nHost: up.example\r\nContent-Type: multipart/form-data; boundary=y\r\nContent-Length: {}\r\n\r\n",
+        form.len()
+    );
+    let mut talk = Talk::new(50_001);
+    talk.open(&mut made, 200).ask(&mut made, 210, &[request.as_bytes(), &form].concat());
+    talk.answer(&mut made, 220, b"HTTP/1.1 204 No Content\r\n\r\n").close(&mut made, 230);
+    let data = Data::new("inside-mail");
+    let capture = data.write("mail.pcap", &made.file());
+    data.ingest(&[], &[&capture]).well();
+
+    let all = objects(&data);
+    let named = |name: &str| {
+        let mut rows = all.iter().filter(|(row, _)| row["filename"] == name);
+        let found = rows.next().unwrap_or_else(|| panic!("no {name} in {all:#?}"));
+        assert!(rows.next().is_none(), "{name} twice");
+        (&found.0, found.1.as_slice())
+    };
+    let (row, bytes) = named("7@one.example.eml");
+    assert_eq!(String::from_utf8_lossy(bytes), mail);
+    assert_eq!((&row["protocol"], &row["method"], &row["complete"]), (&"smtp".into(), &"DATA".into(), &true.into()));
+    assert_eq!(row["uri"], "mailto:b@two.example?from=a@one.example");
+    let (row, bytes) = named("invoice.exe");
+    assert_eq!(bytes, program);
+    assert_eq!((&row["kind"], &row["complete"]), (&"part".into(), &true.into()));
+    assert!(all.iter().any(|(_, bytes)| bytes == b"See there.\r\n."), "dots are undone in parts");
+    let (row, bytes) = named("up.exe");
+    assert_eq!(bytes, program);
+    assert_eq!((&row["kind"], &row["uri"], &row["host"]), (&"part".into(), &"/up".into(), &"up.example".into()));
+    assert_eq!(row["declared_type"], "image/png");
+    // They are found as any other object is, in an index and in contents.
+    for words in [&["name=*.exe"][..], &["name=*.exe", "pcre=^MZ"], &[&*format!("sha256={}", sha256(&program))]] {
+        assert_eq!(data.json("objects", words).len(), 2, "{words:?}");
+    }
+}
+
+/// One line.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let group = |three: &[u8]| {
+        let bits = three.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        let letter =
+            |n: usize| if n > three.len() { '=' } else { char::from(LETTERS[(bits >> (18 - 6 * n) & 63) as usize]) };
+        (0..4).map(letter).collect::<String>()
+    };
+    bytes.chunks(3).map(group).collect()
+}
