@@ -4,8 +4,8 @@
 use std::ops::ControlFlow;
 
 use streamdb_extract::{
-    BodyLimits, Context, Decode, Found, Limits, MemorySource, MessageIndex, Part, Piece, Source, Span, body, counted,
-    gaps, inside, messages, part_body,
+    BodyLimits, Context, Decode, Found, Limits, MemorySource, MessageIndex, Part, Piece, Span, body, counted, gaps,
+    inside, messages, part_body,
 };
 use streamdb_types::{Direction, GapKind, Marks, Reason};
 

@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use streamdb_extract::{
-    BodyLimits, Decode, Found, Limits, MemorySource, Part, Piece, Read, Source, Span, gaps, inside, messages, part_body,
+    BodyLimits, Decode, Found, Limits, MemorySource, Part, Piece, Read, Source, Span, counted, gaps, inside, messages,
+    part_body,
 };
 use streamdb_types::{Direction, GapKind, Marks, Reason, StreamOffset};
 
@@ -111,7 +112,8 @@ fn check(part: &Part, source: &MemorySource) {
     }
     assert!(part.missing >= holes, "{part:?}");
     assert!(part.incomplete.is_some() || part.missing == 0, "{part:?}");
-    let mut outer = |out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>| {
+    let mut outer = |out: &mut dyn FnMut(u64, Piece<'_>) -> ControlFlow<()>| {
+        let mut out = counted(out);
         let (mut at, mut buffer) = (StreamOffset(0), [0; 4096]);
         while at < source.end() {
             let (piece, length) = match source.read(at, &mut buffer) {
