@@ -73,6 +73,9 @@ fn listed(server: &Server, row: &Expected) -> Vec<Value> {
 /// The entries of a listing that a row is about: the same request line, and the status where that is the answer's.
 fn candidates(entries: &[Value], row: &Expected) -> Vec<Value> {
     let request = format!("{} {}{}", row.method, row.host, row.uri);
+    let index = |entry: &Value| text(entry, "oid").rsplit('-').next().unwrap().parse::<u64>().unwrap();
+    // What lies inside a body is listed behind it.
+    let entries: Vec<&Value> = entries.iter().filter(|entry| index(entry) < 1 << 32).collect();
     let mut found = Vec::new();
     for (at, entry) in entries.iter().enumerate().filter(|(_, entry)| text(entry, "meta") == request) {
         // Behind a request come interim answers (RFC 9110 §15.2), if any, and then the one that counts. Parts lie in the body
@@ -84,7 +87,7 @@ fn candidates(entries: &[Value], row: &Expected) -> Vec<Value> {
             _ => Some(entry),
         });
     }
-    found.into_iter().cloned().collect()
+    found.into_iter().copied().cloned().collect()
 }
 
 /// The bodies of a multipart body's parts (RFC 2046 §5.1.1), by its first line.
