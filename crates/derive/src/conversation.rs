@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use streamdb_extract::{
     BodyLimits, BodyOutcome, Decode, Found, Head, Incomplete, Limits, Message, MessageIndex, Messages, Part, Piece,
-    Source,
+    Source, Transfer,
 };
 use streamdb_storage::{Store, Stream, StreamInfo};
 use streamdb_types::{Direction, Gap, Oid, StreamOffset, Timestamp};
@@ -182,6 +182,16 @@ impl Conversation {
     /// The parts that were found inside a message of kind stream.
     pub(crate) fn found_in(&self, message: &Message) -> &[Part] {
         self.found(message).map_or(&[], |found| message.direction.of::<Vec<Part>>(&found.parts))
+    }
+
+    /// Whether it is known what a message of kind stream is.
+    pub(crate) fn is_known(&self, message: &Message) -> bool {
+        self.found(message).is_some()
+    }
+
+    /// What is said in the connection of data connections of FTP.
+    pub(crate) fn transfers(&self) -> &[Transfer] {
+        self.inside.as_ref().map_or(&[], |(_, found)| &found.transfers)
     }
 
     /// Says of a stream what it is by all that was found in it, where that is known, instead of by its first bytes.

@@ -101,7 +101,7 @@ pub(crate) fn of_part(outer: &ObjectRow, message: &Message, part: &Part) -> Obje
     }
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     let cut = bytes.get(..TEXT).unwrap_or(bytes);
     String::from_utf8_lossy(cut).into_owned()
 }

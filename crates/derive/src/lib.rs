@@ -5,7 +5,7 @@
 //! - `parts` is what lies inside messages, and its bytes
 //! - `index` says which message an INDEX is; `object` is one message or part, by its oid; `together` many of them, each connection taken apart once
 //! - `raw` is a stream's bytes without a meaning, `follow` reads on in one that is open; `capture` is the frames they came in
-//! - `rows` says what all objects of a connection are, with `facts`, `digest` and `name`, and `allowance` what they may cost; `deriver` keeps those rows and `indexing` puts them into the index, and
+//! - `rows` says what all objects of a connection are, with `facts`, `digest`, `name` and `ftp`, and `allowance` what they may cost; `deriver` keeps those rows and `indexing` puts them into the index, and
 //!   follows what is published; `check` compares them with the buckets
 //!
 //! The types of the store and of extraction that these functions take and give are exported again, so that whoever shows
@@ -20,6 +20,7 @@ mod digest;
 mod error;
 mod facts;
 mod follow;
+mod ftp;
 mod index;
 mod indexing;
 mod name;

@@ -12,6 +12,7 @@ use crate::conversation::{Conversation, conversation_of};
 use crate::digest::{Known, Taken, Taking};
 use crate::error::Error;
 use crate::facts::{blank, of_part};
+use crate::ftp::Controls;
 use crate::parts::{is_plain, under};
 
 /// Content of at most this size is held in memory while its digests are made; larger content is read again for them.
@@ -29,6 +30,7 @@ pub struct Rows {
     buffers: [Vec<u8>; 2],
     /// Bodies of more bytes as sent are looked at by their beginning alone.
     longest: u64,
+    controls: Controls,
 }
 
 /// Who takes pieces.
@@ -44,7 +46,7 @@ struct Read {
 impl Rows {
     /// Of all content.
     pub fn new() -> Self {
-        Self { known: Known::new(KNOWN), buffers: Default::default(), longest: u64::MAX }
+        Self { known: Known::new(KNOWN), buffers: Default::default(), longest: u64::MAX, controls: Controls::default() }
     }
 
     /// Of content that somebody waits for: of long bodies only the beginning is read. Their rows have no digests, and
@@ -79,6 +81,10 @@ impl Rows {
             if parts.is_empty() {
                 parts.extend(key.map(|key| under(message, &key)));
             }
+            let row = match self.controls.carried(store, &conversation)? {
+                Some(carried) => carried.say(row),
+                None => row,
+            };
             let outer = row.clone();
             rows.push(row);
             for part in &parts {

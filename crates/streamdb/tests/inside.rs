@@ -133,6 +133,70 @@ fn mails_and_forms_are_taken_apart() {
     }
 }
 
+/// A file comes over a connection that another one tells of; so does one that goes there, and one of which the end was not sent.
+#[test]
+fn files_of_ftp_are_named_by_their_control_connection() {
+    let (mut made, mut control) = (Made::default(), Talk::new(50_000));
+    let mut millis = 0;
+    let mut next = || {
+        millis += 10;
+        millis
+    };
+    control.open(&mut made, next()).answer(&mut made, next(), b"220 files\r\n");
+    for (ask, answer) in [
+        ("USER ann lee", "331 password"),
+        ("PASS x", "230 in"),
+        ("CWD /pub/new", "250 there"),
+        ("PWD", "257 \"/pub/new\""),
+        ("TYPE I", "200 image"),
+    ] {
+        control.ask(&mut made, next(), format!("{ask}\r\n").as_bytes());
+        control.answer(&mut made, next(), format!("{answer}\r\n").as_bytes());
+    }
+    let program = [b"MZ".as_slice(), &[7; 4000]].concat();
+    for (port, command, taken, reply) in [
+        (50_001, "RETR tool.exe", true, "226 done"),
+        (50_002, "STOR up.txt", false, "226 done"),
+        (50_003, "RETR broken.exe", true, "426 broken off"),
+    ] {
+        control.ask(&mut made, next(), b"PASV\r\n");
+        control.answer(&mut made, next(), b"227 Entering Passive Mode (203,0,113,9,0,80)\r\n");
+        control.ask(&mut made, next(), format!("{command}\r\n").as_bytes());
+        let mut data = Talk::new(port);
+        data.open(&mut made, next());
+        control.answer(&mut made, next(), b"150 opening\r\n");
+        if taken {
+            data.answer(&mut made, next(), &program);
+        } else {
+            data.ask(&mut made, next(), b"some notes\n");
+        }
+        data.close(&mut made, next());
+        control.answer(&mut made, next(), format!("{reply}\r\n").as_bytes());
+    }
+    control.ask(&mut made, next(), b"QUIT\r\n").answer(&mut made, next(), b"221 bye\r\n");
+    control.close(&mut made, next());
+    let data = Data::new("inside-ftp");
+    let capture = data.write("ftp.pcap", &made.file());
+    data.ingest(&[], &[&capture]).well();
+
+    let all = objects(&data);
+    for (name, method, complete, bytes) in [
+        ("tool.exe", "RETR", true, &program[..]),
+        ("up.txt", "STOR", true, b"some notes\n"),
+        ("broken.exe", "RETR", false, &program),
+    ] {
+        let (row, found) =
+            all.iter().find(|(row, _)| row["filename"] == name).unwrap_or_else(|| panic!("{name}: {all:#?}"));
+        assert_eq!(found, bytes);
+        assert_eq!(
+            (&row["protocol"], &row["method"], &row["complete"]),
+            (&"ftp".into(), &method.into(), &complete.into())
+        );
+        assert_eq!(row["uri"], format!("ftp://ann%20lee@203.0.113.9:80/%2Fpub/new/{name}"));
+    }
+    assert_eq!(data.json("objects", &["name=*.exe", "incomplete=1"]).len(), 1);
+}
+
 /// One line.
 fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -2,17 +2,21 @@
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use streamdb_types::{BucketId, ConnKey, Direction, Reason, Tuple};
+use streamdb_types::{BucketId, ConnKey, Direction, Reason, Timestamp, Tuple};
 
-use super::layout::{Continuation, Coverage, Table, object as o, stream as s};
+use super::layout::{Continuation, Coverage, Table, object as o, of_time, stream as s};
 use super::segment::{Reading, Segment, direction_of, key};
 use super::set::Counting;
 use super::view::Bad;
 use crate::error::Error;
 use crate::read::store::Store;
 use crate::read::stream::StreamInfo;
+
+/// Most runs of a host's streams that are looked through for those with another one.
+const RUNS: usize = 64;
 
 /// A stream as it is now.
 #[derive(Clone, Debug)]
@@ -262,6 +266,82 @@ impl Reader<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// The streams to the server of the connections between two hosts, whichever opened them, that began within a time: the
+    /// newest first, at most `most`.
+    ///
+    /// # Errors
+    /// When a file is damaged, or a bucket cannot be read.
+    pub fn between(
+        &self,
+        [one, other]: [IpAddr; 2],
+        from: Timestamp,
+        until: Timestamp,
+        most: usize,
+    ) -> Outcome<Vec<StreamInfo>> {
+        let mut found = Vec::new();
+        self.fresh(&mut |listed| {
+            let stream = listed.stream;
+            let (client, server) = (stream.tuple.client.addr, stream.tuple.server.addr);
+            let is_between = (client, server) == (one, other) || (client, server) == (other, one);
+            if is_between && stream.direction == Direction::ToServer && (from..=until).contains(&stream.first) {
+                found.push(stream);
+            }
+        })?;
+        for file in 0..self.files.len() {
+            for (client, server) in [(one, other), (other, one)] {
+                self.between_in(file, client, server, [from, until], most, &mut found)?;
+            }
+        }
+        found.sort_by_key(|stream| std::cmp::Reverse((stream.first, stream.key)));
+        found.truncate(most);
+        Ok(found)
+    }
+
+    /// The same of one file and one way round, in addition to what was found.
+    fn between_in(
+        &self,
+        file: usize,
+        client: IpAddr,
+        server: IpAddr,
+        [from, until]: [Timestamp; 2],
+        most: usize,
+        found: &mut Vec<StreamInfo>,
+    ) -> Outcome<()> {
+        let table = Table::Streams;
+        let (Some(reading), Some(order)) = (self.files.get(file), table.order_of(s::CLIENT)) else { return Ok(()) };
+        let refused = |bad| Unread::File(file, bad);
+        let servers = reading.addresses_between(server, server).map_err(refused)?;
+        let clients = reading.addresses_between(client, client).map_err(refused)?;
+        let range = reading.between(table, of_time(from), of_time(until)).map_err(refused)?;
+        if servers.is_empty() || range.is_empty() {
+            return Ok(());
+        }
+        let (mut run, mut values, mut count) = (Vec::new(), Vec::new(), 0);
+        for rows in reading.lists(table, order, clients).map_err(refused)? {
+            let last = rows.run_of(range.end).map_err(refused)?;
+            for at in (0..=last).rev().take(RUNS) {
+                rows.run(at, &mut run).map_err(refused)?;
+                for row in run.iter().rev().filter(|row| range.contains(row)) {
+                    let value = |column: usize| reading.value(table, *row, column).map_err(refused);
+                    let is_between = servers.contains(&(value(s::SERVER)? as u32));
+                    if !is_between || value(s::DIRECTION)? != Direction::ToServer as u64 {
+                        continue;
+                    }
+                    reading.values(table, *row, &mut values).map_err(refused)?;
+                    found.extend(self.stream(file, &values)?.map(|listed| listed.stream));
+                    count += 1;
+                    if count == most {
+                        return Ok(());
+                    }
+                }
+                if run.first().is_none_or(|first| *first < range.start) {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether a row of a file is an object of the last word on its connection.

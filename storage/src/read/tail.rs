@@ -1,9 +1,10 @@
 //! A store at one moment: its index files, and the streams that none of them has.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use streamdb_types::{BlockPlace, BucketId, ConnKey, Direction, Oid};
+use streamdb_types::{BlockPlace, BucketId, ConnKey, Direction, Oid, Timestamp};
 
 use super::bucket::Bucket;
 use super::store::{Store, info_at, oid_of};
@@ -120,6 +121,31 @@ impl Store {
             ids.sort_unstable_by(|a, b| b.cmp(a));
             ids.dedup();
             return Ok(ids);
+        }
+    }
+
+    /// The streams to the server of the connections between two hosts, whichever opened them, that began within a time: the
+    /// newest first, at most `most`. Where so much is in no index that it is not gathered, only what an index has.
+    ///
+    /// # Errors
+    /// When a folder of the store cannot be listed.
+    pub fn between(
+        &self,
+        hosts: [IpAddr; 2],
+        from: Timestamp,
+        until: Timestamp,
+        most: usize,
+    ) -> Result<Vec<StreamInfo>> {
+        loop {
+            let snapshot = self.snapshot()?;
+            match snapshot.read().between(hosts, from, until, most) {
+                Ok(found) => return Ok(found),
+                // The next time it is without that file.
+                Err(Unread::File(file, bad)) => {
+                    snapshot.refuse(file, bad);
+                }
+                Err(Unread::Other(error)) => return Err(error),
+            }
         }
     }
 

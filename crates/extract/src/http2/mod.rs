@@ -93,38 +93,41 @@ fn both(streams: [&dyn Source; 2], client: Direction, limits: &Limits, first: Op
 }
 
 /// The direction in which the client sends: it begins with the preface. Where that was not captured, the server's settings and what
-/// follows them tell. `None` when this is no HTTP/2.
+/// follows them tell. `None` when this is no HTTP/2, or when more may come that would tell otherwise.
 fn which_side_asks(streams: [&dyn Source; 2]) -> Option<Direction> {
-    let prefaced = Direction::BOTH.into_iter().find(|direction| begins(*direction.of(&streams)) == Begins::Preface);
-    prefaced.or_else(|| {
-        Direction::BOTH.into_iter().find(|client| {
-            begins(*client.of(&streams)) == Begins::Unknown && begins_with_settings(*client.flip().of(&streams))
-        })
-    })
+    let [to_server, to_client] = streams;
+    match (begins(to_server), begins(to_client)) {
+        (Begins::Preface, _) => Some(Direction::ToServer),
+        (Begins::Open, _) => None,
+        (_, Begins::Preface) => Some(Direction::ToClient),
+        (Begins::Unknown, _) if begins_with_settings(to_client) => Some(Direction::ToServer),
+        (_, Begins::Unknown) if begins_with_settings(to_server) => Some(Direction::ToClient),
+        _ => None,
+    }
 }
 
-#[derive(PartialEq, Eq)]
+/// How a stream begins.
 enum Begins {
     Preface,
     /// With bytes that are not there.
     Unknown,
+    /// It is still open, and may yet begin with the preface.
+    Open,
     Otherwise,
 }
 
 fn begins(source: &dyn Source) -> Begins {
     let mut window = Window::new(source, PREFACE.len());
     let view = window.look(StreamOffset(0), PREFACE.len());
-    // Of a stream that is still open, nothing yet may become anything.
-    let missing = match view.stop {
-        Some(Stop::Hole(_)) => true,
-        _ => view.bytes.is_empty() && source.ended().is_some(),
-    };
     if view.bytes.starts_with(PREFACE) {
-        Begins::Preface
-    } else if PREFACE.starts_with(view.bytes) && missing {
-        Begins::Unknown
-    } else {
-        Begins::Otherwise
+        return Begins::Preface;
+    }
+    match view.stop {
+        _ if !PREFACE.starts_with(view.bytes) => Begins::Otherwise,
+        Some(Stop::Hole(_)) => Begins::Unknown,
+        _ if source.ended().is_none() => Begins::Open,
+        _ if view.bytes.is_empty() => Begins::Unknown,
+        _ => Begins::Otherwise,
     }
 }
 

@@ -1,0 +1,161 @@
+//! Which file a data connection of FTP carries: that is said in another connection between the same two hosts.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use streamdb_extract::{Address, Kind, Side, Transfer};
+use streamdb_storage::{Store, StreamInfo};
+use streamdb_types::{Direction, Endpoint, ObjectRow, Protocol, Timestamp, Tuple};
+
+use crate::conversation::{Conversation, conversation_of};
+use crate::error::Error;
+use crate::facts::text;
+use crate::name;
+
+/// Most connections between two hosts that are looked at, the newest ones first.
+const LOOKED_AT: usize = 16;
+/// So long before a data connection its control connection may have begun.
+const BEFORE: i64 = 24 * 3600;
+/// For how long it is known which connections two hosts have, and of how many pairs.
+const LASTS: Duration = Duration::from_secs(1);
+const PAIRS: usize = 1024;
+
+/// The connections of the pairs of hosts that were looked at a moment ago.
+#[derive(Debug, Default)]
+pub(crate) struct Controls {
+    known: HashMap<[IpAddr; 2], (Instant, Vec<StreamInfo>)>,
+}
+
+/// What a control connection says.
+pub(crate) struct Carried {
+    transfer: Transfer,
+    server: Endpoint,
+}
+
+impl Controls {
+    /// What a connection carries, if another one says so: one in which bytes went one way alone, and of which nothing is known.
+    ///
+    /// # Errors
+    /// When a block is damaged.
+    pub(crate) fn carried(&mut self, store: &Store, conversation: &Conversation) -> Result<Option<Carried>, Error> {
+        let Some((sender, info)) = one_way(conversation) else { return Ok(None) };
+        let hosts = [info.tuple.client.addr, info.tuple.server.addr];
+        for control in self.between(store, hosts, info.first)? {
+            if control.key == info.key {
+                continue;
+            }
+            // One that cannot be read says nothing.
+            let Ok(said) = conversation_of(store, &control) else { continue };
+            let told = |transfer: &&Transfer| is_told(transfer, &control.tuple, &info.tuple, sender);
+            // A port may be used again: the last word counts.
+            if let Some(transfer) = said.transfers().iter().rev().find(told) {
+                let server = ends(transfer, &control.tuple).1;
+                return Ok(Some(Carried { transfer: transfer.clone(), server }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The connections between two hosts that began before, the newest first.
+    fn between(&mut self, store: &Store, hosts: [IpAddr; 2], until: Timestamp) -> Result<Vec<StreamInfo>, Error> {
+        let now = Instant::now();
+        let lasts = |made: &Instant| now.saturating_duration_since(*made) < LASTS;
+        if let Some((_, known)) = self.known.get(&hosts).filter(|(made, _)| lasts(made)) {
+            return Ok(known.clone());
+        }
+        let from = Timestamp(until.0.saturating_sub(BEFORE * 1_000_000_000));
+        let found = store.between(hosts, from, until, LOOKED_AT)?;
+        if self.known.len() >= PAIRS {
+            self.known.retain(|_, (made, _)| lasts(made));
+        }
+        if self.known.len() < PAIRS {
+            self.known.insert(hosts, (now, found.clone()));
+        }
+        Ok(found)
+    }
+}
+
+impl Carried {
+    /// Says it in the row of the stream.
+    pub(crate) fn say(self, row: ObjectRow) -> ObjectRow {
+        let Self { transfer, server } = self;
+        let path = transfer.path.as_deref().map(text);
+        let user = transfer.user.as_deref().map(|user| format!("{}@", escaped(&text(user)))).unwrap_or_default();
+        let server = SocketAddr::new(server.addr, server.port);
+        // RFC 1738 §3.2: a path below the folder of the login, or, with %2F in front of it, from the root on.
+        let below = path.as_deref().map(|path| match path.strip_prefix('/') {
+            Some(path) => format!("%2F{}", escaped(path)),
+            None => escaped(path),
+        });
+        let listing = transfer.command.is_listing();
+        let uri = below.map(|below| format!("ftp://{user}{server}/{below}{}", if listing { ";type=d" } else { "" }));
+        let refused = transfer.status.is_some_and(|status| status >= 400);
+        let reason = match (row.complete, refused, transfer.offset) {
+            (true, true, _) => Some("closed-early".to_owned()),
+            // The rest of a file is not the file.
+            (true, false, 1..) => Some("partial".to_owned()),
+            _ => None,
+        };
+        ObjectRow {
+            protocol: "ftp".to_owned(),
+            method: Some(transfer.command.word().to_owned()),
+            host: Some(server.ip().to_string()),
+            filename: path.as_deref().filter(|_| !listing).and_then(name::clean),
+            uri,
+            status: transfer.status,
+            complete: row.complete && reason.is_none(),
+            reason: reason.or(row.reason),
+            ..row
+        }
+    }
+}
+
+/// What may not stand in a URL as it is (RFC 3986 §2), in percents.
+fn escaped(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/!$&'()*+,=".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+/// Which way bytes went, where they went one way alone in a connection of which nothing is known.
+fn one_way(conversation: &Conversation) -> Option<(Direction, &StreamInfo)> {
+    let [to_server, to_client] = Direction::BOTH.map(|direction| conversation.info(direction));
+    // Of the other direction, nothing must have been captured, and not only nothing of it.
+    let (to_server, to_client) = (to_server?, to_client?);
+    let (direction, info) = match (to_server.length.0, to_client.length.0) {
+        (1.., 0) => (Direction::ToServer, to_server),
+        (0, 1..) => (Direction::ToClient, to_client),
+        _ => return None,
+    };
+    let unknown = match conversation.messages().of(direction) {
+        [message] => message.kind == Kind::Stream && !conversation.is_known(message),
+        _ => false,
+    };
+    (unknown && info.tuple.protocol == Protocol::TCP).then_some((direction, info))
+}
+
+/// Client and server of FTP.
+fn ends(transfer: &Transfer, control: &Tuple) -> (Endpoint, Endpoint) {
+    match transfer.commands {
+        Direction::ToServer => (control.client, control.server),
+        Direction::ToClient => (control.server, control.client),
+    }
+}
+
+/// Whether this is the data connection that was told.
+fn is_told(transfer: &Transfer, control: &Tuple, data: &Tuple, sends: Direction) -> bool {
+    let (client, server) = ends(transfer, control);
+    let (listener, other) = match transfer.listener {
+        Side::Server => (server, client),
+        Side::Client => (client, server),
+    };
+    let place = match transfer.address {
+        Address::Told(told) => SocketAddr::new(told.ip(), told.port()),
+        Address::OfServer(port) => SocketAddr::new(listener.addr, port),
+    };
+    // Behind address translation it is told as another one than it is on the wire.
+    let there = data.server.port == place.port() && [place.ip(), listener.addr].contains(&data.server.addr);
+    let by_who_opened = sends == Direction::ToServer;
+    let by_client = by_who_opened == (transfer.listener == Side::Server);
+    there && data.client.addr == other.addr && by_client == (transfer.sender == Side::Client)
+}
