@@ -13,10 +13,14 @@ use crate::error::Error;
 use crate::facts::text;
 use crate::name;
 
-/// Most connections between two hosts that are looked at, the newest ones first.
-const LOOKED_AT: usize = 16;
+/// Most connections between two hosts that are known, the newest ones first; and of those in which something went both ways, so
+/// many are looked into.
+const KNOWN: usize = 256;
+const LOOKED_INTO: usize = 16;
 /// So long before a data connection its control connection may have begun.
 const BEFORE: i64 = 24 * 3600;
+/// So long after it another data connection may begin of which is found out at once too.
+const AFTER: i64 = 60;
 /// For how long it is known which connections two hosts have, and of how many pairs.
 const LASTS: Duration = Duration::from_secs(1);
 const PAIRS: usize = 1024;
@@ -41,15 +45,24 @@ impl Controls {
     pub(crate) fn carried(&mut self, store: &Store, conversation: &Conversation) -> Result<Option<Carried>, Error> {
         let Some((sender, info)) = one_way(conversation) else { return Ok(None) };
         let hosts = [info.tuple.client.addr, info.tuple.server.addr];
-        for control in self.between(store, hosts, info.first)? {
-            if control.key == info.key {
-                continue;
-            }
+        let all = self.between(store, hosts, info)?;
+        let both_ways = |control: &&StreamInfo| {
+            control.first <= info.first && control.length.0 > 0 && control.peer.is_some_and(|peer| peer.length > 0)
+        };
+        for control in all.iter().filter(both_ways).take(LOOKED_INTO) {
             // One that cannot be read says nothing.
-            let Ok(said) = conversation_of(store, &control) else { continue };
-            let told = |transfer: &&Transfer| is_told(transfer, &control.tuple, &info.tuple, sender);
-            // A port may be used again: the last word counts.
-            if let Some(transfer) = said.transfers().iter().rev().find(told) {
+            let Ok(said) = conversation_of(store, control) else { continue };
+            let told = |transfer: &&Transfer| is_told(transfer, &control.tuple, &info.tuple);
+            let mut told = said.transfers().iter().filter(told);
+            // A port may be used again: as many connections went there since as were told of until this one.
+            let there = |data: &&StreamInfo| {
+                let (Tuple { client, server, .. }, begun) = (&data.tuple, data.first);
+                (client.addr, server) == (info.tuple.client.addr, &info.tuple.server)
+                    && ![control.key, info.key].contains(&data.key)
+                    && (control.first..info.first).contains(&begun)
+            };
+            let before = if all.len() < KNOWN { all.iter().filter(there).count() } else { usize::MAX };
+            if let Some(transfer) = told.nth(before).filter(|transfer| is_sent_so(transfer, sender)) {
                 let server = ends(transfer, &control.tuple).1;
                 return Ok(Some(Carried { transfer: transfer.clone(), server }));
             }
@@ -57,15 +70,18 @@ impl Controls {
         Ok(None)
     }
 
-    /// The connections between two hosts that began before, the newest first.
-    fn between(&mut self, store: &Store, hosts: [IpAddr; 2], until: Timestamp) -> Result<Vec<StreamInfo>, Error> {
+    /// The connections between two hosts that began before one of them, and some that began later, the newest first.
+    fn between(&mut self, store: &Store, hosts: [IpAddr; 2], info: &StreamInfo) -> Result<Vec<StreamInfo>, Error> {
         let now = Instant::now();
         let lasts = |made: &Instant| now.saturating_duration_since(*made) < LASTS;
-        if let Some((_, known)) = self.known.get(&hosts).filter(|(made, _)| lasts(made)) {
+        // Whatever began before it is published with it at the latest.
+        let has_it = |known: &[StreamInfo]| known.iter().any(|known| known.key == info.key);
+        if let Some((_, known)) = self.known.get(&hosts).filter(|(made, known)| lasts(made) && has_it(known)) {
             return Ok(known.clone());
         }
-        let from = Timestamp(until.0.saturating_sub(BEFORE * 1_000_000_000));
-        let found = store.between(hosts, from, until, LOOKED_AT)?;
+        let from = Timestamp(info.first.0.saturating_sub(BEFORE * 1_000_000_000));
+        let until = Timestamp(info.first.0.saturating_add(AFTER * 1_000_000_000));
+        let found = store.between(hosts, from, until, KNOWN)?;
         if self.known.len() >= PAIRS {
             self.known.retain(|_, (made, _)| lasts(made));
         }
@@ -142,8 +158,8 @@ fn ends(transfer: &Transfer, control: &Tuple) -> (Endpoint, Endpoint) {
     }
 }
 
-/// Whether this is the data connection that was told.
-fn is_told(transfer: &Transfer, control: &Tuple, data: &Tuple, sends: Direction) -> bool {
+/// Whether a data connection like this one was told.
+fn is_told(transfer: &Transfer, control: &Tuple, data: &Tuple) -> bool {
     let (client, server) = ends(transfer, control);
     let (listener, other) = match transfer.listener {
         Side::Server => (server, client),
@@ -155,7 +171,13 @@ fn is_told(transfer: &Transfer, control: &Tuple, data: &Tuple, sends: Direction)
     };
     // Behind address translation it is told as another one than it is on the wire.
     let there = data.server.port == place.port() && [place.ip(), listener.addr].contains(&data.server.addr);
+    // None came about where the server could not open it.
+    there && data.client.addr == other.addr && transfer.status != Some(425)
+}
+
+/// Whether the bytes went the way that was told.
+fn is_sent_so(transfer: &Transfer, sends: Direction) -> bool {
     let by_who_opened = sends == Direction::ToServer;
     let by_client = by_who_opened == (transfer.listener == Side::Server);
-    there && data.client.addr == other.addr && by_client == (transfer.sender == Side::Client)
+    by_client == (transfer.sender == Side::Client)
 }

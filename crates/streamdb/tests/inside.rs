@@ -28,6 +28,10 @@ fn objects(data: &Data) -> Vec<(Value, Vec<u8>)> {
         .collect()
 }
 
+fn rows(all: &[(Value, Vec<u8>)]) -> Vec<&Value> {
+    all.iter().map(|(row, _)| row).collect()
+}
+
 /// `testdata/within`: HTTP/2, SOCKS and WebSockets of real programs.
 #[test]
 fn what_went_through_other_protocols_comes_out() {
@@ -110,9 +114,9 @@ fn mails_and_forms_are_taken_apart() {
 
     let all = objects(&data);
     let named = |name: &str| {
-        let mut rows = all.iter().filter(|(row, _)| row["filename"] == name);
-        let found = rows.next().unwrap_or_else(|| panic!("no {name} in {all:#?}"));
-        assert!(rows.next().is_none(), "{name} twice");
+        let mut with_it = all.iter().filter(|(row, _)| row["filename"] == name);
+        let found = with_it.next().unwrap_or_else(|| panic!("no {name} in {:#?}", rows(&all)));
+        assert!(with_it.next().is_none(), "{name} twice");
         (&found.0, found.1.as_slice())
     };
     let (row, bytes) = named("7@one.example.eml");
@@ -186,7 +190,7 @@ fn files_of_ftp_are_named_by_their_control_connection() {
         ("broken.exe", "RETR", false, &program),
     ] {
         let (row, found) =
-            all.iter().find(|(row, _)| row["filename"] == name).unwrap_or_else(|| panic!("{name}: {all:#?}"));
+            all.iter().find(|(row, _)| row["filename"] == name).unwrap_or_else(|| panic!("{name}: {:#?}", rows(&all)));
         assert_eq!(found, bytes);
         assert_eq!(
             (&row["protocol"], &row["method"], &row["complete"]),
