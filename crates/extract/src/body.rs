@@ -188,7 +188,7 @@ pub fn part_body<'o>(
         Decode::Raw => (Vec::new(), None),
         Decode::Decoded => match part.content_codings.last() {
             Some(coding) if part.context == Context::Lost => (Vec::new(), Some(Problem::NoContext(coding.clone()))),
-            _ => undone(part.content_codings.iter().rev()),
+            _ => undone(part.content_codings.iter().rev(), part.is_http()),
         },
     };
     let mut hand = Hand::new(codings, limits, encoded, out);
@@ -213,18 +213,18 @@ pub fn part_body<'o>(
 
 /// The codings to undo, the last applied first: transfer codings lie outside content codings (RFC 9112 §6.1).
 fn codings(message: &Message) -> (Vec<&'static Coding>, Option<Problem>) {
-    undone(message.transfer_codings.iter().rev().chain(message.content_codings.iter().rev()))
+    undone(message.transfer_codings.iter().rev().chain(message.content_codings.iter().rev()), true)
 }
 
-/// These codings, or why they are not undone.
-fn undone<'n>(names: impl Iterator<Item = &'n String>) -> (Vec<&'static Coding>, Option<Problem>) {
+/// These codings, of HTTP or of all that are known, or why they are not undone.
+fn undone<'n>(names: impl Iterator<Item = &'n String>, is_http: bool) -> (Vec<&'static Coding>, Option<Problem>) {
     let names: Vec<&String> = names.collect();
     if names.len() > STACKED {
         return (Vec::new(), Some(Problem::TooManyCodings(names.len())));
     }
     let mut codings = Vec::with_capacity(names.len());
     for name in names {
-        match coding::find(name) {
+        match coding::find(name, is_http) {
             Some(coding) => codings.push(coding),
             None => return (Vec::new(), Some(Problem::UnknownCoding(name.clone()))),
         }

@@ -159,6 +159,11 @@ impl Part {
         self.len() == 0
     }
 
+    /// Whether it is a message of HTTP, in whichever version.
+    pub(crate) const fn is_http(&self) -> bool {
+        matches!(self.kind, PartKind::Request | PartKind::Response)
+    }
+
     /// What lies under a key in a message's content.
     pub fn under(key: &[u8], content: Range<u64>) -> Self {
         Self { undo: Undo::Key(key.into()), ..Self::new(1, "", PartKind::File, Vec::from([content])) }

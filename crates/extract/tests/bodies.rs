@@ -85,6 +85,8 @@ fn what_is_wrong_is_said() {
         ("deflate, gzip, br, zstd", code("deflate, gzip, br, zstd", text), text, true, None),
         ("identity", text.to_vec(), text, true, None),
         ("gzip, sdch", gz.clone(), &gz, true, Some(Problem::UnknownCoding("sdch".into()))),
+        // A coding of mail, which browsers do not undo.
+        ("base64", b"TVqQ".to_vec(), b"TVqQ", true, Some(Problem::UnknownCoding("base64".into()))),
         ("dcb", br.clone(), &br, true, Some(Problem::UnknownCoding("dcb".into()))),
         ("dcz", zs.clone(), &zs, true, Some(Problem::UnknownCoding("dcz".into()))),
         ("compress", zs.clone(), &zs, true, Some(Problem::UnknownCoding("compress".into()))),

@@ -2,7 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use streamdb_extract::{BodyLimits, BodyOutcome, Limits, MemorySource, Message, Piece, body_both, messages};
+use streamdb_extract::{
+    BodyLimits, BodyOutcome, Decode, Limits, MemorySource, Message, Part, PartKind, Piece, body_both, messages,
+    part_body,
+};
 use streamdb_types::Direction;
 
 use super::script::Script;
@@ -28,6 +31,49 @@ fn coding(name: &str, data: &[u8]) {
     chunks.extend(b"0\r\n\r\n");
     let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: {name}\r\nTransfer-Encoding: chunked\r\n\r\n");
     let pieces = decode(&head, &chunks, coded);
+    assert_eq!(whole.1, pieces.1, "what comes of it depends on the pieces");
+    assert!(whole.0 == pieces.0, "what comes out depends on the pieces");
+}
+
+/// The same of a coding of mail, in a part.
+fn part_coding(name: &str, data: &[u8]) {
+    let mut script = Script(data);
+    let lengths = [1 + usize::from(script.byte() & 63), 1 + usize::from(script.byte()) * 16];
+    let coded = script.0;
+    let all = 0..coded.len() as u64;
+    let mut part = Part::new(1, "smtp", PartKind::Part, Vec::from([all]));
+    part.content_codings.push(name.to_owned());
+    let decode = |lengths: &[usize]| {
+        let (mut encoded, mut plain) = (Vec::new(), Vec::new());
+        let take = |to: &mut Vec<u8>, piece: Piece<'_>| match piece {
+            Piece::Bytes(bytes) => to.extend_from_slice(bytes),
+            Piece::Hole(_) => unreachable!("there is no hole"),
+        };
+        let outcome = part_body(
+            &part,
+            Decode::Decoded,
+            &LIMITS,
+            Some(&mut |piece| take(&mut encoded, piece)),
+            &mut |out| {
+                let (mut rest, mut at) = (coded, 0);
+                for length in lengths.iter().cycle() {
+                    let (piece, after) = rest.split_at((*length).min(rest.len()));
+                    if piece.is_empty() || out(at, Piece::Bytes(piece)).is_break() {
+                        break;
+                    }
+                    (rest, at) = (after, at + piece.len() as u64);
+                }
+            },
+            &mut |piece| {
+                take(&mut plain, piece);
+                ControlFlow::Continue(())
+            },
+        );
+        assert!(outcome.decoded && outcome.length == plain.len() as u64);
+        assert!(encoded == coded && outcome.encoded_length == coded.len() as u64);
+        (plain, outcome)
+    };
+    let (whole, pieces) = (decode(&[usize::MAX]), decode(&lengths));
     assert_eq!(whole.1, pieces.1, "what comes of it depends on the pieces");
     assert!(whole.0 == pieces.0, "what comes out depends on the pieces");
 }
@@ -74,15 +120,15 @@ pub fn zstd(data: &[u8]) {
 
 /// base64.
 pub fn base64(data: &[u8]) {
-    coding("base64", data);
+    part_coding("base64", data);
 }
 
 /// quoted-printable.
 pub fn quoted_printable(data: &[u8]) {
-    coding("quoted-printable", data);
+    part_coding("quoted-printable", data);
 }
 
 /// hex.
 pub fn hex(data: &[u8]) {
-    coding("hex", data);
+    part_coding("hex", data);
 }

@@ -25,6 +25,9 @@ pub(crate) struct Coding {
     pub start: fn() -> Box<dyn Decoder>,
 }
 
+/// The codings of HTTP (RFC 9110 §8.4.1): a browser undoes no other.
+const OF_HTTP: [&Coding; 4] = [&gzip::CODING, &deflate::CODING, &brotli::CODING, &zstandard::CODING];
+
 /// Every coding that can be undone.
 const ALL: [&Coding; 8] = [
     &gzip::CODING,
@@ -40,9 +43,10 @@ const ALL: [&Coding; 8] = [
 /// How much is decoded at a time.
 const STEP_BYTES: usize = 32 << 10;
 
-/// The coding of this name.
-pub(crate) fn find(name: &str) -> Option<&'static Coding> {
-    ALL.into_iter().find(|coding| coding.name == name)
+/// The coding of this name, of HTTP's or of all.
+pub(crate) fn find(name: &str, is_http: bool) -> Option<&'static Coding> {
+    let known: &[&'static Coding] = if is_http { &OF_HTTP } else { &ALL };
+    known.iter().copied().find(|coding| coding.name == name)
 }
 
 /// Takes coded bytes in pieces of any size, in order, without holes.
