@@ -1,4 +1,8 @@
-//! An index file that is read.
+//! An index file that is read: `lists` has the rows of each key, `rows` what they say, `texts` the strings.
+
+mod lists;
+mod rows;
+mod texts;
 
 use std::cmp::Ordering;
 use std::fs::File;
@@ -7,29 +11,22 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use streamdb_types::{
-    BlockPlace, BucketId, ConnKey, Digests, Direction, Endpoint, Marks, ObjectRow, Oid, Protocol, Reason, StreamOffset,
-    Timestamp, Tuple,
-};
+use streamdb_types::{BucketId, ConnKey, Digests, Direction};
 
-use super::build::{DIGEST_BYTES, OrderWriter, direction, unzigzag};
-use super::class::Class;
+pub use self::lists::Rows;
+use super::build::{DIGEST_BYTES, direction};
 use super::community::short;
 use super::continued::Continued;
-use super::fold;
 use super::layout::{
     ADDRESSES, BUCKETS, BY_MD5, BY_SHA1, CONTINUATIONS, CONTINUED, Continuation, Coverage, DIGESTS, FOOTER, Header,
-    Kind, Lexicon, Order, Section, Table, content, object as o, stream as s, time_of,
+    Kind, Section, Table, content, stream as s,
 };
 use super::pack::{BLOCK, Block, block_head, block_len};
-use super::postings::List;
 use super::view::{Bad, Bytes, PAGE, View};
 use crate::derived::DERIVATION;
 use crate::error::{Error, Result as StoreResult};
 use crate::format::bytes::{Reader, Short};
-use crate::format::record::path_of_bytes;
 use crate::map::Map;
-use crate::read::stream::StreamInfo;
 
 /// An index file, open.
 #[derive(Debug)]
@@ -136,54 +133,6 @@ pub struct Reading<'s> {
     /// The file.
     pub segment: &'s Segment,
     view: View<'s>,
-}
-
-/// The rows of a key.
-pub struct Rows<'r>(List<'r, View<'r>>);
-
-impl Rows<'_> {
-    /// How many there are; at least one.
-    #[expect(clippy::len_without_is_empty, reason = "it never is")]
-    pub const fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// In how many runs they come.
-    pub const fn runs(&self) -> usize {
-        self.0.runs()
-    }
-
-    /// The rows of a run, ascending, in place of what is in `out`.
-    ///
-    /// # Errors
-    /// When the file is damaged.
-    pub fn run(&self, run: usize, out: &mut Vec<u32>) -> Result<(), Bad> {
-        self.0.run(run, out)
-    }
-
-    /// The last run that begins with this row or one before it, or the first run.
-    ///
-    /// # Errors
-    /// When the file is damaged.
-    pub fn run_of(&self, row: u32) -> Result<usize, Bad> {
-        self.0.run_of(row)
-    }
-
-    /// The same, looked for from a run on that may be near it.
-    ///
-    /// # Errors
-    /// When the file is damaged.
-    pub fn run_near(&self, row: u32, run: usize) -> Result<usize, Bad> {
-        self.0.run_near(row, run)
-    }
-
-    /// The first row of a run.
-    ///
-    /// # Errors
-    /// When the file is damaged.
-    pub fn first(&self, run: usize) -> Result<u32, Bad> {
-        self.0.first(run)
-    }
 }
 
 impl<'s> Reading<'s> {
@@ -316,105 +265,6 @@ impl<'s> Reading<'s> {
         Ok(range.start + row as u32)
     }
 
-    /// How many rows the keys of a range have, all together.
-    pub fn count(&self, table: Table, order: Order, keys: Range<u32>) -> Result<u64, Bad> {
-        let (section, _) = order.sections(table);
-        let before = |key: u32| -> Result<u64, Bad> {
-            let at = self.key_at(table, order, key)?;
-            let (start, _) = self.segment.header.section(section);
-            let bytes = self.view.bytes(start + at * OrderWriter::ENTRY as u64 + 4, 8)?;
-            Reader(bytes).u64().map_err(Bad::at(start))
-        };
-        if self.keys(table, order) == 0 || keys.is_empty() {
-            return Ok(0);
-        }
-        Ok(before(keys.end)?.saturating_sub(before(keys.start)?))
-    }
-
-    /// The lists of the keys of a range.
-    pub fn lists(&self, table: Table, order: Order, keys: Range<u32>) -> Result<Vec<Rows<'_>>, Bad> {
-        let mut all = Vec::new();
-        self.each_list(table, order, keys, &mut |_, rows| {
-            all.push(rows);
-            Ok(())
-        })?;
-        Ok(all)
-    }
-
-    /// How many keys of a range have rows.
-    pub fn keys_between(&self, table: Table, order: Order, keys: Range<u32>) -> Result<u64, Bad> {
-        Ok(self.key_at(table, order, keys.end)?.saturating_sub(self.key_at(table, order, keys.start)?))
-    }
-
-    /// Calls with each key of a range that has rows, as long as `go_on` says so.
-    pub fn each_key(
-        &self,
-        table: Table,
-        order: Order,
-        keys: Range<u32>,
-        go_on: &dyn Fn() -> bool,
-        each: &mut dyn FnMut(u32) -> Result<(), Bad>,
-    ) -> Result<(), Bad> {
-        let (section, _) = order.sections(table);
-        for n in self.key_at(table, order, keys.start)?..self.key_at(table, order, keys.end)? {
-            if !go_on() {
-                break;
-            }
-            each(self.number(section, n, OrderWriter::ENTRY)? as u32)?;
-        }
-        Ok(())
-    }
-
-    /// The first entry of an order with this key or a greater one.
-    fn key_at(&self, table: Table, order: Order, key: u32) -> Result<u64, Bad> {
-        let (section, _) = order.sections(table);
-        Self::partition(self.keys(table, order), |n| Ok((self.number(section, n, OrderWriter::ENTRY)? as u32) < key))
-    }
-
-    /// Calls with each key of a range, and the rows of it.
-    fn each_list<'r>(
-        &'r self,
-        table: Table,
-        order: Order,
-        keys: Range<u32>,
-        each: &mut dyn FnMut(u32, Rows<'r>) -> Result<(), Bad>,
-    ) -> Result<(), Bad> {
-        for n in self.key_at(table, order, keys.start)?..self.keys(table, order) {
-            let (key, rows) = self.list_at(table, order, n)?;
-            if key >= keys.end {
-                break;
-            }
-            each(key, rows)?;
-        }
-        Ok(())
-    }
-
-    /// Entry `n` of an order: its key, and the rows.
-    pub(super) fn list_at(&self, table: Table, order: Order, n: u64) -> Result<(u32, Rows<'_>), Bad> {
-        let (section, lists) = order.sections(table);
-        let read = |n: u64| -> Result<(u32, u64, u64), Bad> {
-            let mut r = Reader(self.entry(section, n, OrderWriter::ENTRY)?);
-            let mut all = || Ok((r.u32()?, r.u64()?, r.u64()?));
-            all().map_err(Bad::at(self.segment.header.section(section).0))
-        };
-        let (key, before, place) = read(n)?;
-        let (_, after, _) = read(n + 1)?;
-        let (start, len) = self.segment.header.section(lists);
-        let impossible = Bad { position: start, what: "a list has no possible place or length" };
-        let rows = after.checked_sub(before).filter(|rows| *rows <= u64::from(self.segment.rows(table)));
-        Ok(match rows.ok_or(impossible)? {
-            0 => return Err(impossible),
-            1 => (key, Rows(List::One(u32::try_from(place).map_err(|_| impossible)?))),
-            _ if place > len => return Err(impossible),
-            rows => (key, Rows(List::Many { bytes: &self.view, at: start + place, rows: rows as usize })),
-        })
-    }
-
-    /// How many keys an order has.
-    pub(super) fn keys(&self, table: Table, order: Order) -> u64 {
-        self.entries(order.sections(table).0, OrderWriter::ENTRY).saturating_sub(1)
-    }
-
     /// The rows of connections whose community id begins so.
     pub fn by_community(&self, table: Table, digest: &[u8; 20]) -> Result<Vec<u32>, Bad> {
         let short = short(digest);
@@ -456,107 +306,6 @@ impl<'s> Reading<'s> {
 
     fn address(&self, n: u64) -> Result<IpAddr, Bad> {
         Ok(IpAddr::V6(Ipv6Addr::from(self.address_bytes(n)?)).to_canonical())
-    }
-
-    /// How many strings a lexicon has.
-    pub fn strings(&self, lexicon: Lexicon) -> u32 {
-        self.entries(lexicon.ends(), 8) as u32
-    }
-
-    /// A string of a lexicon.
-    pub fn string(&self, lexicon: Lexicon, n: u32) -> Result<&[u8], Bad> {
-        let (at, len) = self.place_of(lexicon, n..n.saturating_add(1))?;
-        self.view.bytes(at, len as usize)
-    }
-
-    /// Where the strings of a range begin, and how many bytes they have.
-    fn place_of(&self, lexicon: Lexicon, strings: Range<u32>) -> Result<(u64, u64), Bad> {
-        let end = |n: u32| match n.checked_sub(1) {
-            Some(before) => self.number(lexicon.ends(), before.into(), 8),
-            None => Ok(0),
-        };
-        let (start, end) = (end(strings.start)?, end(strings.end)?);
-        let (at, len) = self.segment.header.section(lexicon.bytes());
-        if start > end || end > len {
-            return Err(Bad { position: at, what: "a text has no possible place or length" });
-        }
-        Ok((at + start, end - start))
-    }
-
-    /// How many bytes the texts of a range have.
-    pub fn text_bytes(&self, texts: Range<u32>) -> Result<u64, Bad> {
-        Ok(self.place_of(Lexicon::Texts, texts)?.1)
-    }
-
-    /// Calls with the texts of a range in whose bytes, or those from them to later ones, `find` finds something, as long as
-    /// it says to go on, and so does `go_on`, which is asked all the while. `find` is given the bytes of many texts, one behind
-    /// the other, and where to begin.
-    pub fn texts_with(
-        &self,
-        texts: Range<u32>,
-        find: &dyn Fn(&[u8], usize) -> Option<usize>,
-        go_on: &dyn Fn() -> bool,
-        each: &mut dyn FnMut(u32, &[u8]) -> bool,
-    ) -> Result<(), Bad> {
-        let (mut from, mut asked_for) = (texts.start, 0);
-        while from < texts.end && go_on() {
-            let (at, _) = self.place_of(Lexicon::Texts, from..from)?;
-            let to = self.texts_until(from..texts.end, at + Self::STRETCH)?.max(from + 1);
-            let (at, len) = self.place_of(Lexicon::Texts, from..to)?;
-            // What comes then is read from the disk while this is gone through.
-            if at + len > asked_for {
-                asked_for = at + len + Self::AHEAD;
-                self.view.expect(at, asked_for - at);
-            }
-            let bytes = self.view.bytes(at, len as usize)?;
-            let mut begin = 0;
-            while let Some(found) = find(bytes, begin) {
-                let n = self.texts_until(from..to, at + found as u64)?;
-                let (start, len) = self.place_of(Lexicon::Texts, n..n.saturating_add(1))?;
-                let start = start.saturating_sub(at) as usize;
-                let end = start.saturating_add(len as usize);
-                let text = bytes.get(start..end).filter(|_| end > begin);
-                if !each(n, text.ok_or(Bad { position: at, what: "a text has no possible place or length" })?) {
-                    return Ok(());
-                }
-                begin = end;
-            }
-            from = to;
-        }
-        Ok(())
-    }
-
-    /// Bytes of texts that are gone through at once, and of those behind them that are asked for.
-    const STRETCH: u64 = 64 << 10;
-    const AHEAD: u64 = 1 << 20;
-
-    /// The first text of a range that ends behind this place in the file.
-    fn texts_until(&self, texts: Range<u32>, at: u64) -> Result<u32, Bad> {
-        let (start, _) = self.segment.header.section(Lexicon::Texts.bytes());
-        let n = Self::partition((texts.end - texts.start).into(), |n| {
-            let end = self.number(Lexicon::Texts.ends(), u64::from(texts.start) + n, 8)?;
-            Ok(start.saturating_add(end) <= at)
-        })?;
-        Ok(texts.start + n as u32)
-    }
-
-    /// The numbers of the texts that begin with these bytes, upper and lower case alike; they are in lower case.
-    pub fn texts_with_prefix(&self, prefix: &[u8]) -> Result<Range<u32>, Bad> {
-        let count = u64::from(self.strings(Lexicon::Texts));
-        let beside = |n: u64| Ok::<_, Bad>(fold::beside_prefix(self.string(Lexicon::Texts, n as u32)?, prefix));
-        let from = Self::partition(count, |n| Ok(beside(n)? == Ordering::Less))?;
-        let to = Self::partition(count, |n| Ok(beside(n)? != Ordering::Greater))?;
-        Ok(from as u32..(to as u32).max(from as u32))
-    }
-
-    fn text(&self, value: u64) -> Result<Option<String>, Bad> {
-        let Some(n) = value.checked_sub(1) else { return Ok(None) };
-        Ok(Some(String::from_utf8_lossy(self.string(Lexicon::Texts, n as u32)?).into_owned()))
-    }
-
-    /// A class, by its number.
-    pub fn class(&self, n: u32) -> Result<Class, Bad> {
-        Class::decode(self.string(Lexicon::Classes, n)?).map_err(Bad::at(0))
     }
 
     /// How many distinct digests there are.
@@ -637,105 +386,6 @@ impl<'s> Reading<'s> {
     /// Which entry of the coverage a row's bucket is.
     pub fn covered(&self, value: u64) -> Result<&'s Coverage, Bad> {
         self.segment.coverage.get(value as usize).ok_or(Bad { position: 0, what: "a row has no possible bucket" })
-    }
-
-    fn tuple(&self, value: &dyn Fn(usize) -> u64) -> Result<Tuple, Bad> {
-        let end = |address: usize, port: usize| {
-            Ok::<_, Bad>(Endpoint::new(self.address(value(address))?, value(port) as u16))
-        };
-        Ok(Tuple {
-            protocol: Protocol(value(s::PROTOCOL) as u8),
-            client: end(s::CLIENT, s::CLIENT_PORT)?,
-            server: end(s::SERVER, s::SERVER_PORT)?,
-        })
-    }
-
-    /// A stream's row as it was given. `goes_on` when it was to go on after its bucket.
-    pub fn stream(&self, values: &[u64]) -> Result<StreamInfo, Bad> {
-        let value = &|column: usize| values.get(column).copied().unwrap_or_default();
-        let bucket = self.covered(value(s::BUCKET))?.bucket;
-        let place = BlockPlace(value(s::PLACE));
-        let oid = Oid { bucket, place, length: value(s::LENGTH), index: 0 };
-        let peer = value(s::PEER_PLACE).checked_sub(1).map(|n| Oid {
-            place: BlockPlace(place.0.wrapping_add(unzigzag(n))),
-            length: value(s::PEER_LENGTH),
-            ..oid
-        });
-        let first = time_of(value(s::TIME));
-        let reason = match value(s::REASON) {
-            0 => None,
-            letter => {
-                let found = u8::try_from(letter).ok().and_then(|letter| Reason::from_letter(letter.into()));
-                Some(found.ok_or(Bad { position: 0, what: "a stream has no possible reason" })?)
-            }
-        };
-        let path = match value(s::PATH).checked_sub(1) {
-            Some(n) => path_of_bytes(self.string(Lexicon::Paths, n as u32)?).map_err(Bad::at(0))?,
-            None => streamdb_types::Path::EMPTY,
-        };
-        Ok(StreamInfo {
-            oid,
-            peer,
-            key: key(value),
-            direction: direction(value(s::DIRECTION)),
-            tuple: self.tuple(value)?,
-            path,
-            first,
-            last: Timestamp(first.0.wrapping_add(unzigzag(value(s::DURATION)) as i64)),
-            length: StreamOffset(oid.length),
-            gap_bytes: value(s::GAP_BYTES),
-            packets: value(s::PACKETS),
-            marks: Marks(value(s::MARKS) as u16),
-            reason,
-            part: value(s::PART) as u32,
-            goes_on: reason.is_none(),
-        })
-    }
-
-    /// An object's row as it was given.
-    pub fn object(&self, values: &[u64]) -> Result<ObjectRow, Bad> {
-        let value = &|column: usize| values.get(column).copied().unwrap_or_default();
-        let group = self.covered(value(o::BUCKET))?.bucket;
-        let class = value(o::CLASS).checked_sub(1).ok_or(Bad { position: 0, what: "an object is nothing" })?;
-        let Class { kind, status, complete, conflict, declared_type, mime, description, legacy } =
-            self.class(class as u32)?;
-        let xor_key = match value(o::XOR_KEY).checked_sub(1) {
-            Some(n) => Some(self.string(Lexicon::Texts, n as u32)?.to_vec()),
-            None => None,
-        };
-        Ok(ObjectRow {
-            oid: Oid {
-                bucket: BucketId(group.0.wrapping_sub(value(o::OID_BUCKET))),
-                place: BlockPlace(value(o::PLACE).wrapping_add(unzigzag(value(o::OID_PLACE)))),
-                length: value(o::OID_LENGTH),
-                index: value(o::INDEX),
-            },
-            key: key(value),
-            direction: direction(value(o::DIRECTION)),
-            begins: StreamOffset(value(o::BEGINS)),
-            tuple: self.tuple(value)?,
-            start: time_of(value(o::TIME)),
-            kind,
-            protocol: self.text(value(o::FOUND_IN))?.unwrap_or_default(),
-            method: self.text(value(o::METHOD))?,
-            host: self.text(value(o::HOST))?,
-            uri: self.text(value(o::URI))?,
-            status,
-            declared_type,
-            mime,
-            description,
-            legacy,
-            xor_key,
-            filename: self.text(value(o::FILENAME))?,
-            size: value(o::SIZE),
-            encoded_size: value(o::SIZE).wrapping_add(unzigzag(value(o::ENCODED))),
-            complete,
-            missing_bytes: value(o::MISSING),
-            reason: self.text(value(o::WHY))?,
-            conflict,
-            digests: self.digests_of(value(o::DIGESTS))?,
-            digests_encoded: self.digests_of(value(o::DIGESTS_ENCODED))?,
-        })
     }
 
     /// Calls with the values of each stream that was to go on after its bucket.
