@@ -1,10 +1,11 @@
 //! The coding `base64` (RFC 2045 §6.8), read as mail readers read it: line ends and blanks anywhere, padding that lacks, and data
 //! that goes on after padding.
 
-use super::{Coding, Decoder, Fault, Halt, Out, STEP_BYTES};
+use super::Coding;
+use super::letters::{ByLetter, Letters};
 
 /// The coding `base64`.
-pub(super) const CODING: Coding = Coding { name: "base64", start: || Box::new(Base64::default()) };
+pub(super) const CODING: Coding = Coding { name: "base64", start: || Box::new(ByLetter::<Base64>::default()) };
 
 /// Six bits of a quantum at a time.
 #[derive(Default)]
@@ -21,7 +22,7 @@ struct Base64 {
 }
 
 impl Base64 {
-    fn take(&mut self, byte: u8) {
+    fn letter(&mut self, byte: u8) {
         match value(byte) {
             Some(six) => {
                 self.damaged |= self.padded;
@@ -36,7 +37,7 @@ impl Base64 {
             None if byte == b'=' => {
                 // One that is too many is no harm; one after a single character is.
                 self.damaged |= self.held == 1;
-                self.end();
+                self.end_quantum();
                 self.padded = true;
             }
             // RFC 2045 §6.8: characters outside the alphabet are ignored, but may tell of damage.
@@ -45,7 +46,7 @@ impl Base64 {
     }
 
     /// Hands on the whole bytes of a quantum that is not full; whether what is left of it is more than filling.
-    fn end(&mut self) -> bool {
+    fn end_quantum(&mut self) -> bool {
         let (bits, held) = (self.bits, self.held);
         (self.bits, self.held) = (0, 0);
         match held {
@@ -62,35 +63,21 @@ impl Base64 {
             held => held != 0,
         }
     }
-
-    fn hand_on(&mut self, out: Out<'_>) -> Result<(), Halt> {
-        if self.made.is_empty() {
-            return Ok(());
-        }
-        let done = out(&self.made);
-        self.made.clear();
-        done
-    }
 }
 
-impl Decoder for Base64 {
-    fn push(&mut self, input: &[u8], out: Out<'_>) -> Result<(), Halt> {
-        for step in input.chunks(STEP_BYTES) {
-            step.iter().for_each(|byte| self.take(*byte));
-            self.hand_on(out)?;
-        }
-        Ok(())
+impl Letters for Base64 {
+    fn take(&mut self, byte: u8) {
+        self.letter(byte);
     }
 
-    fn finish(&mut self, out: Out<'_>) -> Result<Option<Fault>, Halt> {
+    fn end(&mut self) -> (bool, bool) {
         // An encoder that leaves the padding away fills the last character with zeros all the same; a cut does not.
-        let cut = self.end();
-        self.hand_on(out)?;
-        Ok(match (self.damaged, cut) {
-            (true, _) => Some(Fault::Damaged),
-            (false, true) => Some(Fault::Truncated),
-            (false, false) => None,
-        })
+        let cut = self.end_quantum();
+        (self.damaged, cut)
+    }
+
+    fn made(&mut self) -> &mut Vec<u8> {
+        &mut self.made
     }
 }
 
@@ -110,6 +97,7 @@ const fn value(byte: u8) -> Option<u8> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::Fault;
     use super::super::tests::decoded;
     use super::*;
 

@@ -1,10 +1,11 @@
 //! Bytes as pairs of hexadecimal digits, with what stands between and before them in dumps and scripts: blanks, line ends, commas,
 //! `0x` and `\x`.
 
-use super::{Coding, Decoder, Fault, Halt, Out, STEP_BYTES};
+use super::Coding;
+use super::letters::{ByLetter, Letters};
 
 /// The coding `hex`.
-pub(super) const CODING: Coding = Coding { name: "hex", start: || Box::new(Hex::default()) };
+pub(super) const CODING: Coding = Coding { name: "hex", start: || Box::new(ByLetter::<Hex>::default()) };
 
 #[derive(Default)]
 struct Hex {
@@ -16,7 +17,7 @@ struct Hex {
 }
 
 impl Hex {
-    fn take(&mut self, byte: u8) {
+    fn letter(&mut self, byte: u8) {
         let digit = char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
         match (digit, self.high) {
             (Some(low), Some(high)) => {
@@ -34,29 +35,23 @@ impl Hex {
     }
 }
 
-impl Decoder for Hex {
-    fn push(&mut self, input: &[u8], out: Out<'_>) -> Result<(), Halt> {
-        for step in input.chunks(STEP_BYTES) {
-            step.iter().for_each(|byte| self.take(*byte));
-            if !self.made.is_empty() {
-                out(&self.made)?;
-                self.made.clear();
-            }
-        }
-        Ok(())
+impl Letters for Hex {
+    fn take(&mut self, byte: u8) {
+        self.letter(byte);
     }
 
-    fn finish(&mut self, _out: Out<'_>) -> Result<Option<Fault>, Halt> {
-        Ok(match (self.damaged, self.high) {
-            (true, _) => Some(Fault::Damaged),
-            (false, Some(_)) => Some(Fault::Truncated),
-            (false, None) => None,
-        })
+    fn end(&mut self) -> (bool, bool) {
+        (self.damaged, self.high.is_some())
+    }
+
+    fn made(&mut self) -> &mut Vec<u8> {
+        &mut self.made
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Fault;
     use super::super::tests::decoded;
     use super::*;
 

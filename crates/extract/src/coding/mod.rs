@@ -9,6 +9,7 @@ mod deflate;
 mod gzip;
 mod hex;
 mod inflate;
+mod letters;
 pub(crate) mod permessage;
 mod quoted_printable;
 mod zstandard;

@@ -1,10 +1,12 @@
 //! The coding `quoted-printable` (RFC 2045 §6.7), read as mail readers read it: small digits, line ends of LF alone, and escapes that
 //! are none, left as they are.
 
-use super::{Coding, Decoder, Fault, Halt, Out, STEP_BYTES};
+use super::Coding;
+use super::letters::{ByLetter, Letters};
 
 /// The coding `quoted-printable`.
-pub(super) const CODING: Coding = Coding { name: "quoted-printable", start: || Box::new(QuotedPrintable::default()) };
+pub(super) const CODING: Coding =
+    Coding { name: "quoted-printable", start: || Box::new(ByLetter::<QuotedPrintable>::default()) };
 
 /// The longest run of blanks that is kept until it is known whether the line ends after it. A line has at most 76 characters
 /// (RFC 2045 §6.7 (5)).
@@ -19,7 +21,7 @@ struct QuotedPrintable {
 }
 
 impl QuotedPrintable {
-    fn take(&mut self, byte: u8) {
+    fn letter(&mut self, byte: u8) {
         match self.held.as_slice() {
             [] => self.begin(byte),
             [b'=', rest @ ..] => self.escaped(rest.first().copied(), byte),
@@ -89,27 +91,14 @@ impl QuotedPrintable {
     fn give_back(&mut self) {
         self.made.append(&mut self.held);
     }
-
-    fn hand_on(&mut self, out: Out<'_>) -> Result<(), Halt> {
-        if self.made.is_empty() {
-            return Ok(());
-        }
-        let done = out(&self.made);
-        self.made.clear();
-        done
-    }
 }
 
-impl Decoder for QuotedPrintable {
-    fn push(&mut self, input: &[u8], out: Out<'_>) -> Result<(), Halt> {
-        for step in input.chunks(STEP_BYTES) {
-            step.iter().for_each(|byte| self.take(*byte));
-            self.hand_on(out)?;
-        }
-        Ok(())
+impl Letters for QuotedPrintable {
+    fn take(&mut self, byte: u8) {
+        self.letter(byte);
     }
 
-    fn finish(&mut self, out: Out<'_>) -> Result<Option<Fault>, Halt> {
+    fn end(&mut self) -> (bool, bool) {
         let mut cut = false;
         match self.held.as_slice() {
             // The line end of a last soft break belongs to the delimiter after it.
@@ -122,12 +111,11 @@ impl Decoder for QuotedPrintable {
             [.., b'\r'] => self.give_back(),
             _ => self.held.clear(),
         }
-        self.hand_on(out)?;
-        Ok(match (self.damaged, cut) {
-            (true, _) => Some(Fault::Damaged),
-            (false, true) => Some(Fault::Truncated),
-            (false, false) => None,
-        })
+        (self.damaged, cut)
+    }
+
+    fn made(&mut self) -> &mut Vec<u8> {
+        &mut self.made
     }
 }
 
@@ -144,6 +132,7 @@ const fn digit(byte: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::super::tests::decoded;
+    use super::super::{Decoder, Fault};
     use super::*;
 
     #[test]
@@ -175,8 +164,8 @@ mod tests {
     #[test]
     fn blanks_without_end_are_not_kept() {
         let sent = [b' '; 3 * BLANKS];
-        let mut decoder = QuotedPrintable::default();
+        let mut decoder = ByLetter::<QuotedPrintable>::default();
         decoder.push(&sent, &mut |_| Ok(())).unwrap();
-        assert!(decoder.held.len() <= BLANKS + 1);
+        assert!(decoder.0.held.len() <= BLANKS + 1);
     }
 }

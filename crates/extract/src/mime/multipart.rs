@@ -287,9 +287,9 @@ impl Multipart {
             if closes { Place::Between } else { Place::Head { begins: self.at, bytes: Vec::new(), over: false } };
     }
 
-    /// Ends what is open within the levels from this one on.
-    fn close_to(&mut self, level: usize, end: u64, incomplete: Option<Incomplete>) {
-        let within = self.levels.iter().skip(level).filter_map(|level| match level {
+    /// The parts that are open within the levels from this one on.
+    fn open_within(&self, level: usize) -> Vec<usize> {
+        let mails = self.levels.iter().skip(level).filter_map(|level| match level {
             Level::Mail(part) => *part,
             Level::Parts { .. } => None,
         });
@@ -297,7 +297,12 @@ impl Multipart {
             Place::Body { part, .. } => Some(part),
             _ => None,
         };
-        for part in within.chain(leaf) {
+        mails.chain(leaf).collect()
+    }
+
+    /// Ends what is open within the levels from this one on.
+    fn close_to(&mut self, level: usize, end: u64, incomplete: Option<Incomplete>) {
+        for part in self.open_within(level) {
             if let Some(part) = self.parts.get_mut(part) {
                 part.incomplete = part.incomplete.or(incomplete);
                 let start = part.content.first().map_or(end, |range| range.start);
@@ -389,15 +394,7 @@ impl Multipart {
                 }
             }
         }
-        let within = self.levels.iter().filter_map(|level| match level {
-            Level::Mail(part) => *part,
-            Level::Parts { .. } => None,
-        });
-        let leaf = match self.place {
-            Place::Body { part, .. } => Some(part),
-            _ => None,
-        };
-        for part in within.chain(leaf) {
+        for part in self.open_within(0) {
             if let Some(part) = self.parts.get_mut(part) {
                 part.missing = part.missing.saturating_add(length);
                 part.incomplete.get_or_insert(why);
