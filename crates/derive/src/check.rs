@@ -6,6 +6,7 @@ use streamdb_storage::{Store, StreamInfo};
 use streamdb_types::{BlockPlace, BucketId, ConnKey};
 
 use crate::error::Error;
+use crate::ftp::as_told;
 use crate::rows::Rows;
 
 /// What was looked at.
@@ -70,8 +71,10 @@ fn bucket(store: &Store, id: BucketId, rows: &mut Rows, checked: &mut Checked) -
             Some(kept) => {
                 checked.connections += 1;
                 checked.objects += made.len() as u64;
-                other += u64::from(kept != made);
-                kept != made
+                let differs = made.len() != kept.len()
+                    || made.into_iter().zip(&kept).any(|(made, kept)| as_told(made, kept) != *kept);
+                other += u64::from(differs);
+                differs
             }
         };
         if differs {

@@ -13,6 +13,8 @@ use crate::error::Error;
 use crate::facts::text;
 use crate::name;
 
+/// The word for it in rows.
+const PROTOCOL: &str = "ftp";
 /// Most connections between two hosts that are known, the newest ones first; and of those in which something went both ways, so
 /// many are looked into.
 const KNOWN: usize = 256;
@@ -114,7 +116,7 @@ impl Carried {
             _ => None,
         };
         ObjectRow {
-            protocol: "ftp".to_owned(),
+            protocol: PROTOCOL.to_owned(),
             method: Some(transfer.command.word().to_owned()),
             host: Some(server.ip().to_string()),
             filename: path.as_deref().filter(|_| !listing).and_then(name::clean),
@@ -127,6 +129,16 @@ impl Carried {
     }
 }
 
+/// The row that was made with what a control connection says in it as it was when the other one was kept: by now that may say
+/// more, or be gone.
+pub(crate) fn as_told(made: ObjectRow, kept: &ObjectRow) -> ObjectRow {
+    if ![&made.protocol, &kept.protocol].into_iter().any(|protocol| protocol == PROTOCOL) {
+        return made;
+    }
+    let ObjectRow { protocol, method, host, filename, uri, status, complete, reason, .. } = kept.clone();
+    ObjectRow { protocol, method, host, filename, uri, status, complete, reason, ..made }
+}
+
 /// What may not stand in a URL as it is (RFC 3986 §2), in percents.
 fn escaped(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/!$&'()*+,=".contains(&byte);
@@ -136,7 +148,7 @@ fn escaped(text: &str) -> String {
 /// Which way bytes went, where they went one way alone in a connection of which nothing is known.
 fn one_way(conversation: &Conversation) -> Option<(Direction, &StreamInfo)> {
     let [to_server, to_client] = Direction::BOTH.map(|direction| conversation.info(direction));
-    // Of the other direction, nothing must have been captured, and not only nothing of it.
+    // The other direction was captured too, and is empty: where one side alone was captured, nothing is known of it.
     let (to_server, to_client) = (to_server?, to_client?);
     let (direction, info) = match (to_server.length.0, to_client.length.0) {
         (1.., 0) => (Direction::ToServer, to_server),

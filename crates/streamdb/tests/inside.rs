@@ -199,6 +199,7 @@ fn files_of_ftp_are_named_by_their_control_connection() {
         assert_eq!(row["uri"], format!("ftp://ann%20lee@203.0.113.9:80/%2Fpub/new/{name}"));
     }
     assert_eq!(data.json("objects", &["name=*.exe", "incomplete=1"]).len(), 1);
+    data.run("verify", &["--deep"]).well();
 }
 
 /// One line.
