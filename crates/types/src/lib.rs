@@ -13,6 +13,7 @@ mod resolution;
 mod seq;
 mod stream;
 mod time;
+mod verdict;
 
 pub use address::{Direction, Endpoint, Protocol, Tuple};
 pub use capture::{Interface, LinkType};
@@ -24,3 +25,4 @@ pub use resolution::{Resolution, from_ticks, to_ticks};
 pub use seq::SeqNum;
 pub use stream::{Gap, GapKind, Marks, Reason, StreamOffset};
 pub use time::{Timestamp, TimestampError};
+pub use verdict::{Scanner, Verdict};
