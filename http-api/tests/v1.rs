@@ -134,6 +134,7 @@ fn every_parameter_is_taken_by_both_lists() {
         ("mime", "*/*"),
         ("filetype", "executable|html"),
         ("name", "!*.exe"),
+        ("fact", "!^macros: "),
         ("md5", "!00000000000000000000000000000000"),
         ("sha1", "!0000000000000000000000000000000000000000"),
         ("sha256", sha256),

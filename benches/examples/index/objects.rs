@@ -139,6 +139,7 @@ fn blank(connection: &Connection, oids: &[Oid], direction: Direction, n: u64) ->
         mime: "application/x-empty".to_owned(),
         description: "empty".to_owned(),
         legacy: "empty".to_owned(),
+        facts: String::new(),
         xor_key: None,
         filename: None,
         size: 0,

@@ -55,7 +55,7 @@ impl Allowance {
     /// A row is kept: its texts are cut short when there were too many before.
     pub(crate) fn texts(&mut self, row: &mut ObjectRow) {
         let all = || [&row.method, &row.host, &row.uri, &row.declared_type].into_iter().flatten();
-        let length = all().map(String::len).sum();
+        let length = all().chain([&row.facts]).map(String::len).sum();
         match self.texts.checked_sub(length) {
             Some(left) => self.texts = left,
             None => {
@@ -64,6 +64,7 @@ impl Allowance {
                     text.truncate(text.floor_char_boundary(SHORT));
                     text.shrink_to_fit();
                 }
+                row.facts = String::new();
             }
         }
     }

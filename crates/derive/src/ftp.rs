@@ -10,7 +10,7 @@ use streamdb_types::{Direction, Endpoint, ObjectRow, Protocol, Timestamp, Tuple}
 
 use crate::conversation::{Conversation, conversation_of};
 use crate::error::Error;
-use crate::facts::text;
+use crate::fields::text;
 use crate::name;
 
 /// The word for it in rows.

@@ -13,6 +13,8 @@ use crate::error::Error;
 
 /// The first object inside message m has the index m + 2^32, the next one m + 2 * 2^32.
 const INSIDE: u64 = 1 << 32;
+/// Most parts of a message. What lies inside part k is part k + j * 2^20, and j counts it from 1 on.
+pub(crate) const PARTS: u32 = 1 << 20;
 /// Named by the offset in the other bits.
 const BY_OFFSET: u64 = 1 << 63;
 /// What lies inside a message that is named by its offset,
@@ -37,6 +39,11 @@ pub(crate) enum Place {
     At(StreamOffset),
 }
 
+/// The part of a message that has something inside with this number.
+pub(crate) const fn host_of(number: u32) -> u32 {
+    (number.saturating_sub(1) % PARTS).saturating_add(1)
+}
+
 impl Index {
     pub(crate) const fn read(index: u64) -> Self {
         if index & BY_OFFSET == 0 {
@@ -57,13 +64,14 @@ impl Index {
         }
     }
 
-    /// The INDEX of a part, from 1 on, of the message with this one.
-    pub(crate) fn inside(message: u64, part: u32) -> u64 {
-        let part = u64::from(part);
+    /// The INDEX of a part, from 1 on, of the message with this one. What lies inside a part has none where its message is named by
+    /// its offset.
+    pub(crate) fn inside(message: u64, part: u32) -> Option<u64> {
+        let number = u64::from(part);
         if message & BY_OFFSET == 0 {
-            message + part * INSIDE
+            Some(message + number * INSIDE)
         } else {
-            message | INSIDE_BY_OFFSET | part.saturating_sub(1) << OFFSET_BITS
+            (part <= PARTS).then_some(message | INSIDE_BY_OFFSET | number.saturating_sub(1) << OFFSET_BITS)
         }
     }
 }
@@ -207,7 +215,10 @@ mod tests {
             let index = Index::write(place);
             assert_eq!(Index::read(index), Index { message: place, inside: 0 });
             for part in [1, 2, 1 << 20] {
-                assert_eq!(Index::read(Index::inside(index, part)), Index { message: place, inside: part.into() });
+                assert_eq!(
+                    Index::read(Index::inside(index, part).unwrap()),
+                    Index { message: place, inside: part.into() }
+                );
             }
         }
         assert_eq!(Index::read(2 << 32 | 7), Index { message: Place::Nth(7), inside: 2 });

@@ -2,10 +2,10 @@
 //!
 //! - `source` lets extraction read a stream of the store
 //! - `conversation` is both directions of a connection and the messages in them
-//! - `parts` is what lies inside messages, and its bytes
+//! - `parts` is what lies inside messages, and its bytes; `unwrapped` is what lies in those or anywhere, files in other content
 //! - `index` says which message an INDEX is; `object` is one message or part, by its oid; `together` many of them, each connection taken apart once
 //! - `raw` is a stream's bytes without a meaning, `follow` reads on in one that is open; `capture` is the frames they came in
-//! - `rows` says what all objects of a connection are, with `facts`, `digest`, `name` and `ftp`, and `allowance` what they may cost; `deriver` keeps those rows and `indexing` puts them into the index, and
+//! - `rows` says what all objects of a connection are, with `fields`, `more`, `digest`, `name` and `ftp`, and `allowance` what they may cost; `deriver` keeps those rows and `indexing` puts them into the index, and
 //!   follows what is published; `check` compares them with the buckets
 //!
 //! The types of the store and of extraction that these functions take and give are exported again, so that whoever shows
@@ -18,11 +18,12 @@ mod conversation;
 mod deriver;
 mod digest;
 mod error;
-mod facts;
+mod fields;
 mod follow;
 mod ftp;
 mod index;
 mod indexing;
+mod more;
 mod name;
 mod object;
 mod parts;
@@ -30,6 +31,7 @@ mod raw;
 mod rows;
 mod source;
 mod together;
+mod unwrapped;
 
 pub use streamdb_extract::{
     BodyLimits, BodyOutcome, Decode, Framing, Head, Incomplete, Kind, Limits, Message, MessageIndex, Messages, Piece,

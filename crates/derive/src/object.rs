@@ -9,7 +9,7 @@ use streamdb_types::{Direction, Gap, Oid, StreamOffset};
 use crate::conversation::{Conversation, conversation};
 use crate::error::Error;
 use crate::index::Index;
-use crate::parts::is_plain;
+use crate::parts::{Place, is_plain};
 
 /// An object, ready to be handed out.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Object {
 #[derive(Clone, Debug)]
 pub struct Named {
     message: Message,
+    /// The part of the message that it lies in, where it does not lie in the message itself.
+    host: Option<Part>,
     /// It lies inside the message.
     part: Option<Part>,
 }
@@ -44,15 +46,12 @@ impl Conversation {
     pub fn named(&mut self, direction: Direction, oid: Oid) -> Result<Named, Error> {
         let index = Index::read(oid.index);
         let message = self.names(direction).find(oid, index.message)?.clone();
-        let part = match index.inside {
-            0 => None,
-            number => {
-                let parts = self.parts(&message)?;
-                let part = parts.into_iter().find(|part| u64::from(part.number) == number);
-                Some(part.ok_or(Error::NothingInside(oid))?)
-            }
-        };
-        Ok(Named { message, part })
+        if index.inside == 0 {
+            return Ok(Named { message, host: None, part: None });
+        }
+        let number = u32::try_from(index.inside).map_err(|_| Error::NothingInside(oid))?;
+        let (host, part) = self.numbered(&message, number)?.ok_or(Error::NothingInside(oid))?;
+        Ok(Named { message, host, part: Some(part) })
     }
 
     /// Hands out the body of what an oid names, until it ends or `out` breaks off.
@@ -66,10 +65,7 @@ impl Conversation {
         limits: &BodyLimits,
         out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<BodyOutcome, Error> {
-        match &named.part {
-            None => self.body(&named.message, decode, limits, out),
-            Some(part) => self.part(&named.message, part, decode, limits, None, out),
-        }
+        self.place(named.place(), decode, limits, None, out)
     }
 }
 
@@ -86,10 +82,11 @@ impl Named {
 
     /// Why it is not whole as it was sent; `None` when it is.
     pub fn incomplete(&self) -> Option<Incomplete> {
-        match &self.part {
-            None => self.message.incomplete,
-            Some(part) => part.incomplete,
-        }
+        self.place().incomplete()
+    }
+
+    const fn place(&self) -> Place<'_> {
+        Place { message: &self.message, host: self.host.as_ref(), part: self.part.as_ref() }
     }
 }
 
@@ -151,7 +148,7 @@ impl Object {
         let message = &self.named.message;
         let all = 0..message.body.len();
         let range = self.named.part.as_ref().map_or(Some(all), Part::plain);
-        range.filter(|_| is_plain(message))
+        range.filter(|_| self.named.host.is_none() && is_plain(message))
     }
 
     /// The length of the body as it is handed out, and the holes in it by their offsets there, when both are known without

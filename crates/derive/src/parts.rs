@@ -6,38 +6,119 @@ use streamdb_extract::{
     BodyLimits, BodyOutcome, Decode, Framing, Incomplete, Kind, Message, Part, Piece, Problem, counted, multipart,
     part_body,
 };
-use streamdb_sniff::{HEAD_BYTES, XorKey};
 use streamdb_types::{Gap, StreamOffset};
 
 use crate::conversation::Conversation;
 use crate::error::Error;
+use crate::index::{PARTS, host_of};
 use crate::raw::raw;
 
 /// Who takes pieces, each with where in the content it begins.
 type Out<'o> = &'o mut dyn FnMut(u64, Piece<'_>) -> ControlFlow<()>;
 
+/// A message, or something in it: what content is walked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'m> {
+    pub(crate) message: &'m Message,
+    /// The part of the message that it lies in, where that is not the message itself.
+    pub(crate) host: Option<&'m Part>,
+    /// What lies there.
+    pub(crate) part: Option<&'m Part>,
+}
+
+impl<'m> Place<'m> {
+    /// A message.
+    pub(crate) const fn of(message: &'m Message) -> Self {
+        Self { message, host: None, part: None }
+    }
+
+    /// A part of this message, or of this part.
+    pub(crate) const fn inside(self, part: &'m Part) -> Self {
+        Self { message: self.message, host: self.part, part: Some(part) }
+    }
+
+    /// Bytes as sent.
+    pub(crate) fn len(self) -> u64 {
+        let whole = self.host.map_or(self.message.body.len(), Part::len);
+        match self.part {
+            // What lies under a key has no end of its own.
+            Some(part) => part.len().min(whole),
+            None => whole,
+        }
+    }
+
+    pub(crate) fn incomplete(self) -> Option<Incomplete> {
+        self.part.map_or(self.message.incomplete, |part| part.incomplete)
+    }
+
+    pub(crate) fn missing(self) -> u64 {
+        self.part.map_or(self.message.missing, |part| part.missing)
+    }
+}
+
 impl Conversation {
-    /// What lies inside a message.
+    /// What lies inside a message by its number, and in which of its parts, where it does not lie in itself.
     ///
     /// # Errors
     /// When a block is damaged.
-    pub(crate) fn parts(&mut self, message: &Message) -> Result<Vec<Part>, Error> {
+    pub(crate) fn numbered(&mut self, message: &Message, number: u32) -> Result<Option<(Option<Part>, Part)>, Error> {
+        let mut parts = self.parts(message, &BodyLimits::default())?;
+        let of = |number: u32| move |part: &Part| part.number == number;
+        if number <= PARTS {
+            if parts.is_empty() {
+                parts = self.unwrapped(Place::of(message))?;
+            }
+            return Ok(parts.into_iter().find(of(number)).map(|part| (None, part)));
+        }
+        let Some(host) = parts.into_iter().find(of(host_of(number))) else { return Ok(None) };
+        let inside = self.unwrapped(Place::of(message).inside(&host))?;
+        Ok(inside.into_iter().find(of(number)).map(|part| (Some(host), part)))
+    }
+
+    /// The parts of a message, by its protocol.
+    ///
+    /// # Errors
+    /// When a block is damaged.
+    pub(crate) fn parts(&mut self, message: &Message, limits: &BodyLimits) -> Result<Vec<Part>, Error> {
         let found = self.found_in(message);
-        if !found.is_empty() {
-            return Ok(found.to_vec());
+        if found.is_empty() { self.several(message, limits) } else { Ok(found.to_vec()) }
+    }
+
+    /// Hands out the content of a place: `encoded`, where it is given, as it was sent, where that is another thing.
+    ///
+    /// # Errors
+    /// When a block is damaged: what was handed out before is true, and not all.
+    pub(crate) fn place<'o>(
+        &mut self,
+        place: Place<'_>,
+        decode: Decode,
+        limits: &BodyLimits,
+        encoded: Option<&'o mut dyn FnMut(Piece<'_>)>,
+        out: &'o mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
+    ) -> Result<BodyOutcome, Error> {
+        let message = place.message;
+        match (place.host, place.part) {
+            (_, None) => match encoded {
+                Some(encoded) => self.body_both(message, limits, encoded, out),
+                None => self.body(message, decode, limits, out),
+            },
+            (None, Some(part)) => {
+                let ranges = &part.content;
+                lying(part, decode, limits, (encoded, out), &mut |take| self.ranges(message, ranges, limits, take))
+            }
+            (Some(host), Some(part)) => lying(part, decode, limits, (encoded, out), &mut |take| {
+                let mut take = counted(take);
+                let host = Place::of(message).inside(host);
+                Ok(self.place(host, Decode::Decoded, limits, None, &mut take)?.problem)
+            }),
         }
-        let several = self.several(message, &BodyLimits::default())?;
-        if !several.is_empty() {
-            return Ok(several);
-        }
-        Ok(key_of(self, message)?.map(|key| under(message, &key)).into_iter().collect())
     }
 
     /// The parts of a body that is said to have several; none of any other.
     ///
     /// # Errors
     /// When a block is damaged.
-    pub(crate) fn several(&mut self, message: &Message, limits: &BodyLimits) -> Result<Vec<Part>, Error> {
+    fn several(&mut self, message: &Message, limits: &BodyLimits) -> Result<Vec<Part>, Error> {
         let declared = message.content_type().filter(|_| message.kind != Kind::Stream);
         let Some(mut parts) = declared.and_then(multipart) else { return Ok(Vec::new()) };
         let outcome = self.body(message, Decode::Decoded, limits, &mut |piece| {
@@ -51,36 +132,6 @@ impl Conversation {
             _ => None,
         };
         Ok(parts.finish(message.incomplete.or(spoilt)))
-    }
-
-    /// Hands out the content of a part, as [`part_body`] does: `encoded`, where it is given, as it was sent.
-    ///
-    /// # Errors
-    /// When a block is damaged: what was handed out before is true, and not all.
-    pub(crate) fn part<'o>(
-        &mut self,
-        message: &Message,
-        part: &Part,
-        decode: Decode,
-        limits: &BodyLimits,
-        encoded: Option<&'o mut dyn FnMut(Piece<'_>)>,
-        out: &'o mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
-    ) -> Result<BodyOutcome, Error> {
-        let mut walked: Result<Option<Problem>, Error> = Ok(None);
-        let mut outcome = part_body(
-            part,
-            decode,
-            limits,
-            encoded,
-            &mut |take| walked = self.ranges(message, &part.content, limits, take),
-            out,
-        );
-        // What spoils the content spoils what lies in it.
-        if let Some(problem) = walked?.filter(|problem| *problem != Problem::Stopped && problem.spoils()) {
-            outcome.complete = false;
-            outcome.problem.get_or_insert(problem);
-        }
-        Ok(outcome)
     }
 
     /// Hands out ranges of a message's content: of one that lies in its stream as it was meant they alone are read, of others all
@@ -135,20 +186,22 @@ pub(crate) fn is_plain(message: &Message) -> bool {
     !coded && message.framing != Framing::Chunked
 }
 
-/// The executable under a key in a message.
-pub(crate) fn under(message: &Message, key: &XorKey) -> Part {
-    let part = Part::under(key.as_bytes(), key.begins_at() as u64..u64::MAX);
-    Part { incomplete: message.incomplete, missing: message.missing, ..part }
-}
-
-/// The key that the executable in a message lies under, if it does.
-fn key_of(conversation: &mut Conversation, message: &Message) -> Result<Option<XorKey>, Error> {
-    let mut taken = 0;
-    let outcome = conversation.body(message, Decode::Decoded, &BodyLimits::default(), &mut |piece| {
-        if let Piece::Bytes(bytes) = piece {
-            taken += bytes.len();
-        }
-        if taken < HEAD_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    Ok(outcome.what.xor_key)
+/// Who takes pieces as they were sent, where that is another thing, and who takes them as they were meant.
+type Both<'o> = (Option<&'o mut dyn FnMut(Piece<'_>)>, &'o mut dyn FnMut(Piece<'_>) -> ControlFlow<()>);
+/// Hands out a part of what `walk` walks over, which says what was wrong with that.
+fn lying(
+    part: &Part,
+    decode: Decode,
+    limits: &BodyLimits,
+    (encoded, out): Both<'_>,
+    walk: &mut dyn FnMut(Out<'_>) -> Result<Option<Problem>, Error>,
+) -> Result<BodyOutcome, Error> {
+    let mut walked: Result<Option<Problem>, Error> = Ok(None);
+    let mut outcome = part_body(part, decode, limits, encoded, &mut |take| walked = walk(take), out);
+    // What spoils the content spoils what lies in it.
+    if let Some(problem) = walked?.filter(|problem| *problem != Problem::Stopped && problem.spoils()) {
+        outcome.complete = false;
+        outcome.problem.get_or_insert(problem);
+    }
+    Ok(outcome)
 }

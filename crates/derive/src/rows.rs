@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Incomplete, Kind, Message, Part, Piece, Problem};
-use streamdb_sniff::{HEAD_BYTES, XorKey};
+use streamdb_sniff::{HEAD_BYTES, wrapped};
 use streamdb_storage::{Store, StreamInfo};
 use streamdb_types::{Digests, ObjectRow};
 
@@ -11,9 +11,11 @@ use crate::allowance::Allowance;
 use crate::conversation::{Conversation, conversation_of};
 use crate::digest::{Known, Taken, Taking};
 use crate::error::Error;
-use crate::facts::{blank, of_part};
+use crate::fields::{blank, of_part};
 use crate::ftp::Controls;
-use crate::parts::{is_plain, under};
+use crate::index::Index;
+use crate::more::{LOOK, more};
+use crate::parts::{Place, is_plain};
 
 /// Content of at most this size is held in memory while its digests are made; larger content is read again for them.
 const HELD: usize = 4 << 20;
@@ -72,51 +74,87 @@ impl Rows {
         for message in &messages {
             let nothing = matches!(message.kind, Kind::Stream) && message.span.is_empty();
             let Some(base) = (if nothing { None } else { blank(&conversation, message) }) else { continue };
-            let body = Body { message, part: None };
-            let (row, key) = self.row(&mut conversation, body, base, &mut allowance)?;
-            let mut parts = conversation.found_in(message).to_vec();
-            if parts.is_empty() && message.body.len() <= self.longest {
-                parts = conversation.several(message, &allowance.limits())?;
-            }
-            if parts.is_empty() {
-                parts.extend(key.map(|key| under(message, &key)));
-            }
+            let place = Place::of(message);
+            let (row, may_wrap) = self.row(&mut conversation, place, base, &mut allowance)?;
             let row = match self.controls.carried(store, &conversation)? {
                 Some(carried) => carried.say(row),
                 None => row,
             };
             let outer = row.clone();
             rows.push(row);
+            let known = !conversation.found_in(message).is_empty();
+            let parts = match known || place.len() <= self.longest {
+                true => conversation.parts(message, &allowance.limits())?,
+                false => Vec::new(),
+            };
+            if parts.is_empty() && may_wrap {
+                self.unwrapped(&mut conversation, place, (&outer, outer.oid.index), &mut allowance, &mut rows)?;
+            }
             for part in &parts {
-                let base = of_part(&outer, message, part);
+                let Some(index) = Index::inside(outer.oid.index, part.number) else { continue };
+                let base = of_part(&outer, place, part, index);
                 // To come to it, all before it is decoded once more.
                 let way = part.content.last().filter(|_| !is_plain(message)).map_or(0, |last| last.start);
-                rows.push(if allowance.goes(way) {
-                    let body = Body { message, part: Some(part) };
-                    self.row(&mut conversation, body, base, &mut allowance)?.0
+                if !allowance.goes(way) {
+                    rows.push(unread(base, part));
+                    continue;
+                }
+                let place = place.inside(part);
+                let (row, may_wrap) = self.row(&mut conversation, place, base, &mut allowance)?;
+                if may_wrap && allowance.goes(way) {
+                    let mut inside = Vec::new();
+                    self.unwrapped(&mut conversation, place, (&row, outer.oid.index), &mut allowance, &mut inside)?;
+                    rows.push(row);
+                    rows.append(&mut inside);
                 } else {
-                    unread(base, part)
-                });
+                    rows.push(row);
+                }
             }
         }
         Ok(rows)
     }
 
-    /// Fills in what only the content tells.
+    /// The rows of files inside a place, which has this row, in the message with this INDEX.
+    fn unwrapped(
+        &mut self,
+        conversation: &mut Conversation,
+        place: Place<'_>,
+        (outer, message): (&ObjectRow, u64),
+        allowance: &mut Allowance,
+        rows: &mut Vec<ObjectRow>,
+    ) -> Result<(), Error> {
+        for part in &conversation.unwrapped(place)? {
+            let Some(index) = Index::inside(message, part.number) else { continue };
+            let base = of_part(outer, place, part, index);
+            let inner = place.inside(part);
+            // They may lie one in the other.
+            rows.push(match allowance.goes(inner.len()) {
+                true => self.row(conversation, inner, base, allowance)?.0,
+                false => unread(base, part),
+            });
+        }
+        Ok(())
+    }
+
+    /// Fills in what only the content tells. Says besides whether something may be wrapped in it.
     fn row(
         &mut self,
         conversation: &mut Conversation,
-        body: Body<'_>,
+        place: Place<'_>,
         base: ObjectRow,
         allowance: &mut Allowance,
-    ) -> Result<(ObjectRow, Option<XorKey>), Error> {
+    ) -> Result<(ObjectRow, bool), Error> {
         let limits = &allowance.limits();
-        let (mut row, key) = if body.len() > self.longest {
-            beginning(conversation, body, base)?
+        let (mut row, may_wrap) = if place.len() > self.longest {
+            (beginning(conversation, place, base)?, false)
         } else {
-            let read = self.read(conversation, body, limits)?;
+            let read = self.read(conversation, place, limits)?;
             allowance.decoded(&read.outcome);
-            let mut walk = |decode, out: Out<'_>| body.walk(conversation, decode, limits, out).map(|_| ());
+            let may_wrap = place.message.kind == Kind::Stream && place.part.is_none()
+                || read.outcome.what.xor_key.is_some()
+                || read.content.held.as_ref().is_none_or(|held| wrapped(held).is_some());
+            let mut walk = |decode, out: Out<'_>| conversation.place(place, decode, limits, None, out).map(|_| ());
+            let facts = facts(place, &read, &mut |out| walk(Decode::Decoded, out))?;
             let digests = self.digests(read.content, &mut |out| walk(Decode::Decoded, out))?;
             let digests_encoded = match read.encoded {
                 Some(encoded) => self.digests(encoded, &mut |out| walk(Decode::Raw, out))?,
@@ -126,26 +164,28 @@ impl Rows {
             let row = ObjectRow {
                 mime: outcome.what.mime.to_owned(),
                 legacy: outcome.what.legacy().to_owned(),
+                facts,
                 xor_key: outcome.what.xor_key.map(|key| key.as_bytes().to_vec()),
                 size: outcome.length,
                 encoded_size: outcome.encoded_length,
                 complete: outcome.complete,
                 missing_bytes: outcome.missing,
-                reason: why(body, &outcome),
+                reason: why(place, &outcome),
                 digests,
                 digests_encoded,
                 description: outcome.what.description.into_owned(),
                 ..base
             };
-            (row, outcome.what.xor_key)
+            (row, may_wrap)
         };
         allowance.texts(&mut row);
-        Ok((row, key))
+        Ok((row, may_wrap))
     }
 
-    fn read(&mut self, conversation: &mut Conversation, body: Body<'_>, limits: &BodyLimits) -> Result<Read, Error> {
+    fn read(&mut self, conversation: &mut Conversation, place: Place<'_>, limits: &BodyLimits) -> Result<Read, Error> {
         let (mut content, mut encoded) = (self.taking(0), self.taking(1));
-        let outcome = body.both(conversation, limits, &mut |piece| encoded.piece(piece, HELD), &mut |piece| {
+        let mut as_sent = |piece: Piece<'_>| encoded.piece(piece, HELD);
+        let outcome = conversation.place(place, Decode::Decoded, limits, Some(&mut as_sent), &mut |piece| {
             content.piece(piece, HELD);
             ControlFlow::Continue(())
         })?;
@@ -191,57 +231,19 @@ impl Default for Rows {
     }
 }
 
-/// What a row is made of: a message, or a part of one.
-#[derive(Clone, Copy)]
-struct Body<'m> {
-    message: &'m Message,
-    part: Option<&'m Part>,
-}
-
-impl Body<'_> {
-    /// Bytes as sent.
-    fn len(self) -> u64 {
-        match self.part {
-            // What lies under a key has no end of its own.
-            Some(part) => part.len().min(self.message.body.len()),
-            None => self.message.body.len(),
-        }
+/// What more is known of what was read; `again` walks its content once more.
+fn facts(place: Place<'_>, read: &Read, again: &mut dyn FnMut(Out<'_>) -> Result<(), Error>) -> Result<String, Error> {
+    if let Some(held) = &read.content.held {
+        return Ok(more(place, &read.outcome, held));
     }
-
-    fn incomplete(self) -> Option<Incomplete> {
-        self.part.map_or(self.message.incomplete, |part| part.incomplete)
-    }
-
-    fn missing(self) -> u64 {
-        self.part.map_or(self.message.missing, |part| part.missing)
-    }
-
-    /// Hands it out as it was sent, where that is another thing, and as it was meant.
-    fn both(
-        self,
-        conversation: &mut Conversation,
-        limits: &BodyLimits,
-        encoded: &mut dyn FnMut(Piece<'_>),
-        out: Out<'_>,
-    ) -> Result<BodyOutcome, Error> {
-        match self.part {
-            None => conversation.body_both(self.message, limits, encoded, out),
-            Some(part) => conversation.part(self.message, part, Decode::Decoded, limits, Some(encoded), out),
-        }
-    }
-
-    fn walk(
-        self,
-        conversation: &mut Conversation,
-        decode: Decode,
-        limits: &BodyLimits,
-        out: Out<'_>,
-    ) -> Result<BodyOutcome, Error> {
-        match self.part {
-            None => conversation.body(self.message, decode, limits, out),
-            Some(part) => conversation.part(self.message, part, decode, limits, None, out),
-        }
-    }
+    let mut first = Vec::new();
+    again(&mut |piece| {
+        let Piece::Bytes(bytes) = piece else { return ControlFlow::Break(()) };
+        let room = LOOK.saturating_sub(first.len());
+        first.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+        if first.len() < LOOK { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(more(place, &read.outcome, &first))
 }
 
 /// Of a part that is not read, as that would take too long.
@@ -260,40 +262,36 @@ fn unread(base: ObjectRow, part: &Part) -> ObjectRow {
 }
 
 /// Fills in what the beginning of the content tells, and the framing.
-fn beginning(
-    conversation: &mut Conversation,
-    body: Body<'_>,
-    base: ObjectRow,
-) -> Result<(ObjectRow, Option<XorKey>), Error> {
+fn beginning(conversation: &mut Conversation, place: Place<'_>, base: ObjectRow) -> Result<ObjectRow, Error> {
     let mut taken = 0;
-    let outcome = body.walk(conversation, Decode::Decoded, &BodyLimits::default(), &mut |piece| {
+    let outcome = conversation.place(place, Decode::Decoded, &BodyLimits::default(), None, &mut |piece| {
         taken += match piece {
             Piece::Bytes(bytes) => bytes.len() as u64,
             Piece::Hole(gap) => gap.length,
         };
         if taken < HEAD_BYTES as u64 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
-    let incomplete = body.incomplete();
+    let incomplete = place.incomplete();
     let row = ObjectRow {
         mime: outcome.what.mime.to_owned(),
         legacy: outcome.what.legacy().to_owned(),
-        size: body.len(),
-        encoded_size: body.len(),
+        size: place.len(),
+        encoded_size: place.len(),
         complete: incomplete.is_none(),
-        missing_bytes: body.missing(),
+        missing_bytes: place.missing(),
         reason: incomplete.map(|why| why.words().to_owned()),
         description: outcome.what.description.into_owned(),
         ..base
     };
-    Ok((row, None))
+    Ok(row)
 }
 
 /// Why an object is not complete, in a word.
-fn why(body: Body<'_>, outcome: &BodyOutcome) -> Option<String> {
+fn why(place: Place<'_>, outcome: &BodyOutcome) -> Option<String> {
     if outcome.complete {
         return None;
     }
-    let word = match (body.incomplete(), &outcome.problem) {
+    let word = match (place.incomplete(), &outcome.problem) {
         (Some(why), _) => why.words(),
         (None, Some(Problem::Hole(_))) => "gap",
         (None, Some(Problem::OutputLimit | Problem::RatioLimit)) => "limit",

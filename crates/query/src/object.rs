@@ -29,6 +29,8 @@ pub struct ObjectFilter {
     pub filetype: Option<Set<Expression>>,
     /// The name that its sender gave it.
     pub name: Option<Set<Expression>>,
+    /// Over what more is known of it, a line `name: value` for each fact.
+    pub fact: Option<Set<Expression>>,
     /// Of the content, or of the bytes as sent.
     pub md5: Option<Set<[u8; 16]>>,
     /// Likewise.
@@ -58,6 +60,7 @@ impl ObjectFilter {
         named(&self.host)
             || named(&self.uri)
             || named(&self.name)
+            || named(&self.fact)
             || hashed(self.md5.as_ref().map(|set| set.negated))
             || hashed(self.sha1.as_ref().map(|set| set.negated))
             || hashed(self.sha256.as_ref().map(|set| set.negated))
@@ -89,6 +92,7 @@ impl ObjectFilter {
             && self.status.as_ref().is_none_or(|set| set.wants(|status| Some(*status) == row.status))
             && text(&self.mime, Some(&row.mime))
             && text(&self.name, row.filename.as_deref())
+            && text(&self.fact, Some(row.facts.as_str()).filter(|facts| !facts.is_empty()))
             && self.md5.as_ref().is_none_or(|set| set.wants(|md5| digests().any(|d| d.md5 == *md5)))
             && self.sha1.as_ref().is_none_or(|set| set.wants(|sha1| digests().any(|d| d.sha1 == *sha1)))
             && self.sha256.as_ref().is_none_or(|set| set.wants(|sha256| digests().any(|d| d.sha256 == *sha256)))

@@ -1,5 +1,6 @@
 //! An object as a row: what JSON shows of it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -59,6 +60,9 @@ pub struct ObjectLine<'r> {
     pub description: &'r str,
     /// What it is, as the StreamDB of 2012 said it.
     pub legacy: &'r str,
+    /// What more is known of it: values by their names, as `imphash`, `subsystem`, `signed` or `deviation`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<&'r str, Vec<&'r str>>,
     /// The key of an executable found under XOR, hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub xor_key: Option<String>,
@@ -123,6 +127,7 @@ impl<'r> ObjectLine<'r> {
             mime: &row.mime,
             description: &row.description,
             legacy: &row.legacy,
+            facts: facts(row),
             xor_key: row.xor_key.as_deref().map(hex),
             filename: row.filename.as_deref(),
             size: row.size,
@@ -138,6 +143,14 @@ impl<'r> ObjectLine<'r> {
             sha256_encoded: row.digests_encoded.map(|digests| hex(&digests.sha256)),
         }
     }
+}
+
+fn facts(row: &ObjectRow) -> BTreeMap<&str, Vec<&str>> {
+    let mut facts: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, value) in row.each_fact() {
+        facts.entry(name).or_default().push(value);
+    }
+    facts
 }
 
 /// Bytes as hexadecimal digits, in lower case.

@@ -35,6 +35,7 @@ pub const PARAMETERS: &[&str] = &[
     "status",
     "mime",
     "filetype",
+    "fact",
     "name",
     "md5",
     "sha1",
@@ -60,6 +61,7 @@ const SINGLE: &[&str] = &[
     "direction",
     "uri",
     "filetype",
+    "fact",
     "size",
     "length",
     "incomplete",
@@ -218,6 +220,7 @@ impl ObjectFilter {
             // A target may have commas, an expression too.
             "uri" => self.uri = Some(one(name, value, |text| Expression::name(text, true))?),
             "filetype" => self.filetype = Some(one(name, value, Expression::anywhere)?),
+            "fact" => self.fact = Some(one(name, value, Expression::in_lines)?),
             "status" => self.status = Some(set(name, value, STATUSES, |item| item.parse().ok().filter(|n| *n < 1000))?),
             "md5" => self.md5 = Some(set(name, value, MD5, unhex)?),
             "sha1" => self.sha1 = Some(set(name, value, SHA1, unhex)?),
@@ -460,7 +463,7 @@ mod tests {
 
     #[test]
     fn what_takes_one_value_says_so_when_it_gets_two() {
-        let values = ["5", "6", "c", "/a", "exe", "1K", "1K", "1", "1", "x", "1", "2", "1", "1.1.1.c.0.0"];
+        let values = ["5", "6", "c", "/a", "exe", "signed", "1K", "1K", "1", "1", "x", "1", "2", "1", "1.1.1.c.0.0"];
         for (name, value) in SINGLE.iter().zip(values) {
             let pair = format!("{name}={value}");
             assert_eq!(

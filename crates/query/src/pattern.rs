@@ -29,6 +29,15 @@ impl Expression {
         compile(text, Vec::new())
     }
 
+    /// As [`anywhere`](Self::anywhere), where `^` and `$` are the beginning and the end of a line.
+    ///
+    /// # Errors
+    /// What is wrong with it, in one sentence.
+    pub fn in_lines(text: &str) -> Result<Self, String> {
+        within_length(text)?;
+        compile(&format!("(?m){text}"), Vec::new())
+    }
+
     /// A name in which `*` stands for any characters, upper and lower case alike. Without one the whole text has to be this
     /// name, or, as a `prefix`, begin with it.
     ///

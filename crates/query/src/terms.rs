@@ -254,7 +254,9 @@ impl Gatherer<'_, '_> {
             self.term(vec![(o::METHOD, keys)], false)?;
         }
         self.classes(wanted)?;
-        for (set, column) in [(&wanted.host, o::HOST), (&wanted.name, o::FILENAME), (&wanted.uri, o::URI)] {
+        for (set, column) in
+            [(&wanted.host, o::HOST), (&wanted.name, o::FILENAME), (&wanted.uri, o::URI), (&wanted.fact, o::FACTS)]
+        {
             if let Some(set) = set.as_ref().filter(|set| !set.negated) {
                 self.texts(set, column)?;
             }

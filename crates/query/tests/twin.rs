@@ -20,6 +20,7 @@ use streamdb_types::{
 const HOSTS: [&str; 6] =
     ["www.example.com", "WWW.example.com:8080", "a.example", "b.example", "[2001:db8::1]:80", "\u{212a}.example"];
 const URIS: [&str; 6] = ["/", "/index.html", "/a,b", "/Index", "http://a.example/x", "/down/setup.exe?x=1"];
+const FACTS: [&str; 3] = ["machine: exe\nsigned: no\n", "type: exe\nmachine: a\nimphash: 0000\n", "imphash: 00001\n"];
 const NAMES: [&str; 4] = ["setup.exe", "SETUP.EXE", "report.pdf", "x"];
 const MIMES: [&str; 4] = ["text/html", "image/png", "application/vnd.microsoft.portable-executable", "application/pdf"];
 const SENTENCES: [&str; 3] = ["HTML document", "PNG image data", "PE32 executable"];
@@ -142,6 +143,7 @@ fn rows(number: u32, conversation: &Conversation) -> (Vec<StreamInfo>, Group) {
             description,
             xor_key: (dice.roll(5) == 0).then(|| vec![1, 255]),
             filename: dice.text(&NAMES),
+            facts: dice.text(&FACTS).unwrap_or_default(),
             size: 1 << dice.roll(16),
             encoded_size: 1 << dice.roll(16),
             complete: dice.roll(3) > 0,
@@ -193,13 +195,14 @@ fn term(which: usize, negated: bool, dice: &mut Dice<'_>) -> String {
         26 => ("name", dice.of(&["setup.exe", "*.pdf", "x"]).to_owned()),
         27 => ("md5", format!("{:02x}", dice.roll(6) ^ 7).repeat(16)),
         28 => ("sha1", format!("{:02x}", dice.roll(6) ^ 2).repeat(20)),
-        _ => ("sha256", format!("{:02x}", dice.roll(6)).repeat(32)),
+        29 => ("sha256", format!("{:02x}", dice.roll(6)).repeat(32)),
+        _ => ("fact", dice.of(&["^imphash: 0+$", "signed: no", "a$", "(?s)exe.machine", "."]).to_owned()),
     };
     format!("{name}={}{value}", if negated { "!" } else { "" })
 }
 
 fn filters() -> impl Strategy<Value = Vec<String>> {
-    let one = (0usize..30, any::<bool>(), prop::collection::vec(any::<u32>(), 4));
+    let one = (0usize..31, any::<bool>(), prop::collection::vec(any::<u32>(), 4));
     let one = one.prop_map(|(which, negated, numbers)| term(which, negated, &mut Dice(&numbers, 0)));
     prop::collection::vec(one, 0..4)
 }

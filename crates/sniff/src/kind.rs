@@ -120,7 +120,7 @@ impl XorKey {
         first(&self.bytes, usize::from(self.length))
     }
 
-    /// The offset of the executable's first byte: 0, or after the key where the content begins with it.
+    /// The offset of the executable's first byte: 0, or behind the key or another short header that the content begins with.
     pub fn begins_at(&self) -> usize {
         self.begins.into()
     }

@@ -17,9 +17,35 @@ pub(crate) fn describe(head: &[u8]) -> Option<Kind> {
     if let Some(kind) = under(head, &pair, 0) {
         return Some(kind);
     }
-    [4, 8, 16, 32].into_iter().find_map(|length| {
+    let in_front = [4, 8, 16, 32].into_iter().find_map(|length| {
         let (key, rest) = head.split_at_checked(length)?;
         under(rest, key, u8::try_from(length).ok()?)
+    });
+    in_front.or_else(|| behind_a_header(head))
+}
+
+/// The longest header before what is hidden.
+const HEADER: usize = 64;
+/// Where a DOS header has zeros, whoever made it: they show the key.
+const ZEROS: std::ops::Range<usize> = 0x1c..0x3c;
+
+/// What is under any key, at the beginning or behind a short header.
+fn behind_a_header(head: &[u8]) -> Option<Kind> {
+    (0..=HEADER).find_map(|begins| {
+        let hidden = from(head, begins);
+        let shown = hidden.get(ZEROS)?;
+        (1..=XorKey::MOST).find_map(|length| {
+            let period = |bytes: &[u8]| bytes.iter().zip(from(bytes, length)).all(|(one, next)| one == next);
+            if !period(shown) {
+                return None;
+            }
+            // Byte n of the key is over byte n of the file: the zeros begin in the midst of it.
+            let mut key = [0; XorKey::MOST];
+            for (at, byte) in ZEROS.zip(shown).take(length) {
+                *key.get_mut(at % length)? = *byte;
+            }
+            under(hidden, first(&key, length), u8::try_from(begins).ok()?)
+        })
     })
 }
 
@@ -54,5 +80,5 @@ fn under(hidden: &[u8], key: &[u8], begins: u8) -> Option<Kind> {
 /// The key without its repetitions.
 fn shortest(key: &[u8]) -> &[u8] {
     let repeats = |length: &usize| key.chunks(*length).all(|chunk| key.starts_with(chunk));
-    first(key, [1, 2, 4, 8, 16].into_iter().find(repeats).unwrap_or(key.len()))
+    first(key, (1..key.len()).filter(|length| key.len().is_multiple_of(*length)).find(repeats).unwrap_or(key.len()))
 }

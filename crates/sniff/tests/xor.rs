@@ -54,6 +54,18 @@ proptest! {
     }
 
     #[test]
+    fn any_key_behind_a_header(
+        key in prop::collection::vec(any::<u8>(), 1..=32),
+        header in prop::collection::vec(any::<u8>(), 0..=64),
+    ) {
+        prop_assume!(key.iter().any(|byte| *byte != 0));
+        let plain = Pe::GUI.build();
+        let sent = [&header[..], &xored(&plain, &key)].concat();
+        let found = sniff(&sent).xor_key.unwrap();
+        prop_assert_eq!(xored(&sent[found.begins_at()..], found.as_bytes()), plain);
+    }
+
+    #[test]
     fn any_two_bytes(key in any::<[u8; 2]>()) {
         prop_assume!(key != [0, 0]);
         let plain = Pe { plus: true, machine: 0x8664, ..Pe::GUI }.build();

@@ -83,6 +83,9 @@ pub struct ObjectRow {
     pub description: String,
     /// What it is, as the StreamDB of 2012 said it.
     pub legacy: String,
+    /// What more is known of it: a line `name: value` for each fact, as `imphash: 0f…`, without line ends or control
+    /// characters in names and values.
+    pub facts: String,
     /// The key of an executable found under XOR.
     pub xor_key: Option<Vec<u8>>,
     /// The name that its sender gave it, without any folder.
@@ -104,4 +107,11 @@ pub struct ObjectRow {
     pub digests: Option<Digests>,
     /// Of the bytes as sent, where a content coding makes them differ.
     pub digests_encoded: Option<Digests>,
+}
+
+impl ObjectRow {
+    /// Its facts: names and values. A name may come several times.
+    pub fn each_fact(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.facts.lines().filter_map(|line| line.split_once(": "))
+    }
 }

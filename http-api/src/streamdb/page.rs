@@ -96,6 +96,9 @@ impl<'p> Form<'p> {
     }
 }
 
+/// Most characters that are shown of a fact's value.
+const FACT: usize = 512;
+
 struct Shown {
     remarks: Vec<String>,
     connections: Vec<ShownConnection>,
@@ -127,6 +130,8 @@ struct ShownObject {
     why: String,
     mismatch: bool,
     declared: String,
+    /// Names and values.
+    facts: Vec<(String, String)>,
     has_content: bool,
     sha256: String,
     md5: String,
@@ -308,6 +313,7 @@ fn shown_object(object: Entry) -> ShownObject {
         },
         mismatch,
         declared,
+        facts: row.each_fact().map(|(name, value)| (fact(name), fact(value))).collect(),
         has_content: row.size > 0,
         is_text: is_text(&row),
         sha256: row.digests.filter(|_| row.size > 0).map(|digests| hex(&digests.sha256)).unwrap_or_default(),
@@ -316,6 +322,11 @@ fn shown_object(object: Entry) -> ShownObject {
         content: object.content,
         notes: object.notes,
     }
+}
+
+/// A part of a fact, in one line.
+fn fact(text: &str) -> String {
+    printable::line(text.as_bytes(), FACT)
 }
 
 /// `22,528 bytes`.

@@ -240,6 +240,7 @@ impl Shower<'_> {
             mime: what.mime.to_owned(),
             legacy: what.legacy().to_owned(),
             description: what.description.into_owned(),
+            facts: String::new(),
             xor_key: None,
             filename: None,
             size: info.length.0,

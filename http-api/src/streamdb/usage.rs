@@ -16,6 +16,8 @@ Usage: GET /streamdb/?name=value&name=value...
   host, uri          whom a request was for, and for what: *.example.com, /path (what it begins with; * for anything)
   method, status     of a request and its response
   filetype           regular expression over what an object is (the line over it), as in filetype=executable
+  fact               regular expression over what more is known of an object, a line for each, as in fact=^imphash: f34d
+                     or fact=^signed: no (^ and $ are the ends of a line)
   mime               by content: application/pdf, image/*
   name               the name that its sender gave it: *.exe
   md5, sha1, sha256  of an object's content, or of its bytes as sent

@@ -104,6 +104,11 @@ fn described(name: &str) -> Option<Described> {
             expression(&format!("^[{BLANKS}]*([^!{BLANKS}]|![\\s\\S]*[^{BLANKS}])")),
             "executable",
         ),
+        "fact" => (
+            "A regular expression over what more is known of an object, a line `name: value` for each fact, as in `^imphash: f34d` or `^macros:`; ^ and $ are the ends of a line, otherwise as filetype.".to_owned(),
+            expression(&format!("^[{BLANKS}]*([^!{BLANKS}]|![\\s\\S]*[^{BLANKS}])")),
+            "^signed: no",
+        ),
         "name" => (listed("The name that its sender gave an object; * stands for anything."), names(), "*.exe"),
         "md5" => (listed("MD5 of an object's content, or of its bytes as sent."), digests(32), "d41d8cd98f00b204e9800998ecf8427e"),
         "sha1" => (listed("SHA-1 likewise."), digests(40), "da39a3ee5e6b4b0d3255bfef95601890afd80709"),
@@ -325,7 +330,7 @@ mod tests {
     /// What a schema lets through is taken; sizes apart, which also have an order that no pattern knows.
     #[test]
     fn what_fits_a_pattern_is_taken() {
-        for name in PARAMETERS.iter().copied().filter(|name| !["size", "length", "filetype"].contains(name)) {
+        for name in PARAMETERS.iter().copied().filter(|name| !["size", "length", "filetype", "fact"].contains(name)) {
             let Some(pattern) = pattern_of(name) else { continue };
             let inner = pattern.trim_start_matches('^').trim_end_matches('$');
             TestRunner::new(Config::with_cases(300))

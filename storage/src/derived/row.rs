@@ -23,6 +23,7 @@ mod has {
     pub(super) const LEGACY: u64 = 1 << 11;
     pub(super) const TO_CLIENT: u64 = 1 << 12;
     pub(super) const CONFLICT: u64 = 1 << 13;
+    pub(super) const FACTS: u64 = 1 << 14;
 }
 
 /// The rows of a connection, which all have this key.
@@ -75,7 +76,8 @@ fn put_row(out: &mut Vec<u8>, row: &ObjectRow) {
         | flag(row.complete, has::COMPLETE)
         | flag(row.legacy != row.description, has::LEGACY)
         | flag(row.direction == Direction::ToClient, has::TO_CLIENT)
-        | flag(row.conflict, has::CONFLICT);
+        | flag(row.conflict, has::CONFLICT)
+        | flag(!row.facts.is_empty(), has::FACTS);
     put_varint(out, flags);
     for n in [row.oid.bucket.0, row.oid.place.0, row.oid.length, row.oid.index, row.begins.0, row.kind as u64] {
         put_varint(out, n);
@@ -92,6 +94,9 @@ fn put_row(out: &mut Vec<u8>, row: &ObjectRow) {
     put_bytes(out, row.description.as_bytes());
     if row.legacy != row.description {
         put_bytes(out, row.legacy.as_bytes());
+    }
+    if !row.facts.is_empty() {
+        put_bytes(out, row.facts.as_bytes());
     }
     for text in [&row.method, &row.host, &row.uri, &row.declared_type, &row.filename, &row.reason].into_iter().flatten()
     {
@@ -122,6 +127,7 @@ fn read_row(r: &mut Reader<'_>, key: ConnKey, tuple: Tuple) -> Result<ObjectRow,
     };
     let (protocol, mime, description) = (text(r)?, text(r)?, text(r)?);
     let legacy = if has(has::LEGACY) { text(r)? } else { description.clone() };
+    let facts = if has(has::FACTS) { text(r)? } else { String::new() };
     let mut optional = |flag: u64| if has(flag) { text(r).map(Some) } else { Ok(None) };
     let (method, host, uri) = (optional(has::METHOD)?, optional(has::HOST)?, optional(has::URI)?);
     let (declared_type, filename, reason) =
@@ -146,6 +152,7 @@ fn read_row(r: &mut Reader<'_>, key: ConnKey, tuple: Tuple) -> Result<ObjectRow,
         mime,
         description,
         legacy,
+        facts,
         xor_key,
         filename,
         size,
@@ -209,6 +216,7 @@ pub(super) mod tests {
             mime: "application/octet-stream".into(),
             description: "data".into(),
             legacy: "data".into(),
+            facts: String::new(),
             xor_key: Some(vec![1, 2]),
             filename: None,
             size: 22528,
@@ -230,7 +238,7 @@ pub(super) mod tests {
         fn rows()(
             (method, host, uri) in (texts(), texts(), texts()),
             (declared_type, filename, reason) in (texts(), texts(), texts()),
-            (description, legacy) in ("\\PC{0,20}", "\\PC{0,20}"),
+            (description, legacy, facts) in ("\\PC{0,20}", "\\PC{0,20}", "(name: \\PC{1,20}\n){0,3}"),
             (status, complete, to_client, same, conflict) in any::<(Option<u16>, bool, bool, bool, bool)>(),
             (size, missing_bytes, start, begins) in (any::<u64>(), any::<u64>(), any::<i64>(), any::<u64>()),
             (plain, coded, xor) in (any::<bool>(), any::<bool>(), proptest::option::of(any::<[u8; 3]>())),
@@ -241,6 +249,7 @@ pub(super) mod tests {
             ObjectRow {
                 method, host, uri, declared_type, filename, reason, status, complete, conflict, size, missing_bytes,
                 legacy: if same { description.clone() } else { legacy },
+                facts,
                 description,
                 direction: if to_client { Direction::ToClient } else { Direction::ToServer },
                 start: Timestamp(start),

@@ -141,7 +141,7 @@ pub(super) fn put_coverage(file: &mut FileWriter<'_>, coverage: &[Coverage]) -> 
 }
 
 /// The texts of an object that are in the lexicon, in the order of their columns.
-fn texts(row: &ObjectRow) -> [Option<&[u8]>; 7] {
+fn texts(row: &ObjectRow) -> [Option<&[u8]>; 8] {
     [
         Some(row.protocol.as_bytes()).filter(|text| !text.is_empty()),
         row.method.as_deref().map(str::as_bytes),
@@ -150,6 +150,7 @@ fn texts(row: &ObjectRow) -> [Option<&[u8]>; 7] {
         row.filename.as_deref().map(str::as_bytes),
         row.reason.as_deref().map(str::as_bytes),
         row.xor_key.as_deref(),
+        Some(row.facts.as_bytes()).filter(|text| !text.is_empty()),
     ]
 }
 
@@ -299,7 +300,7 @@ impl Words {
                 *place = value;
             }
         }
-        let columns = [o::FOUND_IN, o::METHOD, o::HOST, o::URI, o::FILENAME, o::WHY, o::XOR_KEY];
+        let columns = [o::FOUND_IN, o::METHOD, o::HOST, o::URI, o::FILENAME, o::WHY, o::XOR_KEY, o::FACTS];
         for (column, number) in columns.into_iter().zip(text) {
             if let Some(place) = values.get_mut(column) {
                 *place = number;

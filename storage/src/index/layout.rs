@@ -7,7 +7,7 @@ use crate::format::bytes::{Reader, Short};
 
 pub(super) const MAGIC: &[u8; 8] = b"SDBINDX1";
 /// What an index file is made of today. Files of another number are made again.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 /// Most sections of a file.
 const SECTIONS: usize = 96;
 
@@ -167,8 +167,10 @@ pub mod object {
     pub const DIGESTS: usize = 27;
     /// Of the bytes as sent.
     pub const DIGESTS_ENCODED: usize = 28;
+    /// What more is known of it, as its row has it.
+    pub const FACTS: usize = 29;
     /// How many there are.
-    pub const COLUMNS: usize = 29;
+    pub const COLUMNS: usize = 30;
 }
 
 /// Rows by what they have in a column.
@@ -245,7 +247,7 @@ impl Table {
             Self::Objects => {
                 const COLUMNS: [Kind; object::COLUMNS] = [
                     P, P, P, P, B, P, A, A, P, P, P, P, P, P, P, P, CLASS, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, P,
-                    P, P, D, D,
+                    P, P, D, D, TEXT,
                 ];
                 &COLUMNS
             }
@@ -269,7 +271,7 @@ impl Table {
                 &ORDERS
             }
             Self::Objects => {
-                const ORDERS: [Order; 12] = [
+                const ORDERS: [Order; 13] = [
                     order(0, o::CLIENT),
                     order(1, o::SERVER),
                     order(2, o::CLIENT_PORT),
@@ -282,6 +284,7 @@ impl Table {
                     order(9, o::DIGESTS),
                     order(10, o::DIGESTS_ENCODED),
                     Order { by_step: true, ..order(11, o::SIZE) },
+                    order(12, o::FACTS),
                 ];
                 &ORDERS
             }

@@ -87,7 +87,7 @@ impl Made {
 fn size_of_rows(rows: &[ObjectRow]) -> usize {
     let texts = |row: &ObjectRow| {
         let may_be = [&row.method, &row.host, &row.uri, &row.declared_type, &row.filename, &row.reason];
-        let always = [&row.protocol, &row.mime, &row.description, &row.legacy];
+        let always = [&row.protocol, &row.mime, &row.description, &row.legacy, &row.facts];
         may_be.into_iter().flatten().chain(always).map(String::len).sum::<usize>()
     };
     size_of::<Entry>() + rows.iter().map(|row| size_of::<ObjectRow>() + texts(row)).sum::<usize>()
@@ -158,6 +158,7 @@ mod tests {
             mime: String::new(),
             description: String::new(),
             legacy: String::new(),
+            facts: String::new(),
             xor_key: None,
             filename: None,
             size: 0,

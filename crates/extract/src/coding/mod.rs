@@ -1,4 +1,4 @@
-//! Content and transfer codings (RFC 9110 §8.4.1), and those of mail (RFC 2045 §6): one file each, and a line in [`ALL`].
+//! Content and transfer codings (RFC 9110 §8.4.1), those of mail (RFC 2045 §6) and of scripts: a line in [`ALL`] each.
 //!
 //! A decoder is pushed pieces of any size and hands on what they decode to. Decoders are stacked; each one's output is
 //! bounded.
@@ -7,11 +7,11 @@ mod base64;
 mod brotli;
 mod deflate;
 mod gzip;
-mod hex;
 mod inflate;
 mod letters;
 pub(crate) mod permessage;
 mod quoted_printable;
+mod text;
 mod zstandard;
 
 use std::fmt;
@@ -30,14 +30,15 @@ pub(crate) struct Coding {
 const OF_HTTP: [&Coding; 4] = [&gzip::CODING, &deflate::CODING, &brotli::CODING, &zstandard::CODING];
 
 /// Every coding that can be undone.
-const ALL: [&Coding; 8] = [
+const ALL: [&Coding; 9] = [
     &gzip::CODING,
     &deflate::CODING,
     &brotli::CODING,
     &zstandard::CODING,
     &base64::CODING,
     &quoted_printable::CODING,
-    &hex::CODING,
+    &text::HEX,
+    &text::BASE64URL,
     &permessage::CODING,
 ];
 

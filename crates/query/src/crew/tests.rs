@@ -75,6 +75,7 @@ fn row() -> ObjectRow {
         mime: String::new(),
         description: String::new(),
         legacy: String::new(),
+        facts: String::new(),
         xor_key: None,
         filename: None,
         size: 0,

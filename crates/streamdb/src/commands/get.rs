@@ -91,7 +91,12 @@ pub(super) fn write_object(object: &mut Object, oid: Oid, out: &mut Output) -> R
         return Err(failed(error));
     }
     if !outcome.complete {
-        complain(&format!("{oid}: incomplete, {} bytes are missing", outcome.missing));
+        let why = object.named().incomplete().map(|why| why.words().to_owned());
+        let why = why.or_else(|| outcome.problem.map(|problem| problem.to_string()));
+        complain(&match (outcome.missing, why) {
+            (0, Some(why)) => format!("{oid}: incomplete ({why})"),
+            (missing, _) => format!("{oid}: incomplete, {missing} bytes are missing"),
+        });
     }
     Ok(())
 }

@@ -101,6 +101,7 @@ impl Reading<'_> {
             legacy,
             xor_key,
             filename: self.text(value(o::FILENAME))?,
+            facts: self.text(value(o::FACTS))?.unwrap_or_default(),
             size: value(o::SIZE),
             encoded_size: value(o::SIZE).wrapping_add(unzigzag(value(o::ENCODED))),
             complete,

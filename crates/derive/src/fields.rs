@@ -4,9 +4,8 @@ use streamdb_extract::{Kind, Message, Part, PartKind};
 use streamdb_types::{Marks, ObjectKind, ObjectRow, StreamOffset};
 
 use crate::conversation::Conversation;
-use crate::index::Index;
 use crate::name;
-use crate::parts::is_plain;
+use crate::parts::{Place, is_plain};
 
 /// Most bytes of a text in a row.
 const TEXT: usize = 16 << 10;
@@ -55,6 +54,7 @@ pub(crate) fn blank(conversation: &Conversation, message: &Message) -> Option<Ob
         mime: String::new(),
         description: String::new(),
         legacy: String::new(),
+        facts: String::new(),
         xor_key: None,
         size: 0,
         encoded_size: 0,
@@ -67,9 +67,11 @@ pub(crate) fn blank(conversation: &Conversation, message: &Message) -> Option<Ob
     })
 }
 
-/// Of a part of the message whose row is `outer`.
-pub(crate) fn of_part(outer: &ObjectRow, message: &Message, part: &Part) -> ObjectRow {
-    let begins = if is_plain(message) { message.body.start.add(part.begins) } else { outer.begins };
+/// Of a part of the place whose row is `outer`.
+pub(crate) fn of_part(outer: &ObjectRow, place: Place<'_>, part: &Part, index: u64) -> ObjectRow {
+    let message = place.message;
+    let begins =
+        if place.part.is_none() && is_plain(message) { message.body.start.add(part.begins) } else { outer.begins };
     let (kind, named) = match part.kind {
         PartKind::Request => (ObjectKind::Request, part.method.as_deref() == Some(b"PUT")),
         PartKind::Response => (ObjectKind::Response, true),
@@ -79,7 +81,7 @@ pub(crate) fn of_part(outer: &ObjectRow, message: &Message, part: &Part) -> Obje
     let given = part.filename.as_deref().and_then(name::clean);
     let asked = || part.target.as_deref().filter(|_| named).and_then(name::target);
     let row = ObjectRow {
-        oid: outer.oid.with_index(Index::inside(outer.oid.index, part.number)),
+        oid: outer.oid.with_index(index),
         begins: begins.max(StreamOffset(outer.begins.0)),
         kind,
         filename: given.or_else(asked),
