@@ -105,7 +105,8 @@ fn assert_fits(value: &Value, schema: &Value, schemas: &serde_json::Map<String, 
     }
     for (name, field) in value.as_object().into_iter().flatten() {
         let others = schema.get("additionalProperties").filter(|others| others.is_object());
-        let described = schema["properties"].get(name).or(others).unwrap_or_else(|| panic!("{place}.{name} is not described"));
+        let described =
+            schema["properties"].get(name).or(others).unwrap_or_else(|| panic!("{place}.{name} is not described"));
         assert_fits(field, described, schemas, &format!("{place}.{name}"));
     }
     for required in schema["required"].as_array().into_iter().flatten() {

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use streamdb_storage::index::Contents;
 use streamdb_storage::{Covered, DiskVolume, Error as StoreError, MadeOf, Store, StreamInfo, Volume};
-use streamdb_types::{BlockPlace, BucketId, ObjectRow};
+use streamdb_types::{BlockPlace, BucketId, ObjectRow, Oid};
 
+use crate::conversation::Conversation;
 use crate::error::Error;
 use crate::indexing::IndexKeeper;
 use crate::rows::Rows;
@@ -254,6 +255,22 @@ pub fn objects(store: &Store, stream: &StreamInfo, rows: &mut Rows) -> Result<Ve
     let made = rows.of(store, stream)?;
     store.keep_made_rows(of, &made);
     Ok(made)
+}
+
+/// The row that is kept of an object, if one is: of these very bytes.
+///
+/// # Errors
+/// When a block is damaged.
+pub fn kept(store: &Store, conversation: &Conversation, oid: Oid) -> Result<Option<ObjectRow>, Error> {
+    let Some(info) = conversation.info(conversation.asked()) else { return Ok(None) };
+    let newest = [Some(info), conversation.info(conversation.asked().flip())].into_iter().flatten();
+    for bucket in newest.map(|info| info.oid.bucket).collect::<BTreeSet<_>>() {
+        let rows = store.derived_rows(bucket, info.key)?.unwrap_or_default();
+        if let Some(row) = rows.into_iter().find(|row| row.oid == oid) {
+            return Ok(Some(row).filter(|_| store.cut_at(info).is_none()));
+        }
+    }
+    Ok(None)
 }
 
 /// As [`objects`], of a stream whose connection has something in bucket `newest` last: what was found of it lies there.

@@ -3,7 +3,7 @@
 //! - `source` lets extraction read a stream of the store
 //! - `conversation` is both directions of a connection and the messages in them
 //! - `parts` is what lies inside messages, and its bytes; `unwrapped` is what lies in those or anywhere, files in other content
-//! - `index` says which message an INDEX is; `object` is one message or part, by its oid; `together` many of them, each connection taken apart once
+//! - `index` says which message an INDEX is; `object` is one message or part, by its oid, `extent` how much of it is there; `together` many of them, each connection taken apart once
 //! - `raw` is a stream's bytes without a meaning, `follow` reads on in one that is open; `capture` is the frames they came in
 //! - `rows` says what all objects of a connection are, with `fields`, `more`, `digest`, `name` and `ftp`, and `allowance` what they may cost; `deriver` keeps those rows and `indexing` puts them into the index, and
 //!   follows what is published; `check` compares them with the buckets
@@ -18,6 +18,7 @@ mod conversation;
 mod deriver;
 mod digest;
 mod error;
+mod extent;
 mod fields;
 mod follow;
 mod ftp;
@@ -41,8 +42,9 @@ pub use streamdb_storage::{CaptureFormat, Error as StoreError, Store, Stream, St
 pub use capture::{capture, capture_format};
 pub use check::{Checked, check};
 pub use conversation::{Conversation, conversation, incomplete};
-pub use deriver::{Deriver, Progress, objects, objects_of};
+pub use deriver::{Deriver, Progress, kept, objects, objects_of};
 pub use error::Error;
+pub use extent::Extent;
 pub use follow::{Follow, Followed, newest};
 pub use indexing::IndexKeeper;
 pub use object::{Named, Object, object};

@@ -85,6 +85,19 @@ impl Named {
         self.place().incomplete()
     }
 
+    /// Bytes as sent that are known to be missing.
+    pub(crate) fn missing(&self) -> u64 {
+        self.place().missing()
+    }
+
+    /// The part of the message that it is, or lies in.
+    pub(crate) const fn outermost(&self) -> Option<&Part> {
+        match &self.host {
+            Some(host) => Some(host),
+            None => self.part.as_ref(),
+        }
+    }
+
     const fn place(&self) -> Place<'_> {
         Place { message: &self.message, host: self.host.as_ref(), part: self.part.as_ref() }
     }

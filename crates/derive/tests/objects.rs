@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 
 use common::{HEADERS, Said, Talk, store};
 use streamdb_derive::{
-    BodyLimits, CaptureFormat, Decode, Error, Kind, Piece, Store, StoreError, StreamInfo, capture, capture_format,
-    conversation, object, raw,
+    BodyLimits, CaptureFormat, Decode, Error, Extent, Kind, Piece, Store, StoreError, StreamInfo, capture,
+    capture_format, conversation, object, raw,
 };
 use streamdb_types::{Direction, Reason, StreamOffset};
 
@@ -85,6 +85,10 @@ fn holes_stay_where_they_are() {
     assert_eq!(body(&store, to_client.oid), (b"abc????hi".to_vec(), false));
     let (length, gaps) = object(&store, to_client.oid).unwrap().plain().unwrap();
     assert_eq!((length, gaps.len(), gaps[0].offset, gaps[0].length), (9, 1, StreamOffset(3), 4));
+
+    let mut conversation = conversation(&store, to_client.oid).unwrap();
+    let named = conversation.named(Direction::ToClient, to_client.oid).unwrap();
+    assert_eq!(conversation.extent(&named), Extent { length: 9, holes: Vec::from([3..7]) });
 
     let stream = store.stream(to_client.oid).unwrap();
     let end = stream.len().0;

@@ -1,6 +1,6 @@
 //! What a search shows: connections, and the objects in them.
 
-use streamdb_derive::StreamInfo;
+use streamdb_derive::{Extent, StreamInfo};
 use streamdb_query::Zone;
 use streamdb_types::{Direction, ObjectRow, Timestamp};
 
@@ -52,6 +52,8 @@ pub(super) struct Entry {
     pub head: String,
     /// The content, printable.
     pub content: String,
+    /// How much of it is there, when that is not all.
+    pub extent: Extent,
     /// What is to be said of the content: that it is cut here, or what is wrong with it.
     pub notes: Vec<String>,
     /// When retention dropped a bucket with part of its stream.

@@ -12,6 +12,9 @@ use super::text::{content, meta_line};
 /// Characters of the meta line in a label.
 const IN_LABEL: usize = 50;
 
+/// Most holes of an object.
+const HOLES: usize = 1000;
+
 /// The ancestor's fields, and after them all that is known of the object; or, where there is none, of the stream, whose oid it
 /// then is, and why it could not be taken apart, if that is so.
 #[derive(Serialize)]
@@ -32,6 +35,10 @@ struct Row<'l> {
     oid: String,
     complete: bool,
     missing_bytes: u64,
+    /// Where the holes are in its bytes as sent, framing included: the first byte that is missing, and the first after it that is
+    /// not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    holes: Vec<(u64, u64)>,
     /// When retention dropped a bucket with part of its stream.
     #[serde(skip_serializing_if = "Option::is_none")]
     dropped: Option<String>,
@@ -64,6 +71,7 @@ fn of_object<'l>(connection: &Connection, object: &'l Entry, zone: &Zone) -> Row
         oid: object.row.oid.to_string(),
         complete: object.row.complete,
         missing_bytes: object.row.missing_bytes,
+        holes: object.extent.holes.iter().take(HOLES).map(|hole| (hole.start, hole.end)).collect(),
         dropped: object.dropped.map(|time| time.to_string()),
         object: Some(ObjectLine::of(&object.row)),
         ..row
@@ -97,6 +105,7 @@ fn of_connection<'l>(connection: &Connection, stream: &StreamInfo, zone: &Zone) 
         oid: stream.oid.to_string(),
         complete: false,
         missing_bytes: stream.gap_bytes,
+        holes: Vec::new(),
         dropped: None,
         object: None,
         stream: None,

@@ -1,7 +1,7 @@
 //! `GET /streamdb/`: the contract of the 2012 StreamDB, that log searches and scripts link to.
 //!
 //! - `params` reads what is asked for; `usage` is what a wrong question gets with its answer
-//! - `find`, `search`, `entry`, `printable`: what a search finds; `text`, `json` and `page` show it
+//! - `find`, `search`, `entry`, `printable`: what a search finds; `text`, `json` and `page` show it, `holes` what is missing
 //! - `local` is the answer to a search without a server
 //! - `object`, `zip`, `dump`, `stream`, `follow`, `range`, `frames`: what an oid names, as a download; `hex` is how bytes are dumped
 
@@ -13,6 +13,7 @@ mod frames;
 #[cfg(feature = "fuzzing")]
 mod fuzzing;
 mod hex;
+mod holes;
 mod json;
 mod local;
 mod object;

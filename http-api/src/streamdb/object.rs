@@ -7,9 +7,11 @@ use std::sync::Arc;
 use axum::http::header::{ACCEPT_RANGES, ETAG};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use streamdb_derive::{Error, Object, Store, object};
+use sha2::{Digest, Sha256};
+use streamdb_derive::{Error, Object, Store, kept, object};
 use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Piece};
-use streamdb_types::{Gap, Oid};
+use streamdb_query::hex;
+use streamdb_types::{Gap, ObjectRow, Oid};
 
 use super::range::{asked_part, gaps_in, say_part};
 use crate::answer::{attach, failed, header_text, say, say_dropped, say_gaps, whole};
@@ -26,7 +28,7 @@ pub(super) fn send(store: &Arc<Store>, oid: Oid, asked: &HeaderMap, maker: Maker
         Ok(object) => object,
         Err(error) => return maker.whole(failed(&error)),
     };
-    let look = match look(&mut object) {
+    let look = match look(store, oid, &mut object) {
         Ok(look) => look,
         Err(error) => return maker.whole(failed(&error)),
     };
@@ -60,6 +62,10 @@ pub(super) fn send(store: &Arc<Store>, oid: Oid, asked: &HeaderMap, maker: Maker
 
 /// What the headers need.
 struct Look {
+    /// What is kept of it, if anything is.
+    row: Option<ObjectRow>,
+    /// Of what is handed out, when there is no hole in it and that is known.
+    sha256: Option<[u8; 32]>,
     outcome: BodyOutcome,
     /// Of what is handed out, zeros for holes included.
     length: u64,
@@ -70,7 +76,8 @@ struct Look {
     held: Option<Vec<u8>>,
 }
 
-fn look(object: &mut Object) -> Result<Look, Error> {
+fn look(store: &Store, oid: Oid, object: &mut Object) -> Result<Look, Error> {
+    let row = kept(store, object.conversation(), oid)?;
     let plain = object.plain();
     let mut held = Some(Vec::new());
     let mut holes = Vec::new();
@@ -94,13 +101,20 @@ fn look(object: &mut Object) -> Result<Look, Error> {
         length = length.saturating_add(n);
         ControlFlow::Continue(())
     })?;
-    Ok(match plain {
+    let (complete, length, holes) = match plain {
         Some((length, gaps)) if held.is_none() => {
             let holes = gaps.iter().take(HOLES).map(|gap| (gap.offset.0, gap.length)).collect();
-            Look { complete: object.named().incomplete().is_none(), outcome, length, holes, held }
+            (object.named().incomplete().is_none(), length, holes)
         }
-        _ => Look { complete: outcome.complete, outcome, length, holes, held },
-    })
+        _ => (outcome.complete, length, holes),
+    };
+    let sha256 = match &held {
+        Some(held) => holes.is_empty().then(|| Sha256::digest(held).into()),
+        None => row.as_ref().and_then(|row| row.digests).map(|digests| digests.sha256),
+    };
+    // What is said of it elsewhere counts too: that a transfer was refused in the end.
+    let complete = complete && row.as_ref().is_none_or(|row| row.complete);
+    Ok(Look { row, sha256, outcome, length, complete, holes, held })
 }
 
 fn head(oid: Oid, object: &Object, look: &Look, range: Option<&Range<u64>>) -> Response {
@@ -115,13 +129,18 @@ fn head(oid: Oid, object: &Object, look: &Look, range: Option<&Range<u64>>) -> R
     say(headers, "x-streamdb-description", &what.description);
     say(headers, "x-streamdb-complete", if look.complete { "true" } else { "false" });
     say(headers, "x-streamdb-missing", &look.outcome.missing.to_string());
+    if let Some(sha256) = &look.sha256 {
+        say(headers, "x-streamdb-sha256", &hex(sha256));
+    }
     say_dropped(headers, object.conversation().dropped(object.message().direction));
     match range.zip(object.plain()) {
         Some((range, (_, gaps))) => say_gaps(headers, gaps_in(&gaps, range)),
         None => say_gaps(headers, look.holes.iter().copied()),
     }
-    if let Some(why) = object.named().incomplete() {
-        say(headers, "x-streamdb-incomplete", why.words());
+    let why = object.named().incomplete().map(|why| why.words().to_owned());
+    let why = why.or_else(|| look.row.as_ref().filter(|row| !row.complete).and_then(|row| row.reason.clone()));
+    if let Some(why) = why {
+        say(headers, "x-streamdb-incomplete", &why);
     }
     if let Some(problem) = look.outcome.problem.as_ref().filter(|_| look.held.is_some() || look.outcome.decoded) {
         say(headers, "x-streamdb-problem", &problem.to_string());

@@ -10,6 +10,7 @@ use streamdb_query::{Wording, Zone, hex, is_mismatch, meta};
 use streamdb_types::{Direction, ObjectKind, ObjectRow};
 
 use super::entry::{Connection, Entry, Listing};
+use super::holes::Drawn;
 use super::params::Search;
 use super::text::first_line;
 use super::{printable, usage};
@@ -128,6 +129,8 @@ struct ShownObject {
     complete: bool,
     conflict: bool,
     why: String,
+    /// What is missing, on a line.
+    missing: Option<Drawn>,
     mismatch: bool,
     declared: String,
     /// Names and values.
@@ -311,6 +314,7 @@ fn shown_object(object: Entry) -> ShownObject {
             (reason, 0) => reason.unwrap_or("unknown").to_owned(),
             (reason, missing) => format!("{}, {missing} bytes missing", reason.unwrap_or("gap")),
         },
+        missing: Drawn::of(&object.extent),
         mismatch,
         declared,
         facts: row.each_fact().map(|(name, value)| (fact(name), fact(value))).collect(),

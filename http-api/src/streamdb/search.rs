@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use streamdb_derive::{
-    BodyLimits, Conversation, Decode, Error, Kind, Message, Piece, Rows, Store, StreamInfo, conversation, incomplete,
-    now, objects, raw,
+    BodyLimits, Conversation, Decode, Error, Extent, Kind, Message, Piece, Rows, Store, StreamInfo, conversation,
+    incomplete, now, objects, raw,
 };
 use streamdb_query::{Filter, Order};
 use streamdb_sniff::{Content, HEAD_BYTES, sniff_stream};
@@ -196,7 +196,8 @@ impl Shower<'_> {
         }
         let dropped = conversation.dropped(row.direction);
         notes.extend(dropped.map(was_dropped));
-        Ok(Entry { row, stream: stream.clone(), head, content, notes, dropped })
+        let extent = if row.complete { Extent::default() } else { conversation.extent(&named) };
+        Ok(Entry { row, stream: stream.clone(), head, content, extent, notes, dropped })
     }
 
     /// A stream's own bytes as one object.
@@ -252,7 +253,9 @@ impl Shower<'_> {
             digests: None,
             digests_encoded: None,
         };
-        self.push(entries, Entry { row, stream: info.clone(), head: String::new(), content, notes, dropped });
+        let holes = stream.gaps().iter().map(|gap| gap.offset.0..gap.end().0).collect();
+        let extent = Extent { length: info.length.0, holes };
+        self.push(entries, Entry { row, stream: info.clone(), head: String::new(), content, extent, notes, dropped });
         Ok(())
     }
 }
