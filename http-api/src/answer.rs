@@ -41,9 +41,10 @@ pub(crate) fn broken() -> Response {
 /// The refusal that fits to what went wrong.
 pub(crate) fn failed(error: &Error) -> Response {
     let status = match error {
-        Error::NoSuchMessage { .. } | Error::NothingInside(_) | Error::Store(StoreError::NoSuchStream(_)) => {
-            StatusCode::NOT_FOUND
-        }
+        Error::NoSuchMessage { .. }
+        | Error::NothingInside(_)
+        | Error::NoOther(_)
+        | Error::Store(StoreError::NoSuchStream(_)) => StatusCode::NOT_FOUND,
         Error::Store(StoreError::Gone { .. }) | Error::Taken { .. } => StatusCode::GONE,
         Error::Store(_) | Error::Stream { .. } | Error::Output(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };

@@ -4,13 +4,14 @@ use std::ops::ControlFlow;
 
 use streamdb_extract::{
     BodyLimits, BodyOutcome, Decode, Found, Head, Incomplete, Limits, Message, MessageIndex, Messages, Part, Piece,
-    Source, Transfer,
+    Source, Span, Transfer,
 };
 use streamdb_storage::{Store, Stream, StreamInfo};
-use streamdb_types::{Direction, Gap, Oid, StreamOffset, Timestamp};
+use streamdb_types::{Direction, Gap, Marks, Oid, StreamOffset, Timestamp};
 
 use crate::error::Error;
 use crate::index::{Cut, Naming, begins};
+use crate::others::Others;
 use crate::source::StreamSource;
 
 /// A connection: what was said in it. Only for the thread that opened it, as reading may leave an error behind.
@@ -79,16 +80,52 @@ fn both(store: &Store, stream: Stream, other: Option<Stream>) -> Result<Conversa
         Direction::ToServer => ([stream, other], [cuts.0, cuts.1]),
         Direction::ToClient => ([other, stream], [cuts.1, cuts.0]),
     };
-    let [to_server, to_client] = &sources;
-    let limits = Limits::default();
-    let messages = streamdb_extract::messages(to_server, to_client, &limits);
-    let inside = streamdb_extract::inside(&messages, [to_server, to_client], &limits);
-    let mut conversation = Conversation { sources, asked: direction, messages, inside, cuts };
-    conversation.checked()?;
-    Ok(conversation)
+    Conversation::read(sources, direction, cuts)
 }
 
 impl Conversation {
+    fn read(sources: [StreamSource; 2], asked: Direction, cuts: [Option<Cut>; 2]) -> Result<Self, Error> {
+        let [to_server, to_client] = &sources;
+        let limits = Limits::default();
+        let messages = streamdb_extract::messages(to_server, to_client, &limits);
+        let inside = streamdb_extract::inside(&messages, [to_server, to_client], &limits);
+        let mut conversation = Self { sources, asked, messages, inside, cuts };
+        conversation.checked()?;
+        Ok(conversation)
+    }
+
+    /// The same connection with the other bytes, where two frames carried different ones for one place. Nothing when there are none,
+    /// or none that can be had: see [`Others`].
+    ///
+    /// # Errors
+    /// When a block is damaged.
+    pub(crate) fn other(&self, store: &Store) -> Result<Option<Self>, Error> {
+        let mut found = false;
+        let mut sources = Vec::with_capacity(2);
+        for source in &self.sources {
+            let Some(stream) = source.stream() else {
+                sources.push(StreamSource::absent(source.ended()));
+                continue;
+            };
+            let conflict = stream.info().marks.contains(Marks::CONFLICT);
+            let others = if conflict { Others::of(store, stream)? } else { None };
+            found |= others.is_some();
+            sources.push(StreamSource::new(store.stream(stream.info().oid)?).with(others));
+        }
+        let Ok(sources) = <[StreamSource; 2]>::try_from(sources) else { return Ok(None) };
+        if found { Self::read(sources, self.asked, self.cuts.clone()).map(Some) } else { Ok(None) }
+    }
+
+    /// Whether other bytes were put somewhere into a stretch of a direction's stream.
+    pub(crate) fn is_other(&self, direction: Direction, span: Span) -> bool {
+        self.source(direction).others().is_some_and(|others| others.touch(span.start, span.end))
+    }
+
+    /// Puts other bytes into some of a direction's stream, where there are such.
+    pub(crate) fn others(&self, direction: Direction) -> Option<&Others> {
+        self.source(direction).others()
+    }
+
     /// The direction of the stream that was asked for.
     pub const fn asked(&self) -> Direction {
         self.asked

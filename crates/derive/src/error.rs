@@ -38,6 +38,12 @@ pub enum Error {
     /// The message is there, and nothing lies inside it.
     #[error("{0}: nothing is known to lie inside this message")]
     NothingInside(Oid),
+    /// There are no other bytes than those of the object itself.
+    #[error(
+        "{0}: no other bytes were captured for any place of its connection's streams, or they cannot be told from the frames that are \
+         kept; ask for the object without other=1 (--other), or for the frames (as_pcap=1, or get --pcap)"
+    )]
+    NoOther(Oid),
     /// Whoever was to take the bytes did not.
     #[error("the output was refused: {0}")]
     Output(#[from] std::io::Error),

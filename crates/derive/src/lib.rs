@@ -1,6 +1,7 @@
 //! From published streams to the objects in them.
 //!
 //! - `source` lets extraction read a stream of the store
+//! - `others` is what else was captured for places of a stream
 //! - `conversation` is both directions of a connection and the messages in them
 //! - `parts` is what lies inside messages, and its bytes; `unwrapped` is what lies in those or anywhere, files in other content
 //! - `index` says which message an INDEX is; `object` is one message or part, by its oid, `extent` how much of it is there; `together` many of them, each connection taken apart once
@@ -27,6 +28,7 @@ mod indexing;
 mod more;
 mod name;
 mod object;
+mod others;
 mod parts;
 mod raw;
 mod rows;
@@ -47,7 +49,7 @@ pub use error::Error;
 pub use extent::Extent;
 pub use follow::{Follow, Followed, newest};
 pub use indexing::IndexKeeper;
-pub use object::{Named, Object, object};
+pub use object::{Named, Object, object, other_object};
 pub use raw::raw;
 pub use rows::Rows;
 pub use source::StreamSource;

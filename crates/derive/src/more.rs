@@ -5,6 +5,7 @@ use std::fmt::{Display, Write};
 
 use streamdb_extract::{BodyOutcome, Problem};
 use streamdb_sniff::{FACTS_LOOK, facts, wrapped};
+use streamdb_types::ObjectRow;
 
 use crate::parts::Place;
 
@@ -36,6 +37,21 @@ pub(crate) fn more(place: Place<'_>, outcome: &BodyOutcome, content: &[u8]) -> S
         lines.say("wraps", wrapping.kind.description);
     }
     lines.finish()
+}
+
+/// One more fact of an object.
+pub(crate) fn add_fact(row: &mut ObjectRow, name: &str, value: impl Display) {
+    // Writing to a string cannot fail.
+    _ = writeln!(row.facts, "{name}: {value}");
+}
+
+/// Bytes as hexadecimal digits.
+pub(crate) struct Hex<'b>(pub(crate) &'b [u8]);
+
+impl Display for Hex<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 /// Whether it is odd, and the content whole all the same.

@@ -38,6 +38,18 @@ pub fn object(store: &Store, oid: Oid) -> Result<Object, Error> {
     Ok(Object { conversation, named })
 }
 
+/// As [`object`], with the other bytes where two frames carried different ones for one place of the connection's streams. The
+/// INDEX counts what is found so: other bytes may be framed otherwise.
+///
+/// # Errors
+/// As [`object`], and when there are no such bytes.
+pub fn other_object(store: &Store, oid: Oid) -> Result<Object, Error> {
+    let conversation = conversation(store, oid)?;
+    let mut conversation = conversation.other(store)?.ok_or(Error::NoOther(oid))?;
+    let named = conversation.named(conversation.asked(), oid)?;
+    Ok(Object { conversation, named })
+}
+
 impl Conversation {
     /// Finds the message that an oid of the stream in this direction names, or what lies inside it.
     ///
@@ -92,10 +104,7 @@ impl Named {
 
     /// The part of the message that it is, or lies in.
     pub(crate) const fn outermost(&self) -> Option<&Part> {
-        match &self.host {
-            Some(host) => Some(host),
-            None => self.part.as_ref(),
-        }
+        self.place().outermost()
     }
 
     const fn place(&self) -> Place<'_> {

@@ -3,8 +3,8 @@
 use std::ops::{ControlFlow, Range};
 
 use streamdb_extract::{
-    BodyLimits, BodyOutcome, Decode, Framing, Incomplete, Kind, Message, Part, Piece, Problem, counted, multipart,
-    part_body,
+    BodyLimits, BodyOutcome, Decode, Framing, Incomplete, Kind, Message, Part, Piece, Problem, Span, counted,
+    multipart, part_body,
 };
 use streamdb_types::{Gap, StreamOffset};
 
@@ -53,6 +53,27 @@ impl<'m> Place<'m> {
 
     pub(crate) fn missing(self) -> u64 {
         self.part.map_or(self.message.missing, |part| part.missing)
+    }
+
+    /// The part of the message that it is, or lies in.
+    pub(crate) const fn outermost(self) -> Option<&'m Part> {
+        match self.host {
+            Some(host) => Some(host),
+            None => self.part,
+        }
+    }
+
+    /// Whether other bytes were captured for some of it than those that are its own; `other` is its connection with these.
+    pub(crate) fn differs(self, other: &Conversation) -> bool {
+        let message = self.message;
+        let at = |offset: u64| StreamOffset(message.body.start.0.saturating_add(offset).min(message.body.end.0));
+        match self.outermost().filter(|_| is_plain(message)) {
+            Some(part) => {
+                let spans = part.content.iter().map(|range| Span::new(at(range.start), at(range.end)));
+                spans.into_iter().any(|span| other.is_other(message.direction, span))
+            }
+            None => other.is_other(message.direction, message.span),
+        }
     }
 }
 
@@ -164,7 +185,20 @@ impl Conversation {
         let Some(stream) = self.stream(message.direction) else { return Ok(()) };
         let body = message.body;
         let place = |offset: u64| StreamOffset(body.start.0.saturating_add(offset).min(body.end.0));
-        let mut out = |at: u64, piece: Piece<'_>| out(range.start.saturating_add(at), piece);
+        let others = self.others(message.direction);
+        let mut own = Vec::new();
+        let mut out = |at: u64, piece: Piece<'_>| {
+            let at = range.start.saturating_add(at);
+            match (piece, others) {
+                (Piece::Bytes(bytes), Some(others)) => {
+                    own.clear();
+                    own.extend_from_slice(bytes);
+                    others.put(place(at), &mut own);
+                    out(at, Piece::Bytes(&own))
+                }
+                _ => out(at, piece),
+            }
+        };
         Ok(raw(stream, place(range.start)..place(range.end), &mut counted(&mut out))?)
     }
 

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::fields::{blank, of_part};
 use crate::ftp::Controls;
 use crate::index::Index;
-use crate::more::{LOOK, more};
+use crate::more::{Hex, LOOK, add_fact, more};
 use crate::parts::{Place, is_plain};
 
 /// Content of at most this size is held in memory while its digests are made; larger content is read again for them.
@@ -34,6 +34,11 @@ pub struct Rows {
     longest: u64,
     controls: Controls,
 }
+
+/// Most objects of a connection of which it is said what they are with other bytes.
+const BOTH: usize = 256;
+/// The fact that says so.
+const OTHER: &str = "other version";
 
 /// Who takes pieces.
 type Out<'o> = &'o mut dyn FnMut(Piece<'_>) -> ControlFlow<()>;
@@ -71,6 +76,7 @@ impl Rows {
         let messages: Vec<Message> = conversation.messages().in_order().cloned().collect();
         let mut rows = Vec::with_capacity(messages.len());
         let mut allowance = Allowance::new();
+        let mut other = if self.in_full() { conversation.other(store)? } else { None };
         for message in &messages {
             let nothing = matches!(message.kind, Kind::Stream) && message.span.is_empty();
             let Some(base) = (if nothing { None } else { blank(&conversation, message) }) else { continue };
@@ -80,6 +86,7 @@ impl Rows {
                 Some(carried) => carried.say(row),
                 None => row,
             };
+            let row = conflicting(row, place, other.as_ref());
             let outer = row.clone();
             rows.push(row);
             let known = !conversation.found_in(message).is_empty();
@@ -101,6 +108,7 @@ impl Rows {
                 }
                 let place = place.inside(part);
                 let (row, may_wrap) = self.row(&mut conversation, place, base, &mut allowance)?;
+                let row = conflicting(row, place, other.as_ref());
                 if may_wrap && allowance.goes(way) {
                     let mut inside = Vec::new();
                     self.unwrapped(&mut conversation, place, (&row, outer.oid.index), &mut allowance, &mut inside)?;
@@ -109,6 +117,12 @@ impl Rows {
                 } else {
                     rows.push(row);
                 }
+            }
+        }
+        if let Some(other) = &mut other {
+            let both = rows.iter_mut().filter(|row| row.conflict).take(BOTH);
+            for row in both.filter(|row| allowance.goes(row.size)) {
+                say_other(other, row)?;
             }
         }
         Ok(rows)
@@ -229,6 +243,34 @@ impl Default for Rows {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The row of a place that has other bytes in it or has not, when it is known where they are.
+fn conflicting(row: ObjectRow, place: Place<'_>, other: Option<&Conversation>) -> ObjectRow {
+    let conflict = other.map_or(row.conflict, |other| place.differs(other));
+    ObjectRow { conflict, ..row }
+}
+
+/// Says of an object what it is with the other bytes.
+fn say_other(other: &mut Conversation, row: &mut ObjectRow) -> Result<(), Error> {
+    let named = match other.named(row.direction, row.oid) {
+        Ok(named) => named,
+        // Framed otherwise, there is none.
+        Err(Error::NoSuchMessage { .. } | Error::NothingInside(_)) => {
+            add_fact(row, OTHER, "no such object");
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    let mut content = Taking::holding(Vec::new());
+    let outcome = other.body_of(&named, Decode::Decoded, &BodyLimits::default(), &mut |piece| {
+        content.piece(piece, 0);
+        ControlFlow::Continue(())
+    })?;
+    let whole = if outcome.complete { "" } else { ", incomplete" };
+    let digest = content.finish().sha256.map(|sha256| format!(", SHA-256 {}", Hex(&sha256)));
+    add_fact(row, OTHER, format_args!("{} bytes{}{whole}", outcome.length, digest.unwrap_or_default()));
+    Ok(())
 }
 
 /// What more is known of what was read; `again` walks its content once more.

@@ -6,6 +6,8 @@ use streamdb_extract::{Read, Source};
 use streamdb_storage::{Error, Stream, StreamInfo};
 use streamdb_types::{Gap, Marks, Protocol, Reason, StreamOffset};
 
+use crate::others::Others;
+
 /// One direction of a connection, or its absence. Reading cannot fail; at a damaged block the stream ends, and
 /// [`take_error`](Self::take_error) has the first error, to be asked for whenever something was read.
 pub struct StreamSource {
@@ -13,17 +15,29 @@ pub struct StreamSource {
     /// How the absent direction of a connection ended: as the other one.
     absent: Option<Reason>,
     error: OnceCell<Error>,
+    /// Read in the place of its own bytes.
+    others: Option<Others>,
 }
 
 impl StreamSource {
     /// A stream.
     pub const fn new(stream: Stream) -> Self {
-        Self { stream: Some(stream), absent: None, error: OnceCell::new() }
+        Self { stream: Some(stream), absent: None, error: OnceCell::new(), others: None }
     }
 
     /// A direction that had no frame, of a connection that ended like this.
     pub const fn absent(ended: Option<Reason>) -> Self {
-        Self { stream: None, absent: ended, error: OnceCell::new() }
+        Self { stream: None, absent: ended, error: OnceCell::new(), others: None }
+    }
+
+    /// The same stream with other bytes for some of its places.
+    pub(crate) fn with(self, others: Option<Others>) -> Self {
+        Self { others, ..self }
+    }
+
+    /// The bytes that are read in the place of its own.
+    pub(crate) const fn others(&self) -> Option<&Others> {
+        self.others.as_ref()
     }
 
     /// The stream, unless absent.
@@ -55,7 +69,12 @@ impl Source for StreamSource {
     fn read(&self, at: StreamOffset, buf: &mut [u8]) -> Read {
         let Some(stream) = &self.stream else { return Read::End };
         match stream.read_at(at, buf) {
-            Ok(streamdb_storage::Read::Bytes(n)) => Read::Bytes(n),
+            Ok(streamdb_storage::Read::Bytes(n)) => {
+                if let Some(others) = &self.others {
+                    others.put(at, buf.get_mut(..n).unwrap_or_default());
+                }
+                Read::Bytes(n)
+            }
             Ok(streamdb_storage::Read::Gap(length, kind)) => Read::Hole(Gap { offset: at, length, kind }),
             Ok(streamdb_storage::Read::End) => Read::End,
             Err(error) => {

@@ -397,6 +397,9 @@ pub(crate) struct Get {
     /// What to hand out, as the lists name it: FILE-OFFSET-LENGTH-INDEX
     #[arg(value_name = "OID")]
     pub(crate) oid: Oid,
+    /// The object with the bytes that came second, where two frames carried different ones for one place
+    #[arg(long, conflicts_with_all = ["pcap", "raw"])]
+    pub(crate) other: bool,
     /// The stream's own bytes, with zeros where bytes are missing
     #[arg(long, conflicts_with = "pcap")]
     pub(crate) raw: bool,

@@ -8,7 +8,7 @@ use axum::http::header::{ACCEPT_RANGES, ETAG};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use sha2::{Digest, Sha256};
-use streamdb_derive::{Error, Object, Store, kept, object};
+use streamdb_derive::{Error, Object, Store, kept, object, other_object};
 use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Piece};
 use streamdb_query::hex;
 use streamdb_types::{Gap, ObjectRow, Oid};
@@ -23,19 +23,24 @@ const HELD: u64 = 4 << 20;
 /// Most holes that are remembered; few of them are named.
 const HOLES: usize = 32;
 
-pub(super) fn send(store: &Arc<Store>, oid: Oid, asked: &HeaderMap, maker: Maker) {
-    let mut object = match object(store, oid) {
+/// Hands out an object; `other`: with the bytes that came second.
+pub(super) fn send(store: &Arc<Store>, oid: Oid, other: bool, asked: &HeaderMap, maker: Maker) {
+    let found = if other { other_object(store, oid) } else { object(store, oid) };
+    let mut object = match found {
         Ok(object) => object,
         Err(error) => return maker.whole(failed(&error)),
     };
-    let look = match look(store, oid, &mut object) {
+    // What is kept is of the bytes that came first.
+    let row = if other { Ok(None) } else { kept(store, object.conversation(), oid) };
+    let look = match row.and_then(|row| look(row, &mut object)) {
         Ok(look) => look,
         Err(error) => return maker.whole(failed(&error)),
     };
     // The bytes of an oid never change, but what a later version makes of them may, and retention may take some.
     let dropped = object.conversation().dropped(object.message().direction);
     let dropped = dropped.map_or_else(String::new, |time| format!("-{}", time.0));
-    let tag = format!("\"{oid}-{}{dropped}\"", look.length);
+    let version = if other { "-other" } else { "" };
+    let tag = format!("\"{oid}-{}{dropped}{version}\"", look.length);
     let range = match asked_part(asked, &tag, look.length) {
         Ok(range) => range,
         Err(refusal) => return maker.whole(*refusal),
@@ -76,8 +81,7 @@ struct Look {
     held: Option<Vec<u8>>,
 }
 
-fn look(store: &Store, oid: Oid, object: &mut Object) -> Result<Look, Error> {
-    let row = kept(store, object.conversation(), oid)?;
+fn look(row: Option<ObjectRow>, object: &mut Object) -> Result<Look, Error> {
     let plain = object.plain();
     let mut held = Some(Vec::new());
     let mut holes = Vec::new();

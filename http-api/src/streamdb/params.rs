@@ -9,8 +9,8 @@ const LIMIT: u64 = 100;
 const MOST: u64 = 10_000;
 
 /// Parameters of this endpoint alone.
-const OURS: [&str; 12] = [
-    "oid", "raw", "newest", "follow", "as_text", "as_json", "as_hex", "as_pcap", "as_zip", "submit", "quiet",
+const OURS: [&str; 13] = [
+    "oid", "other", "raw", "newest", "follow", "as_text", "as_json", "as_hex", "as_pcap", "as_zip", "submit", "quiet",
     "filename",
 ];
 
@@ -55,6 +55,8 @@ pub(super) enum Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     Object,
+    /// The object with the bytes that came second, where two frames carried different ones for one place.
+    Other,
     Stream,
     /// The stream, and what comes of it from now on.
     Follow,
@@ -91,6 +93,7 @@ impl Asked {
             seen.push((ours, value));
             match name {
                 "oid" => oid = Some(value.parse::<Oid>().map_err(|error| error.to_string())?),
+                "other" => flags.other = flag(name, value)?,
                 "raw" => flags.raw = flag(name, value)?,
                 "newest" => flags.newest = flag(name, value)?,
                 "follow" => flags.follow = flag(name, value)?,
@@ -135,6 +138,7 @@ impl Asked {
 /// How the answer is to be.
 #[derive(Clone, Copy, Default)]
 struct Flags {
+    other: bool,
     raw: bool,
     newest: bool,
     follow: bool,
@@ -147,7 +151,15 @@ struct Flags {
 
 impl Flags {
     const fn any(self) -> bool {
-        self.raw || self.newest || self.follow || self.text || self.json || self.hex || self.pcap || self.zip
+        self.other
+            || self.raw
+            || self.newest
+            || self.follow
+            || self.text
+            || self.json
+            || self.hex
+            || self.pcap
+            || self.zip
     }
 
     fn of_object(self) -> Result<Wanted, String> {
@@ -155,6 +167,12 @@ impl Flags {
             _ if self.json => Err("as_json goes with a search, not with oid".to_owned()),
             _ if self.text => Err("as_text goes with a search, not with oid".to_owned()),
             (true, false, false, false) if self.follow => Ok(Wanted::Follow),
+            (raw, pcap, zip, hex) if self.other => match raw || pcap || zip || hex {
+                true => {
+                    Err("other goes with oid alone: the object as it is with the bytes that came second".to_owned())
+                }
+                false => Ok(Wanted::Other),
+            },
             _ if self.follow => Err("follow goes with raw=1, and with nothing else".to_owned()),
             (false, false, false, false) => Ok(Wanted::Object),
             (true, false, false, false) => Ok(Wanted::Stream),
@@ -167,6 +185,7 @@ impl Flags {
 
     fn of_search(self) -> Result<Option<Shape>, String> {
         match (self.text, self.json, self.hex) {
+            _ if self.other => Err("other goes with oid, not with a search".to_owned()),
             _ if self.newest => Err("newest goes with oid, not with a search".to_owned()),
             _ if self.follow => Err("follow goes with oid, not with a search".to_owned()),
             _ if self.pcap => Err("as_pcap goes with oid, not with a search".to_owned()),
@@ -264,6 +283,8 @@ mod tests {
             })
         };
         assert_eq!(wanted(&[]), Ok(Wanted::Object));
+        assert_eq!(wanted(&[("other", "1")]), Ok(Wanted::Other));
+        assert!(wanted(&[("other", "1"), ("as_zip", "1")]).is_err());
         assert_eq!(wanted(&[("raw", "1")]), Ok(Wanted::Stream));
         assert_eq!(wanted(&[("raw", "0"), ("as_pcap", "1")]), Ok(Wanted::Frames));
         assert_eq!(wanted(&[("as_zip", "1")]), Ok(Wanted::Zip));

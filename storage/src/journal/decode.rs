@@ -39,6 +39,8 @@ pub struct JournalFrame<'a> {
     pub data: &'a [u8],
     /// Whose it is: the connection's ordinal in the bucket, and the direction.
     pub connection: Option<(u32, Direction)>,
+    /// Where its payload lies in its stream, if it does.
+    pub placed: Option<StreamOffset>,
 }
 
 impl<'a> JournalBlock<'a> {
@@ -294,7 +296,8 @@ impl<'a> Reader<'a> {
         let (to_pad, to_trailer) = rest.split_at_mut_checked(pad).ok_or(JournalError::Short)?;
         to_pad.fill(0);
         to_trailer.copy_from_slice(trailer);
-        Ok(Some(JournalFrame { time: self.time, interface, wire_len, data, connection }))
+        let placed = offset.map(StreamOffset);
+        Ok(Some(JournalFrame { time: self.time, interface, wire_len, data, connection, placed }))
     }
 }
 

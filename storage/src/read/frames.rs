@@ -28,6 +28,8 @@ pub struct StoredFrame<'a> {
     pub data: &'a [u8],
     /// Whether it belongs to a connection.
     pub connected: bool,
+    /// Where its payload lies in its stream, if the stream has these very bytes there.
+    pub placed: Option<StreamOffset>,
 }
 
 /// Which frames are wanted.
@@ -258,8 +260,14 @@ impl<'b> BucketFrames<'b> {
                 let interface =
                     interface.ok_or_else(|| bucket.damaged(position, "a frame's interface is not described"))?;
                 let connected = frame.connection.is_some();
-                let frame =
-                    StoredFrame { time: frame.time, interface, wire_len: frame.wire_len, data: frame.data, connected };
+                let frame = StoredFrame {
+                    time: frame.time,
+                    interface,
+                    wire_len: frame.wire_len,
+                    data: frame.data,
+                    connected,
+                    placed: frame.placed,
+                };
                 visit(number, &frame).map_err(Problem::Store)
             })
         });

@@ -172,6 +172,11 @@ impl Stream {
 
     /// Where the connection's frames are: bucket, ordinal in it, first frame, and how many frames of the bucket it takes
     /// from there to the last.
+    /// Frames of all connections from the first to the last one of its own: what is gone through to read these.
+    pub fn frames_between(&self) -> u64 {
+        self.frames.iter().map(|(.., span)| *span).fold(0, u64::saturating_add)
+    }
+
     pub(crate) fn frames(&self) -> &[(BucketId, u32, FrameNumber, u64)] {
         &self.frames
     }

@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use streamdb_derive::{BodyLimits, Decode, Follow, Followed, Object, Piece, capture, capture_format, object, raw};
+use streamdb_derive::{
+    BodyLimits, Decode, Follow, Followed, Object, Piece, capture, capture_format, object, other_object, raw,
+};
 use streamdb_storage::Store;
 use streamdb_types::{Oid, StreamOffset, Timestamp};
 
@@ -25,7 +27,11 @@ pub(super) fn run(args: &Get) -> Result<(), Error> {
     }
     let stream = store.stream(args.oid)?;
     // An object that is not there leaves no empty file behind.
-    let mut object = if args.raw || args.pcap { None } else { Some(object(&store, args.oid)?) };
+    let mut object = match args {
+        Get { raw: true, .. } | Get { pcap: true, .. } => None,
+        Get { other: true, .. } => Some(other_object(&store, args.oid)?),
+        _ => Some(object(&store, args.oid)?),
+    };
     let mut out = Output::open(args.output.as_deref())?;
     let failed = out.error();
     if args.pcap {

@@ -11,6 +11,7 @@ pub struct Made {
 const BEGUN: u64 = 1_330_674_711_000_000_000;
 
 /// A TCP connection from 10.0.0.5 to 203.0.113.9:80.
+#[derive(Clone)]
 pub struct Talk {
     port: u16,
     /// The next sequence numbers of client and server.
