@@ -86,7 +86,19 @@ pub(crate) fn of_part(outer: &ObjectRow, place: Place<'_>, part: &Part, index: u
         kind,
         filename: given.or_else(asked),
         declared_type: part.declared_type.as_deref().map(text),
+        // What only its own content tells.
+        mime: String::new(),
+        description: String::new(),
+        legacy: String::new(),
+        facts: String::new(),
         xor_key: None,
+        size: 0,
+        encoded_size: 0,
+        complete: false,
+        missing_bytes: 0,
+        reason: None,
+        digests: None,
+        digests_encoded: None,
         ..outer.clone()
     };
     // What has no protocol of its own came with what its message was asked for.

@@ -21,9 +21,9 @@ pub(crate) const LOOK: usize = FACTS_LOOK;
 pub(crate) fn more(place: Place<'_>, outcome: &BodyOutcome, content: &[u8]) -> String {
     let mut lines = Lines::default();
     if place.part.is_none() {
-        for word in place.message.notes.words() {
-            lines.say("deviation", word);
-        }
+        let (deviations, found) = place.message.notes.apart();
+        deviations.words().for_each(|word| lines.say("deviation", word));
+        found.words().for_each(|word| lines.say("framing", word));
     }
     if let Some(problem) = outcome.problem.as_ref().filter(|problem| is_odd(problem)) {
         lines.say("deviation", problem);

@@ -37,6 +37,8 @@ pub struct Rows {
 
 /// Most objects of a connection of which it is said what they are with other bytes.
 const BOTH: usize = 256;
+/// Files inside one content have at most this many times its bytes, and a few more, that are read.
+const OVERLAID: u64 = 2;
 /// The fact that says so.
 const OTHER: &str = "other version";
 
@@ -137,12 +139,15 @@ impl Rows {
         allowance: &mut Allowance,
         rows: &mut Vec<ObjectRow>,
     ) -> Result<(), Error> {
+        // They may lie one in the other, so that each byte is in many.
+        let mut room = place.len().saturating_mul(OVERLAID).saturating_add(HELD as u64);
         for part in &conversation.unwrapped(place)? {
             let Some(index) = Index::inside(message, part.number) else { continue };
             let base = of_part(outer, place, part, index);
             let inner = place.inside(part);
-            // They may lie one in the other.
-            rows.push(match allowance.goes(inner.len()) {
+            let left = room.checked_sub(inner.len());
+            room = left.unwrap_or(room);
+            rows.push(match left.is_some() {
                 true => self.row(conversation, inner, base, allowance)?.0,
                 false => unread(base, part),
             });

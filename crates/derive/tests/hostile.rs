@@ -6,7 +6,7 @@ mod common;
 
 use common::{Said, Talk, store};
 use streamdb_derive::{BodyLimits, Rows, Store};
-use streamdb_types::{ObjectRow, Reason};
+use streamdb_types::{ObjectKind, ObjectRow, Reason};
 
 /// The rows of a connection in which this is said.
 fn rows(said: Vec<Said<'_>>) -> Vec<ObjectRow> {
@@ -86,4 +86,19 @@ fn many_bombs_in_one_connection_are_not_all_set_off() {
     assert_eq!((last.size, last.complete), (5, true), "{last:?}");
     let decoded: u64 = answers.iter().map(|row| row.size).sum();
     assert!(decoded < 1 << 30, "{} MiB", decoded >> 20);
+}
+
+#[test]
+fn files_that_lie_one_in_the_other_are_not_all_read_to_the_end() {
+    let head = b"\x1f\x8b\x08\0\0\0\0\0\0\x03";
+    let said = [b"!".as_slice(), &[&head[..], &[b'.'; 2000]].concat().repeat(1000)].concat();
+    let rows = rows(vec![Said::ToServer(b"?"), Said::ToClient(&said)]);
+    let files: Vec<&ObjectRow> = rows.iter().filter(|row| row.kind == ObjectKind::File).collect();
+    assert_eq!(files.len(), 1000);
+    assert!(files.iter().all(|row| !row.complete));
+    let read: u64 = files.iter().filter(|row| row.digests.is_some()).map(|row| row.size).sum();
+    let all = said.len() as u64;
+    assert!(read > all && read <= 2 * all + (4 << 20), "{read} of {all}");
+    let limited = files.iter().filter(|row| row.reason.as_deref() == Some("limit")).count();
+    assert!(limited > 900, "{limited}");
 }

@@ -36,6 +36,24 @@ impl Notes {
     /// A status line without a status code; browsers take it for 200.
     pub const NO_STATUS: Self = Self(1 << 13);
 
+    /// What departs from the rules of HTTP; the others say how a message was found.
+    const DEVIATIONS: Self = Self(
+        Self::TOLERANT.0
+            | Self::OBS_FOLD.0
+            | Self::CONFLICTING_LENGTHS.0
+            | Self::BAD_LENGTH.0
+            | Self::LENGTH_AND_CHUNKED.0
+            | Self::NOT_CHUNKED.0
+            | Self::ODD_CHUNKED.0
+            | Self::BARE_RETURN.0
+            | Self::NO_STATUS.0,
+    );
+
+    /// What departs from the rules of HTTP, and what says how the message was found.
+    pub const fn apart(self) -> (Self, Self) {
+        (Self(self.0 & Self::DEVIATIONS.0), Self(self.0 & !Self::DEVIATIONS.0))
+    }
+
     /// Both sets together.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {

@@ -1,7 +1,7 @@
 //! Names of files and folders.
 
 /// The longest path that is kept.
-pub(super) const PATH: usize = 16 << 10;
+pub(super) const PATH: usize = 4 << 10;
 
 /// A path as a server takes it in a folder. A relative folder, or an empty one, is one below where the login led to.
 pub(super) fn join(folder: &[u8], path: &[u8]) -> Vec<u8> {
@@ -26,6 +26,20 @@ pub(super) fn join(folder: &[u8], path: &[u8]) -> Vec<u8> {
     let mut whole = if absolute { b"/".to_vec() } else { Vec::new() };
     whole.extend(parts.join(&b'/'));
     whole
+}
+
+/// Goes from a folder, as [`join`] gives it, into another one.
+pub(super) fn enter(folder: &mut Vec<u8>, path: &[u8]) {
+    // Nearly always it is one below, and then nothing is gone through again.
+    let one = !path.is_empty() && !matches!(path, b"." | b".." | [_, b':', ..]) && !path.iter().any(is_slash);
+    if !one {
+        *folder = join(folder, path);
+        return;
+    }
+    if !folder.is_empty() && folder.last() != Some(&b'/') {
+        folder.push(b'/');
+    }
+    folder.extend_from_slice(path);
 }
 
 fn is_slash(byte: &u8) -> bool {
@@ -73,6 +87,17 @@ mod tests {
         assert_eq!(join("x", ".."), "");
         assert_eq!(join("/pub", ""), "/pub");
         assert_eq!(join("/pub", "C:\\a"), "C:\\a");
+    }
+
+    #[test]
+    fn folders_are_entered_as_paths_are_joined() {
+        for folder in ["", "/", "/pub", "x", "..", "C:\\a"] {
+            for path in ["", "a", ".", "..", "a/b", "/", "C:", "c:\\x", ":", "a:", "..."] {
+                let mut entered = folder.as_bytes().to_vec();
+                enter(&mut entered, path.as_bytes());
+                assert_eq!(entered, join(folder.as_bytes(), path.as_bytes()), "{folder:?} {path:?}");
+            }
+        }
     }
 
     #[test]

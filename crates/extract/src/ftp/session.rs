@@ -8,7 +8,7 @@ use streamdb_types::{Direction, StreamOffset};
 use super::address;
 use super::command::Command;
 use super::line::Lines;
-use super::path::{PATH, join, listed, quoted};
+use super::path::{PATH, enter, join, listed, quoted};
 use super::reply::{self, Reply};
 use super::transfer::{Address, Representation, Transfer, TransferCommand};
 use crate::limits::Limits;
@@ -316,7 +316,7 @@ impl Session {
     }
 
     fn enter(&mut self, folder: &[u8]) {
-        self.folder = join(&self.folder, folder);
+        enter(&mut self.folder, folder);
         if self.folder.len() > PATH {
             self.folder.clear();
         }
