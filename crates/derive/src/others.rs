@@ -195,7 +195,7 @@ mod tests {
             payloads in prop::collection::vec((0_usize..40, prop::collection::vec(b'a'..=b'b', 1..12)), 0..8),
             (start, length) in (0_usize..60, 0_usize..20),
         ) {
-            let own = vec![b'a'; 60];
+            let own = [b'a'; 60];
             let mut twin: Vec<Option<u8>> = vec![None; 60];
             let mut all = Others::default();
             for (at, payload) in &payloads {

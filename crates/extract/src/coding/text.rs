@@ -58,7 +58,8 @@ mod tests {
 
     #[test]
     fn bytes_are_found_in_scripts() {
-        let cases: &[(&Coding, &[u8], &[u8], Option<Fault>)] = &[
+        type Case<'c> = (&'c Coding, &'c [u8], &'c [u8], Option<Fault>);
+        let cases: &[Case<'_>] = &[
             (&HEX, b"", b"", None),
             (&HEX, b"4d5A90", b"MZ\x90", None),
             (&HEX, b"4d 5a\r\n90", b"MZ\x90", None),
