@@ -1,5 +1,6 @@
 //! Which file a data connection of FTP carries: that is said in another connection between the same two hosts.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -27,11 +28,17 @@ const AFTER: i64 = 60;
 const LASTS: Duration = Duration::from_secs(1);
 const PAIRS: usize = 1024;
 
-/// The connections of the pairs of hosts that were looked at a moment ago.
+/// What was looked at a moment ago.
 #[derive(Debug, Default)]
 pub(crate) struct Controls {
+    /// The connections of pairs of hosts.
     known: HashMap<[IpAddr; 2], (Instant, Vec<StreamInfo>)>,
+    /// Those of all pairs that no index has, and when they were gathered: that takes as long as they are many.
+    unindexed: Option<(Instant, Gathered)>,
 }
+
+/// Connections by their hosts; nothing when they are too many.
+type Gathered = Option<HashMap<[IpAddr; 2], Vec<StreamInfo>>>;
 
 /// What a control connection says.
 pub(crate) struct Carried {
@@ -83,7 +90,35 @@ impl Controls {
         }
         let from = Timestamp(info.first.0.saturating_sub(BEFORE * 1_000_000_000));
         let until = Timestamp(info.first.0.saturating_add(AFTER * 1_000_000_000));
-        let found = store.between(hosts, from, until, KNOWN)?;
+        let mut found = store.between(hosts, from, until, KNOWN)?;
+        let pair = |[one, other]: [IpAddr; 2]| [one.min(other), one.max(other)];
+        let gathered = self.unindexed.as_ref().filter(|(made, gathered)| {
+            let has_it_too =
+                |gathered: &HashMap<_, Vec<_>>| gathered.get(&pair(hosts)).is_some_and(|known| has_it(known));
+            lasts(made) && (has_it(&found) || gathered.as_ref().is_none_or(has_it_too))
+        });
+        if gathered.is_none() {
+            let gathered = store.unindexed_to_server()?.map(|streams| {
+                let mut gathered: HashMap<[IpAddr; 2], Vec<StreamInfo>> = HashMap::new();
+                for stream in streams {
+                    let hosts = [stream.tuple.client.addr, stream.tuple.server.addr];
+                    gathered.entry(pair(hosts)).or_default().push(stream);
+                }
+                gathered
+            });
+            self.unindexed = Some((Instant::now(), gathered));
+        }
+        let gathered = self.unindexed.iter().filter_map(|(_, gathered)| gathered.as_ref()?.get(&pair(hosts))).flatten();
+        for stream in gathered.filter(|stream| (from..=until).contains(&stream.first)) {
+            // What no index had a moment ago may be in one by now.
+            match found.iter_mut().find(|known| known.key == stream.key) {
+                Some(known) if known.last < stream.last => *known = stream.clone(),
+                Some(_) => {}
+                None => found.push(stream.clone()),
+            }
+        }
+        found.sort_by_key(|stream| Reverse((stream.first, stream.key)));
+        found.truncate(KNOWN);
         if self.known.len() >= PAIRS {
             self.known.retain(|_, (made, _)| lasts(made));
         }

@@ -268,8 +268,8 @@ impl Reader<'_> {
         Ok(None)
     }
 
-    /// The streams to the server of the connections between two hosts, whichever opened them, that began within a time: the
-    /// newest first, at most `most`.
+    /// Of what the index has: the streams to the server of the connections between two hosts, whichever opened them, that began
+    /// within a time; the newest first, at most `most`.
     ///
     /// # Errors
     /// When a file is damaged, or a bucket cannot be read.
@@ -281,14 +281,6 @@ impl Reader<'_> {
         most: usize,
     ) -> Outcome<Vec<StreamInfo>> {
         let mut found = Vec::new();
-        self.fresh(&mut |listed| {
-            let stream = listed.stream;
-            let (client, server) = (stream.tuple.client.addr, stream.tuple.server.addr);
-            let is_between = (client, server) == (one, other) || (client, server) == (other, one);
-            if is_between && stream.direction == Direction::ToServer && (from..=until).contains(&stream.first) {
-                found.push(stream);
-            }
-        })?;
         for file in 0..self.files.len() {
             for (client, server) in [(one, other), (other, one)] {
                 self.between_in(file, client, server, [from, until], most, &mut found)?;

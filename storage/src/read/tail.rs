@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::format::directory::{Directory, EndEntry};
 use crate::format::record::Standing;
 use crate::index::set::{Counting, Listing};
-use crate::index::snapshot::{Fresh, Snapshot, Tail};
+use crate::index::snapshot::{Fresh, Outcome, Reader, Snapshot, Tail};
 use crate::index::{Coverage, Segment, Unread};
 use crate::live::writer_alive;
 
@@ -104,28 +104,30 @@ impl Store {
     /// # Errors
     /// When a folder of the store cannot be listed.
     pub(crate) fn buckets_of(&self, key: ConnKey) -> Result<Vec<BucketId>> {
+        let (mut ids, uncovered) = self.indexes(|reader| reader.buckets_of(key))?;
+        ids.extend(uncovered.iter().copied().filter(|id| *id > key.bucket));
+        ids.push(key.bucket);
+        ids.sort_unstable_by(|a, b| b.cmp(a));
+        ids.dedup();
+        Ok(ids)
+    }
+
+    /// What the index files say alone, and the buckets that they do not cover.
+    fn indexes<T>(&self, ask: impl Fn(&Reader<'_>) -> Outcome<T>) -> Result<(T, Arc<Vec<BucketId>>)> {
         loop {
             let (Listing { segments, .. }, Indexed { counting, uncovered, .. }) = self.indexed()?;
-            let mut ids: Vec<BucketId> = uncovered.iter().copied().filter(|id| *id > key.bucket).collect();
-            ids.push(key.bucket);
             let snapshot = Snapshot::new(self, segments, counting, Tail::default(), Vec::new());
-            match snapshot.read().buckets_of(key) {
-                Ok(more) => ids.extend(more),
+            match ask(&snapshot.read()) {
+                Ok(answer) => return Ok((answer, uncovered)),
                 // The next time it is without that file.
-                Err(Unread::File(file, bad)) => {
-                    snapshot.refuse(file, bad);
-                    continue;
-                }
+                Err(Unread::File(file, bad)) => _ = snapshot.refuse(file, bad),
                 Err(Unread::Other(error)) => return Err(error),
             }
-            ids.sort_unstable_by(|a, b| b.cmp(a));
-            ids.dedup();
-            return Ok(ids);
         }
     }
 
-    /// The streams to the server of the connections between two hosts, whichever opened them, that began within a time: the
-    /// newest first, at most `most`. Where so much is in no index that it is not gathered, only what an index has.
+    /// Of what the index has: the streams to the server of the connections between two hosts, whichever opened them, that began
+    /// within a time; the newest first, at most `most`.
     ///
     /// # Errors
     /// When a folder of the store cannot be listed.
@@ -136,17 +138,19 @@ impl Store {
         until: Timestamp,
         most: usize,
     ) -> Result<Vec<StreamInfo>> {
-        loop {
-            let snapshot = self.snapshot()?;
-            match snapshot.read().between(hosts, from, until, most) {
-                Ok(found) => return Ok(found),
-                // The next time it is without that file.
-                Err(Unread::File(file, bad)) => {
-                    snapshot.refuse(file, bad);
-                }
-                Err(Unread::Other(error)) => return Err(error),
-            }
-        }
+        Ok(self.indexes(|reader| reader.between(hosts, from, until, most))?.0)
+    }
+
+    /// The streams to the server that no index has; nothing when they are so many that they are not gathered. It takes as long as
+    /// they are many.
+    ///
+    /// # Errors
+    /// When a folder of the store cannot be listed.
+    pub fn unindexed_to_server(&self) -> Result<Option<Vec<StreamInfo>>> {
+        let Tail { streams, too_long, .. } = self.snapshot()?.tail;
+        let streams = streams.into_values().flatten().map(|fresh| fresh.stream);
+        let to_server = streams.filter(|stream| stream.direction == Direction::ToServer);
+        Ok((!too_long).then(|| to_server.collect()))
     }
 
     /// Adds the streams of a bucket that ended behind `covered`, or did not end.
