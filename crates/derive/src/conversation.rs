@@ -100,6 +100,10 @@ impl Conversation {
     /// # Errors
     /// When a block is damaged.
     pub(crate) fn other(&self, store: &Store) -> Result<Option<Self>, Error> {
+        let conflict = |source: &StreamSource| source.info().is_some_and(|info| info.marks.contains(Marks::CONFLICT));
+        if !self.sources.iter().any(conflict) {
+            return Ok(None);
+        }
         let mut found = false;
         let mut sources = Vec::with_capacity(2);
         for source in &self.sources {
@@ -107,8 +111,7 @@ impl Conversation {
                 sources.push(StreamSource::absent(source.ended()));
                 continue;
             };
-            let conflict = stream.info().marks.contains(Marks::CONFLICT);
-            let others = if conflict { Others::of(store, stream)? } else { None };
+            let others = if conflict(source) { Others::of(store, stream)? } else { None };
             found |= others.is_some();
             sources.push(StreamSource::new(store.stream(stream.info().oid)?).with(others));
         }

@@ -3,7 +3,7 @@
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use streamdb_types::{BlockPlace, BucketId, ConnKey, Direction};
 
@@ -12,7 +12,7 @@ use super::scan::Scan;
 use crate::error::{Error, Result};
 use crate::format::block::{BlockHeader, BlockKind, Codec, HEADER_LEN, HeaderProblem, LONG_MAX};
 use crate::format::directory::Directory;
-use crate::format::record::{Record, record_at};
+use crate::format::record::{Record, record_at, records};
 use crate::format::superblock::{SUPERBLOCK_LEN, Superblock, SuperblockProblem, TRAILER_LEN, Trailer};
 use crate::map::{Map, MapError};
 
@@ -23,6 +23,8 @@ const ROOM_TO_GROW: u64 = 5 << 30;
 pub(crate) struct Block {
     pub(crate) header: BlockHeader,
     bytes: Bytes,
+    /// Where its records begin, up to the first bad one, once that was asked for.
+    places: OnceLock<Vec<u32>>,
 }
 
 enum Bytes {
@@ -40,12 +42,20 @@ impl Block {
         }
     }
 
-    /// Memory of its own.
+    /// The record at a place, when one begins there: what looks like one in the midst of another is none.
+    pub(crate) fn record(&self, place: u32) -> Option<Record<'_>> {
+        let all = || records(self.bytes()).map_while(std::result::Result::ok).map(|record| record.place);
+        let places = self.places.get_or_init(|| all().collect());
+        places.binary_search(&place).ok().and_then(|_| record_at(self.bytes(), place).ok())
+    }
+
+    /// Memory of its own, with that of the places of its records.
     pub(crate) fn footprint(&self) -> usize {
-        match &self.bytes {
-            Bytes::Mapped(..) => 512,
-            Bytes::Owned(bytes) => bytes.capacity() + 512,
-        }
+        let bytes = match &self.bytes {
+            Bytes::Mapped(..) => 0,
+            Bytes::Owned(bytes) => bytes.capacity(),
+        };
+        bytes.saturating_add(512).saturating_add(self.header.records as usize * size_of::<u32>())
     }
 }
 
@@ -237,7 +247,7 @@ impl Bucket {
         if matches!(&bytes, Bytes::Owned(raw) if raw.len() != header.raw_len as usize) {
             return Err(self.damaged(position, "the block does not decompress to its length"));
         }
-        let block = Arc::new(Block { header, bytes });
+        let block = Arc::new(Block { header, bytes, places: OnceLock::new() });
         self.cache.put(self.owner, position, &block);
         Ok(block)
     }

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::folder::{self, ReadFolder};
 use crate::format::block::BlockKind;
 use crate::format::directory::{BlockEntry, Directory, EndEntry};
-use crate::format::record::{Standing, records};
+use crate::format::record::Standing;
 use crate::format::superblock::Superblock;
 use crate::index::set::{self, Files};
 use crate::ledger::{Entry, Ledger};
@@ -543,9 +543,7 @@ impl Store {
 fn is_stream(bucket: &Bucket, oid: Oid) -> Result<bool> {
     let position = oid.place.position();
     let block = bucket.block(position)?;
-    let mut all = records(block.bytes()).map_while(std::result::Result::ok);
-    let record = all.find(|record| record.place >= oid.place.place()).filter(|r| r.place == oid.place.place());
-    let head = record.and_then(|record| record.stream(bucket.id()).ok());
+    let head = block.record(oid.place.place()).and_then(|record| record.stream(bucket.id()).ok());
     let is_stream = head.is_some_and(|(head, _)| head.length.0 == oid.length);
     bucket.still_whole(position)?;
     Ok(is_stream)
