@@ -128,7 +128,8 @@ pub fn quoted_printable(data: &[u8]) {
     part_coding("quoted-printable", data);
 }
 
-/// hex.
-pub fn hex(data: &[u8]) {
+/// The codings of scripts: hex and base64url.
+pub fn letters(data: &[u8]) {
     part_coding("hex", data);
+    part_coding("base64url", data);
 }

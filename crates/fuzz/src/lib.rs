@@ -22,7 +22,7 @@ mod tls;
 
 pub use bucket::bucket;
 pub use capture_file::capture_file;
-pub use coding::{base64, brotli, deflate, gzip, hex, quoted_printable, zstd};
+pub use coding::{base64, brotli, deflate, gzip, letters, quoted_printable, zstd};
 pub use decode::decode;
 pub use fragments::fragments;
 pub use ftp::ftp;

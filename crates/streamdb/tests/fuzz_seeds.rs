@@ -28,7 +28,7 @@ fn seeds_pass() {
         ("fragments", fuzz::fragments),
         ("ftp", fuzz::ftp),
         ("gzip", fuzz::gzip),
-        ("hex", fuzz::hex),
+        ("letters", fuzz::letters),
         ("http", fuzz::http),
         ("http2", fuzz::http2),
         ("index_file", fuzz::index_file),
