@@ -5,7 +5,7 @@
 //!   record              what happened, line by line; the truth
 //!   content/<sha256>    copies, whole and durable before a line names them
 //!   about/<sha256>-<target>   what is told beside them, as JSON; likewise
-//!   given/<target>/     what a program is working on
+//!   given/<target>/     what a program is working on, a folder for each try
 //!   incoming/           copies that are being made
 //!   lock                held for a moment by whoever changes anything
 //!   sender              held by the one process that sends

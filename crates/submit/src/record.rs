@@ -150,7 +150,8 @@ pub(crate) fn said(text: &str) -> String {
     said
 }
 
-/// The address of a page, if that is what it is, and empty otherwise: printable ASCII that begins with `http://` or `https://`.
+/// The address of a page, if that is what it is, and empty otherwise: it begins with `http://` or `https://`, and has only
+/// characters that an address may have (RFC 3986 §2).
 pub(crate) fn link(text: &str) -> String {
     let text = text.trim();
     let web = ["http://", "https://"].iter().find(|scheme| {
@@ -158,7 +159,7 @@ pub(crate) fn link(text: &str) -> String {
         begin.is_some_and(|begin| begin.eq_ignore_ascii_case(scheme.as_bytes()))
     });
     let host = web.is_some_and(|scheme| text.as_bytes().get(scheme.len()).is_some_and(|b| !b"/?#:@".contains(b)));
-    let plain = text.len() <= MAX_LINK && text.bytes().all(|b| b.is_ascii_graphic());
+    let plain = text.len() <= MAX_LINK && text.bytes().all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b));
     if host && plain { text.to_owned() } else { String::new() }
 }
 
@@ -295,13 +296,22 @@ mod tests {
 
     #[test]
     fn only_pages_are_links() {
-        for good in ["http://cape.example/analysis/7/", "HTTPS://[fd00::9]:8000/x?y=\"<'"] {
+        for good in ["http://cape.example/analysis/7/", "HTTPS://[fd00::9]:8000/x?y='%20"] {
             assert_eq!(link(&format!(" {good}\n")), good);
         }
         let long = format!("http://{}", "x".repeat(MAX_LINK));
-        for bad in
-            ["", "7", "javascript:alert(1)", "http://", "http:///x", "https://:80", "http://a b", "ftp://a", &long]
-        {
+        for bad in [
+            "",
+            "7",
+            "javascript:alert(1)",
+            "http://",
+            "http:///x",
+            "https://:80",
+            "http://a b",
+            "ftp://a",
+            "http://a/\"><script>",
+            &long,
+        ] {
             assert_eq!(link(bad), "", "{bad}");
         }
         assert_eq!(tasks(["7", "", "a b", "8_x"]), "7,8_x");

@@ -30,14 +30,15 @@ pub struct Signal(Arc<(Mutex<Asked>, Condvar)>);
 
 #[derive(Debug, Default)]
 struct Asked {
-    wake: bool,
+    /// How often.
+    wakes: u64,
     stop: bool,
 }
 
 impl Signal {
     /// There is something to send.
     pub fn wake(&self) {
-        self.set(|asked| asked.wake = true);
+        self.set(|asked| asked.wakes = asked.wakes.wrapping_add(1));
     }
 
     /// No further submission is begun.
@@ -55,18 +56,18 @@ impl Signal {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner).stop
     }
 
-    /// Waits until it is woken, or so long. Whether to go on.
-    fn wait(&self, time: Duration) -> bool {
+    /// Waits until it is woken once more than was `seen`, or so long. Whether to go on.
+    fn wait(&self, seen: &mut u64, time: Duration) -> bool {
         let (asked, changed) = &*self.0;
         let asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = changed.wait_timeout_while(asked, time, |asked| !asked.wake && !asked.stop);
-        let (mut asked, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        asked.wake = false;
+        let waited = changed.wait_timeout_while(asked, time, |asked| asked.wakes == *seen && !asked.stop);
+        let (asked, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *seen = asked.wakes;
         !asked.stop
     }
 }
 
-/// Sends what is in a queue: each target has a thread for as long as something is due, so that none waits for another.
+/// Sends what is in a queue: each target has a thread, so that none waits for another.
 pub struct Sender {
     queue: Arc<Queue>,
     lanes: Vec<Lane>,
@@ -98,17 +99,37 @@ impl Sender {
     /// Sends until it is stopped. `complain` gets a sentence for what needs a person: what was given up, and what the system
     /// refused.
     pub fn run(&mut self, complain: &mut dyn FnMut(&str)) {
-        while !self.signal.stopped() {
-            let pause = match self.round(complain) {
-                Ok(_) => LOOK,
+        let mut seen = 0;
+        loop {
+            let pause = match self.is_ours() {
+                Ok(true) => break,
+                Ok(false) => LOOK,
                 Err(error) => {
-                    complain(&format!("submissions rest for {} s: {error}", REST.as_secs()));
+                    complain(&resting(&error));
                     REST
                 }
             };
-            if !self.signal.wait(pause) {
+            if !self.signal.wait(&mut seen, pause) {
                 return;
             }
+        }
+        let ended = self.each_lane(complain, &|work, lane, told| {
+            let mut seen = 0;
+            loop {
+                let pause = match work.all(lane, told) {
+                    Ok(()) => LOOK,
+                    Err(error) => {
+                        told(resting(&error));
+                        REST
+                    }
+                };
+                if !work.signal.wait(&mut seen, pause) {
+                    return Ok(());
+                }
+            }
+        });
+        if let Err(error) = ended {
+            complain(&error.to_string());
         }
     }
 
@@ -117,43 +138,52 @@ impl Sender {
     /// # Errors
     /// When the system refuses something; what was sent before is written down.
     pub fn round(&mut self, complain: &mut dyn FnMut(&str)) -> Result<bool, Error> {
+        if !self.is_ours()? {
+            return Ok(false);
+        }
+        self.each_lane(complain, &|work, lane, told| work.all(lane, told))?;
+        Ok(true)
+    }
+
+    /// Whether this process is the one that sends.
+    fn is_ours(&mut self) -> Result<bool, Error> {
         if self.lock.is_none() {
             self.lock = self.queue.sender()?;
         }
-        if self.lock.is_none() {
-            return Ok(false);
-        }
-        let work = Work { queue: &self.queue, retry: &self.retry, signal: &self.signal };
-        // A target with nothing to do needs no thread.
-        let mut busy = Vec::new();
-        for lane in &mut self.lanes {
-            if let Some(job) = work.next(lane)? {
-                busy.push((lane, job));
-            }
-        }
+        Ok(self.lock.is_some())
+    }
+
+    /// Does something for each target, on a thread of its own, and waits until all have done it. Gives the first error.
+    fn each_lane(&mut self, complain: &mut dyn FnMut(&str), work: &LaneWork) -> Result<(), Error> {
+        let shared = Work { queue: &self.queue, retry: &self.retry, signal: &self.signal };
+        let lanes = &mut self.lanes;
         thread::scope(|scope| {
             let (told, sentences) = mpsc::channel();
-            let begun: Vec<_> = busy
-                .into_iter()
-                .map(|(lane, job)| {
-                    let told = told.clone();
-                    thread::Builder::new()
-                        .name(format!("to {}", lane.name))
-                        .spawn_scoped(scope, move || work.all(lane, job, &|sentence| drop(told.send(sentence))))
-                })
-                .collect();
+            let mut begun = Vec::new();
+            for lane in lanes {
+                let told = told.clone();
+                let thread = thread::Builder::new().name(format!("to {}", lane.name));
+                // If one cannot be started the others do their work all the same.
+                begun.push(thread.spawn_scoped(scope, move || work(shared, lane, &|said| drop(told.send(said)))));
+            }
             drop(told);
             sentences.iter().for_each(|sentence: String| complain(&sentence));
             begun.into_iter().try_for_each(|thread| {
-                let thread = thread.map_err(Error::Thread)?;
-                thread.join().unwrap_or_else(|_| Err(Error::Thread(io::Error::other("it ended in the middle"))))
+                let ended = thread.map_err(Error::Thread)?.join();
+                ended.unwrap_or_else(|_| Err(Error::Thread(io::Error::other("it ended in the middle"))))
             })
-        })?;
-        Ok(true)
+        })
     }
 }
 
-/// What the threads of a round share.
+/// What is done for a target; sentences for a person go to the last.
+type LaneWork = dyn Fn(Work<'_>, &mut Lane, &dyn Fn(String)) -> Result<(), Error> + Sync;
+
+fn resting(error: &Error) -> String {
+    format!("submissions rest for {} s: {error}", REST.as_secs())
+}
+
+/// What the threads share.
 #[derive(Clone, Copy)]
 struct Work<'w> {
     queue: &'w Queue,
@@ -162,27 +192,18 @@ struct Work<'w> {
 }
 
 impl Work<'_> {
-    /// What is due at a target.
-    fn next(&self, lane: &mut Lane) -> Result<Option<Job>, Error> {
-        let time = now();
-        lane.paused = lane.paused.filter(|until| *until > time);
-        if self.signal.stopped() || lane.paused.is_some() {
-            return Ok(None);
-        }
-        self.queue.due(&lane.name, time, nanos(self.retry.pause))
-    }
-
-    /// Tries all that is due at a target, beginning with this.
-    fn all(&self, lane: &mut Lane, first: Job, complain: &dyn Fn(String)) -> Result<(), Error> {
-        let mut next = Some(first);
-        while let Some(job) = next {
+    /// Tries all that is due at a target now, each once.
+    fn all(&self, lane: &mut Lane, complain: &dyn Fn(String)) -> Result<(), Error> {
+        let begun = now();
+        lane.paused = lane.paused.filter(|until| *until > begun);
+        while lane.paused.is_none() && !self.signal.stopped() {
+            let Some(job) = self.queue.due(&lane.name, begun, nanos(self.retry.pause))? else { break };
             let event = self.try_once(lane, &job)?;
             if let Event::Failed { why } = &event {
                 let tries = job.tries.saturating_add(1);
                 complain(format!("{}: given up after {tries} tries at {}: {why}", job.oid, job.target));
             }
             self.queue.note(&job, event)?;
-            next = self.next(lane)?;
         }
         Ok(())
     }

@@ -6,6 +6,9 @@
 //! - `STREAMDB_TRY` counts the tries: from the second on, one before may have come to its end. `STREAMDB_KEY` is the same for
 //!   all tries of a submission
 //!
+//! A process that is killed while it sends leaves its program at work. That one keeps its folder until its time would have been
+//! over; the next process runs the program again, as the next try.
+//!
 //! When its time is over it is killed, and what it started with it: its process group, which no child leaves unless it wants to.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -40,12 +43,13 @@ pub(super) struct Command {
 
 impl Deliver for Command {
     fn deliver(&self, parcel: &mut Parcel<'_>) -> Attempt {
-        let attempt = match self.prepare(parcel) {
-            Ok((file, about)) => self.run(parcel.job, &file, about),
-            Err(error) => later(format!("{}: could not make its copy: {error}", self.given.display()), true, false),
+        let folder = self.given.join(format!("{}-{}", parcel.job.short_key(), parcel.job.tries));
+        let attempt = match self.prepare(&folder, parcel) {
+            Ok((file, about)) => self.run(parcel.job, &folder, &file, about),
+            Err(error) => later(format!("{}: could not make its copy: {error}", folder.display()), true, false),
         };
-        // What cannot be removed now is when the next one comes.
-        let _ = fs::remove_dir_all(&self.given);
+        // What cannot be removed now is removed as what a killed process left.
+        let _ = fs::remove_dir_all(&folder);
         attempt
     }
 
@@ -60,14 +64,18 @@ fn later(why: String, target: bool, doubt: bool) -> Attempt {
 
 impl Command {
     /// Its copy, and the JSON as a file to read from.
-    fn prepare(&self, parcel: &mut Parcel<'_>) -> io::Result<(PathBuf, File)> {
-        match fs::remove_dir_all(&self.given) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+    fn prepare(&self, folder: &Path, parcel: &mut Parcel<'_>) -> io::Result<(PathBuf, File)> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.given)?;
+        for left in fs::read_dir(&self.given)? {
+            let left = left?;
+            let age = left.metadata()?.modified()?.elapsed().unwrap_or_default();
+            if age > self.timeout {
+                fs::remove_dir_all(left.path())?;
+            }
         }
-        DirBuilder::new().mode(0o700).create(&self.given)?;
+        DirBuilder::new().mode(0o700).create(folder)?;
         let create = |name: &str| {
-            let path = self.given.join(name);
+            let path = folder.join(name);
             let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
             file.map(|file| (path, file))
         };
@@ -78,7 +86,7 @@ impl Command {
         Ok((path, File::open(about)?))
     }
 
-    fn run(&self, job: &Job, file: &Path, about: File) -> Attempt {
+    fn run(&self, job: &Job, folder: &Path, file: &Path, about: File) -> Attempt {
         let Some((program, arguments)) = self.words.split_first() else {
             return later("no program is configured".to_owned(), true, false);
         };
@@ -89,7 +97,7 @@ impl Command {
         }
         let started = std::process::Command::new(program)
             .args(words)
-            .current_dir(&self.given)
+            .current_dir(folder)
             .env("STREAMDB_TRY", job.tries.to_string())
             .env("STREAMDB_KEY", job.key())
             .stdin(about)
