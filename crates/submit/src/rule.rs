@@ -111,7 +111,7 @@ pub fn row_filter(text: &str) -> Result<Filter, String> {
     let filter = Filter::parse_words(&words).map_err(|error| error.to_string())?;
     for word in &words {
         let name = word.split(['=', '!']).next().unwrap_or_default();
-        let known = ["stime", "etime"].contains(&name).then_some("start").unwrap_or(name);
+        let known = if ["stime", "etime"].contains(&name) { "start" } else { name };
         if NOT_OF_ROWS.contains(&known) {
             let accepted: Vec<&str> = PARAMETERS.iter().copied().filter(|name| !NOT_OF_ROWS.contains(name)).collect();
             return Err(format!(
