@@ -3,7 +3,7 @@
 //! - `serve` listens; `connections` bounds how many clients there are, and how long they take; `app` has the routes; `settings` is what an operator decides
 //! - `guard`, `hosts`, `cors` and `auth` are what every request and answer passes; `auth` has the login page too
 //! - `answer` and `channel` are how answers are made: short ones, and long ones piece by piece; `asking` says whether anybody still waits
-//! - `streamdb` is the endpoint; `v1` the same for programs, as resources; `front` the page at `/`; `submit` hands objects to the sandbox
+//! - `streamdb` is the endpoint; `v1` the same for programs, as resources; `front` the page at `/`; `submit` hands objects to targets, `submitted` says what became of them
 //! - `small_page` is what the login and questions look like
 //!
 //! All work on the store is done on threads where it may block, a bounded number at a time.
@@ -23,6 +23,7 @@ mod settings;
 mod small_page;
 mod streamdb;
 mod submit;
+mod submitted;
 mod v1;
 
 pub use app::{App, router};

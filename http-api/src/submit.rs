@@ -1,4 +1,4 @@
-//! `/submit?oid=...`, and `submit=` on a search: objects to the sandbox.
+//! `/submit?oid=...`, and `submit=` on a search: objects to the targets.
 //!
 //! A link that somebody clicks must not upload anything. So a `GET` only asks, on a page, whether the objects shall be
 //! submitted, and that page sends the `POST`; unless the request carries a token that may submit: no other page can make a
@@ -32,7 +32,8 @@ const NO_OID: &str = "Which object shall be submitted? Name it by its oid, as a 
 const TAKES: &str = "; a submission takes oid, once or several times, and incomplete=0 and again=1";
 const OTHER_BODY: &str = "A submission is a form (application/x-www-form-urlencoded), as curl -d oid=... sends it, or oid=... in \
                           the address, without a body.";
-const NO_TARGET: &str = "submit: nothing is submitted from here; the operator can name a sandbox or a folder below [submit] in the configuration.";
+const NO_TARGET: &str =
+    "submit: nothing is submitted from here; the operator can name targets below [submit] in the configuration.";
 
 /// An object that may be submitted.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use common::{Said, Talk, store};
 use http_body_util::BodyExt;
 use streamdb_http_api::{App, HostName, Origin, Role, Settings, Token, TokenHash, router};
-use streamdb_submit::{Retry, Submissions};
+use streamdb_submit::{Kind, Policy, Retry, Submissions, Target, TargetName};
 use streamdb_testkit::TestFolder;
 use streamdb_types::{Direction, Reason};
 use tower::ServiceExt;
@@ -73,8 +73,12 @@ impl Server {
         };
         store.streams(visit, &mut |error| panic!("{error}")).unwrap();
         let target = streamdb_submit::Settings {
-            sandbox: None,
-            folder: Some(folder.path().to_owned()),
+            targets: vec![Target {
+                name: TargetName::folder(),
+                kind: Kind::Folder { path: folder.path().to_owned(), json: false },
+                timeout: Duration::from_secs(1),
+            }],
+            policy: Policy::default(),
             retry: Retry::default(),
             room: 1 << 20,
         };
@@ -349,12 +353,12 @@ fn only_a_token_in_the_request_submits_without_a_question() {
     // The page's own button does it, and so does a token.
     let answer = server.ask("POST", "/submit", &[OURS, HTML, ("cookie", &cookies)], &form);
     assert_eq!((answer.status, server.queued()), (StatusCode::OK, 1));
-    assert!(answer.body.contains(&format!("<li>{}: queued for the folder; 3 bytes", server.oid)), "{}", answer.body);
+    assert!(answer.body.contains(&format!("<li>{}: queued for folder; 3 bytes", server.oid)), "{}", answer.body);
     let server = Server::closed();
     let uri = format!("/submit?oid={}", server.oid);
     let answer = server.get(&uri, &[("authorization", "Bearer submitter")]);
     assert_eq!((answer.status, server.queued()), (StatusCode::OK, 1));
-    assert!(answer.body.starts_with(&format!("{}: queued for the folder; 3 bytes", server.oid)), "{}", answer.body);
+    assert!(answer.body.starts_with(&format!("{}: queued for folder; 3 bytes", server.oid)), "{}", answer.body);
     let answer = server.ask("POST", "/submit", &[("authorization", "Bearer submitter")], "oid=9-9-9-9");
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(answer.body, "9-9-9-9: there is no such stream in this store\n");

@@ -32,7 +32,7 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Make a token for the HTTP interface, and print what the configuration file needs to know it
     Token(Token),
-    /// Hand objects to the sandbox or the folder that the configuration names
+    /// Hand objects to the targets that the configuration names: sandboxes, folders, programs
     Submit(Submit),
     /// List streams
     Streams(Streams),
@@ -256,7 +256,7 @@ pub(crate) struct Token {
     #[arg(value_name = "NAME", value_parser = token_name)]
     pub(crate) name: String,
     /// What its holder may do, in one or more words: read (search, and download what is found) and submit (hand objects to the
-    /// sandbox, which the configuration names)
+    /// targets that the configuration names)
     #[arg(long, value_name = "ROLE", value_delimiter = ',', default_value = "read", value_parser = role)]
     pub(crate) role: Vec<Role>,
 }
@@ -266,7 +266,8 @@ pub(crate) struct Token {
 pub(crate) struct Submit {
     #[command(flatten)]
     pub(crate) data: Data,
-    /// The configuration file (TOML), which says below [submit] where to
+    /// The configuration file (TOML), which says in [[submit.target]] tables where to: to a CAPE, a Cuckoo, any server that
+    /// takes a form, a folder, or a program. Each content goes to each of them
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// The objects, as the lists name them. Each content is submitted once; an incomplete one has that in its name

@@ -2,16 +2,16 @@
 //! overrides what the file says.
 
 mod section;
+mod submitting;
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use streamdb_http_api::{HostName, Origin, Role, Roles, Settings, Token, TokenHash};
 use streamdb_query::Zone;
 use streamdb_storage::Limits;
-use streamdb_submit::{Retry, Sandbox, Settings as Submit};
+use streamdb_submit::Settings as Submit;
 
 pub(crate) use self::section::ConfigError;
 use self::section::{File, Section};
@@ -33,9 +33,8 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Ad
 const LONGEST_NAME: usize = 64;
 pub(crate) const NAME_ACCEPTED: &str = "a name of 1 to 64 letters, digits and . _ - @";
 
-/// The keys below [retention] and [submit].
+/// The keys below [retention].
 const RETENTION: &[&str] = &["max_bytes", "max_age", "min_free"];
-const SUBMIT: &[&str] = &["url", "field", "header", "timeout", "folder", "tries", "pause", "longest_pause", "room"];
 
 /// What the configuration file says.
 #[derive(Debug)]
@@ -72,8 +71,8 @@ impl Config {
         if let Some(http) = outer.section("http", &["listen", "names", "origins", "tokens", "zone"])? {
             config.http(http)?;
         }
-        if let Some(section) = outer.section("submit", SUBMIT)? {
-            config.submit = Some(submit(section)?);
+        if let Some(section) = outer.section("submit", submitting::KEYS)? {
+            config.submit = Some(submitting::read(section)?);
         }
         if let Some(section) = outer.section("retention", RETENTION)? {
             config.retention = retention(section)?;
@@ -110,33 +109,6 @@ fn retention(mut section: Section<'_>) -> Result<Limits, ConfigError> {
     })
 }
 
-fn submit(mut section: Section<'_>) -> Result<Submit, ConfigError> {
-    let url = section.value("url", "an address that begins with http:// or https://, without a user's name", url)?;
-    let word = "a name of printable ASCII characters without quotes and backslashes";
-    let field = section.value("field", word, field)?.unwrap_or_else(|| "filename".to_owned());
-    let header =
-        section.secret("header", "a header's name, a colon and its value, as in Authorization: Bearer abc", header)?;
-    let duration = "a time, as in 30s, 5m or 1h";
-    let time = |text: &str| u64::try_from(units::duration(text).ok()?).ok().map(Duration::from_nanos);
-    let timeout = section.value("timeout", duration, time)?.unwrap_or(Duration::from_secs(300));
-    let existing = |text: &str| Some(PathBuf::from(text)).filter(|path| path.is_dir());
-    let folder = section.value("folder", "the path of a folder that is there", existing)?;
-    let default = Retry::default();
-    let tries = |text: &str| text.parse().ok().filter(|tries| *tries > 0);
-    let retry = Retry {
-        tries: section.value("tries", "a number from 1 on", tries)?.unwrap_or(default.tries),
-        pause: section.value("pause", duration, time)?.unwrap_or(default.pause),
-        longest_pause: section.value("longest_pause", duration, time)?.unwrap_or(default.longest_pause),
-    };
-    let size = |text: &str| units::size(text).ok();
-    let room = section.value("room", "a size, as in 512M or 4G", size)?.unwrap_or(Submit::ROOM);
-    if url.is_none() && folder.is_none() {
-        return Err(section.wrong("[submit] names no target; give it a url, a folder, or both"));
-    }
-    let sandbox = url.map(|url| Sandbox { url, field, header, timeout });
-    Ok(Submit { sandbox, folder, retry, room })
-}
-
 fn cutoff(mut section: Section<'_>) -> Result<Rule, ConfigError> {
     let mut rule = Rule::default();
     section.value("protocol", &cutoff::protocol_accepted(), |text| rule.set_protocols(text))?;
@@ -152,28 +124,6 @@ fn cutoff(mut section: Section<'_>) -> Result<Rule, ConfigError> {
     } else {
         Err(section.wrong("[[cutoff]] has no test; give it a protocol, a port, a net or a filter"))
     }
-}
-
-fn url(text: &str) -> Option<String> {
-    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
-    let (authority, _) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    let plain = text.bytes().all(|b| b.is_ascii_graphic()) && !text.contains('#');
-    let host = !authority.is_empty() && !authority.starts_with(':') && !authority.contains('@');
-    (plain && host).then(|| text.to_owned())
-}
-
-fn field(text: &str) -> Option<String> {
-    let plain = text.bytes().all(|b| (b.is_ascii_graphic() || b == b' ') && b != b'"' && b != b'\\');
-    (plain && !text.is_empty()).then(|| text.to_owned())
-}
-
-/// RFC 9110 §5.1, §5.5.
-fn header(text: &str) -> Option<(String, String)> {
-    let (name, value) = text.split_once(':')?;
-    let name_is_one = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    let value = value.trim();
-    let value_is_one = !value.is_empty() && value.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
-    (name_is_one && value_is_one).then(|| (name.to_owned(), value.to_owned()))
 }
 
 fn token(mut section: Section<'_>, known: &[Token]) -> Result<Token, ConfigError> {
@@ -203,13 +153,13 @@ pub(crate) fn name(text: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use streamdb_storage::Room;
 
     const HASH: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
-    fn parse(text: &str) -> Result<Config, String> {
+    pub(super) fn parse(text: &str) -> Result<Config, String> {
         let file = File { path: "streamdb.toml".into(), text: text.replace("HASH", HASH) };
         Config::parse(&file).map_err(|error| error.to_string())
     }
@@ -239,31 +189,6 @@ mod tests {
     }
 
     #[test]
-    fn where_to_submit() {
-        let submit = parse("[submit]\nurl = \"https://sandbox.example/api?key=1\"").unwrap().submit.unwrap();
-        let sandbox = submit.sandbox.unwrap();
-        assert_eq!((sandbox.field.as_str(), sandbox.header, submit.folder), ("filename", None, None));
-        assert_eq!((submit.retry, submit.room), (Retry::default(), Submit::ROOM));
-        let submit = parse(
-            "[submit]\nurl = \"http://10.0.0.9\"\nfield = \"file\"\nheader = \"Authorization: Bearer a b\"\nfolder = \"/\"\n\
-             timeout = \"30s\"\ntries = 3\npause = \"1s\"\nlongest_pause = \"1m\"\nroom = \"1M\"",
-        );
-        let submit = submit.unwrap().submit.unwrap();
-        let seconds = Duration::from_secs;
-        assert_eq!(submit.retry, Retry { tries: 3, pause: seconds(1), longest_pause: seconds(60) });
-        assert_eq!((submit.folder.unwrap(), submit.room), (PathBuf::from("/"), 1 << 20));
-        let sandbox = submit.sandbox.unwrap();
-        assert_eq!((sandbox.field.as_str(), sandbox.timeout), ("file", seconds(30)));
-        assert_eq!(sandbox.header, Some(("Authorization".to_owned(), "Bearer a b".to_owned())));
-        for bad in ["http://", "http:///x", "http://user@host/", "ftp://host/", "http://host/ x", "http://:80/"] {
-            assert_eq!(url(bad), None, "{bad}");
-        }
-        for bad in ["", ":", "A:", ": b", "A b: c", "A: b\r\nc"] {
-            assert_eq!(header(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
     fn what_the_store_may_have() {
         assert!(!parse("[retention]").unwrap().retention.any());
         let limits = parse("[retention]\nmax_bytes = \"2G\"\nmax_age = \"90d\"\nmin_free = \"5%\"").unwrap().retention;
@@ -287,23 +212,6 @@ mod tests {
     fn mistakes_are_sentences() {
         let token = "[[http.tokens]]\nname = \"a\"\nhash = \"HASH\"\n";
         for (text, wanted) in [
-            (
-                "[submit]\nurl = \"sandbox.example\"",
-                "2: submit.url: \"sandbox.example\" is not accepted; it takes an address that begins with http:// or https://, \
-                 without a user's name",
-            ),
-            (
-                "[submit]\nheader = \"Bearer abc\"",
-                "2: submit.header: it takes a header's name, a colon and its value, as in \
-                 Authorization: Bearer abc",
-            ),
-            (
-                "[submit]\nfolder = \"/nowhere\"",
-                "2: submit.folder: \"/nowhere\" is not accepted; it takes the path of a folder that is there",
-            ),
-            ("[submit]\nfield = \"f\"", "1: [submit] names no target; give it a url, a folder, or both"),
-            ("[submit]\ntries = 0", "2: submit.tries: 0 is not accepted; it takes a number from 1 on"),
-            ("[submit]\nurls = 0", "2: there is no key \"urls\" below [submit]; did you mean url?"),
             (
                 "[retention]\nmin_free = \"5 percent\"",
                 "2: retention.min_free: \"5 percent\" is not accepted; it takes a size, or a part of the file system, as in \

@@ -61,15 +61,15 @@ fn the_command_submits_once_and_says_what_became_of_it() {
     let said = case.submit(&sandbox.url(), &[&case.oid]);
     let hash: String = Sha256::digest(&case.bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     let mut lines = said.lines();
-    let queued = format!("{}: queued for the sandbox; {} bytes, sha256 {hash}", case.oid, case.bytes.len());
+    let queued = format!("{}: queued for sandbox; {} bytes, sha256 {hash}", case.oid, case.bytes.len());
     assert_eq!(lines.next(), Some(queued.as_str()));
     let sent = lines.next().unwrap();
-    assert!(sent.starts_with(&format!("{}: sent to the sandbox at 20", case.oid)), "{sent}");
+    assert!(sent.starts_with(&format!("{}: sent to sandbox at 20", case.oid)), "{sent}");
     assert!(sent.ends_with(": 200 OK: {\"task_id\": 7}"), "{sent}");
     let uploads = sandbox.uploads();
     assert!(uploads.len() == 1 && uploads[0].content == case.bytes && uploads[0].file_name == format!("{hash}.zip"));
     let said = case.submit(&sandbox.url(), &[&case.oid]);
-    assert!(said.contains(": the sandbox got it at 20") && said.lines().count() == 1, "{said}");
+    assert!(said.contains(": sandbox got it at 20") && said.lines().count() == 1, "{said}");
     assert_eq!((case.states(), sandbox.uploads().len()), (vec!["sent".to_owned()], 1));
     case.submit(&sandbox.url(), &["--again", &case.oid]);
     assert_eq!(sandbox.uploads().len(), 2);
@@ -81,7 +81,7 @@ fn a_sandbox_that_is_down_gets_it_later() {
     let address = TestSandbox::nowhere();
     let url = format!("http://{address}/");
     let said = case.submit(&url, &[&case.oid]);
-    assert!(said.contains(": waits for the sandbox, try 2 not before 20"), "{said}");
+    assert!(said.contains(": waits for sandbox, try 2 not before 20"), "{said}");
     assert_eq!(case.states(), ["waits"]);
     let sandbox = TestSandbox::at(address, []);
     // The server sends what the command left.
@@ -155,15 +155,73 @@ fn a_link_asks_and_the_page_submits() {
     assert_eq!(case.states(), [""; 0]);
     let answer = post(&format!("Origin: http://{}\r\n", server.address));
     assert_eq!(answer.status, 200);
-    assert!(answer.text().starts_with(&format!("{}: queued for the sandbox; ", case.oid)), "{}", answer.text());
+    assert!(answer.text().starts_with(&format!("{}: queued for sandbox; ", case.oid)), "{}", answer.text());
     assert_eq!(sandbox.wait_for(1)[0].content, case.bytes);
+}
+
+#[test]
+fn a_target_says_where_its_result_is_and_everybody_is_told() {
+    let case = Case::new("submit-cape");
+    let sandbox = TestSandbox::new([]);
+    let files = case.data.path().join("files");
+    std::fs::create_dir(&files).unwrap();
+    let config = format!(
+        "[submit]\npause = \"1s\"\n[[submit.target]]\nname = \"our-cape\"\nkind = \"cape\"\nurl = \"{}\"\n\
+         token = \"s3cret\"\n[[submit.target]]\nname = \"files\"\nkind = \"folder\"\npath = \"{}\"\n\
+         [[submit.rule]]\nname = \"programs\"\nto = [\"our-cape\"]\nfilter = \"mime=*executable\"\n",
+        sandbox.base(),
+        files.display()
+    );
+    let config = case.data.write("streamdb.toml", config.as_bytes());
+    let config = config.to_str().unwrap();
+    let said = case.data.run("submit", &["--config", config, &case.oid]).well();
+    let said = String::from_utf8(said).unwrap();
+    let page = format!("{}/submit/status/1/", sandbox.base());
+    assert!(said.contains(": queued for our-cape; queued for files; "), "{said}");
+    assert!(
+        said.contains(&format!("{}: sent to our-cape at 20", case.oid))
+            && said.contains(&format!(", see {page}: 200 OK"))
+    );
+    assert_eq!(sandbox.uploads()[0].header("authorization"), Some("Token s3cret"));
+    let again = String::from_utf8(case.data.run("submit", &["--config", config, &case.oid]).well()).unwrap();
+    assert!(again.contains(&format!(", and gets nothing twice ({page}); files got it at 20")), "{again}");
+    let list = String::from_utf8(case.data.run("submit", &["--list"]).well()).unwrap();
+    assert!(list.contains(&format!(", see {page}: ")), "{list}");
+    let rows = json_lines(&case.data.run("submit", &["--list", "--json"]).well());
+    let row = rows.iter().find(|row| text(row, "target") == "our-cape").unwrap();
+    assert_eq!((text(row, "link"), text(row, "task"), text(row, "state")), (page.as_str(), "1", "sent"));
+    // Beside the file lies what is known of it.
+    let hash: String = Sha256::digest(&case.bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let about = std::fs::read(files.join(format!("{hash}.zip.json"))).unwrap();
+    let about = &json_lines(&about)[0];
+    assert_eq!(
+        (text(about, "oid"), text(about, "sha256"), text(about, "target")),
+        (case.oid.as_str(), hash.as_str(), "files")
+    );
+    assert_eq!((text(about, "mime"), &about["complete"]), ("application/zip", &true.into()));
+    assert_eq!(text(about, "client").split(':').nth(1), Some("46378"));
+    // The server says it on the object's page and in JSON.
+    let server = Server::start_with(&case.data, &["--listen", "127.0.0.1:0", "--config", config]);
+    let shown = server.send(&format!(
+        "GET /streamdb/?sha256={hash} HTTP/1.1\r\nHost: {}\r\nAccept: text/html\r\nConnection: close\r\n\r\n",
+        server.address
+    ));
+    let line = "<p class=\"note\">submitted to our-cape at 20";
+    let link = format!(": <a href=\"{page}\" rel=\"noreferrer noopener\">{page}</a></p>");
+    assert!(shown.text().contains(line) && shown.text().contains(&link), "{}", shown.text());
+    assert!(shown.text().contains("<p class=\"note\">submitted to files at 20"), "{}", shown.text());
+    let content = &json_lines(server.get(&format!("/api/v1/objects/{hash}")).text().as_bytes())[0];
+    let submissions = content["submissions"].as_array().unwrap();
+    assert_eq!(submissions.len(), 2);
+    let cape = submissions.iter().find(|row| text(row, "target") == "our-cape").unwrap();
+    assert_eq!((text(cape, "link"), text(cape, "task"), text(cape, "state")), (page.as_str(), "1", "sent"));
 }
 
 #[test]
 fn mistakes() {
     let case = Case::new("submit-mistakes");
     let run = |arguments: &[&str]| case.data.run("submit", arguments);
-    let none = "no target is configured: give a file with --config that has [submit] with url or folder";
+    let none = "no target is configured: give a file with --config that has a [[submit.target]], or [submit] with url or folder";
     assert_eq!(run(&[&case.oid]).sentence(), none);
     assert_eq!(run(&[]).code, Some(2));
     let config = case.config("http://127.0.0.1:1/");

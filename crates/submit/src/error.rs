@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use streamdb_derive::StoreError;
 use streamdb_types::Oid;
 
 /// Why something is not submitted.
@@ -35,6 +36,18 @@ pub enum Error {
     /// There is nothing in it.
     #[error("{0}: this object has no body, so that there is nothing to submit")]
     Empty(Oid),
+    /// The queue would have no room for it if it were empty.
+    #[error(
+        "{oid}: it has {size} bytes, which is more than the queue may hold ({room}); raise submit.room in the configuration"
+    )]
+    TooLarge {
+        /// The object.
+        oid: Oid,
+        /// Its size.
+        size: u64,
+        /// What the queue may hold.
+        room: u64,
+    },
     /// The queue has no room.
     #[error(
         "the queue holds {held} bytes, and {size} more are over its {room}; wait until some are sent, drop those that failed \
@@ -48,12 +61,26 @@ pub enum Error {
         /// What the queue may hold.
         room: u64,
     },
+    /// A thread that sends could not be started, or ended in the middle.
+    #[error("a thread that sends submissions: {0}")]
+    Thread(#[source] io::Error),
     /// The system gives no random numbers.
     #[error("the system gives no random numbers: {0}")]
     Random(#[from] getrandom::Error),
 }
 
 impl Error {
+    /// Whether it is about this object alone, so that it will be no other the next time: it is gone, or not whole, or nothing
+    /// is in it. All else may go away: a full queue, a system that refuses something.
+    pub fn is_for_good(&self) -> bool {
+        use streamdb_derive::Error as Object;
+        match self {
+            Self::Object(error) => !matches!(error, Object::Store(StoreError::Io { .. }) | Object::Output(_)),
+            Self::Incomplete { .. } | Self::Empty(_) | Self::TooLarge { .. } => true,
+            Self::Io { .. } | Self::Full { .. } | Self::Random(_) | Self::Thread(_) => false,
+        }
+    }
+
     /// What an I/O error means.
     pub(crate) fn io(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();

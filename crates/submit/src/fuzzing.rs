@@ -1,6 +1,6 @@
 //! A way in for the fuzz targets: the record of the queue, past its checksums. Only with the feature `fuzzing`.
 
-use crate::job::Jobs;
+use crate::job::{Jobs, State};
 use crate::record::Entry;
 
 /// Reads the lines of a record, each as it is and with the checksum that it should have, and asserts what holds for any: an
@@ -16,9 +16,19 @@ pub fn submission_record(bytes: &[u8]) {
             jobs.apply(entry);
         }
     }
-    let held: u64 = jobs.iter().filter(|job| job.holds()).map(|job| u64::from(jobs.needs(job.hash))).sum();
-    assert!(jobs.held() == 0 || held > 0, "a copy that is held is one that is needed");
+    let held = jobs.iter().filter(|job| job.holds());
+    assert!(held.eq(jobs.held()), "what is kept is known");
+    assert!(jobs.held().all(|job| jobs.needs(job.hash)), "a copy that is held is one that is needed");
     for job in jobs.iter() {
         assert!(!job.file_name().contains('/'), "{:?}", job.file_name());
+        assert!(
+            !job.key().bytes().any(|byte| !byte.is_ascii_alphanumeric() && !b"._-".contains(&byte)),
+            "{:?}",
+            job.key()
+        );
+        assert!(jobs.of(job.hash).any(|known| known == job), "it is found by its content");
+        if let State::Sent { link, .. } = &job.state {
+            assert!(link.is_empty() || link.get(..4).is_some_and(|web| web.eq_ignore_ascii_case("http")), "{link:?}");
+        }
     }
 }

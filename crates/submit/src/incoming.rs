@@ -5,15 +5,19 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use md5::Md5;
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
+use streamdb_types::Digests;
 
 use crate::error::Error;
-use crate::hash::ContentHash;
 
 /// A copy that is being made.
 pub struct Incoming {
     path: PathBuf,
     file: BufWriter<File>,
+    md5: Md5,
+    sha1: Sha1,
     sha256: Sha256,
     size: u64,
     /// Whether the file is still there under its own name.
@@ -28,7 +32,8 @@ impl Incoming {
         let path = folder.join(format!("{:016x}", u64::from_ne_bytes(random)));
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let file = file.and_then(|file| file.lock().map(|()| file)).map_err(Error::io(&path, "make the copy"))?;
-        Ok(Self { path, file: BufWriter::with_capacity(256 << 10, file), sha256: Sha256::new(), size: 0, ours: true })
+        let file = BufWriter::with_capacity(256 << 10, file);
+        Ok(Self { path, file, md5: Md5::new(), sha1: Sha1::new(), sha256: Sha256::new(), size: 0, ours: true })
     }
 
     /// Bytes written so far.
@@ -42,10 +47,14 @@ impl Incoming {
     }
 
     /// Makes it durable, and says what is in it.
-    pub(crate) fn seal(&mut self) -> Result<ContentHash, Error> {
+    pub(crate) fn seal(&mut self) -> Result<Digests, Error> {
         let synced = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
         synced.map_err(|source| self.error(source))?;
-        Ok(ContentHash(self.sha256.clone().finalize().into()))
+        Ok(Digests {
+            md5: self.md5.clone().finalize().into(),
+            sha1: self.sha1.clone().finalize().into(),
+            sha256: self.sha256.clone().finalize().into(),
+        })
     }
 
     /// Gives it its place.
@@ -59,7 +68,10 @@ impl Incoming {
 impl Write for Incoming {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
-        self.sha256.update(bytes.get(..written).unwrap_or_default());
+        let bytes = bytes.get(..written).unwrap_or_default();
+        self.md5.update(bytes);
+        self.sha1.update(bytes);
+        self.sha256.update(bytes);
         self.size += written as u64;
         Ok(written)
     }

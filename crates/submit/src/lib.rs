@@ -1,35 +1,43 @@
-//! Objects to a sandbox, or into a folder: taken out of the store, into a queue on disk, and from there to where they are
-//! wanted, once for each content and target.
+//! Contents to sandboxes, folders and programs: out of the store into a queue on disk, and from there to each target that
+//! wants them, once for each content and target.
 //!
-//! - `submissions` takes an object by its oid into the queue; whoever serves or is asked on the command line calls it
-//! - `queue` is the folder: the copies in it, and who may change what; `incoming` is a copy that is being made
+//! - `submissions` takes an object into the queue: named by its oid, or handed over as a new row, of which `rule` says where
+//!   it goes
+//! - `queue` is the folder: the copies in it, and who may change what; `incoming` is a copy that is being made, `about` what
+//!   is told beside it, `receipt` what whoever submits is told
 //! - `record` is what the queue remembers, line by line; `job` is what the lines add up to
-//! - `sender` tries what waits, again and again; `sandbox` and `folder` are the two kinds of target
+//! - `sender` tries what waits, again and again, all targets at a time; `targets` has a file for each kind of target
 //!
-//! What was acknowledged is sent at least once, whatever happens to the processes, and a second time only when one was killed
-//! between the target's answer and the line that says so.
+//! What was acknowledged is sent, whatever happens to the processes. Each try is written down before it begins: one that was
+//! broken off is in doubt, and a target that can be asked whether it has the content is asked before it is sent again. Of
+//! those that cannot, each says what it gives the other side to know a second try by.
 
+mod about;
 mod error;
-mod folder;
 #[cfg(feature = "fuzzing")]
 mod fuzzing;
 mod hash;
 mod incoming;
 mod job;
 mod queue;
+mod receipt;
 mod record;
-mod sandbox;
+mod rule;
 mod sender;
 mod settings;
 mod submissions;
+mod targets;
 
+pub use about::About;
 pub use error::Error;
 #[cfg(feature = "fuzzing")]
 pub use fuzzing::submission_record;
 pub use hash::ContentHash;
 pub use incoming::Incoming;
-pub use job::{Job, State, Target};
-pub use queue::{Item, Placed, Queue, Receipt};
+pub use job::{Job, State};
+pub use queue::{Item, Queue};
+pub use receipt::{Placed, Receipt};
+pub use rule::{Choice, Policy, Rule, VerdictPattern, row_filter};
 pub use sender::{Sender, Signal};
-pub use settings::{Retry, Sandbox, Settings};
+pub use settings::{Kind, Retry, Server, Settings, Target, TargetName};
 pub use submissions::{Rules, Submissions};

@@ -4,15 +4,16 @@
 //! queue/
 //!   record              what happened, line by line; the truth
 //!   content/<sha256>    copies, whole and durable before a line names them
+//!   about/<sha256>-<target>   what is told beside them, as JSON; likewise
+//!   given/<target>/     what a program is working on, a folder for each try
 //!   incoming/           copies that are being made
 //!   lock                held for a moment by whoever changes anything
 //!   sender              held by the one process that sends
 //! ```
 //!
 //! A crash at any point is harmless: a copy without a line was never acknowledged, and goes; a line that was not written
-//! whole is cut off; a content that was sent without a line that says so is sent once more.
+//! whole is cut off; a try without a line about its end is in doubt, which the line about its beginning says.
 
-use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -22,11 +23,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use streamdb_types::{Oid, Timestamp};
 
+use crate::about::{About, Submitted};
 use crate::error::Error;
 use crate::hash::ContentHash;
 use crate::incoming::{Incoming, sweep};
-use crate::job::{Job, Jobs, State, Target};
+use crate::job::{Job, Jobs, State};
+use crate::receipt::{Placed, Receipt};
 use crate::record::{Entry, Event, MAX_LINE};
+use crate::rule::Choice;
+use crate::settings::TargetName;
+
+/// Most bytes of what is told beside a content: its texts are bounded, so that it is never longer.
+const MAX_ABOUT: u64 = 4 << 20;
 
 /// The queue of a data folder. Any number of processes may have it open.
 pub struct Queue {
@@ -53,58 +61,8 @@ pub struct Item {
     pub complete: bool,
     /// What files of its kind usually end in, without the dot.
     pub extension: String,
-}
-
-/// What came of putting something into the queue. Displayed, it is a sentence.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// The object.
-    pub oid: Oid,
-    /// Its content.
-    pub hash: ContentHash,
-    /// Bytes of it.
-    pub size: u64,
-    /// Whether the object is whole.
-    pub complete: bool,
-    /// What became of it, target by target.
-    pub placed: Vec<(Target, Placed)>,
-}
-
-/// What became of it at one target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Placed {
-    /// It is in the queue, durable.
-    Queued,
-    /// It was there before.
-    Known(State),
-}
-
-impl Receipt {
-    /// Whether something new is in the queue.
-    pub fn is_new(&self) -> bool {
-        self.placed.iter().any(|(_, placed)| *placed == Placed::Queued)
-    }
-}
-
-impl fmt::Display for Receipt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.oid)?;
-        for (n, (target, placed)) in self.placed.iter().enumerate() {
-            let separator = if n == 0 { "" } else { "; " };
-            match placed {
-                Placed::Queued => write!(f, "{separator}queued for the {target}")?,
-                Placed::Known(State::Waits { .. }) => write!(f, "{separator}waits for the {target} already")?,
-                Placed::Known(State::Sent { at, .. }) => {
-                    write!(f, "{separator}the {target} got it at {at}, and gets nothing twice")?;
-                }
-                Placed::Known(State::Failed { at, why }) => {
-                    write!(f, "{separator}the {target} was given up at {at} ({why})")?;
-                }
-            }
-        }
-        write!(f, "; {} bytes, sha256 {}", self.size, self.hash)?;
-        if self.complete { Ok(()) } else { f.write_str("; it is incomplete, with zeros for what is missing") }
-    }
+    /// What is told beside it.
+    pub about: About,
 }
 
 /// Held by the one process that sends.
@@ -118,11 +76,11 @@ impl Queue {
     pub fn open(data: &Path) -> Result<Self, Error> {
         let folder = data.join("queue");
         let mut new = false;
-        for path in [&folder, &folder.join("content"), &folder.join("incoming")] {
-            match DirBuilder::new().mode(0o700).create(path) {
+        for path in ["", "content", "about", "incoming", "given"].map(|name| folder.join(name)) {
+            match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => new = true,
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(Error::io(path, "make the folder")(e)),
+                Err(e) => return Err(Error::io(&path, "make the folder")(e)),
             }
         }
         let path = folder.join("record");
@@ -157,44 +115,72 @@ impl Queue {
         &self,
         mut incoming: Incoming,
         item: &Item,
-        targets: &[Target],
+        targets: &[Choice],
         again: bool,
         room: u64,
     ) -> Result<Receipt, Error> {
-        let hash = incoming.seal()?;
+        let digests = incoming.seal()?;
+        let hash = ContentHash(digests.sha256);
         let size = incoming.size();
+        let Item { oid, complete, extension, about } = item;
+        let extension: String = extension.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
         self.locked(|known| {
             let mut placed = Vec::new();
             let mut entries = Vec::new();
+            let mut told = Vec::new();
             let time = now();
-            for target in targets {
-                let state = known.jobs.get(hash, *target).map(|job| job.state.clone());
+            for Choice { target, rule } in targets {
+                let state = known.jobs.get(hash, target).map(|job| job.state.clone());
                 let free = match &state {
                     None => true,
                     Some(State::Waits { .. }) => false,
                     Some(State::Sent { .. } | State::Failed { .. }) => again,
                 };
                 if let Some(state) = state.filter(|_| !free) {
-                    placed.push((*target, Placed::Known(state)));
+                    placed.push((target.clone(), Placed::Known(state)));
                     continue;
                 }
-                let Item { oid, complete, extension } = item;
-                let extension = extension.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
-                let event = Event::Queued { oid: *oid, size, complete: *complete, extension };
-                entries.push(Entry { time, hash, target: *target, event });
-                placed.push((*target, Placed::Queued));
+                let (extension, rule) = (extension.clone(), rule.clone());
+                let submitted = Submitted { target: target.as_str(), rule: &rule, queued: time };
+                told.push((target.clone(), about.json(*oid, &digests, size, *complete, &submitted)));
+                let event = Event::Queued { oid: *oid, size, complete: *complete, extension, rule };
+                entries.push(Entry { time, hash, target: target.clone(), event });
+                placed.push((target.clone(), Placed::Queued));
             }
             if !entries.is_empty() {
-                let held = known.jobs.held();
+                let held = known.jobs.bytes();
                 if !known.jobs.needs(hash) && held.saturating_add(size) > room {
                     return Err(Error::Full { held, size, room });
                 }
+                for (target, text) in told {
+                    let path = self.told(hash, &target);
+                    self.write(&path, &text).map_err(Error::io(&path, "write what is told beside the copy"))?;
+                }
                 incoming.place(&self.content(hash))?;
-                sync_dir(&self.folder.join("content"))?;
+                ["about", "content"].into_iter().try_for_each(|name| sync_dir(&self.folder.join(name)))?;
                 self.append(known, entries)?;
             }
-            Ok(Receipt { oid: item.oid, hash, size, complete: item.complete, placed })
+            Ok(Receipt { oid: *oid, hash, size, complete: *complete, placed })
         })
+    }
+
+    /// Those of these targets for which a content was never taken in, or was forgotten.
+    ///
+    /// # Errors
+    /// When the system refuses something.
+    pub(crate) fn without(&self, hash: ContentHash, targets: Vec<Choice>) -> Result<Vec<Choice>, Error> {
+        self.locked(|known| {
+            let is_new = |choice: &Choice| known.jobs.get(hash, &choice.target).is_none();
+            Ok(targets.into_iter().filter(is_new).collect())
+        })
+    }
+
+    /// What became of each of these contents, in their order, target by target.
+    ///
+    /// # Errors
+    /// When the system refuses something.
+    pub fn of(&self, hashes: &[ContentHash]) -> Result<Vec<Vec<Job>>, Error> {
+        self.locked(|known| Ok(hashes.iter().map(|hash| known.jobs.of(*hash).cloned().collect()).collect()))
     }
 
     /// All that was ever taken in, but for what was dropped, oldest first; and how many lines of the record are damaged.
@@ -204,7 +190,7 @@ impl Queue {
     pub fn jobs(&self) -> Result<(Vec<Job>, u64), Error> {
         self.locked(|known| {
             let mut jobs: Vec<Job> = known.jobs.iter().cloned().collect();
-            jobs.sort_by_key(|job| (job.queued, job.hash, job.target));
+            jobs.sort_by(|a, b| (a.queued, a.hash, &a.target).cmp(&(b.queued, b.hash, &b.target)));
             Ok((jobs, known.damaged))
         })
     }
@@ -217,23 +203,27 @@ impl Queue {
         self.locked(|known| {
             let failed = known.jobs.iter().filter(|job| matches!(job.state, State::Failed { .. }));
             let time = now();
-            let entry = |job: &Job| Entry { time, hash: job.hash, target: job.target, event: Event::Dropped };
+            let entry = |job: &Job| Entry { time, hash: job.hash, target: job.target.clone(), event: Event::Dropped };
             let entries: Vec<Entry> = failed.map(entry).collect();
-            let (count, hashes) = (entries.len(), entries.iter().map(|entry| entry.hash).collect::<Vec<_>>());
+            let dropped: Vec<_> = entries.iter().map(|entry| (entry.hash, entry.target.clone())).collect();
+            let count = dropped.len();
             self.append(known, entries)?;
-            hashes.into_iter().try_for_each(|hash| self.release(known, hash))?;
+            dropped.iter().try_for_each(|(hash, target)| self.release(known, *hash, target))?;
             Ok(count)
         })
     }
 
-    /// The job that is due first at one of these targets.
-    pub(crate) fn due(&self, targets: &[Target], now: Timestamp) -> Result<Option<Job>, Error> {
+    /// The job that is due first at this target. One whose try was broken off is not before its target had `settle` to come
+    /// to an end with it.
+    pub(crate) fn due(&self, target: &TargetName, now: Timestamp, settle: i64) -> Result<Option<Job>, Error> {
         self.locked(|known| {
-            let waiting =
-                known.jobs.iter().filter(|job| targets.contains(&job.target)).filter_map(|job| match job.state {
-                    State::Waits { due, .. } if due <= now => Some((due, job)),
-                    _ => None,
-                });
+            let waiting = known.jobs.held().filter(|job| job.target == *target).filter_map(|job| match job.state {
+                State::Waits { due, .. } => {
+                    let due = job.trying.map_or(due, |since| due.max(since.plus(settle)));
+                    (due <= now).then_some((due, job))
+                }
+                _ => None,
+            });
             Ok(waiting.min_by_key(|(due, job)| (*due, job.queued)).map(|(_, job)| job.clone()))
         })
     }
@@ -241,8 +231,8 @@ impl Queue {
     /// Writes down what became of a job.
     pub(crate) fn note(&self, job: &Job, event: Event) -> Result<(), Error> {
         self.locked(|known| {
-            self.append(known, vec![Entry { time: now(), hash: job.hash, target: job.target, event }])?;
-            self.release(known, job.hash)
+            self.append(known, vec![Entry { time: now(), hash: job.hash, target: job.target.clone(), event }])?;
+            self.release(known, job.hash, &job.target)
         })
     }
 
@@ -253,13 +243,23 @@ impl Queue {
         };
         self.locked(|known| {
             sweep(&self.folder.join("incoming"))?;
-            let folder = self.folder.join("content");
             // A damaged line may have been the one that named a copy: then all are kept.
-            for entry in fs::read_dir(&folder).map_err(Error::io(&folder, "list the copies"))? {
-                let name = entry.map_err(Error::io(&folder, "list the copies"))?.file_name();
-                let hash = name.to_str().and_then(ContentHash::parse);
-                if let Some(hash) = hash.filter(|_| known.damaged == 0) {
-                    self.release(known, hash)?;
+            if known.damaged > 0 {
+                return Ok(());
+            }
+            for name in names(&self.folder.join("content"))? {
+                if let Some(hash) = ContentHash::parse(&name) {
+                    self.release_content(known, hash)?;
+                }
+            }
+            for name in names(&self.folder.join("about"))? {
+                let of = name
+                    .split_once('-')
+                    .and_then(|(hash, target)| Some((ContentHash::parse(hash)?, TargetName::parse(target)?)));
+                match of {
+                    Some((hash, target)) => self.release(known, hash, &target)?,
+                    // One that was not finished.
+                    None => remove(&self.folder.join("about").join(name))?,
                 }
             }
             Ok(())
@@ -272,16 +272,46 @@ impl Queue {
         self.folder.join("content").join(hash.to_string())
     }
 
+    /// Where what is told beside it is.
+    fn told(&self, hash: ContentHash, target: &TargetName) -> PathBuf {
+        self.folder.join("about").join(format!("{hash}-{target}"))
+    }
+
+    /// What is told beside a content; what the record knows where nothing else is there.
+    pub(crate) fn about(&self, job: &Job) -> io::Result<String> {
+        let mut text = String::new();
+        match File::open(self.told(job.hash, &job.target)) {
+            Ok(file) => file.take(MAX_ABOUT).read_to_string(&mut text).map(|_| text),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(About::of(job)),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Where a program of this target finds what it is to take.
+    pub(crate) fn given(&self, target: &TargetName) -> PathBuf {
+        self.folder.join("given").join(target.as_str())
+    }
+
+    /// Writes a small file, whole or not at all.
+    fn write(&self, path: &Path, text: &str) -> io::Result<()> {
+        // Names of its folder begin with a digest; nobody else writes, as the queue is locked.
+        let unfinished = self.folder.join("about").join(".unfinished");
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished);
+        file.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))?;
+        fs::rename(&unfinished, path)
+    }
+
+    /// Removes what this target does not need any more: what is told it, and a copy that no other needs.
+    fn release(&self, known: &Known, hash: ContentHash, target: &TargetName) -> Result<(), Error> {
+        if !known.jobs.get(hash, target).is_some_and(Job::holds) {
+            remove(&self.told(hash, target))?;
+        }
+        self.release_content(known, hash)
+    }
+
     /// Removes a copy that no target needs.
-    fn release(&self, known: &Known, hash: ContentHash) -> Result<(), Error> {
-        if known.jobs.needs(hash) {
-            return Ok(());
-        }
-        let path = self.content(hash);
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io(&path, "remove the copy")(e)),
-            _ => Ok(()),
-        }
+    fn release_content(&self, known: &Known, hash: ContentHash) -> Result<(), Error> {
+        if known.jobs.needs(hash) { Ok(()) } else { remove(&self.content(hash)) }
     }
 
     fn lock_file(&self, name: &str) -> Result<File, Error> {
@@ -346,6 +376,24 @@ impl Known {
                 None => self.damaged += 1,
             }
         }
+    }
+}
+
+/// The names in a folder, but for those that are no text, which are none of ours.
+fn names(folder: &Path) -> Result<Vec<String>, Error> {
+    let entries = fs::read_dir(folder).map_err(Error::io(folder, "list the copies"))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry.map_err(Error::io(folder, "list the copies"))?.file_name().into_string());
+    }
+    Ok(names)
+}
+
+/// Removes a file that may be gone.
+fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io(path, "remove the copy")(e)),
+        _ => Ok(()),
     }
 }
 

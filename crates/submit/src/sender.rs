@@ -1,43 +1,28 @@
 //! Who sends: tries what is due, writes down what came of it, and waits for the next.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use streamdb_types::Timestamp;
 
 use crate::error::Error;
-use crate::folder;
 use crate::hash::ContentHash;
-use crate::job::{Job, Target};
+use crate::job::Job;
 use crate::queue::{Queue, SenderLock, now};
-use crate::record::Event;
-use crate::sandbox::Client;
-use crate::settings::{Retry, Settings};
+use crate::record::{self, Event};
+use crate::settings::{Retry, Settings, Target, TargetName};
+use crate::targets::{self, Attempt, Deliver, Has, Later, Parcel, Sent};
 
 /// How often a sender looks for what other processes put into the queue, and for the lock.
 const LOOK: Duration = Duration::from_secs(1);
+/// Longer a target is not left alone, whatever it asks for.
+const LONGEST_ASKED: Duration = Duration::from_secs(24 * 3600);
 /// How long a sender rests after the system refused it something.
 const REST: Duration = Duration::from_secs(30);
-
-/// What came of trying once.
-pub(crate) enum Attempt {
-    /// The target has it.
-    Sent { said: String },
-    /// Not this time.
-    Later {
-        why: String,
-        /// What the target asks for.
-        pause: Option<Duration>,
-        /// Whether it is the target that is not there, so that the others need not be tried now.
-        unreachable: bool,
-    },
-    /// The target does not want it.
-    Refused { why: String },
-}
 
 /// Wakes a sender, or ends it.
 #[derive(Clone, Debug, Default)]
@@ -45,14 +30,15 @@ pub struct Signal(Arc<(Mutex<Asked>, Condvar)>);
 
 #[derive(Debug, Default)]
 struct Asked {
-    wake: bool,
+    /// How often.
+    wakes: u64,
     stop: bool,
 }
 
 impl Signal {
     /// There is something to send.
     pub fn wake(&self) {
-        self.set(|asked| asked.wake = true);
+        self.set(|asked| asked.wakes = asked.wakes.wrapping_add(1));
     }
 
     /// No further submission is begun.
@@ -70,49 +56,80 @@ impl Signal {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner).stop
     }
 
-    /// Waits until it is woken, or so long. Whether to go on.
-    fn wait(&self, time: Duration) -> bool {
+    /// Waits until it is woken once more than was `seen`, or so long. Whether to go on.
+    fn wait(&self, seen: &mut u64, time: Duration) -> bool {
         let (asked, changed) = &*self.0;
         let asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = changed.wait_timeout_while(asked, time, |asked| !asked.wake && !asked.stop);
-        let (mut asked, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        asked.wake = false;
+        let waited = changed.wait_timeout_while(asked, time, |asked| asked.wakes == *seen && !asked.stop);
+        let (asked, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *seen = asked.wakes;
         !asked.stop
     }
 }
 
-/// Sends what is in a queue.
+/// Sends what is in a queue: each target has a thread, so that none waits for another.
 pub struct Sender {
     queue: Arc<Queue>,
-    sandbox: Option<Client>,
-    settings: Settings,
+    lanes: Vec<Lane>,
+    retry: Retry,
     signal: Signal,
-    /// Until when targets that were not there are left alone.
-    paused: BTreeMap<Target, Timestamp>,
     /// Kept once it is had.
     lock: Option<SenderLock>,
 }
 
+/// A target, as far as this process knows it.
+struct Lane {
+    name: TargetName,
+    kind: Box<dyn Deliver>,
+    /// Until when it is left alone, as it was not there.
+    paused: Option<Timestamp>,
+}
+
 impl Sender {
-    pub(crate) fn new(queue: Arc<Queue>, settings: Settings, signal: Signal) -> Self {
-        let sandbox = settings.sandbox.clone().map(Client::new);
-        Self { queue, sandbox, settings, signal, paused: BTreeMap::new(), lock: None }
+    pub(crate) fn new(queue: Arc<Queue>, settings: &Settings, signal: Signal) -> Self {
+        let lane = |target: &Target| Lane {
+            name: target.name.clone(),
+            kind: targets::open(target, queue.given(&target.name)),
+            paused: None,
+        };
+        let lanes = settings.targets.iter().map(lane).collect();
+        Self { queue, lanes, retry: settings.retry, signal, lock: None }
     }
 
     /// Sends until it is stopped. `complain` gets a sentence for what needs a person: what was given up, and what the system
     /// refused.
     pub fn run(&mut self, complain: &mut dyn FnMut(&str)) {
-        while !self.signal.stopped() {
-            let pause = match self.round(complain) {
-                Ok(_) => LOOK,
+        let mut seen = 0;
+        loop {
+            let pause = match self.is_ours() {
+                Ok(true) => break,
+                Ok(false) => LOOK,
                 Err(error) => {
-                    complain(&format!("submissions rest for {} s: {error}", REST.as_secs()));
+                    complain(&resting(&error));
                     REST
                 }
             };
-            if !self.signal.wait(pause) {
+            if !self.signal.wait(&mut seen, pause) {
                 return;
             }
+        }
+        let ended = self.each_lane(complain, &|work, lane, told| {
+            let mut seen = 0;
+            loop {
+                let pause = match work.all(lane, told) {
+                    Ok(()) => LOOK,
+                    Err(error) => {
+                        told(resting(&error));
+                        REST
+                    }
+                };
+                if !work.signal.wait(&mut seen, pause) {
+                    return Ok(());
+                }
+            }
+        });
+        if let Err(error) = ended {
+            complain(&error.to_string());
         }
     }
 
@@ -121,61 +138,138 @@ impl Sender {
     /// # Errors
     /// When the system refuses something; what was sent before is written down.
     pub fn round(&mut self, complain: &mut dyn FnMut(&str)) -> Result<bool, Error> {
-        if self.lock.is_none() {
-            self.lock = self.queue.sender()?;
-        }
-        if self.lock.is_none() {
+        if !self.is_ours()? {
             return Ok(false);
         }
-        while !self.signal.stopped() {
-            let time = now();
-            self.paused.retain(|_, until| *until > time);
-            let mut targets = self.settings.targets();
-            targets.retain(|target| !self.paused.contains_key(target));
-            let Some(job) = self.queue.due(&targets, time)? else { break };
-            let event = self.try_once(&job);
-            if let Event::Failed { why } = &event {
-                complain(&format!("{}: given up after {} tries at the {}: {why}", job.oid, job.tries + 1, job.target));
-            }
-            self.queue.note(&job, event)?;
-        }
+        self.each_lane(complain, &|work, lane, told| work.all(lane, told))?;
         Ok(true)
     }
 
-    fn try_once(&mut self, job: &Job) -> Event {
-        let attempt = match self.copy(job) {
-            Err(error) => {
-                let why = format!("the copy in the queue cannot be used: {error}");
-                match error.kind() {
-                    // Neither comes back by waiting; all else may: too many open files, a disk that does not answer.
-                    io::ErrorKind::NotFound | io::ErrorKind::InvalidData => Attempt::Refused { why },
-                    _ => Attempt::Later { why, pause: None, unreachable: false },
-                }
-            }
-            Ok(copy) => match (job.target, &self.sandbox, &self.settings.folder) {
-                (Target::Sandbox, Some(client), _) => client.send(job, copy),
-                (Target::Folder, _, Some(folder)) => folder::put(folder, job, copy),
-                // Only configured targets are asked for.
-                _ => Attempt::Later { why: "no such target".to_owned(), pause: None, unreachable: true },
-            },
-        };
-        match attempt {
-            Attempt::Sent { said } => Event::Sent { said },
-            Attempt::Refused { why } => Event::Failed { why },
-            Attempt::Later { why, .. } if job.tries + 1 >= self.settings.retry.tries => Event::Failed { why },
-            Attempt::Later { why, pause, unreachable } => {
-                let pause = pause_after(&self.settings.retry, job.tries, pause, random());
-                let due = now().plus(i64::try_from(pause.as_nanos()).unwrap_or(i64::MAX));
-                if unreachable {
-                    self.paused.insert(job.target, due);
-                }
-                Event::Tried { due, why }
-            }
+    /// Whether this process is the one that sends.
+    fn is_ours(&mut self) -> Result<bool, Error> {
+        if self.lock.is_none() {
+            self.lock = self.queue.sender()?;
         }
+        Ok(self.lock.is_some())
     }
 
-    /// The copy of a content, if it is still what it was.
-    fn copy(&self, job: &Job) -> io::Result<File> {
+    /// Does something for each target, on a thread of its own, and waits until all have done it. Gives the first error.
+    fn each_lane(&mut self, complain: &mut dyn FnMut(&str), work: &LaneWork) -> Result<(), Error> {
+        let shared = Work { queue: &self.queue, retry: &self.retry, signal: &self.signal };
+        let lanes = &mut self.lanes;
+        thread::scope(|scope| {
+            let (told, sentences) = mpsc::channel();
+            let mut begun = Vec::new();
+            for lane in lanes {
+                let told = told.clone();
+                let thread = thread::Builder::new().name(format!("to {}", lane.name));
+                // If one cannot be started the others do their work all the same.
+                begun.push(thread.spawn_scoped(scope, move || work(shared, lane, &|said| drop(told.send(said)))));
+            }
+            drop(told);
+            sentences.iter().for_each(|sentence: String| complain(&sentence));
+            begun.into_iter().try_for_each(|thread| {
+                let ended = thread.map_err(Error::Thread)?.join();
+                ended.unwrap_or_else(|_| Err(Error::Thread(io::Error::other("it ended in the middle"))))
+            })
+        })
+    }
+}
+
+/// What is done for a target; sentences for a person go to the last.
+type LaneWork = dyn Fn(Work<'_>, &mut Lane, &dyn Fn(String)) -> Result<(), Error> + Sync;
+
+fn resting(error: &Error) -> String {
+    format!("submissions rest for {} s: {error}", REST.as_secs())
+}
+
+/// What the threads share.
+#[derive(Clone, Copy)]
+struct Work<'w> {
+    queue: &'w Queue,
+    retry: &'w Retry,
+    signal: &'w Signal,
+}
+
+impl Work<'_> {
+    /// Tries all that is due at a target now, each once.
+    fn all(&self, lane: &mut Lane, complain: &dyn Fn(String)) -> Result<(), Error> {
+        let begun = now();
+        lane.paused = lane.paused.filter(|until| *until > begun);
+        while lane.paused.is_none() && !self.signal.stopped() {
+            let Some(job) = self.queue.due(&lane.name, begun, nanos(self.retry.pause))? else { break };
+            let event = self.try_once(lane, &job)?;
+            if let Event::Failed { why } = &event {
+                let tries = job.tries.saturating_add(1);
+                complain(format!("{}: given up after {tries} tries at {}: {why}", job.oid, job.target));
+            }
+            self.queue.note(&job, event)?;
+        }
+        Ok(())
+    }
+
+    fn try_once(&self, lane: &mut Lane, job: &Job) -> Result<Event, Error> {
+        let mut again = false;
+        if job.in_doubt() {
+            match lane.kind.has(job) {
+                Has::Yes(sent) => return Ok(sent.into()),
+                Has::No => {}
+                Has::Unknown => again = true,
+                Has::Later(later) => return Ok(self.later(lane, job.tries, later)),
+            }
+        }
+        // One whose every try ends the process is not tried for ever.
+        if job.trying.is_some() && job.tries >= self.retry.tries {
+            let why = "the last try was broken off, as those before it came to nothing".to_owned();
+            return Ok(Event::Failed { why });
+        }
+        let (content, about) = match self.copy(job) {
+            Ok(copy) => copy,
+            Err(error) => {
+                let why = format!("the copy in the queue cannot be used: {error}");
+                return Ok(match error.kind() {
+                    // Neither comes back by waiting; all else may: too many open files, a disk that does not answer.
+                    io::ErrorKind::NotFound | io::ErrorKind::InvalidData => Event::Failed { why },
+                    _ => self.later(lane, job.tries, Later { why, doubt: job.in_doubt(), ..Later::default() }),
+                });
+            }
+        };
+        self.queue.note(job, Event::Trying)?;
+        let before = job.tries;
+        let job = Job { tries: before.saturating_add(1), ..job.clone() };
+        let mut parcel = Parcel { job: &job, content, about: &about };
+        Ok(match lane.kind.deliver(&mut parcel) {
+            Attempt::Sent(mut sent) => {
+                if again {
+                    sent.said =
+                        record::said(&format!("{} (an earlier try was broken off: it may be there twice)", sent.said));
+                }
+                sent.into()
+            }
+            Attempt::Refused { why } => Event::Failed { why },
+            Attempt::Later(later) => {
+                // What was in doubt before a try stays so, unless the target was asked.
+                let doubt = later.doubt || again;
+                self.later(lane, before, Later { doubt, ..later })
+            }
+        })
+    }
+
+    /// What becomes of a job that is to be tried again, of which so many tries came before this one.
+    fn later(&self, lane: &mut Lane, before: u32, later: Later) -> Event {
+        let Later { why, pause, target, doubt } = later;
+        if before.saturating_add(1) >= self.retry.tries {
+            return Event::Failed { why };
+        }
+        let due = now().plus(nanos(pause_after(self.retry, before, pause, random())));
+        if target {
+            lane.paused = Some(due);
+        }
+        Event::Tried { due, why, doubt }
+    }
+
+    /// The copy of a content, if it is still what it was, and what is told beside it.
+    fn copy(&self, job: &Job) -> io::Result<(File, String)> {
         let mut file = File::open(self.queue.content(job.hash))?;
         let mut sha256 = Sha256::new();
         let mut buffer = vec![0; 64 << 10];
@@ -189,8 +283,18 @@ impl Sender {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it is damaged"));
         }
         file.rewind()?;
-        Ok(file)
+        Ok((file, self.queue.about(job)?))
     }
+}
+
+impl From<Sent> for Event {
+    fn from(Sent { said, link, task }: Sent) -> Self {
+        Self::Sent { said, link, task }
+    }
+}
+
+fn nanos(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// How long to wait after a try, of which there were `tries` before; `random` is in 0..1.
@@ -198,8 +302,8 @@ fn pause_after(retry: &Retry, tries: u32, asked: Option<Duration>, random: f64) 
     let doubled = 2u32.checked_pow(tries).and_then(|factor| retry.pause.checked_mul(factor));
     let pause = doubled.map_or(retry.longest_pause, |pause| pause.min(retry.longest_pause));
     let pause = pause.mul_f64(1.0 - random / 2.0);
-    // What the target asks for counts, within the same bound.
-    asked.map_or(pause, |asked| pause.max(asked.min(retry.longest_pause)))
+    // What the target asks for counts, within a day: it may be mistaken.
+    asked.map_or(pause, |asked| pause.max(asked.min(LONGEST_ASKED)))
 }
 
 fn random() -> f64 {
@@ -223,6 +327,7 @@ mod tests {
         }
         assert_eq!(pause(0, Some(60), 0.5), seconds(60));
         assert_eq!(pause(0, Some(1), 0.0), seconds(10));
-        assert_eq!(pause(0, Some(u64::MAX), 0.0), seconds(3600));
+        assert_eq!(pause(0, Some(7200), 0.0), seconds(7200));
+        assert_eq!(pause(0, Some(u64::MAX), 0.0), seconds(86_400));
     }
 }

@@ -17,7 +17,8 @@ use sha2::{Digest, Sha256};
 use stored::{Said, Talk, store};
 use streamdb_storage::Store;
 use streamdb_submit::{
-    Error, Item, Placed, Queue, Receipt, Retry, Rules, Sandbox, Settings, State, Submissions, Target,
+    About, Choice, Error, Item, Kind, Placed, Policy, Queue, Receipt, Retry, Rules, Server, Settings, State,
+    Submissions, Target, TargetName,
 };
 use streamdb_testkit::TestFolder;
 use streamdb_types::{Oid, Reason};
@@ -77,10 +78,11 @@ impl Stored {
 }
 
 fn settings(url: String) -> Settings {
-    let header = Some(("Authorization".to_owned(), "Bearer s3cret".to_owned()));
-    let sandbox = Sandbox { url, field: "filename".to_owned(), header, timeout: Duration::from_secs(20) };
+    let headers = vec![("Authorization".to_owned(), "Bearer s3cret".to_owned())];
+    let server = Server { url, field: "filename".to_owned(), headers, ..Server::default() };
+    let sandbox = Target { name: TargetName::sandbox(), kind: Kind::Post(server), timeout: Duration::from_secs(20) };
     let retry = Retry { tries: 4, pause: Duration::from_millis(10), longest_pause: Duration::from_millis(100) };
-    Settings { sandbox: Some(sandbox), folder: None, retry, room: 1 << 20 }
+    Settings { targets: vec![sandbox], policy: Policy::default(), retry, room: 1 << 20 }
 }
 
 fn sha256(bytes: &[u8]) -> String {
@@ -121,10 +123,10 @@ fn an_object_arrives_as_a_form_and_only_once() {
     let sandbox = TestSandbox::new([]);
     let submissions = stored.submissions(settings(sandbox.url()));
     let receipt = submissions.submit(&stored.store, stored.whole, Rules::default()).unwrap();
-    assert_eq!(receipt.placed, [(Target::Sandbox, Placed::Queued)]);
+    assert_eq!(receipt.placed, [(TargetName::sandbox(), Placed::Queued)]);
     let hash = sha256(PROGRAM);
     let oid = stored.whole;
-    assert_eq!(receipt.to_string(), format!("{oid}: queued for the sandbox; 14 bytes, sha256 {hash}"));
+    assert_eq!(receipt.to_string(), format!("{oid}: queued for sandbox; 14 bytes, sha256 {hash}"));
     assert_eq!(fs::read(stored.data().join("queue/content").join(&hash)).unwrap(), PROGRAM);
 
     assert_eq!(send(&submissions, 1), [""; 0]);
@@ -141,7 +143,7 @@ fn an_object_arrives_as_a_form_and_only_once() {
     // Again, also in a new process; and then because somebody insists.
     for submissions in [submissions.clone(), stored.submissions(settings(sandbox.url()))] {
         let receipt = submissions.submit(&stored.store, stored.whole, Rules::default()).unwrap();
-        assert!(!receipt.is_new() && receipt.to_string().contains(": the sandbox got it at 20"), "{receipt}");
+        assert!(!receipt.is_new() && receipt.to_string().contains(": sandbox got it at 20"), "{receipt}");
         send(&submissions, 1);
     }
     assert_eq!(sandbox.uploads().len(), 1);
@@ -269,7 +271,7 @@ fn what_fails_for_good_is_kept_and_shown() {
         let told = send(&submissions, 9);
         assert_eq!((told.len(), sandbox.uploads().len()), (1, tries));
         let place = format!("http://{}/api/tasks", sandbox.address);
-        let begin = format!("{}: given up after {tries} tries at the sandbox: {place}: ", stored.whole);
+        let begin = format!("{}: given up after {tries} tries at sandbox: {place}: ", stored.whole);
         assert!(told[0].starts_with(&begin), "{}", told[0]);
         assert!(matches!(only_state(&submissions), State::Failed { .. }));
         assert_eq!(files(&stored.data().join("queue/content")), [sha256(PROGRAM)]);
@@ -323,7 +325,9 @@ fn redirections_are_not_followed() {
         let submissions = stored.submissions(settings(sandbox.url()));
         submissions.submit(&stored.store, stored.whole, Rules::default()).unwrap();
         submissions.sender().round(&mut |told| panic!("{told}")).unwrap();
-        assert!(matches!(only_state(&submissions), State::Waits { why, .. } if why.contains(&format!(": {status}"))));
+        let state = only_state(&submissions);
+        let wanted = format!(": {status}");
+        assert!(matches!(&state, State::Waits { why, .. } if why.contains(&wanted)), "{state:?}");
     }
     assert_eq!(elsewhere.uploads().len(), 0);
 }
@@ -333,7 +337,7 @@ fn a_server_that_hangs_is_left_in_time() {
     let stored = Stored::new();
     let sandbox = TestSandbox::new([Reply::Hangs]);
     let mut short = settings(sandbox.url());
-    short.sandbox.as_mut().unwrap().timeout = Duration::from_millis(300);
+    short.targets[0].timeout = Duration::from_millis(300);
     let submissions = stored.submissions(short);
     submissions.submit(&stored.store, stored.whole, Rules::default()).unwrap();
     let begun = Instant::now();
@@ -349,10 +353,12 @@ fn a_folder_is_a_target_too() {
     let folder = stored.folder.path().join("dropped");
     fs::create_dir(&folder).unwrap();
     let sandbox = TestSandbox::new([]);
-    let both = Settings { folder: Some(folder.clone()), ..settings(sandbox.url()) };
+    let mut both = settings(sandbox.url());
+    let kind = Kind::Folder { path: folder.clone(), json: false };
+    both.targets.push(Target { name: TargetName::folder(), kind, timeout: Duration::from_secs(1) });
     let submissions = stored.submissions(both);
     let receipt = submissions.submit(&stored.store, stored.whole, Rules::default()).unwrap();
-    assert!(receipt.to_string().contains(": queued for the folder; queued for the sandbox; "), "{receipt}");
+    assert!(receipt.to_string().contains(": queued for sandbox; queued for folder; "), "{receipt}");
     send(&submissions, 1);
     let name = format!("{}.exe", sha256(PROGRAM));
     assert_eq!(files(&folder).join(" "), name);
@@ -374,8 +380,10 @@ fn a_folder_is_a_target_too() {
 fn put(queue: &Queue, bytes: &[u8], room: u64) -> Result<Receipt, Error> {
     let mut incoming = queue.begin()?;
     incoming.write_all(bytes).unwrap();
-    let item = Item { oid: "1-2-3-4".parse().unwrap(), complete: true, extension: "../x".to_owned() };
-    queue.put(incoming, &item, &[Target::Sandbox], false, room)
+    let extension = "../x".to_owned();
+    let item = Item { oid: "1-2-3-4".parse().unwrap(), complete: true, extension, about: About::default() };
+    let sandbox = Choice { target: TargetName::sandbox(), rule: String::new() };
+    queue.put(incoming, &item, &[sandbox], false, room)
 }
 
 fn data() -> TestFolder {
@@ -465,7 +473,7 @@ fn a_damaged_line_is_counted_and_copies_are_kept() {
     bytes[20] ^= 1;
     fs::write(&record, bytes).unwrap();
     let mut none = settings(sandbox.url());
-    none.sandbox = None;
+    none.targets.clear();
     let submissions = stored.submissions(none);
     let (jobs, damaged) = submissions.jobs().unwrap();
     assert_eq!((jobs.len(), damaged), (1, 1));

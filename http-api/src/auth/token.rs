@@ -12,7 +12,7 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 pub enum Role {
     /// Search, and download what is found.
     Read,
-    /// Hand objects to the sandbox.
+    /// Hand objects to targets, such as a sandbox.
     Submit,
 }
 

@@ -108,13 +108,17 @@ async fn found(app: &App, search: Search, pairs: Vec<(String, String)>, page: bo
     let begun = Instant::now();
     let zone = app.zone().clone();
     let page = page && search.shape.is_none();
+    let submissions = app.submissions().cloned();
     let (_asking, asked) = asking();
     let work = app.start(move |store: &std::sync::Arc<Store>| -> Result<Response, Error> {
         let listing = search::search(store, &search, page.then_some(page::SHOWN), &|| asked.waits())?;
         let took = begun.elapsed();
         Ok(match search.shape {
             Some(Shape::Json) => whole(StatusCode::OK, JSON, json::render(&listing, &zone)),
-            None if page => page::results(listing, &search, &pairs, took, &zone, can_submit),
+            None if page => {
+                let submitted = page::Submitting { submissions: submissions.as_ref(), allowed: can_submit };
+                page::results(listing, &search, &pairs, took, &zone, &submitted)
+            }
             _ => whole(StatusCode::OK, PLAIN, text::render(&listing, took, &zone, Detail::Whole)),
         })
     });

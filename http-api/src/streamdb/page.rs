@@ -7,6 +7,7 @@ use askama::Template;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use streamdb_query::{Wording, Zone, hex, is_mismatch, meta};
+use streamdb_submit::Submissions;
 use streamdb_types::{Direction, ObjectKind, ObjectRow};
 
 use super::entry::{Connection, Entry, Listing};
@@ -15,6 +16,7 @@ use super::params::Search;
 use super::text::first_line;
 use super::{printable, usage};
 use crate::answer::{HTML, whole};
+use crate::submitted::{self, Submitted};
 
 /// Most bytes of an object that a page shows: who wants more has the download.
 pub(super) const SHOWN: usize = 16 << 10;
@@ -142,7 +144,15 @@ struct ShownObject {
     content: String,
     /// Whether the content is for reading. Of other content, little more than dots is printable.
     is_text: bool,
+    submitted: Vec<Submitted>,
     notes: Vec<String>,
+}
+
+/// What a page says of submissions.
+pub(super) struct Submitting<'s> {
+    pub(super) submissions: Option<&'s Submissions>,
+    /// Whether who asks may submit.
+    pub(super) allowed: bool,
 }
 
 /// The answer to a search.
@@ -152,8 +162,13 @@ pub(super) fn results(
     pairs: &[(String, String)],
     took: Duration,
     zone: &Zone,
-    can_submit: bool,
+    submitting: &Submitting<'_>,
 ) -> Response {
+    let objects = listing.connections.iter().flat_map(|connection| &connection.objects);
+    // In the order in which the objects are shown; those without a digest are nobody's content.
+    let hashes: Vec<[u8; 32]> =
+        objects.map(|object| object.row.digests.map(|digests| digests.sha256).unwrap_or_default()).collect();
+    let mut submitted = submitted::of(submitting.submissions, &hashes).into_iter();
     let first_line = first_line(&listing, took, zone);
     let counts =
         format!("{} shown, of {} found", count(listing.objects() as u64, "object"), count(listing.found, "stream"));
@@ -177,12 +192,16 @@ pub(super) fn results(
         as_hex: link(pairs, Some(("as_hex", "1"))),
         next,
         earlier,
-        can_submit,
+        can_submit: submitting.allowed,
         why: "",
         usage: usage::USAGE,
         listing: Some(Shown {
             remarks: listing.remarks,
-            connections: listing.connections.into_iter().map(|connection| shown(connection, zone)).collect(),
+            connections: listing
+                .connections
+                .into_iter()
+                .map(|connection| shown(connection, zone, &mut || submitted.next().unwrap_or_default()))
+                .collect(),
         }),
     })
 }
@@ -262,7 +281,7 @@ fn is_text(row: &ObjectRow) -> bool {
     row.kind == ObjectKind::Stream || row.mime.starts_with("text/") || READ.iter().any(|kind| row.mime.contains(kind))
 }
 
-fn shown(connection: Connection, zone: &Zone) -> ShownConnection {
+fn shown(connection: Connection, zone: &Zone, submitted: &mut dyn FnMut() -> Vec<Submitted>) -> ShownConnection {
     let line = connection.line(zone);
     let mut streams: Vec<ShownStream> = Vec::new();
     let bare = connection.bare.iter().map(|bare| &bare.stream);
@@ -280,7 +299,7 @@ fn shown(connection: Connection, zone: &Zone) -> ShownConnection {
         streams,
         empty: empty.map(|bare| way(bare.stream.direction)).collect(),
         trouble: connection.trouble.unwrap_or_default(),
-        objects: connection.objects.into_iter().map(shown_object).collect(),
+        objects: connection.objects.into_iter().map(|object| shown_object(object, submitted())).collect(),
     }
 }
 
@@ -291,7 +310,7 @@ const fn way(direction: Direction) -> &'static str {
     }
 }
 
-fn shown_object(object: Entry) -> ShownObject {
+fn shown_object(object: Entry, submitted: Vec<Submitted>) -> ShownObject {
     let row = object.row;
     let line = |wording| printable::line(meta(&row, wording).as_bytes(), printable::LINE);
     let declared = row.declared_type.as_deref().unwrap_or_default();
@@ -324,6 +343,7 @@ fn shown_object(object: Entry) -> ShownObject {
         md5: row.digests.map(|digests| hex(&digests.md5)).unwrap_or_default(),
         head: object.head,
         content: object.content,
+        submitted,
         notes: object.notes,
     }
 }

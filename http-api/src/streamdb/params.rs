@@ -26,7 +26,7 @@ pub(super) enum Asked {
         /// Of the stream as it is now, not as the oid names it.
         newest: bool,
     },
-    /// An object is to be submitted to the sandbox.
+    /// An object is to be submitted.
     Submission(Oid),
 }
 

@@ -34,12 +34,12 @@ Usage: GET /streamdb/?name=value&name=value...
   as_json, as_hex    1: JSON; hex dumps. A browser gets a page: as_text=1 text
   oid                FILE-OFFSET-LENGTH-INDEX, as a search shows it: download that object, decoded
                      with raw=1 the bytes of its stream, with as_pcap=1 the frames of its connection, with as_zip=1 a zip
-                     with the password infected, with as_hex=1 a hex dump, with submit=1 to the sandbox, also when it is incomplete
+                     with the password infected, with as_hex=1 a hex dump, with submit=1 to the targets, also when it is incomplete
   other              1: with an oid, the object with the bytes that came second, where two frames carried different ones
                      for one place
   newest             1: with an oid of a stream that was open: of the stream as it is now (x-streamdb-oid says its oid)
   follow             1: with oid and raw=1: the stream's bytes, and what comes from now on, until it ends
-  submit             regular expression: of what is found, the complete objects whose line has it go to the sandbox
+  submit             regular expression: of what is found, the complete objects whose line has it are submitted
 
 At least one of srcip, dstip, ip (not negated), host, uri, name, md5, sha1, sha256 or community_id is needed; or an oid.
 What takes one value is given once; the others take several, with commas.

@@ -8,6 +8,7 @@ use axum::response::Response;
 use serde::Serialize;
 use streamdb_derive::{Error, Store};
 use streamdb_query::{Tally, hex};
+use streamdb_submit::Submissions;
 use streamdb_types::ObjectRow;
 use utoipa::ToSchema;
 
@@ -15,6 +16,7 @@ use super::asked::{LIMIT, sightings};
 use super::find::{Found, Kind, in_time};
 use super::page::{Count, Taken, json};
 use crate::answer::{broken, refuse};
+use crate::submitted::{self, Submitted};
 
 /// Most names of one kind.
 const NAMED: usize = 100;
@@ -56,6 +58,8 @@ pub(super) struct Content<Row> {
     sources: Names,
     /// The other sides of them.
     destinations: Names,
+    /// What became of it where it was submitted, target by target; empty where the server submits nothing.
+    submissions: Vec<Submitted>,
     /// The objects that had it, newest first.
     rows: Vec<Row>,
     /// When there are more: the value of `after` with which `/api/v1/objects?sha256=...&sort=1` goes on.
@@ -112,7 +116,12 @@ impl Seen {
 }
 
 /// The answer for the content with this SHA-256.
-pub(super) fn answer(store: &Store, digest: [u8; 32], waits: &(dyn Fn() -> bool + Sync)) -> Result<Response, Error> {
+pub(super) fn answer(
+    store: &Store,
+    submissions: Option<&Submissions>,
+    digest: [u8; 32],
+    waits: &(dyn Fn() -> bool + Sync),
+) -> Result<Response, Error> {
     let mut taken = Taken::new(LIMIT);
     let (mut seen, mut tally) = (Seen::default(), Tally { exact: true, ..Tally::default() });
     let mut unsaid = Ok(());
@@ -159,6 +168,7 @@ pub(super) fn answer(store: &Store, digest: [u8; 32], waits: &(dyn Fn() -> bool 
         hosts: seen.hosts,
         sources: seen.sources,
         destinations: seen.destinations,
+        submissions: submitted::of(submissions, &[digest]).pop().unwrap_or_default(),
         next: if more { taken.next() } else { None },
         rows: taken.rows,
         stopped: searched.stopped,

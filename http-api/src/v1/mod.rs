@@ -104,7 +104,8 @@ async fn content(
         Err(refusal) => *refusal,
         Ok(digest) => {
             let (_asking, asked) = asking();
-            whole(&app, move |store| content::answer(store, digest, &|| asked.waits())).await
+            let submissions = app.submissions().cloned();
+            whole(&app, move |store| content::answer(store, submissions.as_ref(), digest, &|| asked.waits())).await
         }
     };
     answer.headers_mut().append(VARY, HeaderValue::from_static(ACCEPT.as_str()));

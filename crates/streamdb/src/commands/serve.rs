@@ -28,7 +28,8 @@ pub(super) fn run(args: &Serve) -> Result<(), Error> {
     let store = Arc::new(Store::open(&args.data.folder)?);
     let started = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = started.map_err(|e| Error::Other(format!("could not start the threads of the server: {e}")))?;
-    settings.submissions = config.submit.map(|submit| Submissions::open(&args.data.folder, submit)).transpose()?;
+    let submissions = config.submit.map(|submit| Submissions::open(&args.data.folder, submit)).transpose()?;
+    settings.submissions = submissions.map(|submissions| submissions.telling(complain));
     let submissions = settings.submissions.clone();
     runtime.block_on(async {
         let server = Server::bind_with(listen, settings).await?;
@@ -73,8 +74,8 @@ impl Sending {
         Ok(Self { signal: submissions.signal().clone(), ended })
     }
 
-    /// Begins no other submission. The one that is on its way may come to its end, for some time; after that it is sent once
-    /// more when the server starts again.
+    /// Begins no other submission. The one that is on its way may come to its end, for some time; after that it is in
+    /// doubt, and settled when the server starts again.
     fn end(self) {
         self.signal.stop();
         let _ = self.ended.recv_timeout(LAST);

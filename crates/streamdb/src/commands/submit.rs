@@ -1,4 +1,4 @@
-//! `streamdb submit`: objects to the sandbox, by their oids; and what became of those before.
+//! `streamdb submit`: objects to the targets, by their oids; and what became of those before.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -25,7 +25,8 @@ pub(super) fn run(args: &Submit) -> Result<ExitCode, Error> {
     let config = Config::load(args.config.as_deref())?;
     let settings = config.submit.ok_or_else(|| {
         Error::Other(
-            "no target is configured: give a file with --config that has [submit] with url or folder".to_owned(),
+            "no target is configured: give a file with --config that has a [[submit.target]], or [submit] with url or folder"
+                .to_owned(),
         )
     })?;
     let submissions = Submissions::open(&args.data.folder, settings)?;
@@ -67,12 +68,13 @@ pub(super) fn run(args: &Submit) -> Result<ExitCode, Error> {
 fn sentence(job: &Job) -> String {
     let Job { oid, target, tries, .. } = job;
     match &job.state {
-        State::Waits { why, .. } if why.is_empty() => format!("{oid}: waits for the {target}"),
+        State::Waits { why, .. } if why.is_empty() => format!("{oid}: waits for {target}"),
         State::Waits { due, why } => {
-            format!("{oid}: waits for the {target}, try {} not before {due}: {why}", tries + 1)
+            format!("{oid}: waits for {target}, try {} not before {due}: {why}", tries + 1)
         }
-        State::Sent { at, said } => format!("{oid}: sent to the {target} at {at}: {said}"),
-        State::Failed { at, why } => format!("{oid}: given up at {at} after {tries} tries at the {target}: {why}"),
+        State::Sent { at, said, link, .. } if link.is_empty() => format!("{oid}: sent to {target} at {at}: {said}"),
+        State::Sent { at, said, link, .. } => format!("{oid}: sent to {target} at {at}, see {link}: {said}"),
+        State::Failed { at, why } => format!("{oid}: given up at {at} after {tries} tries at {target}: {why}"),
     }
 }
 
@@ -89,7 +91,10 @@ fn say(sentences: &[String]) -> Result<ExitCode, Error> {
 #[derive(Serialize)]
 struct Row<'j> {
     state: &'static str,
-    target: &'static str,
+    target: &'j str,
+    /// The rule that chose it; absent where a person did.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    rule: &'j str,
     oid: String,
     sha256: String,
     size: u64,
@@ -101,6 +106,10 @@ struct Row<'j> {
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<String>,
     #[serde(skip_serializing_if = "str::is_empty")]
+    link: &'j str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    task: &'j str,
+    #[serde(skip_serializing_if = "str::is_empty")]
     said: &'j str,
 }
 
@@ -108,12 +117,17 @@ impl<'j> Row<'j> {
     fn of(job: &'j Job) -> Self {
         let (state, due, at, said) = match &job.state {
             State::Waits { due, why } => ("waits", Some(due.to_string()), None, why),
-            State::Sent { at, said } => ("sent", None, Some(at.to_string()), said),
+            State::Sent { at, said, .. } => ("sent", None, Some(at.to_string()), said),
             State::Failed { at, why } => ("failed", None, Some(at.to_string()), why),
+        };
+        let (link, task) = match &job.state {
+            State::Sent { link, task, .. } => (link.as_str(), task.as_str()),
+            _ => ("", ""),
         };
         Self {
             state,
-            target: job.target.word(),
+            target: job.target.as_str(),
+            rule: &job.rule,
             oid: job.oid.to_string(),
             sha256: job.hash.to_string(),
             size: job.size,
@@ -122,6 +136,8 @@ impl<'j> Row<'j> {
             tries: job.tries,
             due,
             at,
+            link,
+            task,
             said,
         }
     }

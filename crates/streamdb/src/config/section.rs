@@ -183,6 +183,34 @@ impl<'f> Section<'f> {
         entries.into_iter().map(entry).collect::<Result<_, _>>().map(Some)
     }
 
+    /// The same for what nobody is to read in a message.
+    pub(super) fn secrets<T>(
+        &mut self,
+        key: &str,
+        accepted: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Vec<T>, ConfigError> {
+        let Some(value) = self.table.remove(key) else { return Ok(Vec::new()) };
+        let refused =
+            |at| self.file.wrong(at, format!("{}: it takes a list in brackets, of {accepted}", self.path(key)));
+        let at = value.span();
+        let DeValue::Array(entries) = value.into_inner() else { return Err(refused(at)) };
+        let entry = |entry: &Spanned<DeValue<'f>>| entry.get_ref().as_str().and_then(&parse);
+        entries.iter().map(|one| entry(one).ok_or_else(|| refused(one.span()))).collect()
+    }
+
+    /// Whether something is so.
+    pub(super) fn flag(&mut self, key: &str) -> Result<Option<bool>, ConfigError> {
+        let Some(value) = self.table.remove(key) else { return Ok(None) };
+        let flag = value.get_ref().as_bool();
+        flag.map(Some).ok_or_else(|| self.refused(key, value.span(), value.get_ref(), "true or false"))
+    }
+
+    /// Which of these keys it has, if any.
+    pub(super) fn has_one_of(&self, keys: &[&'static str]) -> Option<&'static str> {
+        keys.iter().find(|key| self.table.contains_key(**key)).copied()
+    }
+
     fn path(&self, key: &str) -> String {
         if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
     }

@@ -1,0 +1,194 @@
+//! New objects, handed over as rows: which of them are taken, for whom, and what happens when they cannot be.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "only tests")]
+
+#[path = "../../derive/tests/common/mod.rs"]
+mod stored;
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use stored::{Said, Talk, store};
+use streamdb_derive::{Rows, objects};
+use streamdb_storage::Store;
+use streamdb_submit::{
+    Error, Job, Kind, Policy, Retry, Rule, Settings, State, Submissions, Target, TargetName, VerdictPattern, row_filter,
+};
+use streamdb_testkit::TestFolder;
+use streamdb_types::{Direction, ObjectRow, Reason, Scanner, Verdict};
+
+/// A store with a whole program and one with a hole, and their rows.
+struct Stored {
+    folder: TestFolder,
+    store: Arc<Store>,
+    whole: ObjectRow,
+    cut: ObjectRow,
+}
+
+fn stored() -> Stored {
+    let request = b"GET /a.jpg HTTP/1.1\r\nHost: bad.example\r\n\r\n";
+    let head = b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: 9\r\n\r\n";
+    let whole = [head.as_slice(), b"MZ\x90\0\x03\0\0\0hi"].concat();
+    let whole = &whole[..whole.len() - 1];
+    let cut = [head.as_slice(), b"MZ\x90"].concat();
+    let talk = |client, begun, said| Talk { client, server: "203.0.113.9:80", begun, said, reason: Reason::Fin };
+    let (folder, store) = store(&[
+        talk("10.0.0.5:1", "2012-03-02T07:51:51Z", vec![Said::ToServer(request), Said::ToClient(whole)]),
+        talk(
+            "10.0.0.5:2",
+            "2012-03-02T07:52:51Z",
+            vec![Said::ToServer(request), Said::ToClient(&cut), Said::Lost(4), Said::ToClient(b"hi")],
+        ),
+    ]);
+    let mut streams = Vec::new();
+    let visit = &mut |info: streamdb_storage::StreamInfo| {
+        streams.push(info);
+        Ok(())
+    };
+    store.streams(visit, &mut |error| panic!("{error}")).unwrap();
+    streams.retain(|info| info.direction == Direction::ToClient);
+    streams.sort_by_key(|info| info.first);
+    let row = |n: usize| {
+        let rows = objects(&store, &streams[n], &mut Rows::new()).unwrap();
+        rows.into_iter().find(|row| row.direction == Direction::ToClient).unwrap()
+    };
+    let (whole, cut) = (row(0), row(1));
+    let of = |row: &ObjectRow| (row.complete, row.size);
+    assert_eq!((of(&whole), of(&cut)), ((true, 9), (false, 9)));
+    Stored { folder, store, whole, cut }
+}
+
+impl Stored {
+    /// With these rules, each with its targets. Also gives what is told.
+    fn with(&self, rules: Vec<Rule>, room: u64) -> (Submissions, Arc<Mutex<Vec<String>>>) {
+        let target = |name: &str| {
+            let path: PathBuf = self.folder.path().join(name);
+            fs::create_dir_all(&path).unwrap();
+            let kind = Kind::Folder { path, json: true };
+            Target { name: TargetName::parse(name).unwrap(), kind, timeout: Duration::from_secs(1) }
+        };
+        let targets = vec![target("a"), target("b")];
+        let settings = Settings { targets, policy: Policy(rules), retry: Retry::default(), room };
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let tell = Arc::clone(&told);
+        let submissions = Submissions::open(&self.folder.path().join("data"), settings).unwrap();
+        (submissions.telling(move |sentence| tell.lock().unwrap().push(sentence.to_owned())), told)
+    }
+}
+
+fn rule(name: &str, to: &[&str], filter: &str) -> Rule {
+    Rule {
+        name: name.to_owned(),
+        to: to.iter().map(|name| TargetName::parse(name).unwrap()).collect(),
+        filter: row_filter(filter).unwrap(),
+        first_seen: false,
+        verdicts: Vec::new(),
+        incomplete: false,
+    }
+}
+
+fn yara() -> Verdict {
+    Verdict { scanner: Scanner::Yara, name: "win_dridex".to_owned(), details: "tags".to_owned() }
+}
+
+fn shown(jobs: &[Job]) -> Vec<String> {
+    jobs.iter().map(|job| format!("{} to {} by {}", job.oid, job.target, job.rule)).collect()
+}
+
+#[test]
+fn what_a_rule_wants_is_in_the_queue_when_the_call_returns_and_only_once() {
+    let stored = stored();
+    let verdicts = Rule { verdicts: vec![VerdictPattern::parse("yara:*").unwrap()], ..rule("yara", &["b"], "") };
+    let (submissions, told) = stored.with(vec![rule("liars", &["a"], "mismatch=1 host=*.example"), verdicts], 100);
+    let hand = |row, verdicts: &[Verdict]| submissions.handed(&stored.store, row, true, verdicts).unwrap();
+    hand(&stored.whole, &[]);
+    let oid = stored.whole.oid;
+    let jobs = submissions.jobs().unwrap().0;
+    assert_eq!(shown(&jobs), [format!("{oid} to a by liars")]);
+    let copy = stored.folder.path().join("data/queue/content").join(jobs[0].hash.to_string());
+    assert_eq!(fs::read(copy).unwrap(), b"MZ\x90\0\x03\0\0\0h");
+    // Handed over again, as after a kill; and later with what scanners say.
+    hand(&stored.whole, &[]);
+    assert_eq!(submissions.jobs().unwrap().0, jobs);
+    hand(&stored.whole, &[yara()]);
+    let jobs = submissions.jobs().unwrap().0;
+    assert_eq!(shown(&jobs), [format!("{oid} to a by liars"), format!("{oid} to b by yara")]);
+    // Also when it was sent.
+    submissions.sender().round(&mut |told| panic!("{told}")).unwrap();
+    let sent = submissions.jobs().unwrap().0;
+    assert!(sent.iter().all(|job| matches!(job.state, State::Sent { .. })), "{sent:?}");
+    hand(&stored.whole, &[yara()]);
+    assert_eq!(submissions.jobs().unwrap().0, sent);
+    // Incomplete ones nobody asked for.
+    hand(&stored.cut, &[yara()]);
+    assert_eq!(submissions.jobs().unwrap().0, sent);
+    assert_eq!(told.lock().unwrap().as_slice(), [""; 0]);
+    // What is told beside it says which rule it was, and what is known.
+    let about = stored.folder.path().join("b").join(format!("{}.json", sent[1].file_name()));
+    let about = fs::read_to_string(about).unwrap();
+    for part in [
+        "\"rule\":\"yara\",",
+        "\"verdicts\":[{\"scanner\":\"yara\",\"name\":\"win_dridex\",\"details\":\"tags\"}]",
+        "\"host\":\"bad.example\"",
+        "\"uri\":\"/a.jpg\"",
+        "\"declared_type\":\"image/jpeg\"",
+        "\"client\":\"10.0.0.5:1\",\"server\":\"203.0.113.9:80\",\"direction\":\"to_client\",\"start\":\"2012-03-02T07:51:51",
+        "\"size\":9,\"complete\":true,\"missing_bytes\":0",
+        "\"first_seen\":true",
+    ] {
+        assert!(about.contains(part), "{part} in {about}");
+    }
+}
+
+#[test]
+fn incomplete_objects_go_where_a_rule_says_so() {
+    let stored = stored();
+    let all = Rule { incomplete: true, ..rule("all", &["a"], "") };
+    let (submissions, _) = stored.with(vec![all, rule("whole", &["b"], "")], 100);
+    submissions.handed(&stored.store, &stored.cut, false, &[]).unwrap();
+    let jobs = submissions.jobs().unwrap().0;
+    assert_eq!(shown(&jobs), [format!("{} to a by all", stored.cut.oid)]);
+    assert!(!jobs[0].complete && jobs[0].file_name().contains(".incomplete"));
+}
+
+#[test]
+fn a_full_queue_is_waited_for_and_what_never_fits_is_told() {
+    let stored = stored();
+    let all = Rule { incomplete: true, ..rule("all", &["a"], "") };
+    let (submissions, told) = stored.with(vec![all.clone()], 15);
+    submissions.handed(&stored.store, &stored.whole, true, &[]).unwrap();
+    let full = submissions.handed(&stored.store, &stored.cut, true, &[]).unwrap_err();
+    assert!(matches!(full, Error::Full { held: 9, size: 9, room: 15 }), "{full}");
+    submissions.sender().round(&mut |told| panic!("{told}")).unwrap();
+    submissions.handed(&stored.store, &stored.cut, true, &[]).unwrap();
+    assert_eq!(submissions.jobs().unwrap().0.len(), 2);
+    assert_eq!(told.lock().unwrap().as_slice(), [""; 0]);
+    let other = self::stored();
+    let (submissions, told) = other.with(vec![all], 5);
+    submissions.handed(&other.store, &other.whole, true, &[]).unwrap();
+    let wanted = format!(
+        "not submitted to a: {}: it has 9 bytes, which is more than the queue may hold (5); raise submit.room in the \
+         configuration",
+        other.whole.oid
+    );
+    assert_eq!(told.lock().unwrap().as_slice(), [wanted]);
+    assert_eq!(submissions.jobs().unwrap().0.len(), 0);
+}
+
+#[test]
+fn an_object_that_is_gone_is_told_and_passed_over() {
+    let stored = stored();
+    let (submissions, told) = stored.with(vec![rule("all", &["a", "b"], "")], 100);
+    let gone = ObjectRow { oid: "9-9-9-9".parse().unwrap(), ..stored.whole.clone() };
+    submissions.handed(&stored.store, &gone, true, &[]).unwrap();
+    assert_eq!(
+        told.lock().unwrap().as_slice(),
+        ["not submitted to a, b: 9-9-9-9: there is no such stream in this store"]
+    );
+    // A row that says more than is there any more.
+    let cut = ObjectRow { complete: true, ..stored.cut.clone() };
+    submissions.handed(&stored.store, &cut, true, &[]).unwrap();
+    assert!(told.lock().unwrap()[1].contains(": incomplete ("), "{:?}", told.lock().unwrap());
+    assert_eq!(submissions.jobs().unwrap().0.len(), 0);
+}

@@ -1,0 +1,363 @@
+//! Each kind of target: what it is given, what is made of its answer, and what happens when it is slow, full or wrong.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "only tests")]
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::{Reply, TestSandbox};
+use streamdb_submit::{
+    About, Choice, Item, Job, Kind, Policy, Queue, Retry, Server, Settings, State, Submissions, Target, TargetName,
+};
+use streamdb_testkit::TestFolder;
+
+const CONTENT: &[u8] = b"MZ\x90\0\x03\0\0\0";
+
+/// A queue with one content for a target of this kind.
+struct Case {
+    folder: TestFolder,
+    submissions: Submissions,
+}
+
+impl Case {
+    fn new(kind: Kind) -> Self {
+        Self::slow(kind, Duration::from_secs(20))
+    }
+
+    fn slow(kind: Kind, timeout: Duration) -> Self {
+        let folder = TestFolder::new("targets");
+        let target = Target { name: name(), kind, timeout };
+        let retry = Retry { tries: 4, pause: Duration::from_millis(20), longest_pause: Duration::from_millis(20) };
+        let settings = Settings { targets: vec![target], policy: Policy::default(), retry, room: 1 << 20 };
+        let submissions = Submissions::open(folder.path(), settings).unwrap();
+        let case = Self { folder, submissions };
+        case.put(CONTENT);
+        case
+    }
+
+    fn put(&self, content: &[u8]) {
+        let queue = Queue::open(self.folder.path()).unwrap();
+        let mut incoming = queue.begin().unwrap();
+        incoming.write_all(content).unwrap();
+        let oid = "1-2-3-4".parse().unwrap();
+        let item = Item { oid, complete: true, extension: "exe".to_owned(), about: About::default() };
+        let choice = Choice { target: name(), rule: "r".to_owned() };
+        queue.put(incoming, &item, &[choice], false, 1 << 20).unwrap();
+    }
+
+    /// Tries what is due, after the pause before.
+    fn round(&self) -> Job {
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(self.submissions.sender().round(&mut |_| ()).unwrap());
+        self.job()
+    }
+
+    fn job(&self) -> Job {
+        self.submissions.jobs().unwrap().0.remove(0)
+    }
+}
+
+fn name() -> TargetName {
+    TargetName::parse("there").unwrap()
+}
+
+fn server(url: String) -> Server {
+    let pairs = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+    Server {
+        url,
+        field: "file".to_owned(),
+        fields: pairs("timeout", "200"),
+        headers: pairs("Authorization", "Token s3cret"),
+        ..Server::default()
+    }
+}
+
+/// Why a job waits, and whether its target may have it.
+fn waits(job: &Job) -> (String, bool) {
+    match &job.state {
+        State::Waits { why, .. } => (why.clone(), job.doubt),
+        state => panic!("{state:?}"),
+    }
+}
+
+fn sent(job: &Job) -> [String; 3] {
+    match &job.state {
+        State::Sent { said, link, task, .. } => [said.clone(), link.clone(), task.clone()],
+        state => panic!("{state:?}"),
+    }
+}
+
+#[test]
+fn cape_gets_a_task_and_says_where_its_report_will_be() {
+    let sandbox = TestSandbox::new([]);
+    let case = Case::new(Kind::Cape(server(format!("{}/", sandbox.base()))));
+    let job = case.round();
+    let [_, link, task] = sent(&job);
+    assert_eq!((link, task), (format!("{}/submit/status/1/", sandbox.base()), "1".to_owned()));
+    let upload = &sandbox.uploads()[0];
+    assert_eq!((upload.path.as_str(), upload.field.as_str()), ("/apiv2/tasks/create/file/", "file"));
+    assert_eq!(upload.content, CONTENT);
+    assert_eq!(upload.fields, [("timeout".to_owned(), "200".to_owned()), ("custom".to_owned(), job.key())]);
+    assert_eq!(upload.header("authorization"), Some("Token s3cret"));
+    assert_eq!(sandbox.asked(), [0, 0], "nothing was in doubt");
+}
+
+#[test]
+fn cape_says_no_with_a_status_of_200() {
+    let sandbox = TestSandbox::new([Reply::Says(
+        "200 OK",
+        "{\"error\": true, \"error_value\": \"File Create API is Disabled\"}",
+    )]);
+    let case = Case::new(Kind::Cape(server(sandbox.base())));
+    let (why, _) = waits(&case.round());
+    assert!(why.contains("File Create API is Disabled"), "{why}");
+}
+
+#[test]
+fn a_try_without_an_answer_is_asked_about() {
+    for kind in ["cape", "cuckoo"] {
+        let sandbox = TestSandbox::new([Reply::Hangs]);
+        let server = server(sandbox.base());
+        let kind = if kind == "cape" { Kind::Cape(server) } else { Kind::Cuckoo(server) };
+        let case = Case::slow(kind, Duration::from_millis(300));
+        let (why, doubt) = waits(&case.round());
+        assert!(doubt && why.contains("timeout"), "{why}");
+        let [said, link, task] = sent(&case.round());
+        assert!(said.contains("found there after a try that was broken off"), "{said}");
+        assert!(task == "1" && link.ends_with("/1") || link.ends_with("/1/"), "{link}");
+        assert_eq!((sandbox.uploads().len(), sandbox.asked()), (1, [1, 1]));
+    }
+}
+
+#[test]
+fn an_answer_that_leaves_doubt_is_asked_about_and_one_that_leaves_none_is_not() {
+    for (status, asked) in [("502 Bad Gateway", 1), ("429 Too Many Requests\r\nRetry-After: 0", 0), ("302 Found", 0)] {
+        let sandbox = TestSandbox::new([Reply::Says(status, "")]);
+        let case = Case::new(Kind::Cape(server(sandbox.base())));
+        waits(&case.round());
+        sent(&case.round());
+        // This server takes what it answers with an error, too.
+        assert_eq!((sandbox.asked()[0], sandbox.uploads().len()), (asked, 2 - asked), "{status}");
+    }
+}
+
+#[test]
+fn nobody_there_leaves_no_doubt() {
+    let address = TestSandbox::nowhere();
+    let case = Case::new(Kind::Cape(server(format!("http://{address}"))));
+    let (why, doubt) = waits(&case.round());
+    assert!(!doubt, "{why}");
+}
+
+#[test]
+fn cuckoo_gets_a_task() {
+    let sandbox = TestSandbox::new([]);
+    let page = Some("http://cuckoo-web/analysis/{}/".to_owned());
+    let view = format!("{}/tasks/view/1", sandbox.base());
+    for (page, wanted, id) in [(None, view, "1"), (page, "http://cuckoo-web/analysis/2/".to_owned(), "2")] {
+        let case = Case::new(Kind::Cuckoo(Server { page, ..server(sandbox.base()) }));
+        let [said, link, task] = sent(&case.round());
+        assert_eq!((said, link, task.as_str()), (format!("200 OK: {{\"task_id\": {id}}}"), wanted, id));
+    }
+    let upload = &sandbox.uploads()[0];
+    assert_eq!((upload.path.as_str(), upload.field.as_str()), ("/tasks/create/file", "file"));
+    let owner = upload.field("owner").unwrap();
+    assert!(owner.starts_with("streamdb-") && owner.len() <= 64, "{owner}");
+}
+
+#[test]
+fn any_server_says_where_the_result_is() {
+    let answer = Reply::Says("201 Created\r\nLocation: /results/9", "{\"data\": {\"id\": \"9\"}}");
+    let sandbox = TestSandbox::new([answer.clone(), answer]);
+    let case = Case::new(Kind::Post(Server { task: Some("/data/id".to_owned()), ..server(sandbox.url()) }));
+    let job = case.round();
+    let [_, link, task] = sent(&job);
+    assert_eq!((link, task.as_str()), (format!("{}/results/9", sandbox.base()), "9"));
+    let key = format!("\"{}\"", job.key());
+    assert_eq!(sandbox.uploads()[0].header("idempotency-key"), Some(key.as_str()));
+}
+
+#[test]
+fn a_second_try_of_what_may_be_there_says_so() {
+    let sandbox = TestSandbox::new([Reply::Hangs]);
+    let case = Case::slow(Kind::Post(server(sandbox.url())), Duration::from_millis(300));
+    assert!(waits(&case.round()).1);
+    let [said, ..] = sent(&case.round());
+    assert!(said.ends_with("(an earlier try was broken off: it may be there twice)"), "{said}");
+    let uploads = sandbox.uploads();
+    assert_eq!(uploads.len(), 2);
+    assert_eq!(uploads[0].header("idempotency-key"), uploads[1].header("idempotency-key"));
+}
+
+#[test]
+fn a_server_that_asks_for_a_pause_gets_it() {
+    let sandbox = TestSandbox::new([Reply::Says("429 Too Many Requests\r\nRetry-After: 2", "")]);
+    let case = Case::new(Kind::Post(server(sandbox.url())));
+    case.put(b"another");
+    let begun = Instant::now();
+    let mut sender = case.submissions.sender();
+    while begun.elapsed() < Duration::from_millis(1500) {
+        sender.round(&mut |told| panic!("{told}")).unwrap();
+        assert_eq!(sandbox.uploads().len(), 1, "neither is sent: it said that it is too much for it");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    while sandbox.uploads().len() < 3 {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        sender.round(&mut |told| panic!("{told}")).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+}
+
+#[test]
+fn a_slow_target_keeps_no_other_waiting() {
+    let slow = TestSandbox::new([]);
+    slow.slow(Duration::from_secs(10));
+    let folder = TestFolder::new("targets-fast");
+    let target =
+        |name: &str, kind| Target { name: TargetName::parse(name).unwrap(), kind, timeout: Duration::from_secs(30) };
+    let targets = vec![
+        target("slow", Kind::Post(server(slow.url()))),
+        target("fast", Kind::Folder { path: folder.path().to_owned(), json: true }),
+    ];
+    let choices: Vec<Choice> =
+        targets.iter().map(|target| Choice { target: target.name.clone(), rule: String::new() }).collect();
+    let settings = Settings { targets, policy: Policy::default(), retry: Retry::default(), room: 1 << 20 };
+    let data = TestFolder::new("targets-two");
+    let queue = Queue::open(data.path()).unwrap();
+    let put = |content: &[u8]| {
+        let mut incoming = queue.begin().unwrap();
+        incoming.write_all(content).unwrap();
+        let oid = "1-2-3-4".parse().unwrap();
+        let item = Item { oid, complete: true, extension: String::new(), about: About::default() };
+        queue.put(incoming, &item, &choices, false, 1 << 20).unwrap().hash.to_string()
+    };
+    let submissions = Submissions::open(data.path(), settings).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| submissions.sender().run(&mut |told| panic!("{told}")));
+        // One that was there when both began, and one that came when the slow one was busy.
+        for content in [CONTENT, b"another"] {
+            let hash = put(content);
+            let begun = Instant::now();
+            while !folder.path().join(&hash).exists() {
+                assert!(begun.elapsed() < Duration::from_secs(60));
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            assert_eq!(slow.uploads().len(), 0, "the fast one is done, and the slow one has not even got the first");
+        }
+        submissions.signal().stop();
+    });
+    assert_eq!(slow.uploads().len(), 1, "what was begun came to its end, and nothing else was begun");
+}
+
+#[test]
+fn a_folder_has_json_beside_each_file() {
+    let folder = TestFolder::new("targets-folder");
+    let case = Case::new(Kind::Folder { path: folder.path().to_owned(), json: true });
+    let job = case.round();
+    let name = job.file_name();
+    assert_eq!(sent(&job), [name.clone(), String::new(), String::new()]);
+    assert_eq!(fs::read(folder.path().join(&name)).unwrap(), CONTENT);
+    let json = fs::read_to_string(folder.path().join(format!("{name}.json"))).unwrap();
+    let (hash, queued) = (job.hash, job.queued);
+    // Of what was put into the queue without an object nothing more is known.
+    let (sha1, md5) = ("6385d92a043c85f6825d642c67f54e44d3376c7a", "d8ff4b09182375e656a87b43f2b83704");
+    let wanted = format!(
+        "{{\"oid\":\"1-2-3-4\",\"sha256\":\"{hash}\",\"sha1\":\"{sha1}\",\"md5\":\"{md5}\",\"size\":8,\"complete\":true,\
+         \"target\":\"there\",\"rule\":\"r\",\"queued\":\"{queued}\"}}\n"
+    );
+    assert_eq!(json, wanted);
+    // What is sent is told nobody any more.
+    assert_eq!(fs::read_dir(case.folder.path().join("queue/about")).unwrap().count(), 0);
+}
+
+/// Runs a script as a target's program.
+fn command(script: &str, timeout: Duration) -> (Case, TestFolder) {
+    let folder = TestFolder::new("targets-command");
+    let program = folder.path().join("program");
+    fs::write(&program, format!("#!/bin/sh\n{}\n", script.replace("OUT", folder.path().to_str().unwrap()))).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    (Case::slow(Kind::Command { words: vec![program.to_str().unwrap().to_owned()] }, timeout), folder)
+}
+
+fn read(folder: &TestFolder, name: &str) -> String {
+    fs::read_to_string(folder.path().join(name)).unwrap()
+}
+
+#[test]
+fn a_program_gets_the_file_and_the_json() {
+    let script = "cp \"$1\" OUT/copy; cat > OUT/json; echo \"$1 $STREAMDB_TRY $STREAMDB_KEY $PWD\" > OUT/told; echo $#  > OUT/count
+        echo https://results.example/7; echo more";
+    let (case, folder) = command(script, Duration::from_secs(20));
+    let job = case.round();
+    let [said, link, _] = sent(&job);
+    assert_eq!(
+        (said.as_str(), link.as_str()),
+        ("exit status 0: https://results.example/7 more", "https://results.example/7")
+    );
+    assert_eq!(fs::read(folder.path().join("copy")).unwrap(), CONTENT);
+    assert!(read(&folder, "json").starts_with("{\"oid\":\"1-2-3-4\",\"sha256\":\""));
+    let told = read(&folder, "told");
+    let [file, tried, key, here] = told.trim().split(' ').collect::<Vec<_>>()[..] else { panic!("{told}") };
+    let given = case.folder.path().join("queue/given/there");
+    assert!(Path::new(here).parent() == Some(&given) && file == format!("{here}/{}", job.file_name()), "{told}");
+    assert_eq!((tried, key), ("1", job.key().as_str()));
+    assert_eq!(read(&folder, "count"), "1\n");
+    assert_eq!(fs::read_dir(given).unwrap().count(), 0, "its copy is gone");
+}
+
+#[test]
+fn the_exit_status_says_whether_it_is_tried_again() {
+    let (case, folder) = command("echo $STREAMDB_TRY >> OUT/tries; echo no room >&2; exit 75", Duration::from_secs(20));
+    let (why, doubt) = waits(&case.round());
+    assert!(why.ends_with("/program: exit status 75: no room") && !doubt, "{why}");
+    case.round();
+    case.round();
+    let job = case.round();
+    assert!(matches!(&job.state, State::Failed { .. }) && job.tries == 4, "{job:?}");
+    assert_eq!(read(&folder, "tries"), "1\n2\n3\n4\n");
+    let (case, _folder) = command("echo no program at all; exit 65", Duration::from_secs(20));
+    let job = case.round();
+    assert!(
+        matches!(&job.state, State::Failed { why, .. } if why.ends_with("exit status 65: no program at all")),
+        "{job:?}"
+    );
+    let (case, _folder) = command("kill -SEGV $$", Duration::from_secs(20));
+    let (why, doubt) = waits(&case.round());
+    assert!(why.contains("killed by signal 11") && doubt, "{why}");
+    let case = Case::new(Kind::Command { words: vec!["/nowhere/program".to_owned()] });
+    let (why, _) = waits(&case.round());
+    assert!(why.starts_with("/nowhere/program: could not be started: "), "{why}");
+}
+
+#[test]
+fn a_program_that_takes_too_long_is_killed_with_what_it_started() {
+    let script = "sleep 600 & echo $! > OUT/child; (sleep 600; echo) & echo waiting >&2; wait";
+    let (case, folder) = command(script, Duration::from_millis(500));
+    let begun = Instant::now();
+    let (why, doubt) = waits(&case.round());
+    assert!(why.contains("not done after 0.5 s, and killed: waiting") && doubt, "{why}");
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    let child = read(&folder, "child");
+    let stat = Path::new("/proc").join(child.trim()).join("stat");
+    // Whoever inherits it may not have looked yet.
+    let gone = || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
+    while !gone() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "its child still runs");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn what_a_program_leaves_running_and_says_without_end_costs_nothing() {
+    let begun = Instant::now();
+    let (case, _folder) =
+        command("sleep 600 & yes | head -c 20000000; yes | head -c 20000000 >&2", Duration::from_secs(60));
+    let [said, ..] = sent(&case.round());
+    assert!(said.len() <= 400 && said.starts_with("exit status 0: y y y "), "{said}");
+    assert!(begun.elapsed() < Duration::from_secs(50));
+}
