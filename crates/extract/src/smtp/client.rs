@@ -72,6 +72,8 @@ pub(super) struct Session<'s> {
     /// Recipients that the server took.
     taken: u32,
     chunks: Option<Mail>,
+    /// Whether a command was seen that no chunk of a mail comes before.
+    begun: bool,
     most: usize,
     ranges: usize,
     /// Whether the client spoke LMTP.
@@ -130,6 +132,7 @@ impl<'s> Session<'s> {
             envelope: Envelope::default(),
             taken: 0,
             chunks: None,
+            begun: !source.marks().contains(Marks::MIDSTREAM),
             most: PARTS.min(limits.messages.max(1) as usize),
             ranges: RANGES,
             lmtp: false,
@@ -285,7 +288,9 @@ impl<'s> Session<'s> {
             self.answers = self.replies.next() == Reply::Code(334);
             return true;
         }
-        match Command::new(line) {
+        let command = Command::new(line);
+        self.begun |= !matches!(command, Command::Chunk { .. } | Command::Other);
+        match command {
             Command::Hello { name, lmtp } => {
                 self.helo = Some(name.get(..255).unwrap_or(name).to_vec());
                 self.lmtp |= lmtp;
@@ -456,7 +461,9 @@ impl<'s> Session<'s> {
         }
         if last {
             mail.status = mail.status.or(self.verdict());
-            let (end, unsure) = (mail.over.then_some(Incomplete::Limit), self.unsure);
+            // Chunks before those that were captured may belong to it.
+            let begun = std::mem::replace(&mut self.begun, true);
+            let (end, unsure) = (mail.over.then_some(Incomplete::Limit), self.unsure || !begun);
             self.ranges = self.ranges.saturating_sub(mail.ranges());
             self.add(mail, end, unsure);
         } else {
