@@ -91,7 +91,8 @@ def by_suricata(captures, folder):
     os.mkdir(links)
     os.mkdir(out)
     for number, capture in enumerate(captures):
-        os.symlink(os.path.abspath(capture), os.path.join(links, f"{number}.pcap"))
+        # It passes over symbolic links.
+        shutil.copyfile(capture, os.path.join(links, f"{number}.pcap"))
     with open(os.path.join(folder, "suricata.yaml"), "w") as config:
         config.write(SURICATA)
     run(["suricata", "-c", os.path.join(folder, "suricata.yaml"), "-S", "/dev/null", "-k", "none", "--runmode", "single",
@@ -115,6 +116,8 @@ class Store:
         self.program, self.folder, self.read = program, folder, {}
         run([program, "ingest", "--data", folder, capture])
         self.rows = [json.loads(line) for line in run([program, "objects", "--json", "--data", folder]).splitlines()]
+        # The files of FTP are streams of their own.
+        self.rows = [row | {"kind": "file"} if row["protocol"] == "ftp" else row for row in self.rows]
         whole = [row for row in self.rows if row["complete"] and row["kind"] != "stream"]
         self.whole = {row["sha256"] for row in whole} - {EMPTY}
         self.coded = {row["sha256_encoded"] for row in whole if row.get("sha256_encoded")}
@@ -132,8 +135,9 @@ class Store:
             return None
         all_ = [(row, bytes_) for row, bytes_ in self.all() if bytes_]
         objects = [(row, bytes_) for row, bytes_ in all_ if row["kind"] != "stream"]
-        if any(bytes_ == content for _, bytes_ in objects):
-            return "not called whole"
+        same = [row for row, bytes_ in objects if bytes_ == content]
+        if same:
+            return "not called whole" if not any(row["missing_bytes"] for row in same) else "hole"
         if any(bytes_.startswith(content) for _, bytes_ in objects):
             return "cut"
         broken = [bytes_ for row, bytes_ in all_ if not row["complete"]]

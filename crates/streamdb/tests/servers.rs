@@ -62,7 +62,7 @@ fn mails_that_are_sent_and_fetched() {
     let data = all_comes_out("mail");
     // What hands over to TLS says both.
     let sentences: Vec<String> =
-        data.json("objects", &[]).iter().map(|row| row["magic"].as_str().unwrap_or_default().to_owned()).collect();
+        data.json("objects", &[]).iter().map(|row| row["description"].as_str().unwrap_or_default().to_owned()).collect();
     for begins in ["SMTP session", "POP3 session"] {
         let handed =
             |said: &&String| said.starts_with(begins) && said.contains(", then TLS 1.2 session, SNI mx.two.example");

@@ -2,21 +2,27 @@
 
 use super::lines::lines;
 
+/// How many times it may be asked for, as it may be refused.
+const ASKED: usize = 8;
+
 /// Where TLS begins on both sides.
 pub(super) fn place([client, server]: [&[u8]; 2]) -> Option<[usize; 2]> {
     let greeting = server.get(..4)?.to_ascii_uppercase();
     if greeting != b"* OK" && greeting != b"* PR" {
         return None;
     }
-    lines(client).find_map(|(line, asked)| {
+    let asks = lines(client).filter_map(|(line, asked)| {
         let space = line.iter().position(|byte| *byte == b' ')?;
         let (tag, command) = line.split_at_checked(space)?;
-        if tag.is_empty() || !command.trim_ascii().eq_ignore_ascii_case(b"STARTTLS") {
-            return None;
-        }
-        let answered = |line: &[u8]| line.strip_prefix(tag).is_some_and(|rest| is_ok(rest));
-        let (_, granted) = lines(server).find(|(line, _)| answered(line))?;
-        Some([asked, granted])
+        let starts = !tag.is_empty() && command.trim_ascii().eq_ignore_ascii_case(b"STARTTLS");
+        starts.then_some((tag, asked))
+    });
+    asks.take(ASKED).find_map(|(tag, asked)| {
+        // Some clients use one tag for all.
+        let is_tagged = |line: &[u8]| line.strip_prefix(tag).is_some_and(|rest| rest.starts_with(b" "));
+        let before = lines(client).filter(|(line, end)| *end < asked && is_tagged(line)).count();
+        let (answer, granted) = lines(server).filter(|(line, _)| is_tagged(line)).nth(before)?;
+        is_ok(answer.get(tag.len()..)?).then_some([asked, granted])
     })
 }
 

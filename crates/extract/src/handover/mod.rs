@@ -126,6 +126,7 @@ mod tests {
             (b"a CAPABILITY\r\nb2 starttls\r\n", b"* OK hi\r\n* CAPABILITY IMAP4\r\na OK x\r\nb2 OK begin\r\n");
         let cases: &[(&str, &[u8], &[u8])] = &[
             ("IMAP", imap, ready),
+            ("IMAP", b". CAPABILITY\r\n. STARTTLS\r\n", b"* OK hi\r\n* CAPABILITY IMAP4\r\n. OK x\r\n. OK begin\r\n"),
             ("XMPP", STARTTLS, PROCEED),
             ("MySQL", MYSQL, MYSQL_GREETING),
             ("PostgreSQL", b"\0\0\0\x08\x04\xd2\x16\x30\0\0\0\x08\x04\xd2\x16\x2f", b"NS"),

@@ -72,7 +72,7 @@ pub(super) struct Session<'s> {
     /// Recipients that the server took.
     taken: u32,
     chunks: Option<Mail>,
-    /// Whether a command was seen that no chunk of a mail comes before.
+    /// Whether it is known that no chunk came before the next one of a mail that begins: a command was seen that ends one.
     begun: bool,
     most: usize,
     ranges: usize,
@@ -249,6 +249,7 @@ impl<'s> Session<'s> {
         self.at = gap.end();
         self.lost.get_or_insert(self.at);
         // Chunks may have come and gone.
+        self.begun = false;
         self.end_chunks(Incomplete::Gap(gap.kind));
     }
 
