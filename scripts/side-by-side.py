@@ -27,6 +27,7 @@ CAUSES = {
     "hole": "StreamDB has it and says that bytes are missing or that its end was not seen; the other closes the hole up, or fills it",
     "cut": "the beginning of a body that StreamDB has more of: the other stopped early, and calls it whole",
     "not called whole": "StreamDB has the very bytes, and says that they are not all",
+    "rest": "a file from a place on, which StreamDB does not call the file",
     "piece": "lies in an object of StreamDB's: a part without its head, text between tags, the data of a range",
     "wrapper": "an object of StreamDB's with something around it: the head or the boundary of a part, a line end, a mail's dots",
     "several": "objects of StreamDB's, one after the other: bodies of one connection taken for one, ranges put together",
@@ -137,6 +138,8 @@ class Store:
         objects = [(row, bytes_) for row, bytes_ in all_ if row["kind"] != "stream"]
         same = [row for row, bytes_ in objects if bytes_ == content]
         if same:
+            if any(row.get("reason") == "partial" for row in same):
+                return "rest"
             return "not called whole" if not any(row["missing_bytes"] for row in same) else "hole"
         if any(bytes_.startswith(content) for _, bytes_ in objects):
             return "cut"
@@ -188,7 +191,7 @@ def compare(program, capture, files, folder):
         theirs = {name: set(found[name]) for name in PEERS}
         ours = store.whole | store.coded
         counts = {name: (len(ours & theirs[name]), len(theirs[name] - ours)) for name in PEERS}
-        return counts, len(store.whole), len(store.whole - set().union(*theirs.values())), only
+        return counts, len(store.whole), len(store.whole - set().union(*theirs.values())), only, ours
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -225,12 +228,16 @@ def main():
                 answers = pool.map(lambda capture: compare(options.bin, capture, files.get(capture, {}), folder), some)
                 found += [answer for answer in answers if answer]
     found = found[:options.most]
-    only = sorted({row for _, _, _, rows in found for row in rows})
-    print(f"{len(found)} captures with files; StreamDB has {sum(whole for _, whole, _, _ in found)} whole contents, "
-          f"{sum(alone for _, _, alone, _ in found)} of which no other has")
+    # Suricata's log may name the capture that it read next, so what it finds is looked for in all of them.
+    ours = set().union(*(ours for _, _, _, _, ours in found))
+    only = sorted({row for _, _, _, rows, _ in found for row in rows if row[1] != "suricata" or row[3] not in ours})
+    elsewhere = {row[3] for _, _, _, rows, _ in found for row in rows if row[1] == "suricata" and row[3] in ours}
+    print(f"{len(found)} captures with files; StreamDB has {sum(whole for _, whole, _, _, _ in found)} whole contents, "
+          f"{sum(alone for _, _, alone, _, _ in found)} of which no other has")
     print(f"{'':12}{'both':>8}{'only it':>8}   why")
     for name in PEERS:
-        both, alone = (sum(counts[name][n] for counts, _, _, _ in found) for n in (0, 1))
+        both = sum(counts[name][0] for counts, *_ in found) + (len(elsewhere) if name == "suricata" else 0)
+        alone = sum(row[1] == name for row in only)
         why = collections.Counter(row[2] for row in only if row[1] == name)
         print(f"{name:12}{both:8}{alone:8}   " + ", ".join(f"{cause} {count}" for cause, count in why.most_common()))
     print()

@@ -38,6 +38,8 @@ pub struct Multipart {
     before: u64,
     /// What the head of a mail says, once it is there.
     top: Option<PartHead>,
+    /// Whether bytes were missing.
+    lossy: bool,
 }
 
 /// What parts lie in.
@@ -90,7 +92,7 @@ impl Multipart {
 
     fn new(protocol: &'static str, dots: bool, most: usize, levels: Vec<Level>, place: Place) -> Self {
         let line = Line { starts: 0, first: Vec::new(), last: Some(b'\n'), known: true };
-        Self { protocol, dots, most, parts: Vec::new(), levels, place, at: 0, line, before: 0, top: None }
+        Self { protocol, dots, most, parts: Vec::new(), levels, place, at: 0, line, before: 0, top: None, lossy: false }
     }
 
     /// What the head of a mail says, once it is over.
@@ -202,6 +204,16 @@ impl Multipart {
     /// Whether a dot is taken off at the beginning of a part's body that was not added: where its line begins only for those who
     /// take LF alone for a line end.
     fn check_dot(&mut self, piece: &[u8]) {
+        // Behind a hole another mail may have begun that was sent in chunks, where no dots are added (RFC 3030 §2).
+        if self.dots
+            && self.lossy
+            && self.protocol == "smtp"
+            && piece.starts_with(b".")
+            && let Place::Body { part, .. } = self.place
+            && let Some(part) = self.parts.get_mut(part)
+        {
+            part.incomplete.get_or_insert(Incomplete::Unsure);
+        }
         let bare = self.at > 0 && self.at - self.before == 1;
         if let Place::Body { part, start } = self.place
             && self.dots
@@ -380,6 +392,7 @@ impl Multipart {
 
     /// Bytes that are missing here.
     fn lose(&mut self, length: u64, why: Incomplete) {
+        self.lossy = true;
         if let Place::Head { begins, bytes, .. } = &mut self.place {
             let (begins, bytes) = (*begins, std::mem::take(bytes));
             match self.coded_mail() {
