@@ -17,6 +17,9 @@ const PARTS: usize = 1000;
 const DEPTH: usize = 16;
 /// Most bytes of a part's head that are looked at.
 const HEAD_BYTES: usize = 64 << 10;
+/// Where so many bytes are missing of a mail that was sent by DATA, it may have ended there, and another one begun that was sent in
+/// chunks (RFC 3030 §2): then no dots are added, and commands stand between any two bytes of it.
+const HIDES_CHUNKS: u64 = 16;
 /// How much of a line tells whether it is a delimiter: more than two hyphens around the longest boundary.
 const LINE_BYTES: usize = 512;
 
@@ -38,8 +41,8 @@ pub struct Multipart {
     before: u64,
     /// What the head of a mail says, once it is there.
     top: Option<PartHead>,
-    /// Whether bytes were missing.
-    lossy: bool,
+    /// How many bytes were missing so far.
+    missing: u64,
 }
 
 /// What parts lie in.
@@ -92,7 +95,7 @@ impl Multipart {
 
     fn new(protocol: &'static str, dots: bool, most: usize, levels: Vec<Level>, place: Place) -> Self {
         let line = Line { starts: 0, first: Vec::new(), last: Some(b'\n'), known: true };
-        Self { protocol, dots, most, parts: Vec::new(), levels, place, at: 0, line, before: 0, top: None, lossy: false }
+        Self { protocol, dots, most, parts: Vec::new(), levels, place, at: 0, line, before: 0, top: None, missing: 0 }
     }
 
     /// What the head of a mail says, once it is over.
@@ -204,16 +207,6 @@ impl Multipart {
     /// Whether a dot is taken off at the beginning of a part's body that was not added: where its line begins only for those who
     /// take LF alone for a line end.
     fn check_dot(&mut self, piece: &[u8]) {
-        // Behind a hole another mail may have begun that was sent in chunks, where no dots are added (RFC 3030 §2).
-        if self.dots
-            && self.lossy
-            && self.protocol == "smtp"
-            && piece.starts_with(b".")
-            && let Place::Body { part, .. } = self.place
-            && let Some(part) = self.parts.get_mut(part)
-        {
-            part.incomplete.get_or_insert(Incomplete::Unsure);
-        }
         let bare = self.at > 0 && self.at - self.before == 1;
         if let Place::Body { part, start } = self.place
             && self.dots
@@ -383,6 +376,9 @@ impl Multipart {
         part.filename = head.filename();
         part.content_codings = head.codings();
         part.incomplete = incomplete;
+        if self.dots && self.protocol == "smtp" && self.missing >= HIDES_CHUNKS {
+            part.incomplete.get_or_insert(Incomplete::Unsure);
+        }
         if self.dots {
             part.undo = Undo::Dots;
         }
@@ -392,7 +388,7 @@ impl Multipart {
 
     /// Bytes that are missing here.
     fn lose(&mut self, length: u64, why: Incomplete) {
-        self.lossy = true;
+        self.missing = self.missing.saturating_add(length);
         if let Place::Head { begins, bytes, .. } = &mut self.place {
             let (begins, bytes) = (*begins, std::mem::take(bytes));
             match self.coded_mail() {
