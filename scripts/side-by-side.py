@@ -15,6 +15,7 @@ first, 2 when it could not run."""
 import argparse
 import collections
 import concurrent.futures
+import gzip
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 
 CAUSES = {
     "hole": "StreamDB has it and says that bytes are missing or that its end was not seen; the other closes the hole up, or fills it",
@@ -34,6 +36,7 @@ CAUSES = {
     "coded": "coded bytes of which StreamDB has what they stand for, or the other way round",
     "stream": "bytes of a stream as it is, which is no file by any protocol that StreamDB takes apart",
     "rewritten": "text that the other one wrote anew: line ends or characters that were not sent",
+    "alike": "begins as an object of StreamDB's and goes on otherwise: ranges put together, or a coding undone in another way",
     "not found": "nothing that StreamDB has is like it",
 }
 SURICATA = """%YAML 1.1
@@ -154,18 +157,28 @@ class Store:
             return "several" if len(inner) > 1 and len(max(inner, key=len)) * 2 < len(content) else "wrapper"
         if any(lines(bytes_) == lines(content) for _, bytes_ in objects):
             return "rewritten"
-        if content[:2] in (b"\x1f\x8b",) and any(row.get("content_codings") for row, _ in objects):
+        if hashlib.sha256(unpacked(content)).hexdigest() in self.whole:
             return "coded"
         if any(content in bytes_ for _, bytes_ in all_):
             return "stream"
         if any(content[:64] in bytes_ and len(content) >= 64 for bytes_ in broken):
             return "hole"
+        if any(len(content) >= 64 and content[:64] == bytes_[:64] for _, bytes_ in objects):
+            return "alike"
         return "not found"
 
 
 def closed(content):
     """Without what a hole reads as."""
     return content.replace(b"\0", b"")
+
+
+def unpacked(content):
+    """Without gzip around it."""
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error):
+        return content
 
 
 def lines(content):
