@@ -186,7 +186,7 @@ proptest! {
             server.push_str(if *ok { "+OK\r\n" } else { "-ERR\r\n" });
             if *ok && !matches!(*command, "DELE 1" | "STAT") {
                 // No line is a dot alone, as it is doubled; those of lists are no fields.
-                let body = if command.len() == 4 { body.replace("a: b", "1 a:b") } else { body.clone() };
+                let body = if command.len() == 4 { body.replace("a: b", "1 b").replace(": b", "1 b") } else { body.clone() };
                 let body = format!("\r\n{body}").replace("\r\n.", "\r\n..");
                 server.push_str(body.strip_prefix("\r\n").unwrap());
                 server.push_str(".\r\n");
