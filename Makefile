@@ -3,7 +3,7 @@
 DEMO_PORT ?= 8080
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo test soak bench compare bodies fuzz setup
+.PHONY: help demo test soak bench compare bodies files fuzz setup
 
 help:
 	@echo 'make demo    build, store a small capture, serve it on 127.0.0.1 (DEMO_PORT=$(DEMO_PORT)); as root, capture there, too'
@@ -18,6 +18,7 @@ help:
 	@echo '             CAPTURE=capture benches/beside.sh (searches while captures are stored)'
 	@echo 'make compare CAPTURES=FOLDER   every TCP stream byte for byte beside tcpflow and tshark (both must be installed), differences explained'
 	@echo 'make bodies HTTP=CAPTURE TRUTH=FILE   every HTTP body found, and called whole or not, beside what the server sent'
+	@echo 'make files CAPTURES=FOLDER   carved files beside those of tshark, tcpflow and Suricata (all must be installed), differences explained'
 	@echo 'make fuzz    each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS), or FUZZ_TARGET=name alone (needs cargo-fuzz and a nightly toolchain)'
 	@echo 'make setup   install what the build needs and this machine lacks (demo and test do it too)'
 
@@ -51,6 +52,12 @@ bodies:
 	@scripts/setup.sh
 	cargo build --release --locked -p streamdb
 	scripts/check-bodies.py $(HTTP) $(TRUTH)
+
+files:
+	@test -n '$(CAPTURES)' || { echo 'files: say which captures: make files CAPTURES=FOLDER' >&2; exit 1; }
+	@scripts/setup.sh
+	cargo build --release --locked -p streamdb
+	scripts/side-by-side.py $(CAPTURES)
 
 fuzz:
 	@scripts/setup.sh

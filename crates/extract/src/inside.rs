@@ -5,11 +5,13 @@ use streamdb_types::{Direction, Gap, Marks, Reason, StreamOffset};
 
 use crate::ftp;
 use crate::ftp::Transfer;
+use crate::handover;
 use crate::http2;
 use crate::limits::Limits;
 use crate::message::{Kind, Message, MessageIndex, Messages};
 use crate::notes::Notes;
 use crate::part::Part;
+use crate::pop3;
 use crate::smtp;
 use crate::socks;
 use crate::source::{Read, Source};
@@ -31,7 +33,7 @@ pub struct Found {
 type Finder = fn([&dyn Source; 2], &Limits) -> Option<Found>;
 
 /// Asked in this order; the first answer counts.
-const FINDERS: [Finder; 4] = [http2::find, tls::find, smtp::find, ftp::find];
+const FINDERS: [Finder; 6] = [http2::find, tls::find, smtp::find, ftp::find, pop3::find, handover::find];
 
 /// A finder for what follows an accepted CONNECT or Upgrade, which looks at what opened it, too.
 type Behind = fn([&dyn Source; 2], &Opener<'_>, &Limits) -> Option<Found>;

@@ -4,9 +4,10 @@
 //! - `dissect` asks one dissector per protocol (`http1` so far) and knows what to do when none answers
 //! - `message` is what they all answer with
 //! - `body` walks a message's body: framing off, then the content codings, one file each in `coding`
-//! - `inside` asks one finder per protocol (`http2`, `websocket`, `socks`, `tls`, `smtp`, `ftp`) what lies inside streams that are
-//!   one message; `part` is what they answer with
-//! - `mime` finds the parts of bodies that have several
+//! - `inside` asks one finder per protocol (`http2`, `websocket`, `socks`, `tls`, `smtp`, `pop3`, `ftp`) what lies inside streams
+//!   that are one message; `part` is what they answer with
+//! - `handover` knows which other protocols hand their connection over to TLS, and where
+//! - `mail` is one mail as it comes; `mime` finds the parts of bodies that have several
 //! - `disposition` is the name that a sender gives a file
 //! - `xor` takes a repeating key off pieces of a body
 //!
@@ -18,15 +19,18 @@ mod disposition;
 mod dissect;
 mod fields;
 mod ftp;
+mod handover;
 mod http1;
 mod http2;
 mod inside;
 mod limits;
+mod mail;
 mod memory;
 mod message;
 mod mime;
 mod notes;
 mod part;
+mod pop3;
 mod smtp;
 mod socks;
 mod source;

@@ -30,7 +30,7 @@ pub use http::http;
 pub use index_file::index_file;
 pub use inside::{http2, socks, websocket};
 pub use journal::journal;
-pub use mail::{multipart, smtp};
+pub use mail::{handover, multipart, pop3, smtp};
 pub use reassembly::reassembly;
 pub use records::records;
 pub use sniff::sniff;

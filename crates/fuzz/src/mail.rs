@@ -1,4 +1,4 @@
-//! Mail sessions and bodies of several parts, of any bytes with holes: parts are numbered in order and lie within what they are found
+//! Mail sessions, what hands over to TLS, and bodies of several parts, of any bytes with holes: parts are numbered in order and lie within what they are found
 //! in, holes make them incomplete, and nothing depends on how the bytes come.
 
 use std::ops::ControlFlow;
@@ -62,6 +62,20 @@ fn push(mut scan: Multipart, content: &[u8], there: &[bool], size: usize, incomp
 /// Three bytes of settings, how many holes, of four bytes each; then what the client sends and what the server sends, with `====` on
 /// a line between them.
 pub fn smtp(data: &[u8]) {
+    session(data);
+}
+
+/// As [`smtp`] has it.
+pub fn pop3(data: &[u8]) {
+    session(data);
+}
+
+/// As [`smtp`] has it.
+pub fn handover(data: &[u8]) {
+    session(data);
+}
+
+fn session(data: &[u8]) {
     let mut script = Script(data);
     let (ends, reads, limit, holes) = (script.byte(), script.byte(), script.byte(), script.byte() & 7);
     let holes: Vec<(u8, u16, u8)> = (0..holes).map(|_| (script.byte(), script.short(), script.byte())).collect();

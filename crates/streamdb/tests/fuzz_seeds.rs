@@ -18,7 +18,7 @@ mod fuzz;
 #[test]
 fn seeds_pass() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 26] = [
+    let targets: [(&str, Target); 28] = [
         ("base64", fuzz::base64),
         ("brotli", fuzz::brotli),
         ("bucket", fuzz::bucket),
@@ -28,12 +28,14 @@ fn seeds_pass() {
         ("fragments", fuzz::fragments),
         ("ftp", fuzz::ftp),
         ("gzip", fuzz::gzip),
+        ("handover", fuzz::handover),
         ("letters", fuzz::letters),
         ("http", fuzz::http),
         ("http2", fuzz::http2),
         ("index_file", fuzz::index_file),
         ("journal", fuzz::journal),
         ("multipart", fuzz::multipart),
+        ("pop3", fuzz::pop3),
         ("query_string", fuzz::query_string),
         ("quoted_printable", fuzz::quoted_printable),
         ("reassembly", fuzz::reassembly),

@@ -15,18 +15,18 @@ mod session;
 mod tests;
 mod transfer;
 
-use streamdb_sniff::{SENTENCE_BYTES, push_printable};
+use streamdb_sniff::push_printable;
 use streamdb_types::{Direction, StreamOffset};
 
 use self::command::Command;
 use self::line::Line;
 use self::session::Session;
 pub use self::transfer::{Address, Representation, Transfer, TransferCommand};
+use crate::handover;
 use crate::inside::Found;
 use crate::limits::Limits;
 use crate::message::Side;
 use crate::source::Source;
-use crate::tls;
 use crate::window::Window;
 
 /// How many commands are looked at before it is said what they are.
@@ -53,15 +53,8 @@ pub(crate) fn find(streams: [&dyn Source; 2], limits: &Limits) -> Option<Found> 
             *direction.of_mut(&mut found.sentences) = Some(sentence(&session, side));
         }
     }
-    if let Some(secret) = session.secret.and_then(|from| tls::find_from(streams, from)) {
-        found.parts = secret.parts;
-        for (sentence, then) in found.sentences.iter_mut().zip(secret.sentences) {
-            if let (Some(sentence), Some(then)) = (sentence, then) {
-                sentence.push_str(", then ");
-                sentence.push_str(&then);
-                sentence.truncate(SENTENCE_BYTES);
-            }
-        }
+    if let Some(from) = session.secret {
+        handover::then(&mut found, streams, from);
     }
     found.transfers = session.found;
     Some(found)

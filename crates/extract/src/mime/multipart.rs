@@ -17,6 +17,9 @@ const PARTS: usize = 1000;
 const DEPTH: usize = 16;
 /// Most bytes of a part's head that are looked at.
 const HEAD_BYTES: usize = 64 << 10;
+/// Where so many bytes are missing of a mail that was sent by DATA, it may have ended there, and another one begun that was sent in
+/// chunks (RFC 3030 §2): then no dots are added, and commands stand between any two bytes of it.
+const HIDES_CHUNKS: u64 = 16;
 /// How much of a line tells whether it is a delimiter: more than two hyphens around the longest boundary.
 const LINE_BYTES: usize = 512;
 
@@ -38,6 +41,8 @@ pub struct Multipart {
     before: u64,
     /// What the head of a mail says, once it is there.
     top: Option<PartHead>,
+    /// How many bytes were missing so far.
+    missing: u64,
 }
 
 /// What parts lie in.
@@ -90,7 +95,7 @@ impl Multipart {
 
     fn new(protocol: &'static str, dots: bool, most: usize, levels: Vec<Level>, place: Place) -> Self {
         let line = Line { starts: 0, first: Vec::new(), last: Some(b'\n'), known: true };
-        Self { protocol, dots, most, parts: Vec::new(), levels, place, at: 0, line, before: 0, top: None }
+        Self { protocol, dots, most, parts: Vec::new(), levels, place, at: 0, line, before: 0, top: None, missing: 0 }
     }
 
     /// What the head of a mail says, once it is over.
@@ -371,6 +376,9 @@ impl Multipart {
         part.filename = head.filename();
         part.content_codings = head.codings();
         part.incomplete = incomplete;
+        if self.dots && self.protocol == "smtp" && self.missing >= HIDES_CHUNKS {
+            part.incomplete.get_or_insert(Incomplete::Unsure);
+        }
         if self.dots {
             part.undo = Undo::Dots;
         }
@@ -380,6 +388,7 @@ impl Multipart {
 
     /// Bytes that are missing here.
     fn lose(&mut self, length: u64, why: Incomplete) {
+        self.missing = self.missing.saturating_add(length);
         if let Place::Head { begins, bytes, .. } = &mut self.place {
             let (begins, bytes) = (*begins, std::mem::take(bytes));
             match self.coded_mail() {

@@ -22,10 +22,10 @@ use memchr::memchr;
 use streamdb_types::{Direction, Gap, GapKind, Marks, StreamOffset};
 
 use super::command::{Command, starts_with};
-use super::end_of_data::{EndOfData, Seen};
-use super::mail::{Envelope, Mail};
+use super::envelope::Envelope;
 use super::replies::{Replies, Reply};
 use crate::limits::Limits;
+use crate::mail::{EndOfData, Mail, Seen};
 use crate::message::Incomplete;
 use crate::part::Part;
 use crate::source::{Source, gaps};
@@ -44,6 +44,8 @@ const READ_BYTES: usize = 64 << 10;
 /// Once a recipient was named, any can.
 const HIDES_RECIPIENT: u64 = 8;
 const HIDES_MAIL: u64 = 24;
+/// What begins the next mail.
+const NEXT_MAIL: &[u8] = b"MAIL FROM:<";
 
 /// A session, gone over from its beginning.
 pub(super) struct Session<'s> {
@@ -70,12 +72,15 @@ pub(super) struct Session<'s> {
     /// Recipients that the server took.
     taken: u32,
     chunks: Option<Mail>,
+    /// Whether it is known that no chunk came before the next one of a mail that begins: a command was seen that ends one.
+    begun: bool,
     most: usize,
     ranges: usize,
     /// Whether the client spoke LMTP.
     pub lmtp: bool,
-    /// Whether TLS began.
+    /// Whether TLS began, and where in both directions, if it was not taken off.
     pub starttls: bool,
+    pub secret: Option<[StreamOffset; 2]>,
     /// The name that the client gave itself.
     pub helo: Option<Vec<u8>>,
     /// What was found.
@@ -127,10 +132,12 @@ impl<'s> Session<'s> {
             envelope: Envelope::default(),
             taken: 0,
             chunks: None,
+            begun: !source.marks().contains(Marks::MIDSTREAM),
             most: PARTS.min(limits.messages.max(1) as usize),
             ranges: RANGES,
             lmtp: false,
             starttls: false,
+            secret: None,
             helo: None,
             parts: Vec::new(),
         }
@@ -242,6 +249,7 @@ impl<'s> Session<'s> {
         self.at = gap.end();
         self.lost.get_or_insert(self.at);
         // Chunks may have come and gone.
+        self.begun = false;
         self.end_chunks(Incomplete::Gap(gap.kind));
     }
 
@@ -251,7 +259,7 @@ impl<'s> Session<'s> {
             (self.lost, self.unsure, self.blind) = (None, false, true);
             self.mails += 1;
             if from < starts {
-                let mut mail = Mail::new(true, from, 0);
+                let mut mail = mail(true, from, 0);
                 mail.incomplete = Some(Incomplete::Gap(GapKind::Missing));
                 self.copy(&mut mail, from, starts);
                 if self.parts.len() < self.most {
@@ -281,7 +289,9 @@ impl<'s> Session<'s> {
             self.answers = self.replies.next() == Reply::Code(334);
             return true;
         }
-        match Command::new(line) {
+        let command = Command::new(line);
+        self.begun |= !matches!(command, Command::Chunk { .. } | Command::Other);
+        match command {
             Command::Hello { name, lmtp } => {
                 self.helo = Some(name.get(..255).unwrap_or(name).to_vec());
                 self.lmtp |= lmtp;
@@ -317,7 +327,13 @@ impl<'s> Session<'s> {
                     Reply::Unknown => next.starts_with(b"\x16\x03"),
                 };
                 self.starttls |= begun;
-                return !begun || starts_with(next, b"EHLO ");
+                let taken_off = starts_with(next, b"EHLO ");
+                if begun && !taken_off {
+                    let mut from = [self.at; 2];
+                    *self.direction.flip().of_mut(&mut from) = self.replies.at();
+                    self.secret = Some(from);
+                }
+                return !begun || taken_off;
             }
             Command::Data | Command::Quit | Command::Other => {
                 self.answers = self.replies.next() == Reply::Code(334);
@@ -388,7 +404,7 @@ impl<'s> Session<'s> {
 
     /// Gives a mail its bytes up to the dot alone, and goes on behind it.
     fn until_dot(&mut self, mail: &mut Mail, lf: bool) -> Ended {
-        let mut data = EndOfData::new(lf);
+        let mut data = EndOfData::new(lf, NEXT_MAIL);
         let ended = loop {
             let view = self.window.look(self.at, EndOfData::LOOK_BYTES);
             if view.bytes.is_empty() {
@@ -446,7 +462,9 @@ impl<'s> Session<'s> {
         }
         if last {
             mail.status = mail.status.or(self.verdict());
-            let (end, unsure) = (mail.over.then_some(Incomplete::Limit), self.unsure);
+            // Chunks before those that were captured may belong to it.
+            let begun = std::mem::replace(&mut self.begun, true);
+            let (end, unsure) = (mail.over.then_some(Incomplete::Limit), self.unsure || !begun);
             self.ranges = self.ranges.saturating_sub(mail.ranges());
             self.add(mail, end, unsure);
         } else {
@@ -471,10 +489,10 @@ impl<'s> Session<'s> {
     fn begin(&mut self, data: bool) -> Option<Mail> {
         let left = self.most.saturating_sub(self.parts.len());
         if left > 1 {
-            return Some(Mail::new(data, self.at, left - 1));
+            return Some(mail(data, self.at, left - 1));
         }
         if left == 1 {
-            let mut mail = Mail::new(data, self.at, 0);
+            let mut mail = mail(data, self.at, 0);
             mail.rest(self.source, self.at);
             self.add(mail, Some(Incomplete::Limit), false);
         } else if let Some(last) = self.parts.last_mut() {
@@ -505,7 +523,7 @@ impl<'s> Session<'s> {
     fn add(&mut self, mail: Mail, end: Option<Incomplete>, unsure: bool) {
         let number = u32::try_from(self.parts.len()).unwrap_or(u32::MAX).saturating_add(1);
         let before = self.parts.len();
-        self.parts.extend(mail.finish(number, &self.envelope, self.host.as_ref(), end, unsure));
+        self.parts.extend(mail.finish(number, Some(self.envelope.target()), self.host.as_ref(), end, unsure));
         if self.blind {
             self.provisional.push(before..self.parts.len());
         }
@@ -532,6 +550,12 @@ impl<'s> Session<'s> {
     fn at_end(&self) -> Incomplete {
         Incomplete::at_end(self.source, self.other, self.direction)
     }
+}
+
+/// A mail that begins here: by DATA, or else in chunks.
+fn mail(data: bool, begins: StreamOffset, most: usize) -> Mail {
+    let method: &[u8] = if data { b"DATA" } else { b"BDAT" };
+    Mail::new("smtp", Some(method), data, begins, most)
 }
 
 /// What ended the bytes of a mail.

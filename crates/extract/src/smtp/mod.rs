@@ -2,8 +2,7 @@
 //!
 //! - `client` goes over what the client sends: commands, and the mails between them
 //! - `replies` pairs the server's replies with the commands
-//! - `command` takes a command apart; `mail` is one mail as it comes: its ranges, its envelope, its parts
-//! - `end_of_data` finds the line that ends a mail
+//! - `command` takes a command apart; `envelope` is whom a mail is for
 //!
 //! A mail is one part of kind file; what lies in it follows as parts of kind part. All are in the client's direction. Whom a mail was
 //! for, the host, is the server by the name with which it greets; the name that the client gives itself is in the sentence.
@@ -11,12 +10,12 @@
 
 mod client;
 mod command;
-mod end_of_data;
-mod mail;
+mod envelope;
 mod replies;
 
 use streamdb_types::{Direction, Marks, StreamOffset};
 
+use crate::handover;
 use crate::inside::Found;
 use crate::limits::Limits;
 use crate::source::Source;
@@ -73,6 +72,9 @@ fn session(streams: [&dyn Source; 2], client: Direction, limits: &Limits) -> Opt
     }
     if let Some(parts) = found.parts.get_mut(client.index()) {
         *parts = session.parts;
+    }
+    if let Some(from) = session.secret {
+        handover::then(&mut found, streams, from);
     }
     Some(found)
 }

@@ -44,6 +44,11 @@ impl<'s> Replies<'s> {
         self.stopped = Some(Reply::Unknown);
     }
 
+    /// Where the next reply begins; the end of the stream where that is not known.
+    pub(super) fn at(&self) -> StreamOffset {
+        if self.stopped.is_some() { self.source.end() } else { self.at }
+    }
+
     /// The next reply: all its lines, by the code of the last.
     pub(super) fn next(&mut self) -> Reply {
         if let Some(stopped) = self.stopped {

@@ -17,6 +17,7 @@ use self::extension::Extension;
 use self::half::Half;
 use crate::inside::{Found, Opener};
 use crate::limits::Limits;
+use crate::message::Incomplete;
 use crate::source::Source;
 
 /// The word for it.
@@ -33,7 +34,13 @@ pub(crate) fn find(streams: [&dyn Source; 2], opener: &Opener<'_>, limits: &Limi
     let mut found = Found::default();
     for direction in Direction::BOTH {
         let extension = Extension::agreed(agreed, direction == server);
-        let parts = Half::new(streams, direction, extension, opener.request, limits).run();
+        let mut parts = Half::new(streams, direction, extension, opener.request, limits).run();
+        // Without the request it is not known where the client's first frame begins.
+        if direction != server && opener.request.is_none() {
+            for part in &mut parts {
+                part.incomplete.get_or_insert(Incomplete::Unsure);
+            }
+        }
         *direction.of_mut(&mut found.sentences) = Some(match parts.len() {
             0 => "WebSocket session".to_owned(),
             1 => "WebSocket session, 1 message".to_owned(),

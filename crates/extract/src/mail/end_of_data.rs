@@ -1,11 +1,13 @@
-//! The line that ends a mail: a dot alone (RFC 5321 §4.1.1.4).
+//! The line that ends a mail: a dot alone (RFC 5321 §4.1.1.4, RFC 1939 §3).
 //!
-//! A line ends with CRLF. Only where the client ended its DATA command with LF alone does LF alone count in the mail as well; else it
+//! A line ends with CRLF. Only where the line before the mail ended with LF alone does LF alone count in the mail as well; else it
 //! would be in the sender's hands where one mail ends and the next begins.
 
 use memchr::memchr;
 
-pub(super) struct EndOfData {
+pub(crate) struct EndOfData {
+    /// What begins a line behind the mail.
+    next: &'static [u8],
     /// Whether LF alone ends a line.
     lf: bool,
     /// Whether a line begins at the next byte.
@@ -21,7 +23,7 @@ pub(super) struct EndOfData {
 
 /// What is in some bytes of a mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(crate) enum Seen {
     /// The mail ends before the first of these places, and what follows begins at the second one.
     End(usize, usize),
     /// Bytes were missing, and a line that begins here is surely a command.
@@ -32,27 +34,25 @@ pub(super) enum Seen {
 
 impl EndOfData {
     /// How many bytes are needed to tell what a line is.
-    pub(super) const LOOK_BYTES: usize = 16;
-    /// What begins the next mail.
-    const NEXT: &[u8] = b"MAIL FROM:<";
-
-    /// At the beginning of a mail.
-    pub(super) const fn new(lf: bool) -> Self {
-        Self { lf, begins: true, returned: false, bare: false, lost: false, odd_dots: false }
+    pub(crate) const LOOK_BYTES: usize = 16;
+    /// At the beginning of a mail. After a hole, a line that begins with `next`, which is no longer than
+    /// [`LOOK_BYTES`](Self::LOOK_BYTES), is surely none of the mail; an empty one is never asked for.
+    pub(crate) const fn new(lf: bool, next: &'static [u8]) -> Self {
+        Self { next, lf, begins: true, returned: false, bare: false, lost: false, odd_dots: false }
     }
 
     /// Bytes are missing here.
-    pub(super) const fn lose(&mut self) {
+    pub(crate) const fn lose(&mut self) {
         (self.begins, self.returned, self.lost) = (false, false, true);
     }
 
     /// Whether lines begin with a dot after LF alone, where it is not known who takes it off.
-    pub(super) const fn has_odd_dots(&self) -> bool {
+    pub(crate) const fn has_odd_dots(&self) -> bool {
         self.odd_dots
     }
 
     /// Looks at the next bytes: [`LOOK_BYTES`](Self::LOOK_BYTES) at least where there are more.
-    pub(super) fn find(&mut self, bytes: &[u8], more: bool) -> Seen {
+    pub(crate) fn find(&mut self, bytes: &[u8], more: bool) -> Seen {
         let mut at = 0;
         loop {
             let rest = bytes.get(at..).unwrap_or_default();
@@ -64,10 +64,10 @@ impl EndOfData {
                     [b'.'] | [b'.', b'\r'] if more => return Seen::More(at),
                     _ => {}
                 }
-                if self.lost {
-                    let shown = rest.get(..Self::NEXT.len()).unwrap_or(rest);
-                    if Self::NEXT.get(..shown.len()).is_some_and(|next| next.eq_ignore_ascii_case(shown)) {
-                        match shown.len() == Self::NEXT.len() {
+                if self.lost && !self.next.is_empty() {
+                    let shown = rest.get(..self.next.len()).unwrap_or(rest);
+                    if self.next.get(..shown.len()).is_some_and(|next| next.eq_ignore_ascii_case(shown)) {
+                        match shown.len() == self.next.len() {
                             true => return Seen::Command(at),
                             false if more => return Seen::More(at),
                             false => {}
@@ -99,7 +99,7 @@ mod tests {
 
     /// Where the mail ends and what follows begins, with pieces of this size.
     fn ends(bytes: &[u8], lf: bool, size: usize) -> Option<(usize, usize)> {
-        let mut data = EndOfData::new(lf);
+        let mut data = EndOfData::new(lf, b"");
         let mut at = 0;
         while at < bytes.len() {
             let piece = &bytes[at..bytes.len().min(at + size.max(3))];

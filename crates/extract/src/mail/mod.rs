@@ -1,10 +1,15 @@
-//! One mail as it comes: where its bytes lie in the stream, its envelope, and what is in it.
+//! One mail as it comes, by whichever protocol: where its bytes lie in the stream, and what is in it.
+//!
+//! `end_of_data` finds the line that ends it.
+
+mod end_of_data;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use streamdb_types::{Gap, StreamOffset};
 
+pub(crate) use self::end_of_data::{EndOfData, Seen};
 use crate::body::Piece;
 use crate::message::Incomplete;
 use crate::mime::Multipart;
@@ -12,59 +17,12 @@ use crate::part::{Part, PartKind, Undo};
 use crate::source::{Source, gaps};
 use crate::span::Span;
 
-/// The longest target, in bytes; recipients that do not fit are left out.
-const TARGET_BYTES: usize = 2 << 10;
-
-/// Whom a mail is from and for.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Envelope {
-    pub sender: Option<Vec<u8>>,
-    /// Those that the server did not refuse, as far as is known.
-    pub recipients: Vec<Vec<u8>>,
-    /// Bytes of them.
-    pub bytes: usize,
-}
-
-impl Envelope {
-    /// Adds a recipient, if there is room.
-    pub(super) fn add(&mut self, recipient: &[u8]) {
-        self.bytes += recipient.len() + 1;
-        if self.bytes <= TARGET_BYTES {
-            self.recipients.push(recipient.to_vec());
-        }
-    }
-
-    /// `mailto:RECIPIENT,RECIPIENT?from=SENDER` (RFC 6068 §2).
-    fn target(&self) -> Box<[u8]> {
-        let mut target = b"mailto:".to_vec();
-        for (n, recipient) in self.recipients.iter().enumerate() {
-            if n > 0 {
-                target.push(b',');
-            }
-            escape(recipient, &mut target);
-        }
-        if let Some(sender) = &self.sender {
-            target.extend(b"?from=");
-            escape(sender, &mut target);
-        }
-        target.into()
-    }
-}
-
-/// Adds an address with what has a meaning in a URL escaped (RFC 6068 §2, `addr-spec`).
-fn escape(address: &[u8], to: &mut Vec<u8>) {
-    for byte in address {
-        match byte {
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'\'' | b'*' | b'+' | b'@' => to.push(*byte),
-            byte if byte.is_ascii_alphanumeric() => to.push(*byte),
-            byte => to.extend(format!("%{byte:02X}").bytes()),
-        }
-    }
-}
-
 /// A mail that is being gone through.
-pub(super) struct Mail {
-    method: &'static [u8],
+pub(crate) struct Mail {
+    protocol: &'static str,
+    method: Option<&'static [u8]>,
+    /// Whether dots at the beginning of lines were doubled.
+    dots: bool,
     /// Where it begins.
     begins: u64,
     /// Its ranges in the stream, and where in the mail each begins.
@@ -81,10 +39,19 @@ pub(super) struct Mail {
 }
 
 impl Mail {
-    /// A mail sent by DATA or BDAT, of which at most so many parts are listed.
-    pub(super) fn new(data: bool, begins: StreamOffset, most: usize) -> Self {
+    /// A mail that was sent by this command, if that is known, of which at most so many parts are listed. Whether there is one dot
+    /// more at the beginning of each line that begins with one depends on the command.
+    pub(crate) fn new(
+        protocol: &'static str,
+        method: Option<&'static [u8]>,
+        dots: bool,
+        begins: StreamOffset,
+        most: usize,
+    ) -> Self {
         Self {
-            method: if data { b"DATA" } else { b"BDAT" },
+            protocol,
+            method,
+            dots,
             begins: begins.0,
             ranges: Vec::new(),
             places: Vec::new(),
@@ -93,23 +60,23 @@ impl Mail {
             incomplete: None,
             over: false,
             status: None,
-            scan: Multipart::mail("smtp", data, most),
+            scan: Multipart::mail(protocol, dots, most),
         }
     }
 
     /// How many ranges it has.
-    pub(super) fn ranges(&self) -> usize {
+    pub(crate) fn ranges(&self) -> usize {
         self.ranges.len()
     }
 
     /// Adds bytes that lie at this place of the stream.
-    pub(super) fn bytes(&mut self, at: StreamOffset, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, at: StreamOffset, bytes: &[u8]) {
         self.extend(at, bytes.len() as u64);
         self.scan.push(Piece::Bytes(bytes));
     }
 
     /// Adds a hole.
-    pub(super) fn hole(&mut self, gap: Gap) {
+    pub(crate) fn hole(&mut self, gap: Gap) {
         self.extend(gap.offset, gap.length);
         self.missing = self.missing.saturating_add(gap.length);
         self.incomplete.get_or_insert(Incomplete::Gap(gap.kind));
@@ -117,12 +84,12 @@ impl Mail {
     }
 
     /// Bytes that were announced and never came.
-    pub(super) fn lacks(&mut self, length: u64) {
+    pub(crate) fn lacks(&mut self, length: u64) {
         self.missing = self.missing.saturating_add(length);
     }
 
     /// Adds all from a place on, without looking at it.
-    pub(super) fn rest(&mut self, source: &dyn Source, at: StreamOffset) {
+    pub(crate) fn rest(&mut self, source: &dyn Source, at: StreamOffset) {
         self.extend(at, source.end().since(at));
         let lost = gaps(source, Span::new(at, source.end())).map(|gap| gap.length).fold(0, u64::saturating_add);
         self.missing = self.missing.saturating_add(lost);
@@ -146,28 +113,29 @@ impl Mail {
         self.length = self.length.saturating_add(length);
     }
 
-    /// The mail and what is in it, numbered from `number`. `end` says why its end is not there; `None` when it is.
-    pub(super) fn finish(
+    /// The mail and what is in it, numbered from `number`. `target` says whose it is; `end` why its end is not there, `None` when
+    /// it is.
+    pub(crate) fn finish(
         mut self,
         number: u32,
-        envelope: &Envelope,
+        target: Option<Box<[u8]>>,
         host: Option<&Arc<[u8]>>,
         end: Option<Incomplete>,
         unsure: bool,
     ) -> Vec<Part> {
         let inside = self.scan.end(end);
         let id = self.scan.top().and_then(|head| head.message_id());
-        let mut file = Part::new(number, "smtp", PartKind::File, self.ranges.clone());
+        let mut file = Part::new(number, self.protocol, PartKind::File, self.ranges.clone());
         file.begins = self.begins;
-        file.method = Some(self.method.into());
-        file.target = Some(envelope.target());
+        file.method = self.method.map(Into::into);
+        file.target.clone_from(&target);
         file.host = host.cloned();
         file.status = self.status;
         file.declared_type = Some(b"message/rfc822"[..].into());
         file.filename = Some(format!("{}.eml", id.unwrap_or_else(|| number.to_string())));
         file.incomplete = self.incomplete.or(end);
         file.missing = self.missing;
-        if self.method == b"DATA" {
+        if self.dots {
             file.undo = Undo::Dots;
         }
         let mut parts = vec![file];
@@ -175,8 +143,8 @@ impl Mail {
             part.number = part.number.saturating_add(number);
             part.begins = self.place(part.begins);
             part.content = part.content.iter().flat_map(|range| self.mapped(range)).collect();
-            part.method = Some(self.method.into());
-            part.target = Some(envelope.target());
+            part.method = self.method.map(Into::into);
+            part.target.clone_from(&target);
             part.host = host.cloned();
             part.status = self.status;
             if self.incomplete == Some(Incomplete::Malformed) {
