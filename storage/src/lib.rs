@@ -16,6 +16,7 @@ pub mod fuzzing;
 mod holds;
 pub mod index;
 mod ingests;
+mod joins;
 mod journal;
 mod ledger;
 mod live;
@@ -36,11 +37,15 @@ pub use format::record::{Datagram, Loss};
 pub use format::superblock::Superblock;
 pub use holds::{Holds, NewHold};
 pub use ingests::{CaptureName, Claim, INGEST, SPOOL};
+pub use joins::{
+    Evidence, Join, JoinChange, JoinId, JoinMade, JoinOf, JoinPart, Joins, JoinsWriter, RowsRead,
+};
 pub use ledger::{DamagedLine, Entry, Event, Facts, Hold, Ledger, LedgerReader, SealedBucket};
 pub use live::{LiveReader, LiveWriter, MAX_WORKERS, Mark, writer_alive};
 pub use map::{Map, MapError, SharedPage, SharedPageWriter};
 pub use read::derived::DeriveLock;
 pub use read::frames::{FrameFilter, StoredFrame};
+pub use read::joins::NewRows;
 pub use read::made::MadeOf;
 pub use read::parts::Parts;
 pub use read::store::{BucketInfo, BucketState, Store};

@@ -8,7 +8,7 @@ use crate::disposition::disposition;
 use crate::http1::{Chunks, Step};
 use crate::limits::Limits;
 use crate::message::{Framing, Incomplete, Kind, Message, Messages};
-use crate::part::{Part, PartKind};
+use crate::part::{Entity, Part, PartKind};
 use crate::source::Source;
 use crate::window::Window;
 
@@ -66,6 +66,20 @@ fn head(message: &Message, peer: Option<&Message>) -> Option<Part> {
     part.filename = message.fields.get("content-disposition").and_then(disposition);
     part.begins = message.head.start.0;
     part.content_codings = message.content_codings.iter().chain(&message.transfer_codings).cloned().collect();
+    let field = |name: &str| message.fields.get(name).map(Into::into);
+    part.entity = (kind == PartKind::Response).then(|| {
+        Box::new(Entity {
+            scheme: None,
+            content_range: field("content-range"),
+            length: match message.framing {
+                Framing::Length(length) => Some(length),
+                _ => None,
+            },
+            etag: field("etag"),
+            last_modified: field("last-modified"),
+            date: field("date"),
+        })
+    });
     part.incomplete = message.incomplete;
     part.missing = message.missing;
     Some(part)
