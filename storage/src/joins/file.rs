@@ -141,7 +141,7 @@ fn put_change(out: &mut Vec<u8>, change: &JoinChange) {
 fn read(payload: &[u8]) -> Result<Payload, Short> {
     let mut r = Reader(payload);
     let kind = r.u8()?;
-    let mut id = |r: &mut Reader<'_>| r.array::<16>().map(JoinId);
+    let id = |r: &mut Reader<'_>| r.array::<16>().map(JoinId);
     let change = match kind {
         NEW => JoinChange::New(id(&mut r)?, read_of(&mut r)?),
         PART => JoinChange::Part(id(&mut r)?, read_part(&mut r)?),
