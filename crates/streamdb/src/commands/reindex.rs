@@ -2,9 +2,10 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde::Serialize;
-use streamdb_derive::{Deriver, Progress};
+use streamdb_derive::{Deriver, Joiner, Progress};
 use streamdb_storage::Store;
 
 use super::{Error, json_line};
@@ -21,13 +22,16 @@ struct Summary {
 }
 
 pub(super) fn run(args: &Reindex) -> Result<ExitCode, Error> {
-    let store = Store::open(&args.data.folder)?;
+    let store = Arc::new(Store::open(&args.data.folder)?);
     let mut deriver = Deriver::new(&store)?;
     let bar = Bar::buckets();
     let told = &mut |error: &streamdb_derive::Error| complain(&error.to_string());
     let progress = deriver.reindex(&store, &|| false, told, &mut |done, all| bar.step(done, all))?;
     bar.finish();
     let keeper = deriver.keeper();
+    let mut joiner = Joiner::new(&keeper);
+    joiner.forget(&store)?;
+    joiner.catch_up(&store, &|| false, told)?;
     while keeper.tidy(&store, &|| false, &mut complain)? {}
     report(&progress, args.json)
 }
