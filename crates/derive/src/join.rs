@@ -57,16 +57,12 @@ impl Plan {
 
     /// What of a content of this length is not there; of one whose length nobody knows, what lies between its parts.
     pub(crate) fn missing(&self, total: Option<u64>) -> Vec<Range<u64>> {
+        let end = total.unwrap_or_else(|| self.taken.last().map_or(0, |(range, _)| range.end));
         let mut missing = Vec::new();
         let mut at = 0;
-        for (range, _) in &self.taken {
-            if at < range.start {
-                missing.push(at..range.start);
-            }
-            at = range.end;
-        }
-        if let Some(total) = total.filter(|total| at < *total) {
-            missing.push(at..total);
+        for next in self.taken.iter().map(|(range, _)| range.clone()).chain([end..end]) {
+            append(&mut missing, at..next.start.min(end).max(at));
+            at = next.end.min(end).max(at);
         }
         missing
     }

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::{ControlFlow, Range};
-use std::sync::Arc;
 
 use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Framing, Part, PartKind, Piece, part_body};
 use streamdb_storage::{Error as StoreError, Evidence, Join, JoinPart, Store};
@@ -61,8 +60,8 @@ impl JoinState {
 }
 
 /// A joined content, with those of its parts that are still there.
-pub struct Joined {
-    store: Arc<Store>,
+pub struct Joined<'s> {
+    store: &'s Store,
     join: Join,
     /// Whether each part is there.
     here: Vec<bool>,
@@ -79,12 +78,12 @@ struct Open {
     order: VecDeque<Oid>,
 }
 
-impl Joined {
+impl<'s> Joined<'s> {
     /// Looks which parts of a join are still there.
     ///
     /// # Errors
     /// When the store cannot be listed.
-    pub fn new(store: &Arc<Store>, join: &Join) -> Result<Self, Error> {
+    pub fn new(store: &'s Store, join: &Join) -> Result<Self, Error> {
         let buckets = store.bucket_ids()?;
         let is_there = |id: BucketId| buckets.binary_search(&id).is_ok();
         let mut open = Open::default();
@@ -96,7 +95,7 @@ impl Joined {
         }
         let runs = join.parts.iter().zip(&here).map(|(part, here)| if *here { part.runs.as_slice() } else { &[] });
         let plan = plan(runs);
-        Ok(Self { store: Arc::clone(store), join: join.clone(), here, plan, open })
+        Ok(Self { store, join: join.clone(), here, plan, open })
     }
 
     /// What it is made of.
@@ -225,7 +224,7 @@ impl Joined {
         out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, Error> {
         let Some(part) = self.join.parts.get(part) else { return Ok(ControlFlow::Continue(())) };
-        self.open.read(&self.store, part, range, out)
+        self.open.read(self.store, part, range, out)
     }
 
     /// The digests of what is there, where that is all of it.
@@ -234,7 +233,7 @@ impl Joined {
     }
 }
 
-impl std::fmt::Debug for Joined {
+impl std::fmt::Debug for Joined<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Joined").field("join", &self.join).field("here", &self.here).finish_non_exhaustive()
     }

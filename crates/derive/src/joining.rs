@@ -70,7 +70,7 @@ impl Joiner {
     /// When the store cannot be listed, or what was found cannot be kept. It may be tried again.
     pub fn catch_up(
         &mut self,
-        store: &Arc<Store>,
+        store: &Store,
         stop: &dyn Fn() -> bool,
         damaged: &mut dyn FnMut(&Error),
     ) -> Result<JoinProgress, Error> {
@@ -94,7 +94,7 @@ impl Joiner {
 
     fn go_on(
         &mut self,
-        store: &Arc<Store>,
+        store: &Store,
         writer: &mut JoinsWriter,
         stop: &dyn Fn() -> bool,
         damaged: &mut dyn FnMut(&Error),
@@ -151,7 +151,7 @@ impl Joiner {
     /// Makes the digests of a join that has every byte, and compares its parts; whether it had not been made before.
     fn make(
         &mut self,
-        store: &Arc<Store>,
+        store: &Store,
         writer: &mut JoinsWriter,
         id: JoinId,
         damaged: &mut dyn FnMut(&Error),
@@ -177,7 +177,7 @@ impl Joiner {
     }
 
     /// What a join is; `None` when bytes of it cannot be read, or not all can be compared.
-    fn made(&mut self, store: &Arc<Store>, join: &Join) -> Result<Option<JoinMade>, Error> {
+    fn made(&mut self, store: &Store, join: &Join) -> Result<Option<JoinMade>, Error> {
         let mut joined = Joined::new(store, join)?;
         if joined.plan().unchecked {
             return Ok(None);
@@ -265,7 +265,7 @@ fn is_whole(join: &Join) -> bool {
 }
 
 /// Whether two parts differ in a range. A hole is like nothing else.
-fn differs(joined: &mut Joined, range: &Range<u64>, part: usize, other: usize) -> Result<bool, Error> {
+fn differs(joined: &mut Joined<'_>, range: &Range<u64>, part: usize, other: usize) -> Result<bool, Error> {
     let mut digests = [None, None];
     for (part, digest) in [part, other].into_iter().zip(&mut digests) {
         let mut taking = Taking::holding(Vec::new());

@@ -28,7 +28,7 @@ pub(crate) struct Deriving {
 impl Deriving {
     /// Begins to follow a data folder. `None` when another process does already.
     pub(crate) fn start(folder: &Path) -> Result<Option<Self>, Error> {
-        let store = Arc::new(Store::open(folder)?);
+        let store = Store::open(folder)?;
         let deriver = match Deriver::new(&store) {
             Ok(deriver) => deriver,
             Err(Error::Store(StoreError::Deriving(_))) => return Ok(None),
@@ -51,7 +51,7 @@ impl Deriving {
 
 /// Follows a store until `ending`, and then to its end. When rows cannot be kept, that is said once, and again when it works.
 pub(crate) fn follow(
-    store: &Arc<Store>,
+    store: &Store,
     deriver: Deriver,
     ending: &AtomicBool,
     say: &mut (dyn FnMut(&str) + Send),
@@ -101,7 +101,7 @@ fn keep(store: &Store, keeper: &IndexKeeper, done: &AtomicBool, say: &dyn Fn(&st
 }
 
 /// Finds what is part of one content in what is derived, to its end: large contents take their time to read, and nothing waits for it.
-fn join(store: &Arc<Store>, mut joiner: Joiner, done: &AtomicBool, say: &dyn Fn(&str)) {
+fn join(store: &Store, mut joiner: Joiner, done: &AtomicBool, say: &dyn Fn(&str)) {
     let mut failing = false;
     loop {
         // Asked before: what was derived until then is still looked at.
@@ -176,7 +176,7 @@ mod tests {
         let arguments = ["streamdb", "ingest", "--no-derive", "--data", data.to_str().unwrap(), capture];
         crate::commands::run(crate::cli::Cli::parse_from(arguments).command).unwrap();
 
-        let store = Arc::new(Store::open(&data).unwrap());
+        let store = Store::open(&data).unwrap();
         let volume = FaultVolume::new(DiskVolume);
         volume.fail_next(Fault { errno: NO_SPACE, forever: true, ..Fault::default() });
         let deriver = Deriver::on(&store, Arc::new(volume.clone())).unwrap();

@@ -21,7 +21,7 @@ const HELD: u64 = 4 << 20;
 /// Most holes that are remembered; few of them are named.
 const HOLES: usize = 32;
 
-pub(super) fn send(store: &Arc<Store>, oid: Oid, asked: &HeaderMap, maker: Maker) {
+pub(crate) fn send(store: &Arc<Store>, oid: Oid, asked: &HeaderMap, maker: Maker) {
     let mut object = match object(store, oid) {
         Ok(object) => object,
         Err(error) => return maker.whole(failed(&error)),

@@ -15,7 +15,7 @@ use crate::output::complain;
 use crate::stop::stop_flag;
 
 pub(super) fn run(args: &Derive) -> Result<ExitCode, Error> {
-    let store = Arc::new(Store::open(&args.data.folder)?);
+    let store = Store::open(&args.data.folder)?;
     let deriver = Deriver::new(&store)?;
     let ending = if args.once { Arc::new(AtomicBool::new(true)) } else { stop_flag()? };
     let progress = follow(&store, deriver, &ending, &mut complain)?;

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use serde::Serialize;
 use streamdb_derive::{Deriver, Joiner, Progress};
@@ -22,7 +21,7 @@ struct Summary {
 }
 
 pub(super) fn run(args: &Reindex) -> Result<ExitCode, Error> {
-    let store = Arc::new(Store::open(&args.data.folder)?);
+    let store = Store::open(&args.data.folder)?;
     let mut deriver = Deriver::new(&store)?;
     let bar = Bar::buckets();
     let told = &mut |error: &streamdb_derive::Error| complain(&error.to_string());
