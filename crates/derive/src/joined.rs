@@ -88,10 +88,14 @@ impl<'s> Joined<'s> {
         let is_there = |id: BucketId| buckets.binary_search(&id).is_ok();
         let mut open = Open::default();
         let mut here = Vec::with_capacity(join.parts.len());
+        // Records of a bucket whose end was cut off are named as long as its rows are not made again.
+        let mut records: HashMap<Oid, bool> = HashMap::new();
         for part in &join.parts {
+            let stream = part.oid.with_index(0);
+            let mut has_record =
+                || *records.entry(stream).or_insert_with(|| is_there(stream.bucket) && store.stream(stream).is_ok());
             // Of what lies in several buckets some may be gone.
-            let in_one = part.key.bucket == part.oid.bucket;
-            here.push(is_there(part.oid.bucket) && (in_one || open.has_all(store, part)));
+            here.push(has_record() && (part.key.bucket == part.oid.bucket || open.has_all(store, part)));
         }
         let runs = join.parts.iter().zip(&here).map(|(part, here)| if *here { part.runs.as_slice() } else { &[] });
         let plan = plan(runs);

@@ -88,12 +88,12 @@ pub(super) fn decode(bytes: &[u8], position: u64) -> Result<(Payload, usize), Sh
 
 /// For the fuzzer: any payload, and what is read is written again as it was.
 #[cfg(feature = "fuzzing")]
-pub(crate) fn decode_any(payload: &[u8]) {
-    if let Ok(Payload::Change(change)) = read(payload) {
-        let mut bytes = Vec::new();
-        put_change(&mut bytes, &change);
-        assert_eq!(read(&bytes).ok(), Some(Payload::Change(change)));
-    }
+pub(crate) fn decode_any(payload: &[u8]) -> Option<JoinChange> {
+    let Ok(Payload::Change(change)) = read(payload) else { return None };
+    let mut bytes = Vec::new();
+    put_change(&mut bytes, &change);
+    assert_eq!(read(&bytes).ok(), Some(Payload::Change(change.clone())));
+    Some(change)
 }
 
 fn put_change(out: &mut Vec<u8>, change: &JoinChange) {
@@ -320,4 +320,68 @@ fn runs(r: &mut Reader<'_>) -> Result<Vec<Range<u64>>, Short> {
             Ok(start..end)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::joins::tests::{id, of, part};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn ranges_go_there_and_back(cuts in prop::collection::btree_set(any::<u64>(), 0..20)) {
+            let cuts: Vec<u64> = cuts.into_iter().collect();
+            let all: Vec<Range<u64>> = cuts.chunks_exact(2).map(|two| two[0]..two[1]).collect();
+            let mut bytes = Vec::new();
+            put_runs(&mut bytes, &all);
+            prop_assert_eq!(runs(&mut Reader(&bytes)), Ok(all));
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300), kind in 0u8..9) {
+            let payload = [&[kind][..], &bytes].concat();
+            if let Ok(Payload::Change(change)) = read(&payload) {
+                let mut again = Vec::new();
+                put_change(&mut again, &change);
+                prop_assert_eq!(read(&again), Ok(Payload::Change(change)));
+            }
+        }
+    }
+
+    #[test]
+    fn changes_go_there_and_back_and_nowhere_else() {
+        let digests = Digests { md5: [1; 16], sha1: [2; 20], sha256: [3; 32] };
+        let made = JoinMade {
+            digests,
+            digests_encoded: Some(Digests { md5: [4; 16], ..digests }),
+            size: 9,
+            mime: "text/plain".to_owned(),
+            description: "ASCII text".to_owned(),
+            problem: Some("gzip data ends early".to_owned()),
+            conflicts: vec![1..2, 4..9],
+        };
+        for change in [
+            JoinChange::New(id(1), of()),
+            JoinChange::Part(id(1), part(1, 0..7)),
+            JoinChange::More(id(1), 300),
+            JoinChange::Made(id(1), None),
+            JoinChange::Made(id(1), Some(made)),
+            JoinChange::Gone(id(1)),
+            JoinChange::Forget(BucketId(7)),
+            JoinChange::Read(BucketId(7), RowsRead { to: 99, sum: 5 }),
+        ] {
+            let mut bytes = Vec::new();
+            put(&mut bytes, 77, &Payload::Change(change.clone()));
+            let length = bytes.len();
+            assert_eq!(decode(&bytes, 77), Ok((Payload::Change(change), length)));
+            assert_eq!(decode(&bytes, 78), Err(Short), "it belongs to its place");
+            for at in 0..length {
+                assert_eq!(decode(&bytes[..at], 77), Err(Short));
+                let mut other = bytes.clone();
+                other[at] ^= 1;
+                assert_eq!(decode(&other, 77), Err(Short), "{at}");
+            }
+        }
+    }
 }

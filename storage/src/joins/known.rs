@@ -10,7 +10,7 @@ use std::sync::Arc;
 use streamdb_types::{BucketId, ConnKey, Direction, Oid};
 
 use super::file::{self, FRAME, HEAD, MOST, Payload};
-use super::{Join, JoinChange, JoinId};
+use super::{Join, JoinChange, JoinId, JoinPart};
 use crate::error::{Error, Result};
 
 /// What is read of a file at a time.
@@ -84,7 +84,8 @@ impl Joins {
 
     /// Those that an object of this connection is a part of: as its oid names it, or by an earlier or later record.
     pub fn with_part(&self, key: ConnKey, direction: Direction, oid: Oid) -> impl Iterator<Item = &Join> {
-        self.of_stream(key, direction).filter(move |join| join.parts.iter().any(|part| part.oid.index == oid.index))
+        let is = move |part: &JoinPart| (part.key, part.direction, part.oid.index) == (key, direction, oid.index);
+        self.of_stream(key, direction).filter(move |join| join.parts.iter().any(is))
     }
 
     /// How far the rows of each bucket were read.

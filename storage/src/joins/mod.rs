@@ -191,3 +191,158 @@ pub enum JoinChange {
     /// The rows of a bucket were read so far.
     Read(streamdb_types::BucketId, RowsRead),
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use streamdb_testkit::TestFolder;
+    use streamdb_types::{BlockPlace, BucketId, Endpoint, Protocol};
+
+    use super::*;
+    use crate::volume::DiskVolume;
+
+    pub(super) const fn id(n: u8) -> JoinId {
+        JoinId([n; 16])
+    }
+
+    pub(super) fn of() -> JoinOf {
+        JoinOf {
+            scheme: "http".to_owned(),
+            host: "a.example".to_owned(),
+            target: "/x".to_owned(),
+            codings: vec!["gzip".to_owned()],
+            total: Some(10),
+            evidence: Evidence::Etag,
+            etag: Some("\"a\"".to_owned()),
+            modified: Some(-1),
+            filename: None,
+            declared_type: Some("text/plain".to_owned()),
+        }
+    }
+
+    pub(super) fn part(number: u32, run: Range<u64>) -> JoinPart {
+        JoinPart {
+            oid: Oid { bucket: BucketId(7), place: BlockPlace(number.into()), length: 100, index: 1 },
+            key: ConnKey { bucket: BucketId(7), number },
+            direction: Direction::ToClient,
+            begins: StreamOffset(3),
+            tuple: Tuple {
+                protocol: Protocol::TCP,
+                client: Endpoint::new([10, 0, 0, 5].into(), 1),
+                server: Endpoint::new([10, 0, 0, 6].into(), 80),
+            },
+            start: Timestamp(5),
+            status: 206,
+            first: run.start,
+            runs: vec![run],
+        }
+    }
+
+    fn writer(folder: &Path) -> JoinsWriter {
+        JoinsWriter::open(Arc::new(DiskVolume), folder).unwrap()
+    }
+
+    fn read(folder: &Path) -> Vec<Join> {
+        let file = JoinsFile::open(&path(folder)).unwrap();
+        file.map(|file| file.known().all().cloned().collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_is_kept_is_what_was_committed_wherever_it_is_cut() {
+        let folder = TestFolder::new("joins-cut");
+        let mut one = writer(folder.path());
+        one.change(JoinChange::New(id(1), of()));
+        one.change(JoinChange::Part(id(1), part(1, 0..4)));
+        one.commit().unwrap();
+        let first = std::fs::metadata(path(folder.path())).unwrap().len() as usize;
+        let before = read(folder.path());
+        one.change(JoinChange::Part(id(1), part(2, 4..10)));
+        // The same part, by a later record.
+        let later = JoinPart { oid: Oid { length: 200, ..part(1, 0..4).oid }, ..part(1, 0..4) };
+        one.change(JoinChange::Part(id(1), later.clone()));
+        one.commit().unwrap();
+        let after = read(folder.path());
+        assert_eq!((before[0].parts.len(), &after[0].parts), (1, &vec![later, part(2, 4..10)]));
+        let bytes = std::fs::read(path(folder.path())).unwrap();
+        for end in 0..bytes.len() {
+            std::fs::write(path(folder.path()), &bytes[..end]).unwrap();
+            let known = read(folder.path());
+            assert_eq!(known, if end < first { vec![] } else { before.clone() }, "cut at {end}");
+            if end % 16 == 0 {
+                // Whoever goes on with it goes on with that.
+                let mut next = writer(folder.path());
+                assert!(next.known().all().eq(&known));
+                next.change(JoinChange::New(id(9), of()));
+                next.commit().unwrap();
+                assert_eq!(read(folder.path()).len(), known.len() + 1);
+            }
+        }
+        for at in 0..bytes.len() {
+            let mut other = bytes.clone();
+            other[at] ^= 4;
+            std::fs::write(path(folder.path()), &other).unwrap();
+            let known = read(folder.path());
+            assert!(known.is_empty() || known == before, "changed at {at}");
+        }
+    }
+
+    #[test]
+    fn what_grows_long_is_made_short_and_followed() {
+        let folder = TestFolder::new("joins-long");
+        let mut one = writer(folder.path());
+        one.commit().unwrap();
+        let mut follower = JoinsFile::open(&path(folder.path())).unwrap().unwrap();
+        let (mut longest, mut anew) = (0, 0);
+        for n in 0..4000u32 {
+            one.change(JoinChange::New(id((n % 5) as u8), of()));
+            for number in 0..10 {
+                one.change(JoinChange::Part(id((n % 5) as u8), part(n * 10 + number, 0..4)));
+            }
+            one.commit().unwrap();
+            if n % 7 == 0 {
+                if !follower.refresh() {
+                    follower = JoinsFile::open(&path(folder.path())).unwrap().unwrap();
+                    anew += 1;
+                }
+                assert!(follower.known().all().eq(one.known().all()), "{n}");
+                longest = longest.max(std::fs::metadata(path(folder.path())).unwrap().len());
+            }
+        }
+        assert!(anew > 0 && longest < 2 << 20, "{anew} {longest}");
+        assert_eq!((one.known().len(), one.known().parts()), (5, 50));
+        assert!(JoinsFile::open(&path(folder.path())).unwrap().unwrap().known().all().eq(one.known().all()));
+    }
+
+    #[test]
+    fn parts_of_a_bucket_are_forgotten_and_what_they_made_too() {
+        let mut known = Joins::default();
+        let elsewhere = JoinPart { oid: Oid { bucket: BucketId(8), ..part(2, 4..10).oid }, ..part(2, 4..10) };
+        let made = JoinMade {
+            digests: Digests { md5: [1; 16], sha1: [2; 20], sha256: [3; 32] },
+            digests_encoded: None,
+            size: 9,
+            mime: String::new(),
+            description: String::new(),
+            problem: None,
+            conflicts: Vec::new(),
+        };
+        for change in [
+            JoinChange::New(id(1), of()),
+            JoinChange::Part(id(1), part(1, 0..4)),
+            JoinChange::Part(id(1), elsewhere.clone()),
+            JoinChange::Made(id(1), Some(made)),
+            JoinChange::New(id(2), of()),
+            JoinChange::Part(id(2), part(1, 0..4)),
+            JoinChange::Read(BucketId(7), RowsRead { to: 9, sum: 1 }),
+        ] {
+            known.apply(change);
+        }
+        assert_eq!(known.with_sha256(&[3; 32]).count(), 1);
+        assert_eq!(known.with_part(part(1, 0..4).key, Direction::ToClient, part(1, 0..4).oid).count(), 2);
+        known.apply(JoinChange::Forget(BucketId(7)));
+        assert_eq!((known.len(), known.parts(), known.read().len()), (1, 1, 0));
+        assert_eq!((&known.get(id(1)).unwrap().parts, &known.get(id(1)).unwrap().made), (&vec![elsewhere], &None));
+    }
+}

@@ -8,7 +8,6 @@ use super::file::{self, Payload};
 use super::known::{Joins, JoinsFile};
 use super::{JoinChange, path};
 use crate::error::{Error, Result};
-use crate::read::derived::DeriveLock;
 use crate::volume::{Volume, VolumeFile};
 
 /// A file that is longer than this, and than four times what is known takes in memory, is made short again.
@@ -28,7 +27,7 @@ pub struct JoinsWriter {
 impl JoinsWriter {
     /// Goes on with what is known in a folder of what is derived, after the last commit; begins anew where there is nothing, or what is
     /// stale.
-    pub(crate) fn open(_lock: &DeriveLock, volume: Arc<dyn Volume>, derived: &Path) -> Result<Self> {
+    pub(crate) fn open(volume: Arc<dyn Volume>, derived: &Path) -> Result<Self> {
         let path = path(derived);
         if let Some(known) = JoinsFile::open(&path)? {
             let file = volume.open(&path).map_err(Error::io(&path, "open the known joins"))?;

@@ -41,8 +41,8 @@ impl Store {
     ///
     /// # Errors
     /// When their file cannot be written.
-    pub fn joins_writer(&self, lock: &DeriveLock, volume: Arc<dyn Volume>) -> Result<JoinsWriter> {
-        JoinsWriter::open(lock, volume, &self.derived_folder())
+    pub fn joins_writer(&self, _lock: &DeriveLock, volume: Arc<dyn Volume>) -> Result<JoinsWriter> {
+        JoinsWriter::open(volume, &self.derived_folder())
     }
 
     /// Forgets all joins, so that they are found anew.
