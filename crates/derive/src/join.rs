@@ -49,7 +49,8 @@ impl Plan {
         if first == behind {
             self.taken.splice(first..first, new);
         } else if !new.is_empty() {
-            let mut all: Vec<_> = self.taken.get(first..behind).unwrap_or_default().iter().cloned().chain(new).collect();
+            let mut all: Vec<_> =
+                self.taken.get(first..behind).unwrap_or_default().iter().cloned().chain(new).collect();
             all.sort_by_key(|(range, _)| range.start);
             self.taken.splice(first..behind, all);
         }

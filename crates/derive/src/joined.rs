@@ -35,15 +35,8 @@ pub enum JoinState {
 
 impl JoinState {
     /// Every state.
-    pub const ALL: [Self; 7] = [
-        Self::Complete,
-        Self::Candidate,
-        Self::Conflicting,
-        Self::Missing,
-        Self::Gone,
-        Self::Undecoded,
-        Self::Unread,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Complete, Self::Candidate, Self::Conflicting, Self::Missing, Self::Gone, Self::Undecoded, Self::Unread];
 
     /// The word: in JSON and in headers.
     pub const fn word(self) -> &'static str {
@@ -155,7 +148,8 @@ impl<'s> Joined<'s> {
     pub fn sent(&mut self, range: Range<u64>, out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>) -> Result<(), Error> {
         let end = range.end.min(self.sent_len());
         let mut at = range.start;
-        let taken: Vec<_> = self.plan.taken.iter().filter(|(taken, _)| taken.end > at && taken.start < end).cloned().collect();
+        let taken: Vec<_> =
+            self.plan.taken.iter().filter(|(taken, _)| taken.end > at && taken.start < end).cloned().collect();
         for (taken, part) in taken {
             if at < taken.start && out(hole(at..taken.start)).is_break() {
                 return Ok(());
@@ -199,9 +193,7 @@ impl<'s> Joined<'s> {
                 &mut |take| read = self.counted(all.clone(), take),
                 out,
             ),
-            None => {
-                part_body(&part, decode, limits, None, &mut |take| read = self.counted(all.clone(), take), out)
-            }
+            None => part_body(&part, decode, limits, None, &mut |take| read = self.counted(all.clone(), take), out),
         };
         read?;
         Ok(outcome)
@@ -261,9 +253,9 @@ impl Open {
         if !self.conversations.contains_key(&stream) {
             let opened = match conversation(store, oid) {
                 Ok(opened) => opened,
-                Err(Error::Store(
-                    StoreError::NoBucket(_) | StoreError::NoSuchStream(_) | StoreError::Gone { .. },
-                )) => return Ok(None),
+                Err(Error::Store(StoreError::NoBucket(_) | StoreError::NoSuchStream(_) | StoreError::Gone { .. })) => {
+                    return Ok(None);
+                }
                 Err(error) => return Err(error),
             };
             if self.order.len() >= HELD

@@ -1,13 +1,13 @@
 //! Follows the rows that are kept, and finds what in them is part of one content. How far it has come is kept with what it found, so
 //! that nothing is found twice or left out, whenever it is killed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use streamdb_extract::{BodyLimits, Decode, Piece};
 use streamdb_storage::{
-    DeriveLock, Error as StoreError, Join, JoinChange, JoinId, JoinMade, JoinPart, JoinsWriter, Store, Volume,
+    DeriveLock, Error as StoreError, Join, JoinChange, JoinId, JoinMade, JoinsWriter, Store, Volume,
 };
 use streamdb_types::{BucketId, Timestamp};
 
@@ -61,7 +61,13 @@ impl Joiner {
     /// Beside a deriver.
     pub fn new(keeper: &IndexKeeper) -> Self {
         let IndexKeeper { lock, volume, .. } = keeper;
-        Self { lock: Arc::clone(lock), volume: Arc::clone(volume), writer: None, known: Known::new(1 << 12), buckets: Vec::new() }
+        Self {
+            lock: Arc::clone(lock),
+            volume: Arc::clone(volume),
+            writer: None,
+            known: Known::new(1 << 12),
+            buckets: Vec::new(),
+        }
     }
 
     /// Takes in the rows that were kept since the last time, until `stop` says so. What cannot be read is told to `damaged`.
@@ -111,7 +117,8 @@ impl Joiner {
                 writer.change(JoinChange::Forget(*bucket));
             }
             changed = true;
-            let mut touched = BTreeSet::new();
+            // What has parts that were not compared yet: so many had been.
+            let mut touched: BTreeMap<JoinId, usize> = BTreeMap::new();
             for connections in new.connections.chunks(COMMIT_AFTER) {
                 for key in connections {
                     let rows = store.derived_rows(*bucket, *key)?.unwrap_or_default();
@@ -121,14 +128,19 @@ impl Joiner {
                     match pieces(store, &rows) {
                         Ok(found) => {
                             progress.parts += found.len() as u64;
-                            touched.extend(found.into_iter().map(|found| add(writer, found)));
+                            for found in found {
+                                let id = found.0;
+                                let had = writer.known().get(id).map_or(0, |join| join.parts.len());
+                                touched.entry(id).or_insert(had);
+                                add(writer, found);
+                            }
                         }
                         Err(Error::Store(StoreError::NoBucket(_))) => {}
                         Err(error) => damaged(&error),
                     }
                 }
-                for id in std::mem::take(&mut touched) {
-                    progress.whole += u64::from(self.make(store, writer, id, damaged)?);
+                for (id, compared) in std::mem::take(&mut touched) {
+                    progress.whole += u64::from(self.make(store, writer, id, compared, damaged));
                 }
                 if stop() {
                     // The rows of this bucket are read once more, and what is known of them by then is found to be so.
@@ -148,46 +160,42 @@ impl Joiner {
         Ok(progress)
     }
 
-    /// Makes the digests of a join that has every byte, and compares its parts; whether it had not been made before.
+    /// Makes the digests of a join that has every byte, and compares its parts, of which the first so many were compared before when
+    /// it had been made; whether it had not.
     fn make(
         &mut self,
         store: &Store,
         writer: &mut JoinsWriter,
         id: JoinId,
+        compared: usize,
         damaged: &mut dyn FnMut(&Error),
-    ) -> Result<bool, Error> {
-        let Some(join) = writer.known().get(id) else { return Ok(false) };
-        if !is_whole(join) {
-            return Ok(false);
-        }
+    ) -> bool {
+        let Some(join) = writer.known().get(id).filter(|join| join.made.is_some() || is_whole(join)) else {
+            return false;
+        };
         let join = join.clone();
-        match self.made(store, &join) {
-            Ok(made) => {
-                let new = join.made.is_none() && made.is_some();
-                if made != join.made {
-                    writer.change(JoinChange::Made(id, made));
-                }
-                Ok(new)
-            }
-            Err(error) => {
-                damaged(&error);
-                Ok(false)
-            }
+        // Nothing is known of it as long as a part cannot be read.
+        let made = self.made(store, &join, compared).unwrap_or_else(|error| {
+            damaged(&error);
+            None
+        });
+        let new = join.made.is_none() && made.is_some();
+        if made != join.made {
+            writer.change(JoinChange::Made(id, made));
         }
+        new
     }
 
     /// What a join is; `None` when bytes of it cannot be read, or not all can be compared.
-    fn made(&mut self, store: &Store, join: &Join) -> Result<Option<JoinMade>, Error> {
+    fn made(&mut self, store: &Store, join: &Join, compared: usize) -> Result<Option<JoinMade>, Error> {
         let mut joined = Joined::new(store, join)?;
         if joined.plan().unchecked {
             return Ok(None);
         }
         let checks = joined.plan().checks.clone();
         if let Some(made) = &join.made {
-            // Only the newest part was not compared yet.
-            let newest = join.parts.len().saturating_sub(1);
             let mut made = made.clone();
-            for (range, part, other) in checks.into_iter().filter(|(_, part, _)| *part == newest) {
+            for (range, part, other) in checks.into_iter().filter(|(_, part, _)| *part >= compared) {
                 if differs(&mut joined, &range, part, other)? {
                     conflict(&mut made.conflicts, range);
                 }
@@ -196,15 +204,10 @@ impl Joiner {
         }
         let (mut content, mut sent) = (Taking::holding(Vec::new()), Taking::holding(Vec::new()));
         let limits = BodyLimits::default();
-        let outcome = joined.body(
-            Decode::Decoded,
-            &limits,
-            Some(&mut |piece| sent.piece(piece, 0)),
-            &mut |piece| {
-                content.piece(piece, HELD);
-                ControlFlow::Continue(())
-            },
-        )?;
+        let outcome = joined.body(Decode::Decoded, &limits, Some(&mut |piece| sent.piece(piece, 0)), &mut |piece| {
+            content.piece(piece, HELD);
+            ControlFlow::Continue(())
+        })?;
         let content = content.finish();
         let Some(sha256) = content.sha256 else { return Ok(None) };
         let digests = self.known.digests(sha256, |others| match &content.held {
@@ -253,14 +256,10 @@ impl Joiner {
     }
 }
 
-/// Whether every byte is there, and in no part alone: that one is the content by itself.
+/// Whether every byte is there, and not in one part that is the content by itself.
 fn is_whole(join: &Join) -> bool {
-    let alone = |part: &JoinPart| match part.runs.as_slice() {
-        [run] => run.start == 0 && join.of.total == Some(run.end),
-        _ => false,
-    };
-    join.of.total.is_some()
-        && !join.parts.iter().any(alone)
+    join.parts.len() > 1
+        && join.of.total.is_some()
         && plan(join.parts.iter().map(|part| part.runs.as_slice())).missing(join.of.total).is_empty()
 }
 
@@ -292,11 +291,11 @@ fn conflict(conflicts: &mut Vec<Range<u64>>, range: Range<u64>) {
 }
 
 /// Takes in a part.
-fn add(writer: &mut JoinsWriter, (id, of, part): Found) -> JoinId {
+fn add(writer: &mut JoinsWriter, (id, of, part): Found) {
     let Some(join) = writer.known().get(id) else {
         writer.change(JoinChange::New(id, of));
         writer.change(JoinChange::Part(id, part));
-        return id;
+        return;
     };
     let known = join.parts.iter().find(|known| known.is(&part));
     if known.is_none() {
@@ -305,13 +304,15 @@ fn add(writer: &mut JoinsWriter, (id, of, part): Found) -> JoinId {
         if join.parts.len() >= PARTS_OF_ONE || (!new && join.parts.len() >= SPARE) {
             let more = join.more.saturating_add(1);
             writer.change(JoinChange::More(id, more));
-            return id;
+            return;
         }
     } else if known == Some(&part) {
-        return id;
+        return;
+    } else if known.is_some_and(|known| known.runs != part.runs) && join.made.is_some() {
+        // There is more of it by now: all is compared anew.
+        writer.change(JoinChange::Made(id, None));
     }
     writer.change(JoinChange::Part(id, part));
-    id
 }
 
 /// Forgets what is too old or too much, and what is of buckets that are gone; whether there was anything.

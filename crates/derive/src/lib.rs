@@ -41,7 +41,10 @@ mod together;
 pub use streamdb_extract::{
     BodyLimits, BodyOutcome, Decode, Framing, Head, Incomplete, Kind, Limits, Message, MessageIndex, Messages, Piece,
 };
-pub use streamdb_storage::{CaptureFormat, Error as StoreError, Evidence, Join, JoinId, JoinMade, JoinOf, JoinPart, Joins, Store, Stream, StreamInfo, now};
+pub use streamdb_storage::{
+    CaptureFormat, Error as StoreError, Evidence, Join, JoinId, JoinMade, JoinOf, JoinPart, Joins, Store, Stream,
+    StreamInfo, now,
+};
 
 pub use capture::{capture, capture_format};
 pub use check::{Checked, check};

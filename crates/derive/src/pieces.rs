@@ -39,7 +39,8 @@ pub(crate) fn pieces(store: &Store, rows: &[ObjectRow]) -> Result<Vec<Found>, Er
         let messages = conversation.messages().of(direction).to_vec();
         for message in &messages {
             let Some(oid) = conversation.oid(message) else { continue };
-            let mut pieces = Pieces { oid: Oid { index: oid.index, ..first.oid }, by_index: &by_index, found: &mut found };
+            let mut pieces =
+                Pieces { oid: Oid { index: oid.index, ..first.oid }, by_index: &by_index, found: &mut found };
             match message.kind {
                 Kind::Response { status, .. } => pieces.response(&mut conversation, message, status)?,
                 Kind::Stream => {
@@ -105,9 +106,7 @@ impl Pieces<'_> {
             let holes = conversation.holes_in(message, &body);
             without(body.end, holes.iter().map(|hole| hole.offset.0..hole.offset.0.saturating_add(hole.length)), &range)
         } else {
-            walked(&range, &mut |out| {
-                conversation.body(message, Decode::Raw, &BodyLimits::default(), out).map(|_| ())
-            })?
+            walked(&range, &mut |out| conversation.body(message, Decode::Raw, &BodyLimits::default(), out).map(|_| ()))?
         };
         self.add(join_of(&asked, &said, total), &row, status, range.start, runs);
         Ok(())

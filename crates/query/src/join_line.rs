@@ -173,7 +173,8 @@ impl JoinLine {
             [range, others @ ..] => format!(", bytes {range} and {} more ranges are missing", others.len()),
         };
         let all = self.encoded_size.map_or_else(|| "an unknown number of".to_owned(), |size| size.to_string());
-        let digest = self.sha256.as_ref().map_or_else(String::new, |sha256| format!("; /api/v1/objects/{sha256} has it"));
+        let digest =
+            self.sha256.as_ref().map_or_else(String::new, |sha256| format!("; /api/v1/objects/{sha256} has it"));
         format!("part of {url}, {all} bytes joined of {parts} parts: {}{missing}{digest}", self.state)
     }
 }

@@ -110,7 +110,9 @@ fn join(store: &Store, mut joiner: Joiner, done: &AtomicBool, say: &dyn Fn(&str)
             Ok(_) => failing = false,
             Err(error) => {
                 if !failing {
-                    say(&format!("{error}; parts of one content are not joined until that works, and it is tried again"));
+                    say(&format!(
+                        "{error}; parts of one content are not joined until that works, and it is tried again"
+                    ));
                 }
                 failing = true;
             }

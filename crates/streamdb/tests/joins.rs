@@ -32,7 +32,8 @@ fn what_downloaders_fetch_in_parts_is_joined() {
         rows += 1;
         let [uri, parts, state, sent, digest, missing] = line.split('\t').collect::<Vec<_>>().try_into().unwrap();
         let is_it = |join: &&Value| {
-            let all: Vec<&str> = join["missing"].as_array().unwrap().iter().map(|range| range.as_str().unwrap()).collect();
+            let all: Vec<&str> =
+                join["missing"].as_array().unwrap().iter().map(|range| range.as_str().unwrap()).collect();
             format!("/{}", path_of(text(join, "url"))) == uri && (all.is_empty() && missing == "-" || all == [missing])
         };
         let join = joins.iter().find(is_it).unwrap_or_else(|| panic!("{line}: {joins:#?}"));
@@ -96,7 +97,9 @@ fn served(data: &Data, joins: &[Value]) {
     assert_eq!(json("/api/v1/joins?uri=/weak*&size=200000")["rows"].as_array().unwrap().len(), 1);
     let page = server.get("/streamdb/?uri=/missing.bin&as_text=1");
     assert!(page.text().contains("joined of 2 parts: missing, bytes 80000-119999 are missing"), "{}", page.text());
-    for refused in ["/api/v1/joins?part=x", "/api/v1/joins?after=1", "/api/v1/joins?limit=1001", "/api/v1/joins?colour=1"] {
+    for refused in
+        ["/api/v1/joins?part=x", "/api/v1/joins?after=1", "/api/v1/joins?limit=1001", "/api/v1/joins?colour=1"]
+    {
         assert_eq!(server.get(refused).status, 400, "{refused}");
     }
     let nothing = format!("/api/v1/objects/{}/content", "0".repeat(64));
@@ -137,7 +140,10 @@ fn parts_of_another_file_are_not_joined() {
     let (made, body) = two_parts(["\"a\"", "\"a\""]);
     let data = ingested("joins-same", &made, &["--bucket", "1s"]);
     let joins = data.json("joins", &[]);
-    assert_eq!((joins.len(), text(&joins[0], "state"), text(&joins[0], "sha256")), (1, "complete", sha256(&body).as_str()));
+    assert_eq!(
+        (joins.len(), text(&joins[0], "state"), text(&joins[0], "sha256")),
+        (1, "complete", sha256(&body).as_str())
+    );
     let (made, _) = two_parts(["\"a\"", "\"b\""]);
     let data = ingested("joins-other", &made, &["--bucket", "1s"]);
     let joins = data.json("joins", &[]);
@@ -182,7 +188,10 @@ fn a_content_is_known_once() {
     let digest = sha256(b"the same content");
     let said = data.run("content", &["--json", &digest]).well();
     let said: Value = serde_json::from_slice(&said).unwrap();
-    assert_eq!((said["count"].as_u64(), &said["exact"], said["pairs"][0]["count"].as_u64()), (Some(5), &Value::Bool(true), Some(5)));
+    assert_eq!(
+        (said["count"].as_u64(), &said["exact"], said["pairs"][0]["count"].as_u64()),
+        (Some(5), &Value::Bool(true), Some(5))
+    );
     assert_eq!(said["filenames"], serde_json::json!(["name-0.bin", "name-1.bin"]));
     let rows = data.json("objects", &[&format!("sha256={digest}")]);
     let starts: Vec<&str> = rows.iter().map(|row| text(row, "start")).collect();

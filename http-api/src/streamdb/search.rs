@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use streamdb_derive::{
-    BodyLimits, Conversation, Decode, Error, Joined, Kind, Message, Piece, Rows, Store, StreamInfo, conversation, incomplete,
-    now, objects, raw,
+    BodyLimits, Conversation, Decode, Error, Joined, Kind, Message, Piece, Rows, Store, StreamInfo, conversation,
+    incomplete, now, objects, raw,
 };
 use streamdb_query::{Filter, JoinLine, Order, is_join_shown};
 use streamdb_sniff::{Content, HEAD_BYTES, sniff_stream};

@@ -22,7 +22,6 @@ use crate::streamdb::{send_joined, send_object};
 /// Most joined ones that are told.
 const JOINS: usize = 20;
 
-
 /// A content, and where it was seen.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Content<Row> {

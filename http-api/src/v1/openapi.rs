@@ -178,7 +178,9 @@ fn download() -> PathItem {
     let bytes = ObjectBuilder::new().schema_type(Type::String).description(Some("The bytes.")).build();
     let octets = || Body::new(Some(bytes.clone()));
     let found = ResponseBuilder::new().description("The content.").content("application/octet-stream", octets());
-    let part = ResponseBuilder::new().description("The range of it that was asked for.").content("application/octet-stream", octets());
+    let part = ResponseBuilder::new()
+        .description("The range of it that was asked for.")
+        .content("application/octet-stream", octets());
     let operation = OperationBuilder::new()
         .operation_id(Some("getContentBytes"))
         .summary(Some("A content: of an object that has it whole, or joined of the parts that it came in"))

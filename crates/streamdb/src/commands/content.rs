@@ -83,7 +83,9 @@ fn digest(text: &str) -> Result<[u8; 32], Error> {
     let set = Filter::parse([("sha256", text)])?.objects.sha256;
     match set.as_ref().map(|set| (set.negated, set.values.as_slice())) {
         Some((false, [digest])) => Ok(*digest),
-        _ => Err(Error::Other(format!("{text:?} is not accepted; one SHA-256 digest is wanted, 64 hexadecimal digits"))),
+        _ => {
+            Err(Error::Other(format!("{text:?} is not accepted; one SHA-256 digest is wanted, 64 hexadecimal digits")))
+        }
     }
 }
 
@@ -138,7 +140,10 @@ fn write(store: &Store, digest: &[u8; 32], output: &Path) -> Result<ExitCode, Er
     written.map_err(&failed)?;
     out.flush().map_err(&failed)?;
     if holes {
-        return Err(Error::Other(format!("{}: a part of it is not here any more, so that what was written is not whole", hex(digest))));
+        return Err(Error::Other(format!(
+            "{}: a part of it is not here any more, so that what was written is not whole",
+            hex(digest)
+        )));
     }
     if joined.state() != JoinState::Complete {
         complain(&JoinLine::of(&joined).sentence());
