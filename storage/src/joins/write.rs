@@ -18,7 +18,8 @@ const LONG: u64 = 1 << 20;
 pub struct JoinsWriter {
     volume: Arc<dyn Volume>,
     path: PathBuf,
-    file: Box<dyn VolumeFile>,
+    /// `None` until there is something to be kept.
+    file: Option<Box<dyn VolumeFile>>,
     end: u64,
     buffer: Vec<u8>,
     known: Joins,
@@ -36,10 +37,9 @@ impl JoinsWriter {
                 file.truncate(end).map_err(Error::io(&path, "cut the known joins at their last commit"))?;
             }
             let known = Joins::clone(known.known());
-            return Ok(Self { volume, path, file, end, buffer: Vec::new(), known });
+            return Ok(Self { volume, path, file: Some(file), end, buffer: Vec::new(), known });
         }
-        let file = fresh(&*volume, &path)?;
-        Ok(Self { volume, path, file, end: 0, buffer: file::head(), known: Joins::default() })
+        Ok(Self { volume, path, file: None, end: 0, buffer: file::head(), known: Joins::default() })
     }
 
     /// What is known, the changes since the last commit with it.
@@ -61,7 +61,11 @@ impl JoinsWriter {
     pub fn commit(&mut self) -> Result<()> {
         let position = self.end + self.buffer.len() as u64;
         file::put(&mut self.buffer, position, &Payload::Commit);
-        self.file.write_at(&self.buffer, self.end).map_err(Error::io(&self.path, "write the known joins"))?;
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(fresh(&*self.volume, &self.path)?),
+        };
+        file.write_at(&self.buffer, self.end).map_err(Error::io(&self.path, "write the known joins"))?;
         self.end += self.buffer.len() as u64;
         self.buffer.clear();
         if self.end > LONG && self.end > 4 * self.known.bytes() as u64 { self.shorten() } else { Ok(()) }
@@ -83,7 +87,7 @@ impl JoinsWriter {
             }
         }
         self.volume.rename(&other, &self.path).map_err(Error::io(&other, "rename the known joins"))?;
-        (self.file, self.end) = (file, end);
+        (self.file, self.end) = (Some(file), end);
         Ok(())
     }
 }
