@@ -199,3 +199,100 @@ fn a_content_is_known_once() {
     assert_eq!(data.get(text(&said, "oid"), &[]), b"the same content");
     assert_eq!(content(&data, &digest), b"the same content");
 }
+
+/// Numbers that are the same each time (a linear congruence).
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+}
+
+/// What must come of some parts: byte by byte.
+fn plainly(
+    total: usize,
+    parts: &[(std::ops::Range<usize>, Vec<u8>)],
+) -> Option<(&'static str, Option<String>, Vec<String>)> {
+    if let [(range, _)] = parts
+        && range.len() == total
+    {
+        return None;
+    }
+    let mut bytes: Vec<Option<u8>> = vec![None; total];
+    let mut differs = false;
+    for (range, body) in parts {
+        for (at, byte) in range.clone().zip(body) {
+            differs |= bytes[at].is_some_and(|known| known != *byte);
+            bytes[at].get_or_insert(*byte);
+        }
+    }
+    let mut missing: Vec<(usize, usize)> = Vec::new();
+    for at in (0..total).filter(|at| bytes[*at].is_none()) {
+        match missing.last_mut() {
+            Some((_, last)) if *last + 1 == at => *last = at,
+            _ => missing.push((at, at)),
+        }
+    }
+    let missing: Vec<String> = missing.into_iter().map(|(first, last)| format!("{first}-{last}")).collect();
+    let all: Option<Vec<u8>> = bytes.into_iter().collect();
+    let state = if all.is_none() {
+        "missing"
+    } else if differs {
+        "conflicting"
+    } else {
+        "complete"
+    };
+    Some((state, all.map(|all| sha256(&all)), missing))
+}
+
+#[test]
+fn whatever_the_parts_are_it_is_what_each_byte_says() {
+    let mut numbers = Numbers(7);
+    let mut made = Made::default();
+    let mut wanted = Vec::new();
+    let mut port = 2000;
+    for file in 0..80 {
+        let total = 1 + numbers.below(3000) as usize;
+        let bodies =
+            [b'a', b'b'].map(|seed| (0..total).map(|n| (n as u8).wrapping_mul(31) ^ seed).collect::<Vec<u8>>());
+        let mut parts = [Vec::new(), Vec::new()];
+        for _ in 0..=numbers.below(6) {
+            let which = usize::from(numbers.below(5) == 0);
+            let first = if numbers.below(3) == 0 { 0 } else { numbers.below(total as u64) as usize };
+            let rest = (total - first) as u64;
+            let length = 1 + if numbers.below(3) == 0 { rest - 1 } else { numbers.below(rest) } as usize;
+            let range = first..first + length;
+            let mut body = bodies[which][range.clone()].to_vec();
+            if numbers.below(12) == 0 {
+                body[0] ^= 0xff;
+            }
+            let mut talk = Talk::new(port);
+            let millis = u64::from(port - 2000) * 40;
+            port += 1;
+            talk.open(&mut made, millis);
+            talk.ask(&mut made, millis + 10, format!("GET /{file} HTTP/1.1\r\nHost: a.example\r\n\r\n").as_bytes());
+            let range_field = format!("Content-Range: bytes {first}-{}/{total}\r\n", range.end - 1);
+            let fields = format!("ETag: \"{which}\"\r\n{range_field}");
+            talk.answer(&mut made, millis + 20, &answer("206 Partial Content", &fields, &body));
+            talk.close(&mut made, millis + 30);
+            parts[which].push((range, body));
+        }
+        for (which, parts) in parts.iter().enumerate().filter(|(_, parts)| !parts.is_empty()) {
+            wanted.extend(plainly(total, parts).map(|what| (format!("{file} \"{which}\""), parts.len(), what)));
+        }
+    }
+    let data = ingested("joins-any", &made, &["--bucket", "1s"]);
+    let joins = data.json("joins", &[]);
+    for (name, parts, (state, digest, missing)) in &wanted {
+        let is_it = |join: &&Value| format!("{} {}", path_of(text(join, "url")), text(join, "etag")) == *name;
+        let join = joins.iter().find(is_it).unwrap_or_else(|| panic!("{name} is not there"));
+        assert_eq!((text(join, "state"), join["parts"].as_array().unwrap().len()), (*state, *parts), "{name}: {join}");
+        assert_eq!(join["sha256"].as_str(), digest.as_deref(), "{name}: {join}");
+        assert_eq!(join["missing"], serde_json::json!(missing), "{name}");
+    }
+    assert_eq!(joins.len(), wanted.len());
+    let count = |state| wanted.iter().filter(|(_, _, (known, _, _))| *known == state).count();
+    assert!(["missing", "conflicting", "complete"].into_iter().all(|state| count(state) > 3), "each is there");
+}
