@@ -75,6 +75,16 @@ impl Entity {
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// Bytes of memory that it takes.
+    pub(crate) fn kept(&self) -> usize {
+        if self.is_empty() {
+            return 0;
+        }
+        let Self { scheme, content_range, length: _, etag, last_modified, date } = self;
+        let texts = [scheme, content_range, etag, last_modified, date].into_iter().flatten();
+        size_of::<Self>() + texts.map(|text| text.len()).sum::<usize>()
+    }
 }
 
 /// What a part is.

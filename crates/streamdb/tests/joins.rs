@@ -262,7 +262,8 @@ fn whatever_the_parts_are_it_is_what_each_byte_says() {
             let which = usize::from(numbers.below(5) == 0);
             let first = if numbers.below(3) == 0 { 0 } else { numbers.below(total as u64) as usize };
             let rest = (total - first) as u64;
-            let length = 1 + if numbers.below(3) == 0 { rest - 1 } else { numbers.below(rest) } as usize;
+            let more = if numbers.below(3) == 0 { rest - 1 } else { numbers.below(rest) };
+            let length = 1 + more as usize;
             let range = first..first + length;
             let mut body = bodies[which][range.clone()].to_vec();
             if numbers.below(12) == 0 {

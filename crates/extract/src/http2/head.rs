@@ -80,11 +80,8 @@ impl Head {
         let texts = [self.method.as_deref(), self.path.as_deref(), self.declared_type.as_deref()];
         let hosts = [self.authority.as_deref(), self.host.as_deref()];
         let bytes: usize = texts.iter().chain(&hosts).flatten().map(|text| text.len()).sum();
-        let Entity { scheme, content_range, etag, last_modified, date, .. } = &self.entity;
-        let entity: usize =
-            [scheme, content_range, etag, last_modified, date].into_iter().flatten().map(|text| text.len()).sum();
         let names: usize = self.content_codings.iter().map(String::len).sum();
-        bytes + entity + names + self.filename.as_ref().map_or(0, String::len)
+        bytes + self.entity.kept() + names + self.filename.as_ref().map_or(0, String::len)
     }
 }
 

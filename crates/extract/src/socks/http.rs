@@ -30,7 +30,9 @@ pub(super) fn parts(messages: &Messages, direction: Direction, source: &dyn Sour
         }
         part.number = u32::try_from(parts.len()).unwrap_or(u32::MAX).saturating_add(1);
         let texts = [&part.method, &part.target, &part.declared_type].into_iter().flatten().map(|text| text.len());
+        let entity = part.entity.as_ref().map_or(0, |entity| entity.kept());
         kept = kept
+            .saturating_add(entity)
             .saturating_add(size_of::<Part>() + texts.sum::<usize>() + part.content.len() * size_of::<Range<u64>>());
         parts.push(part);
         if kept > limits.kept {
