@@ -45,9 +45,10 @@ http {
     types { text/plain txt; application/octet-stream bin; }
     access_log off; client_body_temp_path $work/body; proxy_temp_path $work/t1; fastcgi_temp_path $work/t2; uwsgi_temp_path $work/t3; scgi_temp_path $work/t4;
     server {
-        listen 127.0.0.1:8080; root $work/site; gzip_static on;
+        listen 127.0.0.1:8080; root $work/site;
         location /resumed.bin   { limit_rate 100k; }
         location /continued.bin { limit_rate 100k; }
+        location = /coded.txt   { alias $work/site/coded.txt.gz; default_type text/plain; add_header Content-Encoding gzip; }
         location /weak.bin      { etag off; add_header Last-Modified ""; add_header ETag 'W/"weak"'; }
     }
 }
