@@ -14,7 +14,7 @@ use super::{Join, JoinChange, JoinId, JoinPart};
 use crate::error::{Error, Result};
 
 /// What is read of a file at a time.
-const READ: usize = 4 << 20;
+const READ: usize = 256 << 10;
 
 /// How far in the rows of a bucket all that belongs together was looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

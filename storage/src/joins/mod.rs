@@ -295,7 +295,7 @@ mod tests {
         one.commit().unwrap();
         let mut follower = JoinsFile::open(&path(folder.path())).unwrap().unwrap();
         let (mut longest, mut anew) = (0, 0);
-        for n in 0..4000u32 {
+        for n in 0..2500u32 {
             one.change(JoinChange::New(id((n % 5) as u8), of()));
             for number in 0..10 {
                 one.change(JoinChange::Part(id((n % 5) as u8), part(n * 10 + number, 0..4)));
