@@ -353,6 +353,19 @@ fn a_content_says_where_it_was_seen() {
     let shown = content.as_object_mut().unwrap().remove("rows").unwrap();
     let same = format!("sha256={sha256}");
     assert_eq!(*shown.as_array().unwrap(), listed(&server, "objects", &[&same, "sort=1"]));
+    let mut take = |name: &str| content.as_object_mut().unwrap().remove(name).unwrap();
+    let whole = shown.as_array().unwrap().iter().find(|row| row["complete"] == true).unwrap();
+    assert_eq!((take("oid"), take("joins")), (whole["oid"].clone(), json!([])));
+    let pairs = take("pairs");
+    assert_eq!((pairs["more"].clone(), pairs["values"].as_array().unwrap().len()), (json!(false), 3));
+    for pair in pairs["values"].as_array().unwrap() {
+        let same = |row: &&serde_json::Value| row["src_ip"] == pair["source"] && row["dst_ip"] == pair["destination"];
+        assert_eq!(pair["count"], shown.as_array().unwrap().iter().filter(same).count(), "{pair}");
+    }
+    let bytes = server.get(&format!("/api/v1/objects/{sha256}/content"));
+    assert_eq!((bytes.status, bytes.body.len()), (StatusCode::OK, 6));
+    let none = server.get(&format!("/api/v1/objects/{}/content", "ab".repeat(32)));
+    assert!(none.problem(404).0.contains("No whole content"));
     assert_eq!(
         content,
         json!({

@@ -263,3 +263,28 @@ pub fn journal_round_trip(rows: &[JournalRow<'_>], links: &[u16], target: usize)
         from += taken;
     }
 }
+
+/// Payloads of the file of joins, each behind its length in two bytes: what is read of one is written as it was, and what all of them
+/// say holds together.
+pub fn joins(mut bytes: &[u8]) {
+    let mut known = crate::joins::Joins::default();
+    while let Some(([low, high], rest)) = bytes.split_first_chunk::<2>() {
+        let length = usize::from(u16::from_le_bytes([*low, *high])).min(rest.len());
+        let (payload, rest) = rest.split_at_checked(length).unwrap_or_default();
+        bytes = rest;
+        if let Some(change) = crate::joins::decode_any(payload) {
+            known.apply(change);
+        }
+    }
+    let parts: usize = known.all().map(|join| join.parts.len()).sum();
+    assert_eq!(parts, known.parts());
+    for join in known.all() {
+        for part in &join.parts {
+            let found = known.with_part(part.key, part.direction, part.oid).any(|other| other.id == join.id);
+            assert!(found, "a part is found by its stream");
+        }
+    }
+    let mut again = crate::joins::Joins::default();
+    known.changes().for_each(|change| again.apply(change));
+    assert!(again.all().eq(known.all()) && again.read() == known.read(), "what is written anew says the same");
+}

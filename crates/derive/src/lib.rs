@@ -8,6 +8,8 @@
 //! - `raw` is a stream's bytes without a meaning, `follow` reads on in one that is open; `capture` is the frames they came in
 //! - `rows` says what all objects of a connection are, with `fields`, `more`, `digest`, `name` and `ftp`, and `allowance` what they may cost; `deriver` keeps those rows and `indexing` puts them into the index, and
 //!   follows what is published; `check` compares them with the buckets
+//! - `joining` follows those rows, and finds in them what is part of one content: `pieces` of a connection, `range` is what their heads
+//!   say, `join` lays them over each other; `joined` is what comes of it
 //!
 //! The types of the store and of extraction that these functions take and give are exported again, so that whoever shows
 //! objects needs no other door to them.
@@ -25,11 +27,16 @@ mod follow;
 mod ftp;
 mod index;
 mod indexing;
+mod join;
+mod joined;
+mod joining;
 mod more;
 mod name;
 mod object;
 mod others;
 mod parts;
+mod pieces;
+mod range;
 mod raw;
 mod rows;
 mod source;
@@ -39,7 +46,10 @@ mod unwrapped;
 pub use streamdb_extract::{
     BodyLimits, BodyOutcome, Decode, Framing, Head, Incomplete, Kind, Limits, Message, MessageIndex, Messages, Piece,
 };
-pub use streamdb_storage::{CaptureFormat, Error as StoreError, Store, Stream, StreamInfo, now};
+pub use streamdb_storage::{
+    CaptureFormat, Error as StoreError, Evidence, Join, JoinId, JoinMade, JoinOf, JoinPart, Joins, Store, Stream,
+    StreamInfo, now,
+};
 
 pub use capture::{capture, capture_format};
 pub use check::{Checked, check};
@@ -49,6 +59,8 @@ pub use error::Error;
 pub use extent::Extent;
 pub use follow::{Follow, Followed, newest};
 pub use indexing::IndexKeeper;
+pub use joined::{JoinState, Joined};
+pub use joining::{JoinProgress, Joiner};
 pub use object::{Named, Object, object, other_object};
 pub use raw::raw;
 pub use rows::Rows;

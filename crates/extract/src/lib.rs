@@ -53,7 +53,7 @@ pub use memory::MemorySource;
 pub use message::{Framing, Incomplete, Kind, Message, MessageIndex, Messages, Side, Version};
 pub use mime::{Multipart, PartHead, multipart};
 pub use notes::Notes;
-pub use part::{Context, Outer, Part, PartKind, Undo, counted};
+pub use part::{Context, Entity, Outer, Part, PartKind, Undo, counted};
 pub use source::{Read, Source, gaps};
 pub use span::Span;
 pub use xor::Xor;

@@ -49,6 +49,42 @@ pub struct Part {
     pub incomplete: Option<Incomplete>,
     /// Bytes that are known to be missing of it, as sent.
     pub missing: u64,
+    /// What it is a range of, where its head says that it is one, or what would tell.
+    pub entity: Option<Box<Entity>>,
+}
+
+/// The fields of a head that tell which bytes of which representation follow it (RFC 9110 §8, §14.4), as sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entity {
+    /// The scheme of a request's target; a response has that of its request.
+    pub scheme: Option<Box<[u8]>>,
+    /// Content-Range.
+    pub content_range: Option<Box<[u8]>>,
+    /// The declared length.
+    pub length: Option<u64>,
+    /// ETag.
+    pub etag: Option<Box<[u8]>>,
+    /// Last-Modified.
+    pub last_modified: Option<Box<[u8]>>,
+    /// Date.
+    pub date: Option<Box<[u8]>>,
+}
+
+impl Entity {
+    /// Whether it says nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Bytes of memory that it takes.
+    pub(crate) fn kept(&self) -> usize {
+        if self.is_empty() {
+            return 0;
+        }
+        let Self { scheme, content_range, length: _, etag, last_modified, date } = self;
+        let texts = [scheme, content_range, etag, last_modified, date].into_iter().flatten();
+        size_of::<Self>() + texts.map(|text| text.len()).sum::<usize>()
+    }
 }
 
 /// What a part is.
@@ -146,6 +182,7 @@ impl Part {
             context: Context::Nothing,
             incomplete: None,
             missing: 0,
+            entity: None,
         }
     }
 

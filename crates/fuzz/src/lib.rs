@@ -32,7 +32,7 @@ pub use inside::{http2, socks, websocket};
 pub use journal::journal;
 pub use mail::{handover, multipart, pop3, smtp};
 pub use reassembly::reassembly;
-pub use records::records;
+pub use records::{joins, records};
 pub use sniff::sniff;
 pub use text::{query_string, submission_record};
 pub use tls::tls;

@@ -1,4 +1,5 @@
-//! Any bytes as a block of records or as a directory: reading ends, and what was read is written and read again the same.
+//! Any bytes as a block of records, as a directory, or as what is known of joins: reading ends, and what was read is written and read
+//! again the same.
 
 use streamdb_storage::fuzzing;
 use streamdb_types::BucketId;
@@ -10,4 +11,9 @@ pub fn records(data: &[u8]) {
         Some((_, bytes)) => fuzzing::records(BucketId(3), bytes),
         None => {}
     }
+}
+
+/// Any payloads as what a file of joins says.
+pub fn joins(data: &[u8]) {
+    fuzzing::joins(data);
 }

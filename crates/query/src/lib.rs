@@ -6,7 +6,8 @@
 //!   them, on the threads of a `crew`, with `existence` and `required` for what need not be looked at; `troubles` is what could not be read
 //! - `search` runs a filter over index files: of each, `terms` says which lists have the rows for each term, `plan` by which of them
 //!   it is gone, `walk` goes through these, and `sieve` looks for rows in the others; `objects` are made where none are kept
-//! - `row` is how a stream is shown, `object_row` how an object is; `community` is a connection's name in other tools
+//! - `seen` is where a content was seen
+//! - `row` is how a stream is shown, `object_row` how an object is, `join_line` how a content is that came in several; `community` is a connection's name in other tools
 
 mod address;
 mod community;
@@ -17,6 +18,7 @@ mod error;
 mod existence;
 mod filter;
 mod find;
+mod join_line;
 mod mismatch;
 mod moment;
 mod nearest;
@@ -31,6 +33,7 @@ mod required;
 mod row;
 mod scan;
 mod search;
+mod seen;
 mod set;
 mod sieve;
 mod terms;
@@ -44,6 +47,7 @@ pub use contents::Searched;
 pub use error::FilterError;
 pub use filter::{End, Filter, Order};
 pub use find::{Looked, Looking, Tally, find_objects, find_streams};
+pub use join_line::{JoinLine, JoinPartLine, find_joins, is_shown as is_join_shown};
 pub use mismatch::of as is_mismatch;
 pub use moment::{Zone, parse_moment};
 pub use nearest::nearest;
@@ -53,5 +57,6 @@ pub use parse::{ALIASES, PARAMETERS};
 pub use pattern::Expression;
 pub use position::Position;
 pub use row::{StreamRow, json_line, reason_word};
+pub use seen::{Names, Pair, Seen, TOLD, first_sighting, seen, sightings};
 pub use set::Set;
 pub use troubles::Troubles;

@@ -38,6 +38,10 @@ pub(crate) enum Command {
     Streams(Streams),
     /// List objects: what is in the streams
     Objects(Streams),
+    /// List contents that came in several responses: what each is, how it stands, and its parts
+    Joins(Streams),
+    /// Say where a content was seen, by its SHA-256; or hand it out
+    Content(Content),
     /// Search like the HTTP interface, by address or for every line of standard input
     ///
     /// With neither address nor oid, it reads lines from standard input: the first address on each is the source, the second the
@@ -411,6 +415,21 @@ pub(crate) struct Get {
     #[arg(long, requires = "raw")]
     pub(crate) follow: bool,
     /// Write to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Content {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// Which: 64 hexadecimal digits
+    #[arg(value_name = "SHA256")]
+    pub(crate) sha256: String,
+    /// Print it as one JSON object
+    #[arg(long, conflicts_with = "output")]
+    pub(crate) json: bool,
+    /// Write the content itself to this file, `-` for standard output: of an object that has it whole, or joined of its parts
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use streamdb_derive::{Deriver, Error, IndexKeeper, Progress, StoreError};
+use streamdb_derive::{Deriver, Error, IndexKeeper, Joiner, Progress, StoreError};
 use streamdb_storage::Store;
 
 use crate::output::complain;
@@ -62,6 +62,7 @@ pub(crate) fn follow(
     let say = &|what: &str| say.lock().unwrap_or_else(PoisonError::into_inner)(what);
     thread::scope(|scope| {
         scope.spawn(|| keep(store, &keeper, &done, say));
+        scope.spawn(|| join(store, Joiner::new(&keeper), &done, say));
         let progress = derive(store, deriver, ending, say);
         done.store(true, Ordering::Release);
         progress
@@ -87,6 +88,34 @@ fn keep(store: &Store, keeper: &IndexKeeper, done: &AtomicBool, say: &dyn Fn(&st
                 failing = true;
             }
             Err(_) => {}
+        }
+        if last {
+            return;
+        }
+        let begun = Instant::now();
+        let pause = if failing { LONGEST } else { PAUSE };
+        while begun.elapsed() < pause && !done.load(Ordering::Acquire) {
+            thread::sleep(PAUSE / 10);
+        }
+    }
+}
+
+/// Finds what is part of one content in what is derived, to its end: large contents take their time to read, and nothing waits for it.
+fn join(store: &Store, mut joiner: Joiner, done: &AtomicBool, say: &dyn Fn(&str)) {
+    let mut failing = false;
+    loop {
+        // Asked before: what was derived until then is still looked at.
+        let last = done.load(Ordering::Acquire);
+        match joiner.catch_up(store, &|| false, &mut |error| say(&error.to_string())) {
+            Ok(_) => failing = false,
+            Err(error) => {
+                if !failing {
+                    say(&format!(
+                        "{error}; parts of one content are not joined until that works, and it is tried again"
+                    ));
+                }
+                failing = true;
+            }
         }
         if last {
             return;

@@ -33,6 +33,7 @@ fn seeds_pass() {
         ("http", fuzz::http),
         ("http2", fuzz::http2),
         ("index_file", fuzz::index_file),
+        ("joins", fuzz::joins),
         ("journal", fuzz::journal),
         ("multipart", fuzz::multipart),
         ("pop3", fuzz::pop3),

@@ -3,7 +3,7 @@
 //! - `params` reads what is asked for; `usage` is what a wrong question gets with its answer
 //! - `find`, `search`, `entry`, `printable`: what a search finds; `text`, `json` and `page` show it, `holes` what is missing
 //! - `local` is the answer to a search without a server
-//! - `object`, `zip`, `dump`, `stream`, `follow`, `range`, `frames`: what an oid names, as a download; `hex` is how bytes are dumped
+//! - `object`, `joined`, `zip`, `dump`, `stream`, `follow`, `range`, `frames`: what an oid names, as a download; `hex` is how bytes are dumped
 
 mod dump;
 mod entry;
@@ -14,6 +14,7 @@ mod frames;
 mod fuzzing;
 mod hex;
 mod holes;
+mod joined;
 mod json;
 mod local;
 mod object;
@@ -41,7 +42,9 @@ use tokio::task::JoinHandle;
 
 #[cfg(feature = "fuzzing")]
 pub use self::fuzzing::query_string;
+pub(crate) use self::joined::send as send_joined;
 pub use self::local::{SearchAnswer, SearchRow, search_text};
+pub(crate) use self::object::send as send_object;
 use self::params::{Asked, Search, Shape, Wanted};
 pub use self::text::Detail;
 use crate::answer::{JSON, PLAIN, broken, failed, whole};

@@ -24,7 +24,7 @@ const HELD: u64 = 4 << 20;
 const HOLES: usize = 32;
 
 /// Hands out an object; `other`: with the bytes that came second.
-pub(super) fn send(store: &Arc<Store>, oid: Oid, other: bool, asked: &HeaderMap, maker: Maker) {
+pub(crate) fn send(store: &Arc<Store>, oid: Oid, other: bool, asked: &HeaderMap, maker: Maker) {
     let found = if other { other_object(store, oid) } else { object(store, oid) };
     let mut object = match found {
         Ok(object) => object,

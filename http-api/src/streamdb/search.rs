@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use streamdb_derive::{
-    BodyLimits, Conversation, Decode, Error, Extent, Kind, Message, Piece, Rows, Store, StreamInfo, conversation,
-    incomplete, now, objects, raw,
+    BodyLimits, Conversation, Decode, Error, Extent, Joined, Kind, Message, Piece, Rows, Store, StreamInfo,
+    conversation, incomplete, now, objects, raw,
 };
-use streamdb_query::{Filter, Order};
+use streamdb_query::{Filter, JoinLine, Order, is_join_shown};
 use streamdb_sniff::{Content, HEAD_BYTES, sniff_stream};
 use streamdb_types::{Marks, ObjectKind, ObjectRow, Oid, StreamOffset, Timestamp};
 
@@ -23,6 +23,8 @@ const SHOWN: usize = 1 << 20;
 const ANSWER: usize = 64 << 20;
 /// What an object takes of that besides its texts: memory, and markup around it.
 const ENTRY: usize = 1 << 10;
+/// Most contents that an object is said to be a part of.
+const JOINS: usize = 4;
 /// Most sentences about what could not be read.
 const REMARKS: usize = 20;
 
@@ -196,8 +198,20 @@ impl Shower<'_> {
         }
         let dropped = conversation.dropped(row.direction);
         notes.extend(dropped.map(was_dropped));
+        notes.extend(self.joins(&row)?);
         let extent = if row.complete { Extent::default() } else { conversation.extent(&named) };
         Ok(Entry { row, stream: stream.clone(), head, content, extent, notes, dropped })
+    }
+
+    /// What an object is a part of, a sentence each.
+    fn joins(&self, row: &ObjectRow) -> Result<Vec<String>, Error> {
+        let joins = self.store.joins()?;
+        let of = joins.with_part(row.key, row.direction, row.oid).filter(|join| is_join_shown(join));
+        let sentence = |join| {
+            let says = JoinLine::of(&Joined::new(self.store, join)?).sentence();
+            Ok(printable::line(says.as_bytes(), printable::LINE))
+        };
+        of.take(JOINS).map(sentence).collect()
     }
 
     /// A stream's own bytes as one object.

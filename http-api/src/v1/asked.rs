@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use streamdb_query::{ALIASES, Filter, FilterError, Order, PARAMETERS, Set, Zone};
+use streamdb_query::{ALIASES, Filter, FilterError, PARAMETERS, Zone};
 use streamdb_types::Timestamp;
 
 use super::accept::Shape;
@@ -80,12 +80,23 @@ fn shape(given: &[&(String, String)], headers: &HeaderMap) -> Result<Shape, Box<
 
 /// The objects with this SHA-256, newest first. Nothing else can be asked for beside it.
 pub(super) fn digest(text: &str, pairs: &[(String, String)], headers: &HeaderMap) -> Result<[u8; 32], Box<Response>> {
+    json_alone(headers)?;
+    named(text, pairs)
+}
+
+/// Whether the client takes JSON.
+pub(super) fn json_alone(headers: &HeaderMap) -> Result<(), Box<Response>> {
+    if Shape::Json.quality(headers) == 0 {
+        return Err(Box::new(refuse(StatusCode::NOT_ACCEPTABLE, NO_JSON)));
+    }
+    Ok(())
+}
+
+/// A content that is named by its SHA-256 alone.
+pub(super) fn named(text: &str, pairs: &[(String, String)]) -> Result<[u8; 32], Box<Response>> {
     if let Some((name, _)) = pairs.first() {
         let why = format!("there is no parameter {name:?} here: a content is named by its digest alone");
         return Err(Box::new(wrong(&why, Some(name))));
-    }
-    if Shape::Json.quality(headers) == 0 {
-        return Err(Box::new(refuse(StatusCode::NOT_ACCEPTABLE, NO_JSON)));
     }
     let read = Filter::parse([("sha256", text)]).ok().and_then(|filter| filter.objects.sha256);
     match read.as_ref().map(|set| (set.negated, set.values.as_slice())) {
@@ -97,15 +108,8 @@ pub(super) fn digest(text: &str, pairs: &[(String, String)], headers: &HeaderMap
     }
 }
 
-/// The filter for what has this digest.
-pub(super) fn sightings(digest: [u8; 32]) -> Filter {
-    let mut filter = Filter { order: Order::NewestFirst, ..Filter::default() };
-    filter.objects.sha256 = Some(Set { values: vec![digest], negated: false });
-    filter
-}
-
 /// The refusal of a question, in the filter language's own sentence.
-fn misused(error: FilterError) -> Response {
+pub(super) fn misused(error: FilterError) -> Response {
     let error = match error {
         FilterError::Unknown { name, .. } => {
             let aliases = ALIASES.iter().map(|(alias, _)| *alias);

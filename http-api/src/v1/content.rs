@@ -2,24 +2,27 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
-use streamdb_derive::{Error, Store};
-use streamdb_query::{Tally, hex};
+use streamdb_derive::{Error, Joined, Store};
+use streamdb_query::{JoinLine, Seen, Tally, first_sighting, hex, sightings};
 use streamdb_submit::Submissions;
-use streamdb_types::ObjectRow;
+use streamdb_types::{Digests, Oid, Timestamp};
 use utoipa::ToSchema;
 
-use super::asked::{LIMIT, sightings};
+use super::asked::LIMIT;
 use super::find::{Found, Kind, in_time};
 use super::page::{Count, Taken, json};
-use crate::answer::{broken, refuse};
+use crate::answer::{broken, failed, refuse};
+use crate::channel::Maker;
+use crate::streamdb::{send_joined, send_object};
 use crate::submitted::{self, Submitted};
 
-/// Most names of one kind.
-const NAMED: usize = 100;
+/// Most joined ones that are told.
+const JOINS: usize = 20;
 
 /// A content, and where it was seen.
 #[derive(Debug, Serialize, ToSchema)]
@@ -44,12 +47,18 @@ pub(super) struct Content<Row> {
     description: String,
     /// How often it was seen.
     count: Count,
-    /// When the first stream began that had it, of those that were counted: RFC 3339, UTC, nanoseconds.
+    /// When the first stream began that had it, or a part of it: RFC 3339, UTC, nanoseconds.
     #[schema(format = DateTime)]
     first_seen: String,
     /// When the last one began, likewise.
     #[schema(format = DateTime)]
     last_seen: String,
+    /// An object that has it whole, to fetch it by; without one it may be joined of parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9]+-[0-9]+-[0-9]+-[0-9]+$")]
+    oid: Option<String>,
+    /// Between whom it went.
+    pairs: Pairs,
     /// Names that its senders gave it.
     filenames: Names,
     /// Hosts that it was asked of.
@@ -60,6 +69,8 @@ pub(super) struct Content<Row> {
     destinations: Names,
     /// What became of it where it was submitted, target by target; empty where the server submits nothing.
     submissions: Vec<Submitted>,
+    /// How it came in several responses: they are counted neither in `count` nor in `pairs`.
+    joins: Vec<JoinLine>,
     /// The objects that had it, newest first.
     rows: Vec<Row>,
     /// When there are more: the value of `after` with which `/api/v1/objects?sha256=...&sort=1` goes on.
@@ -83,35 +94,43 @@ pub(super) struct Names {
     more: bool,
 }
 
-impl Names {
-    fn add(&mut self, name: Option<&str>) {
-        let Some(name) = name.filter(|name| !self.values.contains(*name)) else { return };
-        if self.values.len() < NAMED {
-            self.values.insert(name.to_owned());
-        } else {
-            self.more = true;
-        }
+impl From<streamdb_query::Names> for Names {
+    fn from(names: streamdb_query::Names) -> Self {
+        Self { values: names.values, more: names.more }
     }
 }
 
-/// What is gathered of the objects that have it.
-#[derive(Default)]
-struct Seen {
-    /// The newest of them.
-    newest: Option<ObjectRow>,
-    filenames: Names,
-    hosts: Names,
-    sources: Names,
-    destinations: Names,
+/// Between whom it went, the most frequent first.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(super) struct Pairs {
+    /// So many as there is room for.
+    #[schema(max_items = 100)]
+    values: Vec<Pair>,
+    /// Whether there are others.
+    more: bool,
 }
 
-impl Seen {
-    fn add(&mut self, row: &ObjectRow) {
-        self.newest.get_or_insert_with(|| row.clone());
-        self.filenames.add(row.filename.as_deref());
-        self.hosts.add(row.host.as_deref());
-        self.sources.add(Some(&row.tuple.client.addr.to_string()));
-        self.destinations.add(Some(&row.tuple.server.addr.to_string()));
+/// A client and a server.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Pair {
+    /// Who opened the connections.
+    source: String,
+    /// The other side.
+    destination: String,
+    /// How often it went between them, whichever way, of the times that were counted.
+    #[schema(minimum = 1)]
+    count: u64,
+}
+
+impl Pairs {
+    fn of(seen: &Seen) -> Self {
+        let (pairs, more) = seen.pairs();
+        let pair = |(pair, count): (streamdb_query::Pair, u64)| Pair {
+            source: pair.client.to_string(),
+            destination: pair.server.to_string(),
+            count,
+        };
+        Self { values: pairs.into_iter().map(pair).collect(), more }
     }
 }
 
@@ -123,51 +142,60 @@ pub(super) fn answer(
     waits: &(dyn Fn() -> bool + Sync),
 ) -> Result<Response, Error> {
     let mut taken = Taken::new(LIMIT);
-    let (mut seen, mut tally) = (Seen::default(), Tally { exact: true, ..Tally::default() });
+    let mut seen = Seen::new();
     let mut unsaid = Ok(());
     let searched = in_time(store, Kind::Objects, &sightings(digest), waits, &mut |found| {
-        if tally.found == Tally::MOST {
-            tally.exact = false;
-            return ControlFlow::Break(());
+        let room = match &found {
+            Found::Object(row) => seen.add(row),
+            Found::Stream(..) => true,
+        };
+        if room {
+            unsaid = taken.take(&found);
         }
-        tally.add(found.began());
-        unsaid = taken.take(&found);
-        if let Found::Object(row) = found {
-            seen.add(row);
-        }
-        if unsaid.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if room && unsaid.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     let mut remarks = searched.remarks;
+    if !seen.tally.exact {
+        remarks.push(format!("it was seen more than {} times: they were not counted further", Tally::MOST));
+        in_time(store, Kind::Objects, &first_sighting(digest), waits, &mut |found| {
+            seen.began(found.began());
+            ControlFlow::Break(())
+        })?;
+    }
     let sha256 = hex(&digest);
-    let Some((newest, (first, last))) = seen.newest.zip(tally.times) else {
+    let joins = joined(store, &digest)?;
+    let Some((what, (first, last))) = What::of(&digest, &seen, &joins).zip(times(&seen, &joins)) else {
+        if seen.newest.is_some() {
+            return Ok(broken());
+        }
         let remarks: String = remarks.iter().map(|remark| format!("; {remark}")).collect();
         // Who did not look everywhere cannot say that it never was there.
         let status = if searched.stopped { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::NOT_FOUND };
         return Ok(refuse(status, &format!("No object with the SHA-256 {sha256} was found here{remarks}.")));
     };
-    if !tally.exact {
-        remarks.push(format!("it was seen more than {} times: they were not counted further", Tally::MOST));
+    if unsaid.is_err() {
+        return Ok(broken());
     }
-    tally.exact &= !searched.stopped;
-    // The content's own digest before that of the bytes as sent.
-    let whole = newest.digests.filter(|digests| digests.sha256 == digest);
-    let Some(digests) = whole.or(newest.digests_encoded).filter(|_| unsaid.is_ok()) else { return Ok(broken()) };
-    let more = tally.found > taken.rows.len() as u64 || !tally.exact;
+    let more = seen.tally.found > taken.rows.len() as u64 || !seen.tally.exact || searched.stopped;
+    seen.tally.exact &= !searched.stopped;
     Ok(json(&Content {
         sha256,
-        sha1: hex(&digests.sha1),
-        md5: hex(&digests.md5),
-        size: if whole.is_some() { newest.size } else { newest.encoded_size },
-        encoded: whole.is_none(),
-        mime: newest.mime,
-        description: newest.description,
-        count: Count::of(&tally),
+        sha1: hex(&what.digests.sha1),
+        md5: hex(&what.digests.md5),
+        size: what.size,
+        encoded: what.encoded,
+        mime: what.mime,
+        description: what.description,
+        count: Count::of(&seen.tally),
         first_seen: first.to_string(),
         last_seen: last.to_string(),
-        filenames: seen.filenames,
-        hosts: seen.hosts,
-        sources: seen.sources,
-        destinations: seen.destinations,
+        oid: seen.whole.map(|oid| oid.to_string()),
+        pairs: Pairs::of(&seen),
+        filenames: seen.filenames.into(),
+        hosts: seen.hosts.into(),
+        sources: seen.sources.into(),
+        destinations: seen.destinations.into(),
+        joins: joins.iter().map(JoinLine::of).collect(),
         submissions: submitted::of(submissions, &[digest]).pop().unwrap_or_default(),
         next: if more { taken.next() } else { None },
         rows: taken.rows,
@@ -175,4 +203,85 @@ pub(super) fn answer(
         streams_looked_at: searched.streams,
         remarks,
     }))
+}
+
+/// The contents that came in several responses and have this SHA-256.
+fn joined<'s>(store: &'s Store, digest: &[u8; 32]) -> Result<Vec<Joined<'s>>, Error> {
+    store.joins()?.with_sha256(digest).take(JOINS).map(|join| Joined::new(store, join)).collect()
+}
+
+/// When the first and the last stream began that had it, or a part of it.
+fn times(seen: &Seen, joins: &[Joined<'_>]) -> Option<(Timestamp, Timestamp)> {
+    let all = || joins.iter().filter_map(|joined| joined.join().times()).chain(seen.tally.times);
+    all().map(|(first, _)| first).min().zip(all().map(|(_, last)| last).max())
+}
+
+/// What a content is.
+struct What {
+    digests: Digests,
+    size: u64,
+    encoded: bool,
+    mime: String,
+    description: String,
+}
+
+impl What {
+    /// As the newest object that has it says, or else a joined one: the content's own digest before that of the bytes as sent.
+    fn of(digest: &[u8; 32], seen: &Seen, joins: &[Joined<'_>]) -> Option<Self> {
+        if let Some(newest) = &seen.newest {
+            let whole = newest.digests.filter(|digests| digests.sha256 == *digest);
+            return Some(Self {
+                digests: whole.or(newest.digests_encoded)?,
+                size: if whole.is_some() { newest.size } else { newest.encoded_size },
+                encoded: whole.is_none(),
+                mime: newest.mime.clone(),
+                description: newest.description.clone(),
+            });
+        }
+        let join = joins.first()?.join();
+        let made = join.made.as_ref()?;
+        let whole = Some(made.digests).filter(|digests| digests.sha256 == *digest);
+        Some(Self {
+            digests: whole.or(made.digests_encoded)?,
+            size: if whole.is_some() { made.size } else { join.of.total.unwrap_or_default() },
+            encoded: whole.is_none(),
+            mime: made.mime.clone(),
+            description: made.description.clone(),
+        })
+    }
+}
+
+/// Hands out the content with this SHA-256: of an object that is whole, or joined of parts.
+pub(super) fn send(store: &Arc<Store>, digest: [u8; 32], asked: &HeaderMap, maker: Maker) {
+    match whole(store, &digest) {
+        Err(error) => maker.whole(failed(&error)),
+        Ok(Some(oid)) => send_object(store, oid, false, asked, maker),
+        Ok(None) => match joined(store, &digest) {
+            Err(error) => maker.whole(failed(&error)),
+            Ok(joins) => {
+                // One that is complete before others.
+                let best = joins.into_iter().min_by_key(|joined| joined.state() as u8);
+                match best {
+                    Some(joined) => send_joined(joined, &digest, asked, maker),
+                    None => {
+                        let why = format!("No whole content with the SHA-256 {} is here.", hex(&digest));
+                        maker.whole(refuse(StatusCode::NOT_FOUND, &why));
+                    }
+                }
+            }
+        },
+    }
+}
+
+/// The newest object that is whole and has this content: not only its bytes as sent.
+fn whole(store: &Store, digest: &[u8; 32]) -> Result<Option<Oid>, Error> {
+    let mut oid = None;
+    in_time(store, Kind::Objects, &sightings(*digest), &|| true, &mut |found| match found {
+        Found::Object(row) if row.complete && row.digests.is_some_and(|digests| digests.sha256 == *digest) => {
+            oid = Some(row.oid);
+            ControlFlow::Break(())
+        }
+        _ => ControlFlow::Continue(()),
+    })?;
+    Ok(oid)
 }

@@ -2,7 +2,7 @@
 //!
 //! - `asked` reads what is asked for, `accept` in which form it is wanted; `parameters` describes what may be asked
 //! - `find` runs a search; `page` answers it whole, as JSON; `lines` row by row, as they are found
-//! - `content` says where a content was seen
+//! - `content` says where a content was seen, and hands it out; `joins` lists contents that came in several responses
 //! - `problem` is what every error under `/api/v1` looks like, whoever made it
 //! - `openapi` describes it all, made from the types that are served
 
@@ -10,6 +10,7 @@ mod accept;
 mod asked;
 mod content;
 mod find;
+mod joins;
 mod lines;
 mod openapi;
 mod page;
@@ -48,6 +49,8 @@ pub(crate) fn routes() -> Router<App> {
         .route("/api/v1/streams", get(streams))
         .route("/api/v1/objects", get(objects))
         .route("/api/v1/objects/{sha256}", get(content))
+        .route("/api/v1/objects/{sha256}/content", get(download))
+        .route("/api/v1/joins", get(joins))
         .route("/api/v1/openapi.json", get(openapi::answer))
         .route("/api/v1", any(nothing))
         .route("/api/v1/", any(nothing))
@@ -106,6 +109,40 @@ async fn content(
             let (_asking, asked) = asking();
             let submissions = app.submissions().cloned();
             whole(&app, move |store| content::answer(store, submissions.as_ref(), digest, &|| asked.waits())).await
+        }
+    };
+    answer.headers_mut().append(VARY, HeaderValue::from_static(ACCEPT.as_str()));
+    answer
+}
+
+async fn download(
+    State(app): State<App>,
+    headers: HeaderMap,
+    path: Result<Path<String>, PathRejection>,
+    query: Result<Query<Pairs>, QueryRejection>,
+) -> Response {
+    let Ok(Path(digest)) = path else { return refuse(StatusCode::BAD_REQUEST, "The path cannot be read.") };
+    let Ok(Query(pairs)) = query else { return refuse(StatusCode::BAD_REQUEST, QUERY) };
+    let digest = match asked::named(&digest, &pairs) {
+        Err(refusal) => return *refusal,
+        Ok(digest) => digest,
+    };
+    let (maker, answer) = maker();
+    match app.start_download(move |store| content::send(store, digest, &headers, maker)).await {
+        // The work goes on while the body is sent.
+        Ok(_) => answer.await.unwrap_or_else(|_| broken()),
+        Err(refusal) => refusal,
+    }
+}
+
+async fn joins(State(app): State<App>, headers: HeaderMap, query: Result<Query<Pairs>, QueryRejection>) -> Response {
+    let Ok(Query(pairs)) = query else { return refuse(StatusCode::BAD_REQUEST, QUERY) };
+    let asked = asked::json_alone(&headers).and_then(|()| joins::Asked::read(&pairs, now(), app.zone()));
+    let mut answer = match asked {
+        Err(refusal) => *refusal,
+        Ok(wanted) => {
+            let (_asking, asked) = asking();
+            whole(&app, move |store| joins::answer(store, &wanted, &|| asked.waits())).await
         }
     };
     answer.headers_mut().append(VARY, HeaderValue::from_static(ACCEPT.as_str()));

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use serde_json::Value;
-use streamdb_query::{ObjectLine, StreamRow};
+use streamdb_query::{JoinLine, ObjectLine, StreamRow};
 use utoipa::ToSchema;
 use utoipa::openapi::link::LinkBuilder;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, PathItem};
@@ -19,6 +19,7 @@ use utoipa::openapi::{
 use super::accept::Shape;
 use super::content::Content;
 use super::find::Kind;
+use super::joins::JoinPage;
 use super::lines::LastLine;
 use super::page::{Page, json};
 use super::parameters;
@@ -31,6 +32,7 @@ use crate::auth::SESSION;
 const STREAM: &str = "StreamRow";
 const OBJECT: &str = "ObjectLine";
 const CONTENT: &str = "Content";
+const JOINS: &str = "JoinPage";
 const LAST_LINE: &str = "LastLine";
 const PROBLEM: &str = "Problem";
 const GET_CONTENT: &str = "getContent";
@@ -61,13 +63,16 @@ fn document(tokens: bool) -> OpenApi {
     let paths = PathsBuilder::new()
         .path("/streams", list(Kind::Streams))
         .path("/objects", list(Kind::Objects))
-        .path("/objects/{sha256}", content());
+        .path("/objects/{sha256}", content())
+        .path("/objects/{sha256}/content", download())
+        .path("/joins", joins());
     let mut components = Components::new();
     add::<StreamRow>(&mut components, STREAM);
     add::<ObjectLine<'static>>(&mut components, OBJECT);
     add::<Page<StreamRow>>(&mut components, Kind::Streams.page());
     add::<Page<ObjectLine<'static>>>(&mut components, Kind::Objects.page());
     add::<Content<ObjectLine<'static>>>(&mut components, CONTENT);
+    add::<JoinPage<JoinLine>>(&mut components, JOINS);
     add::<LastLine>(&mut components, LAST_LINE);
     add::<Problem>(&mut components, PROBLEM);
     let info = InfoBuilder::new().title("StreamDB").version(env!("CARGO_PKG_VERSION")).description(Some(ABOUT));
@@ -169,6 +174,34 @@ fn content() -> PathItem {
     PathItem::new(HttpMethod::Get, problems(operation, &[400, 404, 406]))
 }
 
+fn download() -> PathItem {
+    let bytes = ObjectBuilder::new().schema_type(Type::String).description(Some("The bytes.")).build();
+    let octets = || Body::new(Some(bytes.clone()));
+    let found = ResponseBuilder::new().description("The content.").content("application/octet-stream", octets());
+    let part = ResponseBuilder::new()
+        .description("The range of it that was asked for.")
+        .content("application/octet-stream", octets());
+    let operation = OperationBuilder::new()
+        .operation_id(Some("getContentBytes"))
+        .summary(Some("A content: of an object that has it whole, or joined of the parts that it came in"))
+        .parameters(Some([parameters::digest()]))
+        .response("200", found)
+        .response("206", part);
+    PathItem::new(HttpMethod::Get, problems(operation, &[400, 404, 410, 416]))
+}
+
+fn joins() -> PathItem {
+    let found = ResponseBuilder::new()
+        .description("The contents that were found.")
+        .content(Shape::Json.media_type(), Body::new(Some(reference(JOINS))));
+    let operation = OperationBuilder::new()
+        .operation_id(Some("listJoins"))
+        .summary(Some("Contents that came in several responses: by what they are, and by any of their parts"))
+        .parameters(Some(parameters::of_joins()))
+        .response("200", found);
+    PathItem::new(HttpMethod::Get, problems(operation, &[400, 406]))
+}
+
 /// The errors, those of this operation and those that every one has.
 fn problems(operation: OperationBuilder, own: &[u16]) -> OperationBuilder {
     let general = [401, 403, 405, 421, 429, 500, 503];
@@ -188,6 +221,8 @@ const fn reason(status: u16) -> &'static str {
         404 => "Nothing with this digest was found.",
         405 => "What is here can be read and not changed.",
         406 => "The answer is to be had in none of the forms that the request accepts.",
+        410 => "Retention dropped a part of it.",
+        416 => "No such range is in it.",
         421 => "The server is not known by the name that the request was for.",
         429 => "Too many wrong tokens at once.",
         500 => "The store cannot be read.",

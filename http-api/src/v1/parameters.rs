@@ -7,6 +7,7 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaFormat, Type};
 
 use super::asked::{FORMAT, LIMIT, MOST};
+use super::joins::{MOST as MOST_JOINS, NOT_HERE, PART};
 
 /// The characters that are cut off at both ends of a value: Unicode's White_Space.
 const BLANKS: &str = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
@@ -16,6 +17,31 @@ const LIST: &str = "Several with commas between them; ! in front for all others.
 /// Every parameter of a list, as OpenAPI has it.
 pub(super) fn all() -> Vec<Parameter> {
     PARAMETERS.iter().copied().chain([FORMAT]).map(parameter).collect()
+}
+
+/// Every parameter of a list of joined contents.
+pub(super) fn of_joins() -> Vec<Parameter> {
+    let part = ParameterBuilder::new()
+        .name(PART)
+        .parameter_in(ParameterIn::Query)
+        .required(Required::False)
+        .description(Some("Only what the object with this oid is a part of."))
+        .schema(Some(pattern(r"^[0-9]{1,19}-[0-9]{1,19}-[0-9]{1,19}-[0-9]{1,19}$")))
+        .example(Some(json!("18043-3966843079-22968-0")))
+        .build();
+    let ours = PARAMETERS.iter().copied().filter(|name| !NOT_HERE.contains(name));
+    let terms = ours.map(|name| if name == "limit" { limit_of_joins() } else { parameter(name) });
+    terms.chain([part]).collect()
+}
+
+fn limit_of_joins() -> Parameter {
+    ParameterBuilder::new()
+        .name("limit")
+        .parameter_in(ParameterIn::Query)
+        .required(Required::False)
+        .description(Some(format!("At most so many rows, and {LIMIT} when it is not given.")))
+        .schema(Some(count(MOST_JOINS, LIMIT)))
+        .build()
 }
 
 /// The parameter in a path that names a content.

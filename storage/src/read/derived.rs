@@ -150,11 +150,11 @@ impl Store {
         }
     }
 
-    fn derived_folder(&self) -> PathBuf {
+    pub(super) fn derived_folder(&self) -> PathBuf {
         self.path().join(crate::folder::DERIVED)
     }
 
-    fn with_derived<T>(&self, bucket: BucketId, call: impl FnOnce(&Derived) -> T) -> Result<Option<T>> {
+    pub(super) fn with_derived<T>(&self, bucket: BucketId, call: impl FnOnce(&Derived) -> T) -> Result<Option<T>> {
         let mut cache = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
         cache.asked += 1;
         let asked = cache.asked;

@@ -6,6 +6,7 @@ pub(crate) mod cache;
 pub(crate) mod chunks;
 pub(crate) mod derived;
 pub(crate) mod frames;
+pub(crate) mod joins;
 pub(crate) mod made;
 pub(crate) mod parts;
 pub(crate) mod scan;

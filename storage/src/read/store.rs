@@ -21,6 +21,7 @@ use crate::format::directory::{BlockEntry, Directory, EndEntry};
 use crate::format::record::Standing;
 use crate::format::superblock::Superblock;
 use crate::index::set::{self, Files};
+use crate::joins::JoinsFile;
 use crate::ledger::{Entry, Ledger};
 use crate::live::writer_alive;
 use crate::write::bucket_file::file_name;
@@ -99,6 +100,7 @@ pub struct Store {
     index: Files,
     pub(super) remembered: Mutex<Remembered>,
     pub(super) made: Mutex<Made>,
+    pub(super) joins: Mutex<Option<JoinsFile>>,
     ids: Mutex<KnownIds>,
     tables: Mutex<Tables>,
 }
@@ -137,6 +139,7 @@ impl Store {
             index,
             remembered: Mutex::default(),
             made: Mutex::default(),
+            joins: Mutex::default(),
             ids: Mutex::default(),
             tables: Mutex::default(),
         })

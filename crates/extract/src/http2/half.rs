@@ -14,7 +14,7 @@ use super::hpack::Decoder;
 use super::resync::Search;
 use crate::limits::Limits;
 use crate::message::{Incomplete, Side};
-use crate::part::{Part, PartKind};
+use crate::part::{Entity, Part, PartKind};
 use crate::source::{Source, gaps};
 use crate::span::Span;
 use crate::window::{Stop, Window};
@@ -392,6 +392,8 @@ fn fill(part: &mut Part, head: &mut Head) {
         let asked = asked(head);
         (part.method, part.target, part.host) = (asked.method, asked.target, asked.host);
     }
+    let entity = Entity { length: head.length, ..std::mem::take(&mut head.entity) };
+    part.entity = (!entity.is_empty()).then(|| Box::new(entity));
     part.status = head.status.filter(|_| part.kind == PartKind::Response);
     part.declared_type = head.declared_type.take();
     part.filename = head.filename.take();

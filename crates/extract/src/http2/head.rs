@@ -6,6 +6,7 @@ use super::table::Text;
 use crate::disposition::disposition;
 use crate::http1::codings;
 use crate::message::Incomplete;
+use crate::part::Entity;
 
 /// Most codings that are remembered; decoding refuses far fewer.
 const CODINGS: usize = 16;
@@ -22,6 +23,8 @@ pub(super) struct Head {
     pub filename: Option<String>,
     pub content_codings: Vec<String>,
     pub length: Option<u64>,
+    /// What tells which bytes of what these are; its length is above.
+    pub entity: Entity,
     /// Why there may be more to it.
     pub incomplete: Option<Incomplete>,
 }
@@ -42,6 +45,11 @@ impl Head {
             b":authority" if self.authority.is_none() => self.authority = Some(value.into()),
             b"host" if self.host.is_none() => self.host = Some(value.into()),
             b":status" if self.status.is_none() => self.status = number(value).and_then(|n| n.try_into().ok()),
+            b":scheme" => first(&mut self.entity.scheme),
+            b"content-range" => first(&mut self.entity.content_range),
+            b"etag" => first(&mut self.entity.etag),
+            b"last-modified" => first(&mut self.entity.last_modified),
+            b"date" => first(&mut self.entity.date),
             b"content-type" => first(&mut self.declared_type),
             b"content-disposition" if self.filename.is_none() => self.filename = disposition(value),
             b"content-encoding" => {
@@ -73,7 +81,7 @@ impl Head {
         let hosts = [self.authority.as_deref(), self.host.as_deref()];
         let bytes: usize = texts.iter().chain(&hosts).flatten().map(|text| text.len()).sum();
         let names: usize = self.content_codings.iter().map(String::len).sum();
-        bytes + names + self.filename.as_ref().map_or(0, String::len)
+        bytes + self.entity.kept() + names + self.filename.as_ref().map_or(0, String::len)
     }
 }
 

@@ -66,7 +66,12 @@ fn both(streams: [&dyn Source; 2], client: Direction, limits: &Limits, first: Op
     responses.run();
     let places: HashMap<u32, usize> = requests.bodies.iter().enumerate().map(|(n, body)| (body.stream, n)).collect();
     for (part, body) in responses.parts.iter_mut().zip(&responses.bodies) {
-        let asked = match places.get(&body.stream).and_then(|place| requests.parts.get(*place)) {
+        let request = places.get(&body.stream).and_then(|place| requests.parts.get(*place));
+        let scheme = request.and_then(|request| request.entity.as_ref()?.scheme.clone());
+        if let Some(entity) = &mut part.entity {
+            entity.scheme = scheme;
+        }
+        let asked = match request {
             Some(request) => {
                 Asked { method: request.method.clone(), target: request.target.clone(), host: request.host.clone() }
             }

@@ -9,7 +9,7 @@ use memchr::memchr;
 use super::head::{PartHead, boundary};
 use crate::body::Piece;
 use crate::message::Incomplete;
-use crate::part::{Part, PartKind, Undo};
+use crate::part::{Entity, Part, PartKind, Undo};
 
 /// Most parts of one body.
 const PARTS: usize = 1000;
@@ -374,6 +374,8 @@ impl Multipart {
         part.begins = begins;
         part.declared_type = head.get("content-type").map(|value| value.get(..1024).unwrap_or(value).into());
         part.filename = head.filename();
+        let content_range = head.get("content-range").map(Into::into);
+        part.entity = content_range.map(|range| Box::new(Entity { content_range: Some(range), ..Entity::default() }));
         part.content_codings = head.codings();
         part.incomplete = incomplete;
         if self.dots && self.protocol == "smtp" && self.missing >= HIDES_CHUNKS {

@@ -8,7 +8,7 @@ use crate::disposition::disposition;
 use crate::http1::{Chunks, Step};
 use crate::limits::Limits;
 use crate::message::{Framing, Incomplete, Kind, Message, Messages};
-use crate::part::{Part, PartKind};
+use crate::part::{Entity, Part, PartKind};
 use crate::source::Source;
 use crate::window::Window;
 
@@ -30,7 +30,9 @@ pub(super) fn parts(messages: &Messages, direction: Direction, source: &dyn Sour
         }
         part.number = u32::try_from(parts.len()).unwrap_or(u32::MAX).saturating_add(1);
         let texts = [&part.method, &part.target, &part.declared_type].into_iter().flatten().map(|text| text.len());
+        let entity = part.entity.as_ref().map_or(0, |entity| entity.kept());
         kept = kept
+            .saturating_add(entity)
             .saturating_add(size_of::<Part>() + texts.sum::<usize>() + part.content.len() * size_of::<Range<u64>>());
         parts.push(part);
         if kept > limits.kept {
@@ -66,6 +68,20 @@ fn head(message: &Message, peer: Option<&Message>) -> Option<Part> {
     part.filename = message.fields.get("content-disposition").and_then(disposition);
     part.begins = message.head.start.0;
     part.content_codings = message.content_codings.iter().chain(&message.transfer_codings).cloned().collect();
+    let field = |name: &str| message.fields.get(name).map(Into::into);
+    part.entity = (kind == PartKind::Response).then(|| {
+        Box::new(Entity {
+            scheme: None,
+            content_range: field("content-range"),
+            length: match message.framing {
+                Framing::Length(length) => Some(length),
+                _ => None,
+            },
+            etag: field("etag"),
+            last_modified: field("last-modified"),
+            date: field("date"),
+        })
+    });
     part.incomplete = message.incomplete;
     part.missing = message.missing;
     Some(part)

@@ -2,12 +2,14 @@
 
 mod buckets;
 mod capture;
+mod content;
 mod derive;
 mod export;
 mod finding;
 mod get;
 mod hold;
 mod ingest;
+mod joins;
 mod objects;
 mod query;
 mod reindex;
@@ -80,6 +82,8 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Submit(submit) => submit::run(&submit),
         Command::Streams(streams) => streams::run(&streams),
         Command::Objects(objects) => objects::run(&objects),
+        Command::Joins(joins) => joins::run(&joins),
+        Command::Content(content) => content::run(&content),
         Command::Query(query) => query::run(&query),
         Command::Get(get) => get::run(&get).map(done),
         Command::Export(export) => export::run(&export).map(done),

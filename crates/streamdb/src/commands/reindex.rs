@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use streamdb_derive::{Deriver, Progress};
+use streamdb_derive::{Deriver, Joiner, Progress};
 use streamdb_storage::Store;
 
 use super::{Error, json_line};
@@ -28,6 +28,9 @@ pub(super) fn run(args: &Reindex) -> Result<ExitCode, Error> {
     let progress = deriver.reindex(&store, &|| false, told, &mut |done, all| bar.step(done, all))?;
     bar.finish();
     let keeper = deriver.keeper();
+    let mut joiner = Joiner::new(&keeper);
+    joiner.forget(&store)?;
+    joiner.catch_up(&store, &|| false, told)?;
     while keeper.tidy(&store, &|| false, &mut complain)? {}
     report(&progress, args.json)
 }

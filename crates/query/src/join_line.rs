@@ -1,0 +1,298 @@
+//! A joined content as a row: what JSON shows of it, and which are wanted.
+
+use std::net::IpAddr;
+use std::ops::Range;
+
+use serde::Serialize;
+use streamdb_derive::{Error, Evidence, Join, JoinState, Joined};
+use streamdb_storage::Store;
+use streamdb_types::{ObjectKind, ObjectRow, Oid, Timestamp};
+use utoipa::ToSchema;
+
+use crate::filter::{Filter, Order};
+use crate::object_row::hex;
+use crate::row::as_text;
+
+/// Most parts, and most ranges, that are listed of one.
+const LISTED: usize = 1000;
+
+/// A part of a joined content.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct JoinPartLine {
+    /// The object that it is.
+    #[schema(pattern = "^[0-9]+-[0-9]+-[0-9]+-[0-9]+$")]
+    pub oid: String,
+    /// The bytes that it has, as sent: each from its first to its last, from 0.
+    #[schema(inline)]
+    pub ranges: Vec<String>,
+    /// Its status: 206, or 200 of a whole one that broke off.
+    pub status: u16,
+    /// When its stream began: RFC 3339, UTC, nanoseconds.
+    #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String, format = DateTime)]
+    pub start: Timestamp,
+    /// Who opened the connection.
+    #[schema(value_type = String)]
+    pub src_ip: IpAddr,
+    /// Its port.
+    pub src_port: u16,
+    /// The other side.
+    #[schema(value_type = String)]
+    pub dst_ip: IpAddr,
+    /// Its port.
+    pub dst_port: u16,
+    /// Whether retention left it.
+    pub here: bool,
+}
+
+/// A content that came in several responses.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct JoinLine {
+    /// How it stands: `complete`; `candidate`, when nothing strong says that its parts belong together; `conflicting`, when they differ where
+    /// they overlap, and those that came first are handed out; `missing`, when bytes are in no part; `gone`, when retention took some;
+    /// `undecoded`, when all is here and does not decode; `unread`, when a part cannot be read.
+    #[schema(pattern = "^(complete|candidate|conflicting|missing|gone|undecoded|unread)$")]
+    pub state: &'static str,
+    /// What says that they belong together: `etag`, `last-modified`, or `weak`.
+    #[schema(pattern = "^(etag|last-modified|weak)$")]
+    pub evidence: &'static str,
+    /// Scheme, host, path and query.
+    pub url: String,
+    /// The entity tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// The name that its sender gave it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filename: Option<String>,
+    /// The media type that its sender declared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub declared_type: Option<String>,
+    /// Content codings, in the order in which they were applied.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(inline)]
+    pub codings: Vec<String>,
+    /// Bytes of all of it, as sent, where any part says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoded_size: Option<u64>,
+    /// Bytes of the content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// The MIME type by content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mime: Option<String>,
+    /// What it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// What is wrong with it as it is decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Of the content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{32}$")]
+    pub md5: Option<String>,
+    /// Likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{40}$")]
+    pub sha1: Option<String>,
+    /// Likewise: `/api/v1/objects/{sha256}/content` hands it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    pub sha256: Option<String>,
+    /// Of the bytes as sent, where a content coding makes them differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    pub sha256_encoded: Option<String>,
+    /// When the first stream began that has a part: RFC 3339, UTC, nanoseconds.
+    #[schema(format = DateTime)]
+    pub first_seen: String,
+    /// When the last one began, likewise.
+    #[schema(format = DateTime)]
+    pub last_seen: String,
+    /// Bytes as sent that are not here.
+    #[schema(inline)]
+    pub missing: Vec<String>,
+    /// Bytes as sent in which parts differ.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(inline)]
+    pub conflicts: Vec<String>,
+    /// The parts, those that were found first in front.
+    pub parts: Vec<JoinPartLine>,
+    /// So many more were seen, and are not listed.
+    pub more_parts: u64,
+}
+
+impl JoinLine {
+    /// That of a joined content.
+    pub fn of(joined: &Joined<'_>) -> Self {
+        let join = joined.join();
+        let (of, made) = (&join.of, join.made.as_ref());
+        let (first, last) = join.times().unwrap_or_default();
+        let parts = joined.parts().take(LISTED).map(|(part, here)| JoinPartLine {
+            oid: part.oid.to_string(),
+            ranges: ranges(&part.runs),
+            status: part.status,
+            start: part.start,
+            src_ip: part.tuple.client.addr,
+            src_port: part.tuple.client.port,
+            dst_ip: part.tuple.server.addr,
+            dst_port: part.tuple.server.port,
+            here,
+        });
+        Self {
+            state: joined.state().word(),
+            evidence: of.evidence.word(),
+            url: url(join),
+            etag: of.etag.clone(),
+            filename: of.filename.clone(),
+            declared_type: of.declared_type.clone(),
+            codings: of.codings.clone(),
+            encoded_size: of.total,
+            size: made.map(|made| made.size),
+            mime: made.map(|made| made.mime.clone()),
+            description: made.map(|made| made.description.clone()),
+            problem: made.and_then(|made| made.problem.clone()),
+            md5: made.map(|made| hex(&made.digests.md5)),
+            sha1: made.map(|made| hex(&made.digests.sha1)),
+            sha256: made.map(|made| hex(&made.digests.sha256)),
+            sha256_encoded: made.and_then(|made| Some(hex(&made.digests_encoded?.sha256))),
+            first_seen: first.to_string(),
+            last_seen: last.to_string(),
+            missing: ranges(&joined.missing()),
+            conflicts: ranges(made.map_or(&[][..], |made| &made.conflicts)),
+            parts: parts.collect(),
+            more_parts: join.more + join.parts.len().saturating_sub(LISTED) as u64,
+        }
+    }
+
+    /// In a sentence without its end, for a part of it.
+    pub fn sentence(&self) -> String {
+        let (url, parts) = (&self.url, self.parts.len() as u64 + self.more_parts);
+        let missing = match self.missing.as_slice() {
+            [] => String::new(),
+            [range] => format!(", bytes {range} are missing"),
+            [range, others @ ..] => format!(", bytes {range} and {} more ranges are missing", others.len()),
+        };
+        let all = self.encoded_size.map_or_else(|| "an unknown number of".to_owned(), |size| size.to_string());
+        let digest =
+            self.sha256.as_ref().map_or_else(String::new, |sha256| format!("; /api/v1/objects/{sha256} has it"));
+        format!("part of {url}, {all} bytes joined of {parts} parts: {}{missing}{digest}", self.state)
+    }
+}
+
+/// Scheme, host, path and query.
+pub fn url(join: &Join) -> String {
+    format!("{}://{}{}", join.of.scheme, join.of.host, join.of.target)
+}
+
+/// Ranges from the first to the last byte of each.
+fn ranges(ranges: &[Range<u64>]) -> Vec<String> {
+    ranges.iter().take(LISTED).map(|range| format!("{}-{}", range.start, range.end.saturating_sub(1))).collect()
+}
+
+/// Whether it is more than one part that is no whole: of every download that broke off there is one of those.
+pub fn is_shown(join: &Join) -> bool {
+    let alone = match join.parts.as_slice() {
+        [part] => {
+            part.status != 206
+                || join.of.total.is_some_and(|total| matches!(part.runs.as_slice(), [run] if *run == (0..total)))
+        }
+        _ => false,
+    };
+    !alone && !join.parts.is_empty()
+}
+
+/// The joined contents that a filter wants: by what each is, and by any of its parts; with `part`, those that this object is a part of. At
+/// most its limit after its offset; and whether there are more.
+///
+/// # Errors
+/// When the store cannot be listed, or what is known of joins cannot be opened.
+pub fn find_joins<'s>(
+    store: &'s Store,
+    filter: &Filter,
+    part: Option<Oid>,
+    go_on: &dyn Fn() -> bool,
+) -> Result<(Vec<Joined<'s>>, bool), Error> {
+    let joins = store.joins()?;
+    let mut wanted: Vec<(Timestamp, &Join)> = joins
+        .all()
+        .filter(|join| is_shown(join) || part.is_some())
+        .filter(|join| part.is_none_or(|oid| join.parts.iter().any(|part| part.oid == oid)))
+        .filter(|join| might_match(join, filter))
+        .filter_map(|join| Some((join.times()?.0, join)))
+        .collect();
+    wanted.sort_by_key(|(first, join)| (*first, join.id));
+    if filter.order == Order::NewestFirst {
+        wanted.reverse();
+    }
+    let mut found = Vec::new();
+    let mut skip = filter.offset;
+    let most = filter.limit.unwrap_or(u64::MAX);
+    for (_, join) in wanted {
+        if !go_on() {
+            return Ok((found, true));
+        }
+        // How it stands takes a look at its parts.
+        let joined = Joined::new(store, join)?;
+        if filter.objects.incomplete.is_some_and(|incomplete| incomplete == (joined.state() == JoinState::Complete)) {
+            continue;
+        }
+        if skip > 0 {
+            skip -= 1;
+        } else if found.len() as u64 >= most {
+            return Ok((found, true));
+        } else {
+            found.push(joined);
+        }
+    }
+    Ok((found, false))
+}
+
+/// Whether a filter wants it, however complete it is.
+fn might_match(join: &Join, filter: &Filter) -> bool {
+    let mut objects = filter.objects.clone();
+    objects.incomplete = None;
+    let mut row = row_of(join);
+    let Some(row) = &mut row else { return false };
+    objects.matches(row)
+        && join.parts.iter().any(|part| {
+            filter.matches_connection(&part.tuple)
+                && filter.start.is_none_or(|start| part.start >= start)
+                && filter.end.is_none_or(|end| part.start <= end)
+        })
+}
+
+/// It as if it were an object that came at once.
+fn row_of(join: &Join) -> Option<ObjectRow> {
+    let first = join.parts.first()?;
+    let (of, made) = (&join.of, join.made.as_ref());
+    Some(ObjectRow {
+        oid: first.oid,
+        key: first.key,
+        direction: first.direction,
+        begins: first.begins,
+        tuple: first.tuple,
+        start: first.start,
+        kind: ObjectKind::Response,
+        protocol: "http".to_owned(),
+        method: Some("GET".to_owned()),
+        host: Some(of.host.clone()),
+        uri: Some(of.target.clone()),
+        status: Some(first.status),
+        declared_type: of.declared_type.clone(),
+        mime: made.map_or_else(String::new, |made| made.mime.clone()),
+        description: made.map_or_else(String::new, |made| made.description.clone()),
+        legacy: made.map_or_else(String::new, |made| made.description.clone()),
+        facts: String::new(),
+        xor_key: None,
+        filename: of.filename.clone(),
+        size: made.map(|made| made.size).or(of.total).unwrap_or_default(),
+        encoded_size: of.total.unwrap_or_default(),
+        complete: made.is_some_and(|made| made.problem.is_none() && made.conflicts.is_empty())
+            && of.evidence != Evidence::Weak,
+        missing_bytes: 0,
+        reason: None,
+        conflict: made.is_some_and(|made| !made.conflicts.is_empty()),
+        digests: made.map(|made| made.digests),
+        digests_encoded: made.and_then(|made| made.digests_encoded),
+    })
+}

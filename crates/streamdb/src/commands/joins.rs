@@ -1,0 +1,65 @@
+//! `streamdb joins`: contents that came in several responses.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use streamdb_query::{Filter, FilterError, JoinLine, find_joins};
+use streamdb_storage::Store;
+
+use super::{Error, json_line};
+use crate::cli::Streams;
+use crate::output::{Output, printable};
+
+pub(super) fn run(args: &Streams) -> Result<ExitCode, Error> {
+    let filter = Filter::parse_words(&args.filters)?;
+    // What no join has is no wish that it could meet.
+    let no = |name, wanted: bool| {
+        let accepted = "nothing here: it does not go with joined contents".into();
+        wanted.then(|| FilterError::Value { name, given: String::new(), accepted })
+    };
+    let objects = &filter.objects;
+    let refused = no("pcre", objects.pcre.is_some())
+        .or_else(|| no("after", filter.after.is_some()))
+        .or_else(|| no("direction", filter.direction.is_some()))
+        .or_else(|| no("reason", filter.reason.is_some()))
+        .or_else(|| no("length", filter.length.is_some()));
+    if let Some(refused) = refused {
+        return Err(refused.into());
+    }
+    let store = Store::open(&args.data.folder)?;
+    let (found, _) = find_joins(&store, &filter, None, &|| true)?;
+    let mut out = Output::open(None)?;
+    for joined in &found {
+        let line = JoinLine::of(joined);
+        if args.json {
+            json_line(&mut out, &line)?;
+        } else {
+            let failed = out.error();
+            text_line(&mut out, &line).map_err(failed)?;
+        }
+    }
+    let failed = out.error();
+    out.flush().map_err(failed)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One for people: when, how it stands, of how many parts, where from, and its digest; below it what is missing.
+fn text_line(out: &mut Output, line: &JoinLine) -> std::io::Result<()> {
+    let parts = line.parts.len() as u64 + line.more_parts;
+    let size = line.size.or(line.encoded_size).map_or_else(|| "?".to_owned(), |size| size.to_string());
+    let (what, sha256) = (line.description.as_deref().unwrap_or("-"), line.sha256.as_deref().unwrap_or("-"));
+    writeln!(
+        out,
+        "{} {} {parts} parts {size} bytes {} {} {sha256}",
+        line.first_seen,
+        line.state,
+        printable(&line.url),
+        printable(what)
+    )?;
+    for (word, ranges) in [("missing", &line.missing), ("differ", &line.conflicts)] {
+        if !ranges.is_empty() {
+            writeln!(out, "  {word}: {}", ranges.join(" "))?;
+        }
+    }
+    Ok(())
+}

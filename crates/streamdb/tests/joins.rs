@@ -1,0 +1,299 @@
+//! Contents that came in several responses, as real downloaders make them: joined, named by their digests, and handed out by the
+//! binary; never more is said to be whole than is.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "only tests")]
+
+mod common;
+
+use common::{Data, Made, Server, Talk, testdata, text};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn path_of(url: &str) -> &str {
+    url.splitn(4, '/').nth(3).unwrap()
+}
+
+/// The bytes of a content, by the command.
+fn content(data: &Data, sha256: &str) -> Vec<u8> {
+    data.run("content", &[sha256, "--output", "-"]).out
+}
+
+/// `testdata/joins`: aria2c, curl and wget.
+#[test]
+fn what_downloaders_fetch_in_parts_is_joined() {
+    let data = Data::with("joins-recorded", &[&testdata("joins", "capture.pcap.zst")]);
+    let joins = data.json("joins", &[]);
+    let table = std::fs::read_to_string(testdata("joins", "expected.tsv")).unwrap();
+    let mut rows = 0;
+    for line in table.lines().skip(1) {
+        rows += 1;
+        let [uri, parts, state, sent, digest, missing] = line.split('\t').collect::<Vec<_>>().try_into().unwrap();
+        let is_it = |join: &&Value| {
+            let all: Vec<&str> =
+                join["missing"].as_array().unwrap().iter().map(|range| range.as_str().unwrap()).collect();
+            format!("/{}", path_of(text(join, "url"))) == uri && (all.is_empty() && missing == "-" || all == [missing])
+        };
+        let join = joins.iter().find(is_it).unwrap_or_else(|| panic!("{line}: {joins:#?}"));
+        assert_eq!(text(join, "state"), state, "{line}: {join}");
+        let listed = join["parts"].as_array().unwrap().len();
+        assert!(parts.parse() == Ok(listed) || parts == "-" && listed > 2, "{line}: {join}");
+        if digest == "-" {
+            assert!(join.get("sha256").is_none());
+            continue;
+        }
+        assert_eq!(text(join, "sha256"), digest, "{line}");
+        let bytes = content(&data, digest);
+        assert_eq!((sha256(&bytes).as_str(), join["size"].as_u64()), (digest, Some(bytes.len() as u64)), "{line}");
+        if sent != "-" {
+            assert_eq!(text(join, "sha256_encoded"), sent, "{line}");
+            assert_eq!(sha256(&content(&data, sent)), sent, "{line}");
+        }
+        assert_eq!(join["conflicts"].as_array().is_some(), state == "conflicting", "{line}: {join}");
+    }
+    assert_eq!(joins.len(), rows, "{joins:#?}");
+
+    // Found again after a reindex, and the same.
+    data.run("reindex", &[]).well();
+    assert_eq!(data.json("joins", &[]), joins);
+    std::fs::remove_file(data.path().join("derived/joins")).unwrap();
+    data.run("derive", &["--once"]).well();
+    assert_eq!(data.json("joins", &[]), joins);
+    served(&data, &joins);
+}
+
+/// Over HTTP.
+fn served(data: &Data, joins: &[Value]) {
+    let server = Server::start(data);
+    let json = |path: &str| -> Value {
+        let answer = server.get(path);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        serde_json::from_slice(&answer.body).unwrap()
+    };
+    for join in joins {
+        let Some(digest) = join["sha256"].as_str() else { continue };
+        let said = json(&format!("/api/v1/objects/{digest}"));
+        assert_eq!((said["joins"][0].clone(), &said["size"]), (join.clone(), &join["size"]));
+        let answer = server.get(&format!("/api/v1/objects/{digest}/content"));
+        assert_eq!((answer.status, sha256(&answer.body).as_str()), (200, digest), "{join}");
+        assert_eq!(answer.header("x-streamdb-joined"), join["state"].as_str());
+        let complete = if join["state"] == "complete" { "true" } else { "false" };
+        assert_eq!(answer.header("x-streamdb-complete"), Some(complete));
+        let whole = answer.body;
+        let request = format!(
+            "GET /api/v1/objects/{digest}/content HTTP/1.1\r\nHost: {}\r\nRange: bytes=1000-1999\r\nConnection: close\r\n\r\n",
+            server.address
+        );
+        let part = server.send(&request);
+        assert_eq!((part.status, part.body.as_slice()), (206, &whole[1000..2000]), "{join}");
+        // What each part is a part of.
+        let oid = text(&join["parts"][0], "oid");
+        assert_eq!(json(&format!("/api/v1/joins?part={oid}"))["rows"], Value::Array(vec![join.clone()]));
+        assert_eq!(json(&format!("/api/v1/joins?sha256={digest}"))["rows"][0], *join);
+    }
+    assert_eq!(json("/api/v1/joins?incomplete=0")["rows"].as_array().unwrap().len(), 7 + 1);
+    assert_eq!(json("/api/v1/joins?uri=/weak*&size=200000")["rows"].as_array().unwrap().len(), 1);
+    let page = server.get("/streamdb/?uri=/missing.bin&as_text=1");
+    assert!(page.text().contains("joined of 2 parts: missing, bytes 80000-119999 are missing"), "{}", page.text());
+    for refused in
+        ["/api/v1/joins?part=x", "/api/v1/joins?after=1", "/api/v1/joins?limit=1001", "/api/v1/joins?colour=1"]
+    {
+        assert_eq!(server.get(refused).status, 400, "{refused}");
+    }
+    let nothing = format!("/api/v1/objects/{}/content", "0".repeat(64));
+    assert_eq!(server.get(&nothing).status, 404);
+}
+
+fn answer(status: &str, fields: &str, body: &[u8]) -> Vec<u8> {
+    let mut answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{fields}\r\n", body.len()).into_bytes();
+    answer.extend_from_slice(body);
+    answer
+}
+
+/// A connection each, a bucket a second: the second part is in another bucket than the first.
+fn two_parts(etag: [&str; 2]) -> (Made, Vec<u8>) {
+    let body: Vec<u8> = (0..2000u32).flat_map(|n| n.to_be_bytes()).collect();
+    let mut made = Made::default();
+    for (n, (range, etag)) in [(0..5000, etag[0]), (4000..8000, etag[1])].into_iter().enumerate() {
+        let mut talk = Talk::new(4000 + n as u16);
+        let millis = 5000 * n as u64;
+        talk.open(&mut made, millis);
+        talk.ask(&mut made, millis + 10, b"GET /file.bin HTTP/1.1\r\nHost: a.example\r\nRange: bytes=0-\r\n\r\n");
+        let fields = format!("ETag: {etag}\r\nContent-Range: bytes {}-{}/8000\r\n", range.start, range.end - 1);
+        talk.answer(&mut made, millis + 20, &answer("206 Partial Content", &fields, &body[range]));
+        talk.close(&mut made, millis + 30);
+    }
+    (made, body)
+}
+
+fn ingested(name: &str, made: &Made, flags: &[&str]) -> Data {
+    let data = Data::new(name);
+    let capture = data.write("made.pcap", &made.file());
+    data.ingest(flags, &[&capture]).well();
+    data
+}
+
+#[test]
+fn parts_of_another_file_are_not_joined() {
+    let (made, body) = two_parts(["\"a\"", "\"a\""]);
+    let data = ingested("joins-same", &made, &["--bucket", "1s"]);
+    let joins = data.json("joins", &[]);
+    assert_eq!(
+        (joins.len(), text(&joins[0], "state"), text(&joins[0], "sha256")),
+        (1, "complete", sha256(&body).as_str())
+    );
+    let (made, _) = two_parts(["\"a\"", "\"b\""]);
+    let data = ingested("joins-other", &made, &["--bucket", "1s"]);
+    let joins = data.json("joins", &[]);
+    assert_eq!(joins.len(), 2);
+    assert!(joins.iter().all(|join| join["state"] == "missing" && join.get("sha256").is_none()), "{joins:?}");
+    let (made, body) = two_parts(["W/\"a\"", "W/\"a\""]);
+    let data = ingested("joins-weak", &made, &["--bucket", "1s"]);
+    let joins = data.json("joins", &[]);
+    assert_eq!((text(&joins[0], "state"), text(&joins[0], "sha256")), ("candidate", sha256(&body).as_str()));
+}
+
+#[test]
+fn what_retention_took_a_part_of_is_not_complete_any_more() {
+    let (made, body) = two_parts(["\"a\"", "\"a\""]);
+    let data = ingested("joins-retention", &made, &["--bucket", "1s"]);
+    let bytes: usize = data.buckets().iter().map(|(_, bytes)| bytes.len()).sum();
+    data.run("retain", &["--max-bytes", &(bytes - 1).to_string()]).well();
+    let joins = data.json("joins", &[]);
+    assert_eq!((text(&joins[0], "state"), &joins[0]["missing"]), ("gone", &serde_json::json!(["0-3999"])), "{joins:?}");
+    assert_eq!(joins[0]["parts"][0]["here"], false);
+    let said = data.run("content", &[&sha256(&body), "--output", "-"]);
+    assert!(said.out.is_empty() && said.code != Some(0));
+    // That is so after all is derived again, too: then nobody knows what it was.
+    data.run("reindex", &[]).well();
+    let joins = data.json("joins", &[]);
+    assert_eq!((text(&joins[0], "state"), joins[0].get("sha256")), ("missing", None), "{joins:?}");
+}
+
+#[test]
+fn a_content_is_known_once() {
+    let mut made = Made::default();
+    for n in 0..5u16 {
+        let mut talk = Talk::new(5000 + n);
+        let millis = 1000 * u64::from(n);
+        talk.open(&mut made, millis);
+        let get = format!("GET /name-{}.bin HTTP/1.1\r\nHost: a.example\r\n\r\n", n % 2);
+        talk.ask(&mut made, millis + 10, get.as_bytes());
+        talk.answer(&mut made, millis + 20, &answer("200 OK", "", b"the same content"));
+        talk.close(&mut made, millis + 30);
+    }
+    let data = ingested("joins-once", &made, &[]);
+    let digest = sha256(b"the same content");
+    let said = data.run("content", &["--json", &digest]).well();
+    let said: Value = serde_json::from_slice(&said).unwrap();
+    assert_eq!(
+        (said["count"].as_u64(), &said["exact"], said["pairs"][0]["count"].as_u64()),
+        (Some(5), &Value::Bool(true), Some(5))
+    );
+    assert_eq!(said["filenames"], serde_json::json!(["name-0.bin", "name-1.bin"]));
+    let rows = data.json("objects", &[&format!("sha256={digest}")]);
+    let starts: Vec<&str> = rows.iter().map(|row| text(row, "start")).collect();
+    assert_eq!((text(&said, "first_seen"), text(&said, "last_seen")), (starts[0], starts[4]));
+    assert_eq!(data.get(text(&said, "oid"), &[]), b"the same content");
+    assert_eq!(content(&data, &digest), b"the same content");
+}
+
+/// Numbers that are the same each time (a linear congruence).
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+}
+
+/// What must come of some parts: byte by byte.
+fn plainly(
+    total: usize,
+    parts: &[(std::ops::Range<usize>, Vec<u8>)],
+) -> Option<(&'static str, Option<String>, Vec<String>)> {
+    if let [(range, _)] = parts
+        && range.len() == total
+    {
+        return None;
+    }
+    let mut bytes: Vec<Option<u8>> = vec![None; total];
+    let mut differs = false;
+    for (range, body) in parts {
+        for (at, byte) in range.clone().zip(body) {
+            differs |= bytes[at].is_some_and(|known| known != *byte);
+            bytes[at].get_or_insert(*byte);
+        }
+    }
+    let mut missing: Vec<(usize, usize)> = Vec::new();
+    for at in (0..total).filter(|at| bytes[*at].is_none()) {
+        match missing.last_mut() {
+            Some((_, last)) if *last + 1 == at => *last = at,
+            _ => missing.push((at, at)),
+        }
+    }
+    let missing: Vec<String> = missing.into_iter().map(|(first, last)| format!("{first}-{last}")).collect();
+    let all: Option<Vec<u8>> = bytes.into_iter().collect();
+    let state = if all.is_none() {
+        "missing"
+    } else if differs {
+        "conflicting"
+    } else {
+        "complete"
+    };
+    Some((state, all.map(|all| sha256(&all)), missing))
+}
+
+#[test]
+fn whatever_the_parts_are_it_is_what_each_byte_says() {
+    let mut numbers = Numbers(7);
+    let mut made = Made::default();
+    let mut wanted = Vec::new();
+    let mut port = 2000;
+    for file in 0..80 {
+        let total = 1 + numbers.below(3000) as usize;
+        let bodies =
+            [b'a', b'b'].map(|seed| (0..total).map(|n| (n as u8).wrapping_mul(31) ^ seed).collect::<Vec<u8>>());
+        let mut parts = [Vec::new(), Vec::new()];
+        for _ in 0..=numbers.below(6) {
+            let which = usize::from(numbers.below(5) == 0);
+            let first = if numbers.below(3) == 0 { 0 } else { numbers.below(total as u64) as usize };
+            let rest = (total - first) as u64;
+            let more = if numbers.below(3) == 0 { rest - 1 } else { numbers.below(rest) };
+            let length = 1 + more as usize;
+            let range = first..first + length;
+            let mut body = bodies[which][range.clone()].to_vec();
+            if numbers.below(12) == 0 {
+                body[0] ^= 0xff;
+            }
+            let mut talk = Talk::new(port);
+            let millis = u64::from(port - 2000) * 40;
+            port += 1;
+            talk.open(&mut made, millis);
+            talk.ask(&mut made, millis + 10, format!("GET /{file} HTTP/1.1\r\nHost: a.example\r\n\r\n").as_bytes());
+            let range_field = format!("Content-Range: bytes {first}-{}/{total}\r\n", range.end - 1);
+            let fields = format!("ETag: \"{which}\"\r\n{range_field}");
+            talk.answer(&mut made, millis + 20, &answer("206 Partial Content", &fields, &body));
+            talk.close(&mut made, millis + 30);
+            parts[which].push((range, body));
+        }
+        for (which, parts) in parts.iter().enumerate().filter(|(_, parts)| !parts.is_empty()) {
+            wanted.extend(plainly(total, parts).map(|what| (format!("{file} \"{which}\""), parts.len(), what)));
+        }
+    }
+    let data = ingested("joins-any", &made, &["--bucket", "1s"]);
+    let joins = data.json("joins", &[]);
+    for (name, parts, (state, digest, missing)) in &wanted {
+        let is_it = |join: &&Value| format!("{} {}", path_of(text(join, "url")), text(join, "etag")) == *name;
+        let join = joins.iter().find(is_it).unwrap_or_else(|| panic!("{name} is not there"));
+        assert_eq!((text(join, "state"), join["parts"].as_array().unwrap().len()), (*state, *parts), "{name}: {join}");
+        assert_eq!(join["sha256"].as_str(), digest.as_deref(), "{name}: {join}");
+        assert_eq!(join["missing"], serde_json::json!(missing), "{name}");
+    }
+    assert_eq!(joins.len(), wanted.len());
+    let count = |state| wanted.iter().filter(|(_, _, (known, _, _))| *known == state).count();
+    assert!(["missing", "conflicting", "complete"].into_iter().all(|state| count(state) > 3), "each is there");
+}

@@ -1,0 +1,286 @@
+//! What a file of joins says, in memory; and the file followed by those who read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use streamdb_types::{BucketId, ConnKey, Direction, Oid};
+
+use super::file::{self, FRAME, HEAD, MOST, Payload};
+use super::{Join, JoinChange, JoinId, JoinPart};
+use crate::error::{Error, Result};
+
+/// What is read of a file at a time.
+const READ: usize = 256 << 10;
+
+/// How far in the rows of a bucket all that belongs together was looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowsRead {
+    /// Where in their file.
+    pub to: u64,
+    /// The checksum of the frame that ends there: of another file it is another one.
+    pub sum: u32,
+}
+
+/// All joins that are known.
+#[derive(Clone, Debug, Default)]
+pub struct Joins {
+    joins: BTreeMap<JoinId, Join>,
+    /// Which have a part that came this way over a connection.
+    by_stream: HashMap<(ConnKey, Direction), Vec<JoinId>>,
+    read: BTreeMap<BucketId, RowsRead>,
+    bytes: usize,
+    parts: usize,
+}
+
+impl Joins {
+    /// All, in the order of their names.
+    pub fn all(&self) -> impl Iterator<Item = &Join> {
+        self.joins.values()
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.joins.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.joins.is_empty()
+    }
+
+    /// How many parts all of them have.
+    pub const fn parts(&self) -> usize {
+        self.parts
+    }
+
+    /// About what they take in memory, in bytes.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The one with this name.
+    pub fn get(&self, id: JoinId) -> Option<&Join> {
+        self.joins.get(&id)
+    }
+
+    /// Those whose content, or its bytes as sent, has this SHA-256.
+    pub fn with_sha256(&self, sha256: &[u8; 32]) -> impl Iterator<Item = &Join> {
+        self.all().filter(move |join| {
+            let made = join.made.as_ref();
+            let both = made.map(|made| [Some(made.digests), made.digests_encoded]);
+            both.into_iter().flatten().flatten().any(|digests| digests.sha256 == *sha256)
+        })
+    }
+
+    /// Those that have a part of the stream with this key, so that one of them may have an object in it.
+    fn of_stream(&self, key: ConnKey, direction: Direction) -> impl Iterator<Item = &Join> {
+        let ids = self.by_stream.get(&(key, direction)).map_or(&[][..], Vec::as_slice);
+        ids.iter().filter_map(|id| self.joins.get(id))
+    }
+
+    /// Those that an object of this connection is a part of: as its oid names it, or by an earlier or later record.
+    pub fn with_part(&self, key: ConnKey, direction: Direction, oid: Oid) -> impl Iterator<Item = &Join> {
+        let is = move |part: &JoinPart| (part.key, part.direction, part.oid.index) == (key, direction, oid.index);
+        self.of_stream(key, direction).filter(move |join| join.parts.iter().any(is))
+    }
+
+    /// How far the rows of each bucket were read.
+    pub const fn read(&self) -> &BTreeMap<BucketId, RowsRead> {
+        &self.read
+    }
+
+    /// Everything again, as changes from nothing.
+    pub fn changes(&self) -> impl Iterator<Item = JoinChange> + '_ {
+        let joins = self.joins.values().flat_map(|join| {
+            let parts = join.parts.iter().map(|part| JoinChange::Part(join.id, part.clone()));
+            let more = (join.more > 0).then_some(JoinChange::More(join.id, join.more));
+            let made = join.made.as_ref().map(|made| JoinChange::Made(join.id, Some(made.clone())));
+            [JoinChange::New(join.id, join.of.clone())].into_iter().chain(parts).chain(more).chain(made)
+        });
+        joins.chain(self.read.iter().map(|(bucket, read)| JoinChange::Read(*bucket, *read)))
+    }
+
+    /// Takes in a change. What speaks of a join that is not known does nothing.
+    pub fn apply(&mut self, change: JoinChange) {
+        match change {
+            JoinChange::New(id, of) => {
+                self.forget(id);
+                let join = Join { id, of, parts: Vec::new(), more: 0, made: None };
+                self.bytes += join.size();
+                self.joins.insert(id, join);
+            }
+            JoinChange::Part(id, part) => self.change(id, |join, by_stream| {
+                let ids = by_stream.entry((part.key, part.direction)).or_default();
+                if !ids.contains(&id) {
+                    ids.push(id);
+                }
+                match join.parts.iter_mut().find(|known| known.is(&part)) {
+                    Some(known) => *known = part,
+                    None => join.parts.push(part),
+                }
+            }),
+            JoinChange::More(id, more) => self.change(id, |join, _| join.more = more),
+            JoinChange::Made(id, made) => self.change(id, |join, _| join.made = made),
+            JoinChange::Gone(id) => self.forget(id),
+            JoinChange::Forget(bucket) => {
+                self.read.remove(&bucket);
+                let with: Vec<JoinId> = self
+                    .all()
+                    .filter(|join| join.parts.iter().any(|part| part.oid.bucket == bucket))
+                    .map(|join| join.id)
+                    .collect();
+                for id in with {
+                    self.change(id, |join, _| {
+                        join.parts.retain(|part| part.oid.bucket != bucket);
+                        join.made = None;
+                    });
+                    if self.get(id).is_some_and(|join| join.parts.is_empty()) {
+                        self.forget(id);
+                    }
+                }
+            }
+            JoinChange::Read(bucket, read) => _ = self.read.insert(bucket, read),
+        }
+    }
+
+    fn change(&mut self, id: JoinId, with: impl FnOnce(&mut Join, &mut HashMap<(ConnKey, Direction), Vec<JoinId>>)) {
+        let Some(join) = self.joins.get_mut(&id) else { return };
+        let (bytes, parts) = (join.size(), join.parts.len());
+        with(join, &mut self.by_stream);
+        self.bytes = (self.bytes + join.size()).saturating_sub(bytes);
+        self.parts = (self.parts + join.parts.len()).saturating_sub(parts);
+    }
+
+    fn forget(&mut self, id: JoinId) {
+        let Some(join) = self.joins.remove(&id) else { return };
+        self.bytes = self.bytes.saturating_sub(join.size());
+        self.parts = self.parts.saturating_sub(join.parts.len());
+        for part in &join.parts {
+            let stream = (part.key, part.direction);
+            if let Some(ids) = self.by_stream.get_mut(&stream) {
+                ids.retain(|other| *other != id);
+                if ids.is_empty() {
+                    self.by_stream.remove(&stream);
+                }
+            }
+        }
+    }
+}
+
+/// The file, and what it says up to its last commit.
+#[derive(Debug)]
+pub(crate) struct JoinsFile {
+    path: PathBuf,
+    /// Which file it is: a new one may take its name.
+    inode: u64,
+    /// When it was changed last, by when it was looked at, and how long it was.
+    changed: (i64, i64, u64),
+    /// Where the last commit ends.
+    end: u64,
+    known: Arc<Joins>,
+}
+
+impl JoinsFile {
+    /// The file at this path; `None` when there is none of today's derivation.
+    pub(crate) fn open(path: &Path) -> Result<Option<Self>> {
+        let Some(file) = opened(path)? else { return Ok(None) };
+        let facts = file.metadata().map_err(Error::io(path, "ask for the length of the known joins"))?;
+        let mut head = [0; HEAD];
+        if file.read_exact_at(&mut head, 0).is_err() || file::head() != head {
+            return Ok(None);
+        }
+        let mut known = Self {
+            path: path.to_owned(),
+            inode: facts.ino(),
+            changed: (0, 0, 0),
+            end: HEAD as u64,
+            known: Arc::default(),
+        };
+        known.scan(&file);
+        known.changed = (facts.mtime(), facts.mtime_nsec(), facts.len());
+        Ok(Some(known))
+    }
+
+    /// Whether this is still the file of that name, taking in what came to it since. One that became shorter was cut at its last commit
+    /// by another writer, and is to be opened anew.
+    pub(crate) fn refresh(&mut self) -> bool {
+        let Ok(Some(file)) = opened(&self.path) else { return false };
+        let Ok(facts) = file.metadata() else { return false };
+        if facts.ino() != self.inode || facts.len() < self.end {
+            return false;
+        }
+        let changed = (facts.mtime(), facts.mtime_nsec(), facts.len());
+        if changed != self.changed {
+            self.changed = changed;
+            self.scan(&file);
+        }
+        true
+    }
+
+    pub(crate) fn known(&self) -> &Arc<Joins> {
+        &self.known
+    }
+
+    /// Where the last commit ends.
+    pub(super) const fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Takes in the frames after the last commit, if another commit follows them. What cannot be read is as good as not there.
+    fn scan(&mut self, file: &File) {
+        let mut waiting = Vec::new();
+        let mut buffer = Vec::new();
+        let (mut start, mut at) = (self.end, 0usize);
+        loop {
+            let bytes = buffer.get(at..).unwrap_or_default();
+            match file::decode(bytes, start + at as u64) {
+                Ok((payload, length)) => {
+                    at += length;
+                    match payload {
+                        Payload::Change(change) => waiting.push(change),
+                        Payload::Commit => {
+                            let known = Arc::make_mut(&mut self.known);
+                            waiting.drain(..).for_each(|change| known.apply(change));
+                            self.end = start + at as u64;
+                        }
+                    }
+                }
+                Err(_) if bytes.len() >= FRAME + MOST => return,
+                // There may be more of it.
+                Err(_) => {
+                    buffer.drain(..at);
+                    (start, at) = (start + at as u64, 0);
+                    let had = buffer.len();
+                    buffer.resize(had + READ, 0);
+                    let room = buffer.get_mut(had..).unwrap_or_default();
+                    let Ok(n) = read_some(file, room, start + had as u64) else { return };
+                    buffer.truncate(had + n);
+                    if n == 0 {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn opened(path: &Path) -> Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io(path, "open the known joins")(error)),
+    }
+}
+
+fn read_some(file: &File, room: &mut [u8], at: u64) -> std::io::Result<usize> {
+    loop {
+        match file.read_at(room, at) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
