@@ -95,6 +95,15 @@ impl Derived {
     /// The rows of a connection; `None` when there are none, or none that can be read.
     pub(crate) fn rows(&self, key: ConnKey) -> Option<Vec<ObjectRow>> {
         let (position, length) = *self.rows.get(&key)?;
+        self.rows_at(position, length)
+    }
+
+    pub(super) fn map(&self) -> &Map {
+        &self.map
+    }
+
+    /// The rows in the frame at this position; `None` when they cannot be read.
+    pub(super) fn rows_at(&self, position: u64, length: usize) -> Option<Vec<ObjectRow>> {
         let decoded = self.map.read(position, length, |frame| match file::decode(frame, position) {
             Ok(Payload::Connection(rows)) => row::decode(rows).ok(),
             _ => None,
@@ -119,7 +128,7 @@ impl Derived {
     }
 
     /// The frame at a position, and where the next one would begin; `None` when there is none that is whole.
-    fn frame(&self, at: u64) -> Option<(Found, u64)> {
+    pub(super) fn frame(&self, at: u64) -> Option<(Found, u64)> {
         let length = FRAME + self.map.read(at, FRAME, |frame| file::length(frame).ok()).ok()??;
         let found = self.map.read(at, length, |frame| match file::decode(frame, at).ok()? {
             Payload::Connection(rows) => Some(Found::Connection(row::key(rows).ok()?, length)),
@@ -129,7 +138,9 @@ impl Derived {
     }
 }
 
-enum Found {
+/// A frame that is whole.
+pub(super) enum Found {
+    /// The rows of a connection, and the length of the frame.
     Connection(ConnKey, usize),
     Commit(Covered),
 }

@@ -23,6 +23,7 @@ use crate::format::superblock::Superblock;
 use crate::index::set::{self, Files};
 use crate::ledger::{Entry, Ledger};
 use crate::live::writer_alive;
+use crate::verdicts::Verdicts;
 use crate::write::bucket_file::file_name;
 
 /// Memory for decompressed blocks.
@@ -101,6 +102,7 @@ pub struct Store {
     pub(super) made: Mutex<Made>,
     ids: Mutex<KnownIds>,
     tables: Mutex<Tables>,
+    verdicts: Verdicts,
 }
 
 /// The sealed buckets whose tables are in memory, those that were read first in front.
@@ -139,12 +141,18 @@ impl Store {
             made: Mutex::default(),
             ids: Mutex::default(),
             tables: Mutex::default(),
+            verdicts: Verdicts::open(path),
         })
     }
 
     /// The folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// What scanners said of contents.
+    pub const fn verdicts(&self) -> &Verdicts {
+        &self.verdicts
     }
 
     pub(crate) const fn folder(&self) -> &ReadFolder {
