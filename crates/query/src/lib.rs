@@ -6,6 +6,7 @@
 //!   them, on the threads of a `crew`, with `existence` and `required` for what need not be looked at; `troubles` is what could not be read
 //! - `search` runs a filter over index files: of each, `terms` says which lists have the rows for each term, `plan` by which of them
 //!   it is gone, `walk` goes through these, and `sieve` looks for rows in the others; `objects` are made where none are kept
+//! - `seen` asks the index alone for objects of one content
 //! - `row` is how a stream is shown, `object_row` how an object is; `community` is a connection's name in other tools
 
 mod address;
@@ -31,6 +32,7 @@ mod required;
 mod row;
 mod scan;
 mod search;
+mod seen;
 mod set;
 mod sieve;
 mod terms;
@@ -53,5 +55,6 @@ pub use parse::{ALIASES, PARAMETERS};
 pub use pattern::Expression;
 pub use position::Position;
 pub use row::{StreamRow, json_line, reason_word};
+pub use seen::seen;
 pub use set::Set;
 pub use troubles::Troubles;

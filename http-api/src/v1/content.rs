@@ -8,7 +8,7 @@ use axum::response::Response;
 use serde::Serialize;
 use streamdb_derive::{Error, Store};
 use streamdb_query::{Tally, hex};
-use streamdb_types::ObjectRow;
+use streamdb_types::{ObjectRow, Verdict};
 use utoipa::ToSchema;
 
 use super::asked::{LIMIT, sightings};
@@ -40,6 +40,9 @@ pub(super) struct Content<Row> {
     mime: String,
     /// What it is.
     description: String,
+    /// What scanners found in it; left out when nothing was found, or nobody has looked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    verdicts: Vec<Said>,
     /// How often it was seen.
     count: Count,
     /// When the first stream began that had it, of those that were counted: RFC 3339, UTC, nanoseconds.
@@ -67,6 +70,23 @@ pub(super) struct Content<Row> {
     streams_looked_at: u64,
     /// What could not be read, and what was left out: one sentence each.
     remarks: Vec<String>,
+}
+
+/// What a scanner found.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Said {
+    /// Who says so: `yara`, `clamd` or `hash-list`.
+    scanner: &'static str,
+    /// The rule, the signature, or the list that has its digest.
+    name: String,
+    /// What more is said: of a rule its file and tags, of a list what is beside the digest.
+    details: String,
+}
+
+impl From<Verdict> for Said {
+    fn from(Verdict { scanner, name, details }: Verdict) -> Self {
+        Self { scanner: scanner.word(), name, details }
+    }
 }
 
 /// Different names, in their order.
@@ -123,7 +143,7 @@ pub(super) fn answer(store: &Store, digest: [u8; 32], waits: &(dyn Fn() -> bool 
         }
         tally.add(found.began());
         unsaid = taken.take(&found);
-        if let Found::Object(row) = found {
+        if let Found::Object(row, _) = found {
             seen.add(row);
         }
         if unsaid.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -152,6 +172,7 @@ pub(super) fn answer(store: &Store, digest: [u8; 32], waits: &(dyn Fn() -> bool 
         encoded: whole.is_none(),
         mime: newest.mime,
         description: newest.description,
+        verdicts: store.verdicts().of(&digest).into_iter().map(Said::from).collect(),
         count: Count::of(&tally),
         first_seen: first.to_string(),
         last_seen: last.to_string(),
