@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use streamdb_http_api::{HostName, Origin, Role, Roles, Settings, Token, TokenHash};
 use streamdb_query::Zone;
+use streamdb_scan::{Address, Settings as Scan};
 use streamdb_storage::Limits;
 use streamdb_submit::{Retry, Sandbox, Settings as Submit};
 
@@ -33,9 +34,11 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Ad
 const LONGEST_NAME: usize = 64;
 pub(crate) const NAME_ACCEPTED: &str = "a name of 1 to 64 letters, digits and . _ - @";
 
-/// The keys below [retention] and [submit].
+/// The keys below [retention], [submit] and [scan].
 const RETENTION: &[&str] = &["max_bytes", "max_age", "min_free"];
 const SUBMIT: &[&str] = &["url", "field", "header", "timeout", "folder", "tries", "pause", "longest_pause", "room"];
+
+const SCAN: &[&str] = &["rules", "hash_lists", "clamd", "max_bytes", "timeout", "past"];
 
 /// What the configuration file says.
 #[derive(Debug)]
@@ -46,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) http: Settings,
     /// Where objects are submitted, if anywhere.
     pub(crate) submit: Option<Submit>,
+    /// By what contents are scanned, if they are.
+    pub(crate) scan: Option<Scan>,
     /// What the store may have.
     pub(crate) retention: Limits,
     /// How much of which connections is kept.
@@ -65,15 +70,19 @@ impl Config {
             listen: LISTEN,
             http: Settings::default(),
             submit: None,
+            scan: None,
             retention: Limits::default(),
             cutoffs: Vec::new(),
         };
-        let mut outer = file.table(&["http", "retention", "submit", "cutoff"])?;
+        let mut outer = file.table(&["http", "retention", "submit", "scan", "cutoff"])?;
         if let Some(http) = outer.section("http", &["listen", "names", "origins", "tokens", "zone"])? {
             config.http(http)?;
         }
         if let Some(section) = outer.section("submit", SUBMIT)? {
             config.submit = Some(submit(section)?);
+        }
+        if let Some(section) = outer.section("scan", SCAN)? {
+            config.scan = Some(scan(section)?);
         }
         if let Some(section) = outer.section("retention", RETENTION)? {
             config.retention = retention(section)?;
@@ -135,6 +144,28 @@ fn submit(mut section: Section<'_>) -> Result<Submit, ConfigError> {
     }
     let sandbox = url.map(|url| Sandbox { url, field, header, timeout });
     Ok(Submit { sandbox, folder, retry, room })
+}
+
+fn scan(mut section: Section<'_>) -> Result<Scan, ConfigError> {
+    let default = Scan::default();
+    let path = |text: &str| Some(PathBuf::from(text)).filter(|_| !text.is_empty());
+    let size = |text: &str| units::size(text).ok().filter(|size| *size > 0);
+    let time =
+        |text: &str| u64::try_from(units::duration(text).ok()?).ok().filter(|time| *time > 0).map(Duration::from_nanos);
+    let yes = |text: &str| text.parse().ok();
+    let scan = Scan {
+        rules: section.list("rules", "paths of rule files and of folders of them", path)?.unwrap_or_default(),
+        hash_lists: section.list("hash_lists", "paths of files with a digest a line", path)?.unwrap_or_default(),
+        clamd: section.value("clamd", Address::ACCEPTED, Address::parse)?,
+        max_bytes: section.value("max_bytes", "a size, as in 512K or 64M", size)?.unwrap_or(default.max_bytes),
+        timeout: section.value("timeout", "a time, as in 30s or 5m", time)?.unwrap_or(default.timeout),
+        past: section.value("past", "true or false", yes)?.unwrap_or(default.past),
+    };
+    if scan.any() {
+        Ok(scan)
+    } else {
+        Err(section.wrong("[scan] names nothing to scan by; give it rules, hash_lists or clamd"))
+    }
 }
 
 fn cutoff(mut section: Section<'_>) -> Result<Rule, ConfigError> {
@@ -264,6 +295,19 @@ mod tests {
     }
 
     #[test]
+    fn by_what_contents_are_scanned() {
+        assert!(parse("").unwrap().scan.is_none());
+        let scan = parse(
+            "[scan]\nrules = [\"/etc/rules\"]\nhash_lists = [\"bad.txt\"]\nclamd = \"localhost:3310\"\nmax_bytes = \"1M\"\n\
+             timeout = \"5s\"\npast = true",
+        );
+        let scan = scan.unwrap().scan.unwrap();
+        assert_eq!((scan.rules, scan.hash_lists), (vec!["/etc/rules".into()], vec!["bad.txt".into()]));
+        assert_eq!(scan.clamd, Some(Address::Tcp("localhost:3310".into())));
+        assert_eq!((scan.max_bytes, scan.timeout, scan.past), (1 << 20, Duration::from_secs(5), true));
+    }
+
+    #[test]
     fn what_the_store_may_have() {
         assert!(!parse("[retention]").unwrap().retention.any());
         let limits = parse("[retention]\nmax_bytes = \"2G\"\nmax_age = \"90d\"\nmin_free = \"5%\"").unwrap().retention;
@@ -302,6 +346,12 @@ mod tests {
                 "2: submit.folder: \"/nowhere\" is not accepted; it takes the path of a folder that is there",
             ),
             ("[submit]\nfield = \"f\"", "1: [submit] names no target; give it a url, a folder, or both"),
+            ("[scan]\nmax_bytes = \"1M\"", "1: [scan] names nothing to scan by; give it rules, hash_lists or clamd"),
+            (
+                "[scan]\nclamd = \"clamd\"",
+                "2: scan.clamd: \"clamd\" is not accepted; it takes where clamd listens: the path of its socket, as in \
+                 /run/clamav/clamd.ctl, or a host and a port, as in 127.0.0.1:3310",
+            ),
             ("[submit]\ntries = 0", "2: submit.tries: 0 is not accepted; it takes a number from 1 on"),
             ("[submit]\nurls = 0", "2: there is no key \"urls\" below [submit]; did you mean url?"),
             (

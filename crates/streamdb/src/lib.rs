@@ -10,6 +10,7 @@ mod mistake;
 mod output;
 mod progress;
 mod retaining;
+mod scanning;
 mod settings;
 mod spool;
 mod spooling;

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use streamdb_capture::{Batch, Item, Live, LiveError, LiveSettings};
+use streamdb_scan::Nobody;
 use streamdb_storage::{Held, Writer};
 use streamdb_types::Counters;
 
@@ -19,6 +20,7 @@ use crate::deriving::Deriving;
 use crate::output::{complain, printable};
 use crate::progress::Pulse;
 use crate::retaining::Retaining;
+use crate::scanning::Scanning;
 use crate::settings::Settings;
 use crate::spooling::Spooling;
 use crate::stop::stop_flag;
@@ -45,6 +47,7 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let said = Config::load(storing.config.as_deref())?;
     let limits = storing::limits(&storing.limiting, &said);
     let settings = Settings::new(storing, &said)?;
+    let scanners = storing::scanners(storing, &said)?;
     // A mistake in what to capture leaves nothing behind; and while the folder is made whole, the kernel keeps frames.
     let mut live = Live::open(&live_settings(args))?;
     let folder = storing::open(&storing.data.folder)?;
@@ -55,6 +58,7 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let mut worker = Worker::new(writer, config);
     let spooling = Spooling::start(&folder)?;
     // It reads what is published, beside this thread: nothing here waits for it.
+    let scanning = Scanning::start(&storing.data.folder, scanners, Box::new(Nobody))?;
     let deriving = storing::derive(storing)?;
     let how = if std::io::stderr().is_terminal() { "; Ctrl-C ends it" } else { "" };
     complain(&format!("capturing from {} into {}{how}", args.interface, storing.data.folder.display()));
@@ -72,6 +76,10 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
         complain(&printable(&error.to_string()));
         None
     });
+    // What is not scanned yet is by the next that scans here.
+    if let Some(scanning) = scanning {
+        scanning.stop();
+    }
     if let Some(retaining) = retaining {
         storing::complain_of_dropped(retaining.finish());
     }

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use streamdb_capture::{Filter, Merged};
+use streamdb_scan::Nobody;
 use streamdb_storage::{INGEST, LedgerReader, WriteFolder};
 use streamdb_types::LinkType;
 
@@ -20,6 +21,7 @@ use crate::ingesting::{self, Report, Source, Task};
 use crate::output::{complain, printable};
 use crate::progress::Progress;
 use crate::retaining::Looking;
+use crate::scanning::Scanning;
 use crate::settings::Settings;
 use crate::spool::{Job, Outcome, Spool};
 use crate::spooling::Spooling;
@@ -38,6 +40,7 @@ pub(super) fn run(args: &Ingest) -> Result<ExitCode, Error> {
         Filter::compile(expression, LinkType::ETHERNET)?;
     }
     let sources = sources(args)?;
+    let scanners = storing::scanners(storing, &said)?;
     let data = &storing.data.folder;
     if streamdb_storage::writer_alive(data)? {
         return hand_over(args, &sources, &settings);
@@ -46,6 +49,7 @@ pub(super) fn run(args: &Ingest) -> Result<ExitCode, Error> {
     let merged = Merged::open(&args.files)?;
     let folder = storing::open(data)?;
     check(args, &folder, &sources)?;
+    let scanning = Scanning::start(data, scanners, Box::new(Nobody))?;
     let deriving = storing::derive(storing)?;
     // Others may hand theirs over meanwhile, or did so to a writer that ended.
     let spooling = Spooling::start(&folder)?;
@@ -62,6 +66,9 @@ pub(super) fn run(args: &Ingest) -> Result<ExitCode, Error> {
         errors.push(printable(&error.to_string()));
         None
     });
+    if let Some(scanning) = scanning {
+        scanning.finish();
+    }
     if limits.any() {
         let mut looking = Looking::new(limits);
         looking.look(&folder, &mut |_| {});

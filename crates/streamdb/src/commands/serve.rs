@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use streamdb_http_api::Server;
+use streamdb_scan::{Nobody, Scanners};
 use streamdb_storage::Store;
 use streamdb_submit::{Signal, Submissions};
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,6 +15,7 @@ use super::Error;
 use crate::cli::Serve;
 use crate::config::Config;
 use crate::output::complain;
+use crate::scanning::Scanning;
 
 /// How long the last submission may take when the server ends.
 const LAST: Duration = Duration::from_secs(10);
@@ -25,12 +27,14 @@ pub(super) fn run(args: &Serve) -> Result<(), Error> {
     let config = Config::load(args.config.as_deref())?;
     let listen = args.listen.unwrap_or(config.listen);
     let mut settings = config.http;
+    let scanners = config.scan.map(Scanners::open).transpose()?;
     let store = Arc::new(Store::open(&args.data.folder)?);
     let started = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = started.map_err(|e| Error::Other(format!("could not start the threads of the server: {e}")))?;
     settings.submissions = config.submit.map(|submit| Submissions::open(&args.data.folder, submit)).transpose()?;
     let submissions = settings.submissions.clone();
-    runtime.block_on(async {
+    let scanning = Scanning::start(&args.data.folder, scanners, Box::new(Nobody))?;
+    let served = runtime.block_on(async {
         let server = Server::bind_with(listen, settings).await?;
         complain(&format!("serving {} on http://{}/", args.data.folder.display(), server.address()));
         let sending = submissions.map(|submissions| Sending::begin(&submissions)).transpose()?;
@@ -41,7 +45,11 @@ pub(super) fn run(args: &Serve) -> Result<(), Error> {
             sending.end();
         }
         Ok(())
-    })
+    });
+    if let Some(scanning) = scanning {
+        scanning.stop();
+    }
+    served
 }
 
 /// Buckets that retention dropped take their room as long as they are mapped here, so the store looks now and then which are

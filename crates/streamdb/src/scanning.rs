@@ -1,0 +1,176 @@
+//! Scanning beside whatever else the process does: a thread that follows the rows that are kept, and looks into each new content.
+//!
+//! - `round` goes through what came
+//! - `contents` reads contents, and has them scanned
+//!
+//! Nothing waits for it. One process scans at a time; another one that is told to takes over when that ends.
+
+pub(crate) mod contents;
+mod round;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use streamdb_scan::{Handed, Scanners};
+use streamdb_storage::{DiskVolume, Store, VerdictKeeper};
+
+use self::round::{Halt, Round};
+use crate::commands::Error;
+use crate::output::complain;
+
+/// How long the thread waits for more.
+const PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause after something went wrong. It begins with the one above and doubles.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Contents that were looked at.
+    pub(crate) contents: u64,
+    /// Those of them in which something was found.
+    pub(crate) found: u64,
+    /// Objects that were handed on.
+    pub(crate) objects: u64,
+}
+
+/// The thread, until it is told to end.
+pub(crate) struct Scanning {
+    ending: Arc<AtomicBool>,
+    at_once: Arc<AtomicBool>,
+    thread: JoinHandle<Tally>,
+}
+
+impl Scanning {
+    /// Begins to follow a data folder; nothing when there is nothing to scan by. `handed` gets each object when its verdicts are
+    /// known.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what is found cannot be kept there.
+    pub(crate) fn start(
+        folder: &Path,
+        scanners: Option<Scanners>,
+        handed: Box<dyn Handed>,
+    ) -> Result<Option<Self>, Error> {
+        let Some(scanners) = scanners else { return Ok(None) };
+        let past = scanners.past();
+        let store = Store::open(folder)?;
+        // Now, so that what is kept from now on is new.
+        let mut keeper = None;
+        take_right(&store, past, &mut keeper)?;
+        let (ending, at_once) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let told = (Arc::clone(&ending), Arc::clone(&at_once));
+        let started = thread::Builder::new().name("scan".into()).spawn(move || {
+            let follow = Follow { store: &store, past, ending: &told.0, at_once: &told.1, say: &mut complain };
+            follow.run(scanners, handed, keeper)
+        });
+        let thread = started.map_err(|e| Error::Other(format!("could not start the thread that scans: {e}")))?;
+        Ok(Some(Self { ending, at_once, thread }))
+    }
+
+    /// All rows are kept: what there is to scan is scanned, unless a scanner is not there, and the thread ends. What was found
+    /// is said.
+    pub(crate) fn finish(self) {
+        self.ending.store(true, Ordering::Release);
+        let Ok(tally) = self.thread.join() else { return complain("the thread that scans died") };
+        let contents = if tally.contents == 1 { "content" } else { "contents" };
+        complain(&format!("{} {contents} scanned, something was found in {}", tally.contents, tally.found));
+    }
+
+    /// The thread ends behind the content that it looks at; the next start goes on there.
+    pub(crate) fn stop(self) {
+        self.at_once.store(true, Ordering::Release);
+        self.ending.store(true, Ordering::Release);
+        if self.thread.join().is_err() {
+            complain("the thread that scans died");
+        }
+    }
+}
+
+/// What the thread goes by.
+struct Follow<'f> {
+    store: &'f Store,
+    past: bool,
+    ending: &'f AtomicBool,
+    at_once: &'f AtomicBool,
+    say: &'f mut (dyn FnMut(&str) + Send),
+}
+
+impl Follow<'_> {
+    /// Follows the store until `ending`, and then to its end. When something cannot be done, that is said once, and again when it
+    /// works.
+    fn run(self, mut scanners: Scanners, mut handed: Box<dyn Handed>, mut keeper: Option<VerdictKeeper>) -> Tally {
+        let Self { store, past, ending, at_once, say } = self;
+        let mut tally = Tally::default();
+        // How long to wait after the last round, when that failed.
+        let mut failing: Option<Duration> = None;
+        loop {
+            // Asked before: what was kept until then is still done.
+            let last = ending.load(Ordering::Acquire);
+            scanners.look_again(say);
+            let stop = &|| at_once.load(Ordering::Acquire);
+            let done = match take_right(store, past, &mut keeper) {
+                Err(error) => Err(Halt::Trouble(error.to_string())),
+                Ok(None) => Ok(()),
+                Ok(Some(keeper)) => {
+                    let mut round = Round {
+                        store,
+                        keeper,
+                        scanners: &mut scanners,
+                        handed: &mut *handed,
+                        tally: &mut tally,
+                        stop,
+                        say,
+                    };
+                    round.run()
+                }
+            };
+            match done {
+                Ok(()) if failing.take().is_some() => say("contents are scanned again"),
+                Ok(()) | Err(Halt::Told) => {}
+                Err(Halt::Trouble(why)) => {
+                    if last {
+                        say(&format!("{why}; what is not scanned yet is when somebody scans here again"));
+                    } else if failing.is_none() {
+                        say(&format!("{why}; contents wait until that works, and it is tried again"));
+                    }
+                    failing = Some(failing.map_or(PAUSE, |pause| (pause * 2).min(LONGEST)));
+                }
+            }
+            if last {
+                if keeper.is_none() {
+                    say("another process scans what is here");
+                }
+                return tally;
+            }
+            let begun = Instant::now();
+            let pause = failing.unwrap_or(PAUSE);
+            while begun.elapsed() < pause && !ending.load(Ordering::Acquire) {
+                thread::sleep(PAUSE.min(pause.saturating_sub(begun.elapsed())));
+            }
+        }
+    }
+}
+
+/// Takes the right to scan, if nobody has it; and begins there when nobody has scanned yet.
+fn take_right<'k>(
+    store: &Store,
+    past: bool,
+    keeper: &'k mut Option<VerdictKeeper>,
+) -> Result<Option<&'k mut VerdictKeeper>, streamdb_storage::Error> {
+    if keeper.is_none() {
+        let Some(mut new) = VerdictKeeper::open(store.path(), Arc::new(DiskVolume))? else { return Ok(None) };
+        if new.is_new() {
+            let mut marks = Vec::new();
+            for bucket in if past { Vec::new() } else { store.bucket_ids()? } {
+                marks.push((bucket, store.kept_until_now(bucket)?));
+            }
+            new.begin(&marks)?;
+        }
+        *keeper = Some(new);
+    }
+    Ok(keeper.as_mut())
+}
