@@ -261,7 +261,8 @@ mod tests {
     #[test]
     fn every_answer_has_its_meaning() {
         let all = "zINSTREAM\0".len() + 4 + 5 + 4;
-        let cases: [(&[&[u8]], Result<Answer, &str>); 6] = [
+        type Case<'c> = (&'c [&'c [u8]], Result<Answer, &'c str>);
+        let cases: [Case<'_>; 6] = [
             (&[b"stream: OK\0"], Ok(Answer::Clean)),
             (&[b"INSTREAM size limit exceeded. ERROR\0"], Ok(Answer::TooLong)),
             (&[b"stream: Heuristics.Limits.Exceeded ERROR\0"], Ok(Answer::GaveUp)),

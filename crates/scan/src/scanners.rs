@@ -17,6 +17,24 @@ use crate::yara::Yara;
 /// How often it is asked whether rules and lists have changed, and which signatures clamd has.
 const LOOK: Duration = Duration::from_secs(10);
 
+/// A clamd that goes away so many times in a row with one content in its hands does so because of that: the content is given up,
+/// as all others wait behind it.
+const TRIES: u32 = 5;
+
+/// A content with which clamd went away, and how many times.
+#[derive(Clone, Copy, Debug, Default)]
+struct Failed {
+    sha256: [u8; 32],
+    times: u32,
+}
+
+impl Failed {
+    fn again(self, content: &[u8]) -> Self {
+        let sha256 = Sha256::digest(content).into();
+        Self { sha256, times: if self.sha256 == sha256 { self.times + 1 } else { 1 } }
+    }
+}
+
 /// What came of looking at a content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -39,6 +57,8 @@ pub struct Scanners {
     /// When the files changed last, as far as it was looked.
     stamp: Vec<(PathBuf, Option<SystemTime>, u64)>,
     looked: Instant,
+    /// With which content clamd failed last, though it was there just before.
+    failed: Failed,
     /// When clamd was asked for its version.
     asked: Option<Instant>,
     by: u64,
@@ -68,6 +88,7 @@ impl Scanners {
             settings,
             stamp,
             looked: Instant::now(),
+            failed: Failed::default(),
             asked: None,
             by: 0,
         };
@@ -158,10 +179,19 @@ impl Scanners {
             self.ask_version()?;
         }
         if let Some(clamd) = &self.clamd {
-            match clamd.scan(content)? {
-                Answer::Clean => {}
-                Answer::Found(verdict) => outcome.verdicts.push(verdict),
-                Answer::TooLong | Answer::GaveUp => outcome.whole = false,
+            match clamd.scan(content) {
+                Ok(Answer::Clean) => {}
+                Ok(Answer::Found(verdict)) => outcome.verdicts.push(verdict),
+                Ok(Answer::TooLong | Answer::GaveUp) => outcome.whole = false,
+                Err(error) => {
+                    // Before the next content, or this one again, it is asked whether it is there.
+                    self.asked = None;
+                    self.failed = Failed::again(self.failed, content);
+                    if self.failed.times < TRIES {
+                        return Err(error);
+                    }
+                    outcome.whole = false;
+                }
             }
         }
         #[cfg(feature = "yara")]
@@ -295,6 +325,31 @@ mod tests {
             said.starts_with("/etc/rules: this streamdb has no engine for rules of YARA; build it with "),
             "{said}"
         );
+    }
+
+    #[test]
+    fn a_content_that_brings_clamd_down_is_given_up_after_some_tries() {
+        use std::io::{Read, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let clamd = crate::Address::Tcp(listener.local_addr().unwrap().to_string());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut asked = [0; 9];
+                stream.read_exact(&mut asked).unwrap();
+                if asked == *b"zVERSION\0" {
+                    stream.write_all(b"ClamAV 1\0").unwrap();
+                }
+            }
+        });
+        let mut scanners = Scanners::open(Settings { clamd: Some(clamd), ..Settings::default() }).unwrap();
+        for content in [b"one", b"two"] {
+            let content = Arc::new(content.to_vec());
+            for _ in 1..TRIES {
+                assert!(scanners.of_content(&content).is_err());
+            }
+            assert_eq!(scanners.of_content(&content).unwrap(), Outcome::default());
+        }
     }
 
     #[test]

@@ -26,6 +26,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause after something went wrong. It begins with the one above and doubles.
 const LONGEST: Duration = Duration::from_secs(10);
 
+/// By how much the thread is behind all others for a processor.
+const NICE: i32 = 10;
+
 /// What was done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -64,6 +67,8 @@ impl Scanning {
         let (ending, at_once) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let told = (Arc::clone(&ending), Arc::clone(&at_once));
         let started = thread::Builder::new().name("scan".into()).spawn(move || {
+            // Of this thread, and of those that it starts: whoever captures or derives comes first.
+            let _ = rustix::process::nice(NICE);
             let follow = Follow { store: &store, past, ending: &told.0, at_once: &told.1, say: &mut complain };
             follow.run(scanners, handed, keeper)
         });
@@ -173,4 +178,133 @@ fn take_right<'k>(
         *keeper = Some(new);
     }
     Ok(keeper.as_mut())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::Mutex;
+    use streamdb_derive::Deriver;
+    use streamdb_scan::Settings;
+    use streamdb_testkit::TestFolder;
+    use streamdb_types::{ObjectRow, Oid, Verdict};
+
+    /// An object, its content, whether it was seen first, and how much was found in it.
+    type Taken = (Oid, Option<[u8; 32]>, bool, usize);
+
+    /// Remembers what it is handed, and refuses one of them.
+    #[derive(Clone, Default)]
+    struct Taker {
+        taken: Arc<Mutex<Vec<Taken>>>,
+        refuses: Arc<Mutex<Option<usize>>>,
+    }
+
+    impl Handed for Taker {
+        fn handed(&mut self, row: &ObjectRow, first_seen: bool, verdicts: &[Verdict]) -> Result<(), String> {
+            let mut taken = self.taken.lock().unwrap();
+            if self.refuses.lock().unwrap().take_if(|at| *at == taken.len()).is_some() {
+                return Err("the queue is full".to_owned());
+            }
+            taken.push((row.oid, row.digests.map(|digests| digests.sha256), first_seen, verdicts.len()));
+            Ok(())
+        }
+    }
+
+    fn ingest(data: &Path, capture: &str, more: &[&str]) {
+        let capture = format!("{}/../../testdata/{capture}/capture.pcap", env!("CARGO_MANIFEST_DIR"));
+        let arguments =
+            [&["streamdb", "ingest", "--no-derive", "--data", data.to_str().unwrap(), &capture], more].concat();
+        crate::commands::run(crate::cli::Cli::parse_from(arguments).command).unwrap();
+    }
+
+    /// Derives what is there, and scans it once; what was said.
+    fn scan(store: &Store, list: &Path, past: bool, taker: &Taker) -> (Tally, Vec<String>) {
+        let mut deriver = Deriver::new(store).unwrap();
+        let settings = || Settings { hash_lists: vec![list.to_owned()], past, ..Settings::default() };
+        let mut keeper = None;
+        take_right(store, past, &mut keeper).unwrap();
+        deriver.catch_up(store, &|| false, &mut |error| panic!("{error}")).unwrap();
+        let mut said = Vec::new();
+        let (ending, at_once) = (AtomicBool::new(true), AtomicBool::new(false));
+        let say = &mut |what: &str| said.push(what.to_owned());
+        let follow = Follow { store, past, ending: &ending, at_once: &at_once, say };
+        let tally = follow.run(Scanners::open(settings()).unwrap(), Box::new(taker.clone()), keeper);
+        (tally, said)
+    }
+
+    fn all_objects(store: &Store) -> BTreeSet<Oid> {
+        let mut all = BTreeSet::new();
+        for id in store.bucket_ids().unwrap() {
+            for key in store.derived_connections(id).unwrap() {
+                all.extend(store.derived_rows(id, key).unwrap().unwrap().iter().map(|row| row.oid));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn each_object_is_handed_on_once_and_one_of_each_content_is_the_first() {
+        let folder = TestFolder::new("scanning-handed");
+        let data = folder.path().join("data");
+        let list = folder.path().join("bad.txt");
+        std::fs::write(&list, "ec2a3622af18a8dfad692c3e7a81ca1b069cbb71d47be31ff227185213251e9c\n").unwrap();
+        ingest(&data, "imagedump", &[]);
+        let store = Store::open(&data).unwrap();
+        let taker = Taker::default();
+        *taker.refuses.lock().unwrap() = Some(20);
+        let (_, said) = scan(&store, &list, false, &taker);
+        assert_eq!(said, ["the queue is full; what is not scanned yet is when somebody scans here again"]);
+        assert_eq!(taker.taken.lock().unwrap().len(), 20);
+        let (_, said) = scan(&store, &list, false, &taker);
+        assert!(said.is_empty(), "{said:?}");
+        let taken = taker.taken.lock().unwrap().clone();
+        // Of the connection in which one was refused, those before it come again, with the same word on them.
+        let mut words: BTreeMap<Oid, BTreeSet<(bool, usize)>> = BTreeMap::new();
+        for (oid, _, first, verdicts) in &taken {
+            words.entry(*oid).or_default().insert((*first, *verdicts));
+        }
+        assert!(words.values().all(|words| words.len() == 1));
+        assert_eq!(words.keys().copied().collect::<BTreeSet<_>>(), all_objects(&store));
+        let firsts: Vec<[u8; 32]> = words
+            .keys()
+            .filter_map(|oid| taken.iter().find(|(other, ..)| other == oid))
+            .filter(|t| t.2)
+            .map(|t| t.1.unwrap())
+            .collect();
+        let contents: BTreeSet<[u8; 32]> = taken.iter().filter_map(|t| t.1).collect();
+        assert_eq!(firsts.len(), contents.len(), "one of each content");
+        assert!(taken.iter().any(|t| t.3 == 1));
+
+        // Again, everything, made anew or not: nothing comes twice.
+        Deriver::new(&store).unwrap().reindex(&store, &|| false, &mut |_| {}, &mut |_, _| {}).unwrap();
+        assert_eq!(scan(&store, &list, false, &taker).0, Tally::default());
+        // The same capture again has new objects, of which no content is new.
+        ingest(&data, "imagedump", &["--again"]);
+        let (tally, _) = scan(&store, &list, false, &taker);
+        assert_eq!((tally.contents, tally.objects as usize), (0, words.len()));
+        assert!(taker.taken.lock().unwrap()[taken.len()..].iter().all(|t| !t.2));
+    }
+
+    #[test]
+    fn what_was_seen_before_anybody_scanned_is_not_seen_first() {
+        let folder = TestFolder::new("scanning-past");
+        let data = folder.path().join("data");
+        let list = folder.path().join("none.txt");
+        std::fs::write(&list, "").unwrap();
+        ingest(&data, "imagedump", &[]);
+        let store = Store::open(&data).unwrap();
+        Deriver::new(&store).unwrap().catch_up(&store, &|| false, &mut |_| {}).unwrap();
+        let taker = Taker::default();
+        assert_eq!(scan(&store, &list, false, &taker).0, Tally::default());
+        ingest(&data, "imagedump", &["--again"]);
+        ingest(&data, "nginx-downloads", &[]);
+        let (tally, _) = scan(&store, &list, false, &taker);
+        assert!(tally.contents > 0);
+        let taken = taker.taken.lock().unwrap();
+        let old: BTreeSet<Oid> = taken.iter().filter(|t| !t.2).map(|t| t.0).collect();
+        let new = taken.iter().filter(|t| t.2).count();
+        assert!(old.len() > 50 && new > 3, "{} {new}", old.len());
+    }
 }

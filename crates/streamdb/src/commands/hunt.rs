@@ -16,6 +16,7 @@ use streamdb_storage::Store;
 use streamdb_types::{ConnKey, ObjectRow, Timestamp, Verdict};
 
 use super::Error;
+use super::finding::count;
 use crate::cli::Hunt;
 use crate::output::{Output, complain, printable};
 use crate::scanning::contents::{Look, each_content};
@@ -102,9 +103,11 @@ struct Tally {
 impl Tally {
     fn sentence(&self, stopped: bool) -> String {
         let Self { contents, objects, matching, in_part, until } = *self;
-        let mut said = format!("{contents} contents of {objects} objects were looked into; {matching} objects match");
+        let matches = if matching == 1 { "matches" } else { "match" };
+        let (contents, objects) = (count(contents, "content"), count(objects, "object"));
+        let mut said = format!("{contents} of {objects} looked into; {} {matches}", count(matching, "object"));
         if in_part > 0 {
-            said += &format!("; {in_part} contents were too large or took too long, and were looked into in part");
+            said += &format!("; {} too large or too slow to be looked into whole", count(in_part, "content"));
         }
         if stopped {
             said += "; it was told to end";
