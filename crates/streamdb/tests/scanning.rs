@@ -272,7 +272,8 @@ fn contents_wait_for_a_clamd_that_is_down() {
         "streamdb: clamd at {address}: no connection: Connection refused (os error 111); what is not scanned yet is when somebody \
          scans here again\nstreamdb: 0 contents scanned, something was found in 0\n"
     );
-    assert_eq!(said.err, wanted);
+    // It may have been met before the end, too.
+    assert!(said.err.ends_with(&wanted), "{}", said.err);
     let mut child =
         data.command("derive", &["--config", &config]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     thread::sleep(Duration::from_millis(500));
