@@ -288,3 +288,18 @@ pub fn joins(mut bytes: &[u8]) {
     known.changes().for_each(|change| again.apply(change));
     assert!(again.all().eq(known.all()) && again.read() == known.read(), "what is written anew says the same");
 }
+
+/// Reads bytes as the frames of a file of verdicts, as they are; and as payloads, each behind its length as a u16, with the
+/// checksums that they should have. What was read is written and read again the same.
+pub fn verdicts(bytes: &[u8]) {
+    crate::verdicts::replay(bytes);
+    let mut rest = bytes;
+    let mut sealed = Vec::new();
+    while let Some((length, behind)) = rest.split_first_chunk::<2>() {
+        let length = usize::from(u16::from_le_bytes(*length)).min(behind.len());
+        let (payload, behind) = behind.split_at(length);
+        crate::verdicts::seal(&mut sealed, payload);
+        rest = behind;
+    }
+    crate::verdicts::replay(&sealed);
+}

@@ -8,8 +8,10 @@
 //!   it is gone, `walk` goes through these, and `sieve` looks for rows in the others; `objects` are made where none are kept
 //! - `seen` is where a content was seen
 //! - `row` is how a stream is shown, `object_row` how an object is, `join_line` how a content is that came in several; `community` is a connection's name in other tools
+//! - `before` asks the index alone whether a content was seen
 
 mod address;
+mod before;
 mod community;
 mod content;
 mod contents;
@@ -41,6 +43,7 @@ mod troubles;
 mod walk;
 
 pub use address::{AddressSet, Network};
+pub use before::seen_before;
 pub use community::community_id;
 pub use content::{BytesExpression, ContentSearch, Decided};
 pub use contents::Searched;

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use serde::Serialize;
+use streamdb_storage::Verdicts;
 use streamdb_types::{Direction, ObjectRow, Timestamp};
 use utoipa::ToSchema;
 
@@ -103,6 +104,10 @@ pub struct ObjectLine<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^[0-9a-f]{64}$")]
     pub sha256_encoded: Option<String>,
+    /// What scanners found in the content: who, a colon, and the rule, the signature or the list; left out when nothing was found,
+    /// or nobody has looked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub verdicts: Vec<String>,
 }
 
 impl<'r> ObjectLine<'r> {
@@ -141,7 +146,14 @@ impl<'r> ObjectLine<'r> {
             sha256: row.digests.map(|digests| hex(&digests.sha256)),
             md5_encoded: row.digests_encoded.map(|digests| hex(&digests.md5)),
             sha256_encoded: row.digests_encoded.map(|digests| hex(&digests.sha256)),
+            verdicts: Vec::new(),
         }
+    }
+
+    /// The same, with what scanners found in it.
+    pub fn with_verdicts(row: &'r ObjectRow, verdicts: &Verdicts) -> Self {
+        let found = row.digests.map(|digests| verdicts.of(&digests.sha256)).unwrap_or_default();
+        Self { verdicts: found.iter().map(ToString::to_string).collect(), ..Self::of(row) }
     }
 }
 

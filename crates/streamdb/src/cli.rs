@@ -67,6 +67,12 @@ pub(crate) enum Command {
     ///
     /// Every bucket that has anything of the connections is held, also while another process captures.
     Hold(Hold),
+    /// Look for rules of YARA, digests, and what ClamAV knows, in what is stored
+    ///
+    /// Each content is looked into once, whoever had it and however often; every object that has a content in which something is
+    /// found is listed, in order of time. Ctrl-C ends it, and it says where it was. What is new is scanned as it comes where the
+    /// configuration has a section [scan].
+    Hunt(Hunt),
     /// List the buckets
     Buckets(Buckets),
     /// Say how much is stored, and what became of every byte
@@ -113,8 +119,8 @@ pub(crate) struct Storing {
     /// 'filter=host 10.0.0.5:0'
     #[arg(long, value_name = "RULE", value_parser = Rule::parse)]
     pub(crate) cutoff: Vec<Rule>,
-    /// The configuration file (TOML): its [retention], which flags override, and its [[cutoff]] rules, which are asked after
-    /// those of --cutoff
+    /// The configuration file (TOML): its [retention], which flags override, its [[cutoff]] rules, which are asked after
+    /// those of --cutoff, and by what contents are scanned, in its [scan]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Which copy of overlapping bytes a stream keeps, when both wait for earlier ones; the other stays with its frame
@@ -245,7 +251,7 @@ pub(crate) struct Capture {
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) data: Data,
-    /// The configuration file (TOML): who may ask, and where objects are submitted
+    /// The configuration file (TOML): who may ask, where objects are submitted, and by what contents are scanned
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// The address to listen on [default: what the configuration says, or 127.0.0.1:8080]; others than loopback addresses
@@ -378,6 +384,9 @@ pub(crate) struct Query {
 pub(crate) struct Derive {
     #[command(flatten)]
     pub(crate) data: Data,
+    /// The configuration file (TOML): by what contents are scanned, in its [scan]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// End when all that is there is done
     #[arg(long)]
     pub(crate) once: bool,
@@ -393,6 +402,40 @@ pub(crate) struct Reindex {
     /// Print a summary as one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Hunt {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// Files of YARA rules, and folders with *.yar and *.yara; and filters as in `streamdb objects`: host=*.example mime=image/*
+    #[arg(value_name = "RULES|NAME=VALUE")]
+    pub(crate) what: Vec<String>,
+    /// Only objects whose stream began at this time or later
+    #[arg(long, value_name = "TIME")]
+    pub(crate) start: Option<String>,
+    /// Only objects whose stream began at this time or earlier
+    #[arg(long, value_name = "TIME")]
+    pub(crate) end: Option<String>,
+    /// A list of digests: an MD5, SHA-1 or SHA-256 at the beginning of each line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hash_list: Vec<PathBuf>,
+    /// Where ClamAV's clamd listens: the path of its socket, or a host and a port
+    #[arg(long, value_name = "ADDR", value_parser = clamd)]
+    pub(crate) clamd: Option<streamdb_scan::Address>,
+    /// Look into so many first bytes of a content [default: 64M]
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) max_bytes: Option<u64>,
+    /// How long one scanner may take for one content [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub(crate) timeout: Option<i64>,
+    /// One JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn clamd(text: &str) -> Result<streamdb_scan::Address, String> {
+    streamdb_scan::Address::parse(text).ok_or_else(|| format!("it takes {}", streamdb_scan::Address::ACCEPTED))
 }
 
 #[derive(Debug, Args)]

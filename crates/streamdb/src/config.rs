@@ -1,6 +1,7 @@
 //! The configuration file, as it is meant: TOML in, settings out, and one sentence for a mistake. A flag on the command line
 //! overrides what the file says.
 
+mod scanning;
 mod section;
 mod submitting;
 
@@ -10,6 +11,7 @@ use std::path::Path;
 
 use streamdb_http_api::{HostName, Origin, Role, Roles, Settings, Token, TokenHash};
 use streamdb_query::Zone;
+use streamdb_scan::Settings as Scan;
 use streamdb_storage::Limits;
 use streamdb_submit::Settings as Submit;
 
@@ -45,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) http: Settings,
     /// Where objects are submitted, if anywhere.
     pub(crate) submit: Option<Submit>,
+    /// By what contents are scanned, if they are.
+    pub(crate) scan: Option<Scan>,
     /// What the store may have.
     pub(crate) retention: Limits,
     /// How much of which connections is kept.
@@ -64,15 +68,19 @@ impl Config {
             listen: LISTEN,
             http: Settings::default(),
             submit: None,
+            scan: None,
             retention: Limits::default(),
             cutoffs: Vec::new(),
         };
-        let mut outer = file.table(&["http", "retention", "submit", "cutoff"])?;
+        let mut outer = file.table(&["http", "retention", "submit", "scan", "cutoff"])?;
         if let Some(http) = outer.section("http", &["listen", "names", "origins", "tokens", "zone"])? {
             config.http(http)?;
         }
         if let Some(section) = outer.section("submit", submitting::KEYS)? {
             config.submit = Some(submitting::read(section)?);
+        }
+        if let Some(section) = outer.section("scan", scanning::KEYS)? {
+            config.scan = Some(scanning::read(section)?);
         }
         if let Some(section) = outer.section("retention", RETENTION)? {
             config.retention = retention(section)?;
@@ -189,6 +197,19 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn by_what_contents_are_scanned() {
+        assert!(parse("").unwrap().scan.is_none());
+        let scan = parse(
+            "[scan]\nrules = [\"/etc/rules\"]\nhash_lists = [\"bad.txt\"]\nclamd = \"localhost:3310\"\nmax_bytes = \"1M\"\n\
+             timeout = \"5s\"\npast = true",
+        );
+        let scan = scan.unwrap().scan.unwrap();
+        assert_eq!((scan.rules, scan.hash_lists), (vec!["/etc/rules".into()], vec!["bad.txt".into()]));
+        assert_eq!(scan.clamd, Some(streamdb_scan::Address::Tcp("localhost:3310".into())));
+        assert_eq!((scan.max_bytes, scan.timeout, scan.past), (1 << 20, std::time::Duration::from_secs(5), true));
+    }
+
+    #[test]
     fn what_the_store_may_have() {
         assert!(!parse("[retention]").unwrap().retention.any());
         let limits = parse("[retention]\nmax_bytes = \"2G\"\nmax_age = \"90d\"\nmin_free = \"5%\"").unwrap().retention;
@@ -212,6 +233,12 @@ pub(crate) mod tests {
     fn mistakes_are_sentences() {
         let token = "[[http.tokens]]\nname = \"a\"\nhash = \"HASH\"\n";
         for (text, wanted) in [
+            ("[scan]\nmax_bytes = \"1M\"", "1: [scan] names nothing to scan by; give it rules, hash_lists or clamd"),
+            (
+                "[scan]\nclamd = \"clamd\"",
+                "2: scan.clamd: \"clamd\" is not accepted; it takes where clamd listens: the path of its socket, as in \
+                 /run/clamav/clamd.ctl, or a host and a port, as in 127.0.0.1:3310",
+            ),
             (
                 "[retention]\nmin_free = \"5 percent\"",
                 "2: retention.min_free: \"5 percent\" is not accepted; it takes a size, or a part of the file system, as in \

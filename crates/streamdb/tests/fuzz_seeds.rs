@@ -18,7 +18,7 @@ mod fuzz;
 #[test]
 fn seeds_pass() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 29] = [
+    let targets: [(&str, Target); 31] = [
         ("base64", fuzz::base64),
         ("brotli", fuzz::brotli),
         ("bucket", fuzz::bucket),
@@ -41,11 +41,13 @@ fn seeds_pass() {
         ("quoted_printable", fuzz::quoted_printable),
         ("reassembly", fuzz::reassembly),
         ("records", fuzz::records),
+        ("scan_lists", fuzz::scan_lists),
         ("smtp", fuzz::smtp),
         ("sniff", fuzz::sniff),
         ("socks", fuzz::socks),
         ("submission_record", fuzz::submission_record),
         ("tls", fuzz::tls),
+        ("verdicts", fuzz::verdicts),
         ("websocket", fuzz::websocket),
         ("zstd", fuzz::zstd),
     ];

@@ -10,7 +10,7 @@ use serde::Serialize;
 use streamdb_derive::{Error, Joined, Store};
 use streamdb_query::{JoinLine, Seen, Tally, first_sighting, hex, sightings};
 use streamdb_submit::Submissions;
-use streamdb_types::{Digests, Oid, Timestamp};
+use streamdb_types::{Digests, Oid, Timestamp, Verdict};
 use utoipa::ToSchema;
 
 use super::asked::LIMIT;
@@ -45,6 +45,9 @@ pub(super) struct Content<Row> {
     mime: String,
     /// What it is.
     description: String,
+    /// What scanners found in it; left out when nothing was found, or nobody has looked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    verdicts: Vec<Said>,
     /// How often it was seen.
     count: Count,
     /// When the first stream began that had it, or a part of it: RFC 3339, UTC, nanoseconds.
@@ -82,6 +85,23 @@ pub(super) struct Content<Row> {
     streams_looked_at: u64,
     /// What could not be read, and what was left out: one sentence each.
     remarks: Vec<String>,
+}
+
+/// What a scanner found.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Said {
+    /// Who says so: `yara`, `clamd` or `hash-list`.
+    scanner: &'static str,
+    /// The rule, the signature, or the list that has its digest.
+    name: String,
+    /// What more is said: of a rule its file and tags, of a list what is beside the digest.
+    details: String,
+}
+
+impl From<Verdict> for Said {
+    fn from(Verdict { scanner, name, details }: Verdict) -> Self {
+        Self { scanner: scanner.word(), name, details }
+    }
 }
 
 /// Different names, in their order.
@@ -146,7 +166,7 @@ pub(super) fn answer(
     let mut unsaid = Ok(());
     let searched = in_time(store, Kind::Objects, &sightings(digest), waits, &mut |found| {
         let room = match &found {
-            Found::Object(row) => seen.add(row),
+            Found::Object(row, _) => seen.add(row),
             Found::Stream(..) => true,
         };
         if room {
@@ -186,6 +206,7 @@ pub(super) fn answer(
         encoded: what.encoded,
         mime: what.mime,
         description: what.description,
+        verdicts: store.verdicts().of(&digest).into_iter().map(Said::from).collect(),
         count: Count::of(&seen.tally),
         first_seen: first.to_string(),
         last_seen: last.to_string(),
@@ -277,7 +298,7 @@ pub(super) fn send(store: &Arc<Store>, digest: [u8; 32], asked: &HeaderMap, make
 fn whole(store: &Store, digest: &[u8; 32]) -> Result<Option<Oid>, Error> {
     let mut oid = None;
     in_time(store, Kind::Objects, &sightings(*digest), &|| true, &mut |found| match found {
-        Found::Object(row) if row.complete && row.digests.is_some_and(|digests| digests.sha256 == *digest) => {
+        Found::Object(row, _) if row.complete && row.digests.is_some_and(|digests| digests.sha256 == *digest) => {
             oid = Some(row.oid);
             ControlFlow::Break(())
         }

@@ -33,7 +33,8 @@ impl Kind {
 pub(super) enum Found<'f> {
     /// A stream, and the store that knows more of it.
     Stream(&'f StreamInfo, &'f Store),
-    Object(&'f ObjectRow),
+    /// An object, and the store that knows what scanners said of it.
+    Object(&'f ObjectRow, &'f Store),
 }
 
 impl Found<'_> {
@@ -41,7 +42,7 @@ impl Found<'_> {
     pub(super) const fn position(&self) -> Position {
         match self {
             Self::Stream(stream, _) => Position::of_stream(stream),
-            Self::Object(row) => Position::of_object(row),
+            Self::Object(row, _) => Position::of_object(row),
         }
     }
 
@@ -49,7 +50,7 @@ impl Found<'_> {
     pub(super) const fn began(&self) -> Timestamp {
         match self {
             Self::Stream(stream, _) => stream.first,
-            Self::Object(row) => row.start,
+            Self::Object(row, _) => row.start,
         }
     }
 }
@@ -58,7 +59,7 @@ impl Serialize for Found<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Stream(stream, store) => StreamRow::whole(store, stream).serialize(serializer),
-            Self::Object(row) => ObjectLine::of(row).serialize(serializer),
+            Self::Object(row, store) => ObjectLine::with_verdicts(row, store.verdicts()).serialize(serializer),
         }
     }
 }
@@ -73,7 +74,7 @@ pub(super) fn each(
 ) -> Result<Looked, Error> {
     match kind {
         Kind::Streams => find_streams(store, filter, looking, &mut |stream, _| visit(Found::Stream(stream, store))),
-        Kind::Objects => find_objects(store, filter, looking, &mut |row| visit(Found::Object(row))),
+        Kind::Objects => find_objects(store, filter, looking, &mut |row| visit(Found::Object(row, store))),
     }
 }
 

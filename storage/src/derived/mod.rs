@@ -2,7 +2,7 @@
 //!
 //! - `row` is a connection's rows as bytes
 //! - `file` is a file of them: frames with checksums, and commits that say how far it goes
-//! - `write` appends, `read` follows
+//! - `write` appends, `read` follows, `since` goes through what came since somebody looked
 //!
 //! None of it is part of the truth: a file that is damaged, or of another version, is made again from its bucket. So nothing
 //! here is synced; what a power cut tears, the checksums find.
@@ -10,9 +10,11 @@
 mod file;
 mod read;
 mod row;
+mod since;
 mod write;
 
 pub(crate) use read::Derived;
+pub use since::KeptMark;
 pub use write::DerivedWriter;
 
 use std::path::{Path, PathBuf};

@@ -103,7 +103,7 @@ impl Derived {
     }
 
     /// The connections whose rows lie behind a place in the file, in the order in which they were kept.
-    pub(crate) fn since(&self, from: u64) -> Vec<ConnKey> {
+    pub(crate) fn connections_since(&self, from: u64) -> Vec<ConnKey> {
         let mut found: Vec<(u64, ConnKey)> =
             self.rows.iter().filter(|(_, (at, _))| *at >= from).map(|(key, (at, _))| (*at, *key)).collect();
         found.sort_unstable();
@@ -118,6 +118,15 @@ impl Derived {
     /// The rows of a connection; `None` when there are none, or none that can be read.
     pub(crate) fn rows(&self, key: ConnKey) -> Option<Vec<ObjectRow>> {
         let (position, length) = *self.rows.get(&key)?;
+        self.rows_at(position, length)
+    }
+
+    pub(super) fn map(&self) -> &Map {
+        &self.map
+    }
+
+    /// The rows in the frame at this position; `None` when they cannot be read.
+    pub(super) fn rows_at(&self, position: u64, length: usize) -> Option<Vec<ObjectRow>> {
         let decoded = self.map.read(position, length, |frame| match file::decode(frame, position) {
             Ok(Payload::Connection(rows)) => row::decode(rows).ok(),
             _ => None,
@@ -142,7 +151,7 @@ impl Derived {
     }
 
     /// The frame at a position, and where the next one would begin; `None` when there is none that is whole.
-    fn frame(&self, at: u64) -> Option<(Found, u64)> {
+    pub(super) fn frame(&self, at: u64) -> Option<(Found, u64)> {
         let length = FRAME + self.map.read(at, FRAME, |frame| file::length(frame).ok()).ok()??;
         let found = self.map.read(at, length, |frame| match file::decode(frame, at).ok()? {
             Payload::Connection(rows) => Some(Found::Connection(row::key(rows).ok()?, length)),
@@ -152,7 +161,9 @@ impl Derived {
     }
 }
 
-enum Found {
+/// A frame that is whole.
+pub(super) enum Found {
+    /// The rows of a connection, and the length of the frame.
     Connection(ConnKey, usize),
     Commit(Covered),
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
@@ -9,7 +10,7 @@ use streamdb_types::{BlockPlace, BucketId, ConnKey, ObjectRow};
 
 use super::store::{Store, info_at};
 use super::stream::StreamInfo;
-use crate::derived::{self, Covered, Derived, DerivedWriter};
+use crate::derived::{self, Covered, Derived, DerivedWriter, KeptMark};
 use crate::error::{Error, Result};
 use crate::format::record::Standing;
 use crate::volume::Volume;
@@ -99,6 +100,30 @@ impl Store {
     /// When their file cannot be opened.
     pub fn derived_connections(&self, bucket: BucketId) -> Result<Vec<ConnKey>> {
         self.with_derived(bucket, |derived| derived.connections().collect()).map(Option::unwrap_or_default)
+    }
+
+    /// Calls with the rows of each connection of a bucket that are kept since `mark`, and with the mark behind them, in the order
+    /// in which they were kept, until `visit` breaks off. Returns the mark behind all that is kept, when it came so far. Rows
+    /// that were made anew since are told apart by how far they go: a connection may come again then, and none is left out.
+    /// `visit` is to be short, as others who ask for rows wait for it.
+    ///
+    /// # Errors
+    /// When their file cannot be opened.
+    pub fn kept_since(
+        &self,
+        bucket: BucketId,
+        mark: KeptMark,
+        visit: &mut dyn FnMut(Vec<ObjectRow>, KeptMark) -> ControlFlow<()>,
+    ) -> Result<Option<KeptMark>> {
+        Ok(self.with_derived(bucket, |derived| derived.since(mark, visit))?.unwrap_or(Some(mark)))
+    }
+
+    /// The mark of somebody who has read all that is kept of a bucket now.
+    ///
+    /// # Errors
+    /// When the file of its rows cannot be opened.
+    pub fn kept_until_now(&self, bucket: BucketId) -> Result<KeptMark> {
+        Ok(self.with_derived(bucket, Derived::end_mark)?.unwrap_or(KeptMark::NOTHING))
     }
 
     /// Where the rows of a bucket are kept.

@@ -71,7 +71,7 @@ impl Store {
                 return None;
             }
             let from = read.map_or(0, |read| read.to);
-            let connections = derived.since(from);
+            let connections = derived.connections_since(from);
             Some(NewRows { connections, read: RowsRead { to: end, sum }, anew: read.is_none() })
         })?;
         Ok(found.flatten())

@@ -24,6 +24,7 @@ use crate::index::set::{self, Files};
 use crate::joins::JoinsFile;
 use crate::ledger::{Entry, Ledger};
 use crate::live::writer_alive;
+use crate::verdicts::Verdicts;
 use crate::write::bucket_file::file_name;
 
 /// Memory for decompressed blocks.
@@ -103,6 +104,7 @@ pub struct Store {
     pub(super) joins: Mutex<Option<JoinsFile>>,
     ids: Mutex<KnownIds>,
     tables: Mutex<Tables>,
+    verdicts: Verdicts,
 }
 
 /// The sealed buckets whose tables are in memory, those that were read first in front.
@@ -142,12 +144,18 @@ impl Store {
             joins: Mutex::default(),
             ids: Mutex::default(),
             tables: Mutex::default(),
+            verdicts: Verdicts::open(path),
         })
     }
 
     /// The folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// What scanners said of contents.
+    pub const fn verdicts(&self) -> &Verdicts {
+        &self.verdicts
     }
 
     pub(crate) const fn folder(&self) -> &ReadFolder {

@@ -16,6 +16,7 @@ use super::storing::{self, Summary};
 use crate::cli::Capture;
 use crate::config::Config;
 use crate::deriving::Deriving;
+use crate::handing::Handing;
 use crate::output::{complain, printable};
 use crate::progress::Pulse;
 use crate::retaining::Retaining;
@@ -45,6 +46,7 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let said = Config::load(storing.config.as_deref())?;
     let limits = storing::limits(&storing.limiting, &said);
     let settings = Settings::new(storing, &said)?;
+    let scanners = storing::scanners(storing, &said)?;
     // A mistake in what to capture leaves nothing behind; and while the folder is made whole, the kernel keeps frames.
     let mut live = Live::open(&live_settings(args))?;
     let folder = storing::open(&storing.data.folder)?;
@@ -55,6 +57,7 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let mut worker = Worker::new(writer, config);
     let spooling = Spooling::start(&folder)?;
     // It reads what is published, beside this thread: nothing here waits for it.
+    let handing = Handing::start(&storing.data.folder, scanners, storing::submissions(storing, &said)?, false)?;
     let deriving = storing::derive(storing)?;
     let how = if std::io::stderr().is_terminal() { "; Ctrl-C ends it" } else { "" };
     complain(&format!("capturing from {} into {}{how}", args.interface, storing.data.folder.display()));
@@ -72,6 +75,8 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
         complain(&printable(&error.to_string()));
         None
     });
+    // What is not scanned yet is by the next that scans here.
+    handing.stop();
     if let Some(retaining) = retaining {
         storing::complain_of_dropped(retaining.finish());
     }

@@ -75,7 +75,8 @@ fn how_far(looked: &Looked, contents: bool) -> String {
     }
 }
 
-fn count(number: u64, word: &str) -> String {
+/// A number of things.
+pub(super) fn count(number: u64, word: &str) -> String {
     format!("{number} {word}{}", if number == 1 { "" } else { "s" })
 }
 

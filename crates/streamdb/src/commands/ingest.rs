@@ -16,6 +16,7 @@ use super::storing::{self, Summary};
 use crate::cli::{Ingest, Limiting};
 use crate::config::Config;
 use crate::deriving::Deriving;
+use crate::handing::Handing;
 use crate::ingesting::{self, Report, Source, Task};
 use crate::output::{complain, printable};
 use crate::progress::Progress;
@@ -38,6 +39,7 @@ pub(super) fn run(args: &Ingest) -> Result<ExitCode, Error> {
         Filter::compile(expression, LinkType::ETHERNET)?;
     }
     let sources = sources(args)?;
+    let scanners = storing::scanners(storing, &said)?;
     let data = &storing.data.folder;
     if streamdb_storage::writer_alive(data)? {
         return hand_over(args, &sources, &settings);
@@ -46,6 +48,7 @@ pub(super) fn run(args: &Ingest) -> Result<ExitCode, Error> {
     let merged = Merged::open(&args.files)?;
     let folder = storing::open(data)?;
     check(args, &folder, &sources)?;
+    let handing = Handing::start(data, scanners, storing::submissions(storing, &said)?, false)?;
     let deriving = storing::derive(storing)?;
     // Others may hand theirs over meanwhile, or did so to a writer that ended.
     let spooling = Spooling::start(&folder)?;
@@ -62,6 +65,7 @@ pub(super) fn run(args: &Ingest) -> Result<ExitCode, Error> {
         errors.push(printable(&error.to_string()));
         None
     });
+    handing.finish();
     if limits.any() {
         let mut looking = Looking::new(limits);
         looking.look(&folder, &mut |_| {});

@@ -8,6 +8,7 @@ mod export;
 mod finding;
 mod get;
 mod hold;
+mod hunt;
 mod ingest;
 mod joins;
 mod objects;
@@ -48,6 +49,8 @@ pub(crate) enum Error {
     Filter(#[from] streamdb_query::FilterError),
     #[error(transparent)]
     Config(#[from] crate::config::ConfigError),
+    #[error(transparent)]
+    Scan(#[from] streamdb_scan::Error),
     #[error(transparent)]
     Submit(#[from] streamdb_submit::Error),
     #[error(transparent)]
@@ -92,6 +95,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Reindex(reindex) => reindex::run(&reindex),
         Command::Retain(retain) => retain::run(&retain),
         Command::Hold(hold) => hold::run(&hold),
+        Command::Hunt(hunt) => hunt::run(&hunt),
         Command::Buckets(buckets) => buckets::run(&buckets),
         Command::Stats(listing) => stats::run(&listing),
     }

@@ -16,7 +16,10 @@ pub(super) fn run(args: &Streams) -> Result<ExitCode, Error> {
     let store = Store::open(&args.data.folder)?;
     finding::run(&filter, |looking, lines| {
         find_objects(&store, &filter, looking, &mut |row| {
-            lines.put(|out| if args.json { json_line(out, &ObjectLine::of(row)) } else { text_line(out, row) })
+            lines.put(|out| match args.json {
+                true => json_line(out, &ObjectLine::with_verdicts(row, store.verdicts())),
+                false => text_line(out, row),
+            })
         })
     })
 }

@@ -150,7 +150,9 @@ impl Asking<'_> {
         if self.args.json {
             for row in &answer.rows {
                 match row {
-                    SearchRow::Object(row) => json_line(&mut self.out, &ObjectLine::of(row))?,
+                    SearchRow::Object(row) => {
+                        json_line(&mut self.out, &ObjectLine::with_verdicts(row, self.store.verdicts()))?;
+                    }
                     SearchRow::Stream(stream) => json_line(&mut self.out, &StreamRow::of(stream))?,
                 }
             }

@@ -1,22 +1,18 @@
 //! `streamdb serve`: streams and objects over HTTP.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
 use std::time::Duration;
 
 use streamdb_http_api::Server;
+use streamdb_scan::Scanners;
 use streamdb_storage::Store;
-use streamdb_submit::{Signal, Submissions};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Error;
 use crate::cli::Serve;
 use crate::config::Config;
+use crate::handing::{Handing, submissions};
 use crate::output::complain;
-
-/// How long the last submission may take when the server ends.
-const LAST: Duration = Duration::from_secs(10);
 
 /// How soon dropped buckets are let go of.
 const LET_GO: Duration = Duration::from_secs(10);
@@ -25,24 +21,23 @@ pub(super) fn run(args: &Serve) -> Result<(), Error> {
     let config = Config::load(args.config.as_deref())?;
     let listen = args.listen.unwrap_or(config.listen);
     let mut settings = config.http;
+    let scanners = config.scan.map(Scanners::open).transpose()?;
     let store = Arc::new(Store::open(&args.data.folder)?);
     let started = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = started.map_err(|e| Error::Other(format!("could not start the threads of the server: {e}")))?;
-    let submissions = config.submit.map(|submit| Submissions::open(&args.data.folder, submit)).transpose()?;
-    settings.submissions = submissions.map(|submissions| submissions.telling(complain));
+    settings.submissions = submissions(&args.data.folder, config.submit)?;
     let submissions = settings.submissions.clone();
-    runtime.block_on(async {
+    let served: Result<Handing, Error> = runtime.block_on(async {
         let server = Server::bind_with(listen, settings).await?;
         complain(&format!("serving {} on http://{}/", args.data.folder.display(), server.address()));
-        let sending = submissions.map(|submissions| Sending::begin(&submissions)).transpose()?;
+        let handing = Handing::start(&args.data.folder, scanners, submissions, true)?;
         let letting_go = tokio::spawn(let_go(Arc::clone(&store)));
         server.run(store, stopped()).await;
         letting_go.abort();
-        if let Some(sending) = sending {
-            sending.end();
-        }
-        Ok(())
-    })
+        Ok(handing)
+    });
+    served?.stop();
+    Ok(())
 }
 
 /// Buckets that retention dropped take their room as long as they are mapped here, so the store looks now and then which are
@@ -52,33 +47,6 @@ async fn let_go(store: Arc<Store>) {
         tokio::time::sleep(LET_GO).await;
         let store = Arc::clone(&store);
         let _ = tokio::task::spawn_blocking(move || store.bucket_ids()).await;
-    }
-}
-
-/// The thread that sends what is submitted.
-struct Sending {
-    signal: Signal,
-    ended: Receiver<()>,
-}
-
-impl Sending {
-    fn begin(submissions: &Submissions) -> Result<Self, Error> {
-        let (end, ended) = channel();
-        let mut sender = submissions.sender();
-        let started = thread::Builder::new().name("submissions".to_owned()).spawn(move || {
-            sender.run(&mut complain);
-            // Nobody may wait for it any more.
-            let _ = end.send(());
-        });
-        started.map_err(|e| Error::Other(format!("could not start the thread that sends submissions: {e}")))?;
-        Ok(Self { signal: submissions.signal().clone(), ended })
-    }
-
-    /// Begins no other submission. The one that is on its way may come to its end, for some time; after that it is in
-    /// doubt, and settled when the server starts again.
-    fn end(self) {
-        self.signal.stop();
-        let _ = self.ended.recv_timeout(LAST);
     }
 }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use streamdb_derive::Progress;
+use streamdb_scan::Scanners;
 use streamdb_storage::{DiskVolume, Limits, Trouble, WriteFolder, WriterSummary};
+use streamdb_submit::Submissions;
 use streamdb_types::Counters;
 
 use super::{Error, json_line};
@@ -42,6 +44,18 @@ pub(super) fn open(path: &Path) -> Result<Arc<WriteFolder>, Error> {
 /// Begins to derive beside what is stored, unless the flags say otherwise or another process does it.
 pub(super) fn derive(args: &Storing) -> Result<Option<Deriving>, Error> {
     if args.no_derive { Ok(None) } else { Ok(Deriving::start(&args.data.folder)?) }
+}
+
+/// By what is scanned, as the configuration says; nothing where the flags say that nothing is derived.
+pub(super) fn scanners(args: &Storing, config: &Config) -> Result<Option<Scanners>, Error> {
+    let settings = config.scan.clone().filter(|_| !args.no_derive);
+    Ok(settings.map(Scanners::open).transpose()?)
+}
+
+/// Where rules want contents, as the configuration says; nowhere where the flags say that nothing is derived, nor without rules.
+pub(super) fn submissions(args: &Storing, config: &Config) -> Result<Option<Submissions>, Error> {
+    let settings = config.submit.clone().filter(|submit| !args.no_derive && !submit.policy.0.is_empty());
+    crate::handing::submissions(&args.data.folder, settings)
 }
 
 /// What the store may have: what the flags say, and else the configuration.

@@ -128,6 +128,7 @@ impl<'f> Section<'f> {
         let parsed = match &value {
             DeValue::String(text) => parse(text),
             DeValue::Integer(number) if number.radix() == 10 => parse(number.as_str()),
+            DeValue::Boolean(yes) => parse(if *yes { "true" } else { "false" }),
             _ => None,
         };
         parsed.map(Some).ok_or_else(|| self.refused(key, at, &value, accepted))

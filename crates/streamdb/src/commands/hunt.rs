@@ -1,0 +1,253 @@
+//! `streamdb hunt`: rules, lists and clamd over what is stored already.
+
+use std::collections::{HashMap, HashSet};
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use streamdb_derive::Rows;
+use streamdb_query::{Filter, Looking, ObjectLine, Troubles, Wording, find_objects, json_line, meta};
+use streamdb_scan::{Scanners, Settings};
+use streamdb_storage::Store;
+use streamdb_types::{ConnKey, ObjectRow, Timestamp, Verdict};
+
+use super::Error;
+use super::finding::count;
+use crate::cli::Hunt;
+use crate::output::{Output, complain, printable};
+use crate::scanning::contents::{Look, each_content};
+use crate::stop::stop_flag;
+
+/// How often it is said how far it came.
+const SAY: Duration = Duration::from_secs(10);
+
+pub(super) fn run(args: &Hunt) -> Result<ExitCode, Error> {
+    let (mut terms, rules) = what(&args.what);
+    terms.extend(args.start.iter().map(|time| format!("start={time}")));
+    terms.extend(args.end.iter().map(|time| format!("end={time}")));
+    let filter = Filter::parse_words(&terms)?;
+    let default = Settings::default();
+    let settings = Settings {
+        rules,
+        hash_lists: args.hash_list.clone(),
+        clamd: args.clamd.clone(),
+        max_bytes: args.max_bytes.unwrap_or(default.max_bytes),
+        timeout: args.timeout.and_then(|time| u64::try_from(time).ok()).map_or(default.timeout, Duration::from_nanos),
+        ..default
+    };
+    if !settings.any() {
+        return Err(Error::Other("nothing to hunt for: name rule files or folders, --hash-list or --clamd".to_owned()));
+    }
+    let mut scanners = Scanners::open(settings)?;
+    scanners.ask_version()?;
+    let store = Store::open(&args.data.folder)?;
+    let stop = stop_flag()?;
+    let out = Output::open(None)?;
+    let failed = out.error();
+    let mut hunting = Hunting {
+        store: &store,
+        scanners,
+        stop: &stop,
+        out,
+        json: args.json,
+        connection: Vec::new(),
+        clean: HashSet::new(),
+        found: HashMap::new(),
+        tally: Tally::default(),
+        troubles: Troubles::default(),
+        ended: None,
+        said: Instant::now(),
+    };
+    let mut troubles = Troubles::default();
+    let go_on = &|| !stop.load(Ordering::Relaxed);
+    let looking = Looking { made: Rows::new(), go_on, troubles: &mut troubles };
+    let looked = find_objects(&store, &filter, looking, &mut |row| hunting.row(row))?;
+    // Those of the last connection wait.
+    let _ = hunting.look();
+    let Hunting { mut out, tally, troubles: unread, ended, .. } = hunting;
+    if let Some(Ended::Output(error)) = ended {
+        return Err(failed(error));
+    }
+    out.flush().map_err(failed)?;
+    troubles.sentences().chain(unread.sentences()).for_each(|trouble| complain(&trouble));
+    let stopped = looked.stopped || stop.load(Ordering::Relaxed);
+    complain(&tally.sentence(stopped));
+    if let Some(Ended::Scanner(error)) = ended {
+        return Err(error.into());
+    }
+    Ok(if troubles.is_empty() && unread.is_empty() && !stopped { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Which of the words are terms of a filter, and which name rules: files that are there, and what has no `=` and no `!`.
+fn what(words: &[String]) -> (Vec<String>, Vec<PathBuf>) {
+    let is_term = |word: &&String| word.contains(['=', '!']) && !PathBuf::from(word).exists();
+    let (terms, rules): (Vec<&String>, Vec<&String>) = words.iter().partition(is_term);
+    (terms.into_iter().cloned().collect(), rules.into_iter().map(PathBuf::from).collect())
+}
+
+/// How far it came.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    contents: u64,
+    objects: u64,
+    matching: u64,
+    in_part: u64,
+    /// When the stream of the last object began.
+    until: Option<Timestamp>,
+}
+
+impl Tally {
+    fn sentence(&self, stopped: bool) -> String {
+        let Self { contents, objects, matching, in_part, until } = *self;
+        let matches = if matching == 1 { "matches" } else { "match" };
+        let (contents, objects) = (count(contents, "content"), count(objects, "object"));
+        let mut said = format!("{contents} of {objects} looked into; {} {matches}", count(matching, "object"));
+        if in_part > 0 {
+            said += &format!("; {} too large or too slow to be looked into whole", count(in_part, "content"));
+        }
+        if stopped {
+            said += "; it was told to end";
+            said += &until.map(|time| format!(", and `start={time}` goes on from there")).unwrap_or_default();
+        }
+        said
+    }
+}
+
+/// Why it ended before it was done.
+enum Ended {
+    Output(std::io::Error),
+    Scanner(streamdb_scan::Error),
+}
+
+struct Hunting<'h> {
+    store: &'h Store,
+    scanners: Scanners,
+    stop: &'h AtomicBool,
+    out: Output,
+    json: bool,
+    /// Objects of one connection: that is taken apart once for all of them.
+    connection: Vec<ObjectRow>,
+    /// The first half of the digest of each content in which nothing was found.
+    clean: HashSet<[u8; 16]>,
+    found: HashMap<[u8; 32], Vec<Verdict>>,
+    tally: Tally,
+    troubles: Troubles,
+    ended: Option<Ended>,
+    said: Instant,
+}
+
+/// Most objects of a connection that are looked at together.
+const TOGETHER: usize = 1024;
+
+impl Hunting<'_> {
+    fn row(&mut self, row: &ObjectRow) -> ControlFlow<()> {
+        let key: Option<ConnKey> = self.connection.first().map(|row| row.key);
+        if key.is_some_and(|key| key != row.key) || self.connection.len() >= TOGETHER {
+            self.look()?;
+        }
+        self.connection.push(row.clone());
+        ControlFlow::Continue(())
+    }
+
+    /// Looks into what waits, and prints what matches.
+    fn look(&mut self) -> ControlFlow<()> {
+        if self.ended.is_some() || self.stop.load(Ordering::Relaxed) {
+            return ControlFlow::Break(());
+        }
+        let rows = std::mem::take(&mut self.connection);
+        let mut met = HashSet::new();
+        let is_new = |row: &&ObjectRow| {
+            row.digests.is_some_and(|digests| {
+                let known = self.clean.contains(&half(&digests.sha256)) || self.found.contains_key(&digests.sha256);
+                !known && met.insert(digests.sha256)
+            })
+        };
+        let new: Vec<&ObjectRow> = rows.iter().filter(is_new).collect();
+        let Self { store, scanners, stop, clean, found, tally, troubles, ended, .. } = self;
+        each_content(store, scanners, &new, &mut |row, look| {
+            let Some(digests) = row.digests else { return ControlFlow::Continue(()) };
+            match look {
+                Look::At(outcome, _) => {
+                    tally.contents += 1;
+                    tally.in_part += u64::from(!outcome.whole);
+                    if outcome.verdicts.is_empty() {
+                        clean.insert(half(&digests.sha256));
+                    } else {
+                        found.insert(digests.sha256, outcome.verdicts);
+                    }
+                }
+                Look::Unreadable(why) => troubles.add(&format!("{}: {why}", row.oid)),
+                Look::Later(error) => {
+                    *ended = Some(Ended::Scanner(error));
+                    return ControlFlow::Break(());
+                }
+            }
+            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        for row in &rows {
+            let found = row.digests.and_then(|digests| self.found.get(&digests.sha256));
+            if let Some(verdicts) = found {
+                self.tally.matching += 1;
+                let printed =
+                    if self.json { json(&mut self.out, row, verdicts) } else { text(&mut self.out, row, verdicts) };
+                // Somebody may be waiting for it.
+                if let Err(error) = printed.and_then(|()| self.out.flush()) {
+                    self.ended = Some(Ended::Output(error));
+                }
+            }
+            if self.ended.is_none() {
+                self.tally.objects += 1;
+                self.tally.until = Some(row.start);
+            }
+        }
+        if self.said.elapsed() > SAY {
+            self.said = Instant::now();
+            let until = self.tally.until.map(|time| format!(", until {time}")).unwrap_or_default();
+            complain(&format!("{}{until}", self.tally.sentence(false)));
+        }
+        if self.ended.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// As much of a digest as tells contents apart.
+fn half(sha256: &[u8; 32]) -> [u8; 16] {
+    sha256.first_chunk().copied().unwrap_or_default()
+}
+
+/// An object that matches, as `--json` prints it.
+#[derive(Serialize)]
+struct Line<'r> {
+    #[serde(flatten)]
+    object: ObjectLine<'r>,
+    found: Vec<Found<'r>>,
+}
+
+#[derive(Serialize)]
+struct Found<'r> {
+    scanner: &'static str,
+    name: &'r str,
+    details: &'r str,
+}
+
+fn json(out: &mut Output, row: &ObjectRow, verdicts: &[Verdict]) -> std::io::Result<()> {
+    let verdicts_of = verdicts.iter().map(ToString::to_string).collect();
+    let object = ObjectLine { verdicts: verdicts_of, ..ObjectLine::of(row) };
+    let found = |verdict: &'_ Verdict| (verdict.scanner.word(), verdict.name.clone(), verdict.details.clone());
+    let found: Vec<_> = verdicts.iter().map(found).collect();
+    let found = found.iter().map(|(scanner, name, details)| Found { scanner, name, details }).collect();
+    json_line(out, &Line { object, found })
+}
+
+/// One object for people: when, what matches, who, which way, what it is, its digest and its name.
+fn text(out: &mut Output, row: &ObjectRow, verdicts: &[Verdict]) -> std::io::Result<()> {
+    let arrow = if row.direction.letter() == 'c' { "<-" } else { "->" };
+    let found: Vec<String> = verdicts.iter().map(|verdict| printable(&verdict.to_string())).collect();
+    let sha256 = row.digests.map(|digests| streamdb_query::hex(&digests.sha256)).unwrap_or_default();
+    let what = printable(&meta(row, Wording::Current));
+    let (client, server) = (row.tuple.client, row.tuple.server);
+    writeln!(out, "{} {} {client} {arrow} {server} {what} {sha256} {}", row.start, found.join(","), row.oid)
+}

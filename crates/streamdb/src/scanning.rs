@@ -1,0 +1,333 @@
+//! Scanning beside whatever else the process does: a thread that follows the rows that are kept, and looks into each new content.
+//!
+//! - `round` goes through what came
+//! - `contents` reads contents, and has them scanned
+//!
+//! Nothing waits for it. One process scans at a time; another one that is told to takes over when that ends.
+
+pub(crate) mod contents;
+mod round;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use streamdb_scan::Scanners;
+use streamdb_storage::{DiskVolume, Store, VerdictKeeper};
+use streamdb_types::{ObjectRow, Verdict};
+
+use self::round::{Halt, Round};
+use crate::commands::Error;
+use crate::output::complain;
+
+/// How long the thread waits for more.
+const PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause after something went wrong. It begins with the one above and doubles.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// By how much the thread is behind all others for a processor.
+const NICE: i32 = 10;
+
+/// Takes objects from the scan, one after the other, in the order in which their rows were kept.
+pub(crate) trait Handed: Send {
+    /// Called for each new object. `first_seen` says that no earlier object in the store has the same content; it is never said
+    /// of one without digests, which nobody can compare. An object without digests has no verdicts.
+    ///
+    /// The scan goes on behind this object only when this returned `Ok`. Otherwise, and when the process is killed in between, it
+    /// is called again with the same object and the same word on it: what it does must bear that.
+    ///
+    /// # Errors
+    /// What went wrong, as a sentence; it is said to the operator, and tried again.
+    fn handed(&mut self, store: &Store, row: &ObjectRow, first_seen: bool, verdicts: &[Verdict]) -> Result<(), String>;
+}
+
+/// Nobody wants to know.
+pub(crate) struct Nobody;
+
+impl Handed for Nobody {
+    fn handed(&mut self, _: &Store, _: &ObjectRow, _: bool, _: &[Verdict]) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Contents that were looked at.
+    pub(crate) contents: u64,
+    /// Those of them in which something was found.
+    pub(crate) found: u64,
+    /// Objects that were handed on.
+    pub(crate) objects: u64,
+}
+
+/// The thread, until it is told to end.
+pub(crate) struct Scanning {
+    ending: Arc<AtomicBool>,
+    at_once: Arc<AtomicBool>,
+    thread: JoinHandle<Tally>,
+}
+
+impl Scanning {
+    /// Begins to follow a data folder; nothing when there is nothing to scan by. `handed` gets each object when its verdicts are
+    /// known.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what is found cannot be kept there.
+    pub(crate) fn start(
+        folder: &Path,
+        scanners: Option<Scanners>,
+        handed: Box<dyn Handed>,
+    ) -> Result<Option<Self>, Error> {
+        let Some(scanners) = scanners else { return Ok(None) };
+        let past = scanners.past();
+        let store = Store::open(folder)?;
+        // Now, so that what is kept from now on is new.
+        let mut keeper = None;
+        take_right(&store, past, &mut keeper)?;
+        let (ending, at_once) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let told = (Arc::clone(&ending), Arc::clone(&at_once));
+        let started = thread::Builder::new().name("scan".into()).spawn(move || {
+            // Of this thread, and of those that it starts: whoever captures or derives comes first.
+            let _ = rustix::process::nice(NICE);
+            let follow = Follow { store: &store, past, ending: &told.0, at_once: &told.1, say: &mut complain };
+            follow.run(scanners, handed, keeper)
+        });
+        let thread = started.map_err(|e| Error::Other(format!("could not start the thread that scans: {e}")))?;
+        Ok(Some(Self { ending, at_once, thread }))
+    }
+
+    /// All rows are kept: what there is to scan is scanned, unless a scanner is not there, and the thread ends. What was done.
+    pub(crate) fn finish(self) -> Tally {
+        self.ending.store(true, Ordering::Release);
+        self.thread.join().unwrap_or_else(|_| {
+            complain("the thread that scans died");
+            Tally::default()
+        })
+    }
+
+    /// The thread ends behind the content that it looks at; the next start goes on there.
+    pub(crate) fn stop(self) {
+        self.at_once.store(true, Ordering::Release);
+        self.ending.store(true, Ordering::Release);
+        if self.thread.join().is_err() {
+            complain("the thread that scans died");
+        }
+    }
+}
+
+/// What the thread goes by.
+struct Follow<'f> {
+    store: &'f Store,
+    past: bool,
+    ending: &'f AtomicBool,
+    at_once: &'f AtomicBool,
+    say: &'f mut (dyn FnMut(&str) + Send),
+}
+
+impl Follow<'_> {
+    /// Follows the store until `ending`, and then to its end. When something cannot be done, that is said once, and again when it
+    /// works.
+    fn run(self, mut scanners: Scanners, mut handed: Box<dyn Handed>, mut keeper: Option<VerdictKeeper>) -> Tally {
+        let Self { store, past, ending, at_once, say } = self;
+        let mut tally = Tally::default();
+        // How long to wait after the last round, when that failed.
+        let mut failing: Option<Duration> = None;
+        loop {
+            // Asked before: what was kept until then is still done.
+            let last = ending.load(Ordering::Acquire);
+            scanners.look_again(say);
+            let stop = &|| at_once.load(Ordering::Acquire);
+            let done = match take_right(store, past, &mut keeper) {
+                Err(error) => Err(Halt::Trouble(error.to_string())),
+                Ok(None) => Ok(()),
+                Ok(Some(keeper)) => {
+                    let mut round = Round {
+                        store,
+                        keeper,
+                        scanners: &mut scanners,
+                        handed: &mut *handed,
+                        tally: &mut tally,
+                        stop,
+                        say,
+                    };
+                    round.run()
+                }
+            };
+            match done {
+                Ok(()) if failing.take().is_some() => say("contents are scanned again"),
+                Ok(()) | Err(Halt::Told) => {}
+                Err(Halt::Trouble(why)) => {
+                    if last {
+                        say(&format!("{why}; what is not scanned yet is when somebody scans here again"));
+                    } else if failing.is_none() {
+                        say(&format!("{why}; contents wait until that works, and it is tried again"));
+                    }
+                    failing = Some(failing.map_or(PAUSE, |pause| (pause * 2).min(LONGEST)));
+                }
+            }
+            if last {
+                if keeper.is_none() {
+                    say("another process scans what is here");
+                }
+                return tally;
+            }
+            let begun = Instant::now();
+            let pause = failing.unwrap_or(PAUSE);
+            while begun.elapsed() < pause && !ending.load(Ordering::Acquire) {
+                thread::sleep(PAUSE.min(pause.saturating_sub(begun.elapsed())));
+            }
+        }
+    }
+}
+
+/// Takes the right to scan, if nobody has it; and begins there when nobody has scanned yet.
+fn take_right<'k>(
+    store: &Store,
+    past: bool,
+    keeper: &'k mut Option<VerdictKeeper>,
+) -> Result<Option<&'k mut VerdictKeeper>, streamdb_storage::Error> {
+    if keeper.is_none() {
+        let Some(mut new) = VerdictKeeper::open(store.path(), Arc::new(DiskVolume))? else { return Ok(None) };
+        if new.is_new() {
+            let mut marks = Vec::new();
+            for bucket in if past { Vec::new() } else { store.bucket_ids()? } {
+                marks.push((bucket, store.kept_until_now(bucket)?));
+            }
+            new.begin(&marks)?;
+        }
+        *keeper = Some(new);
+    }
+    Ok(keeper.as_mut())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::Mutex;
+    use streamdb_derive::Deriver;
+    use streamdb_scan::Settings;
+    use streamdb_testkit::TestFolder;
+    use streamdb_types::Oid;
+
+    /// An object, its content, whether it was seen first, and how much was found in it.
+    type Taken = (Oid, Option<[u8; 32]>, bool, usize);
+
+    /// Remembers what it is handed, and refuses one of them.
+    #[derive(Clone, Default)]
+    struct Taker {
+        taken: Arc<Mutex<Vec<Taken>>>,
+        refuses: Arc<Mutex<Option<usize>>>,
+    }
+
+    impl Handed for Taker {
+        fn handed(&mut self, _: &Store, row: &ObjectRow, first_seen: bool, verdicts: &[Verdict]) -> Result<(), String> {
+            let mut taken = self.taken.lock().unwrap();
+            if self.refuses.lock().unwrap().take_if(|at| *at == taken.len()).is_some() {
+                return Err("the queue is full".to_owned());
+            }
+            taken.push((row.oid, row.digests.map(|digests| digests.sha256), first_seen, verdicts.len()));
+            Ok(())
+        }
+    }
+
+    fn ingest(data: &Path, capture: &str, more: &[&str]) {
+        let capture = format!("{}/../../testdata/{capture}/capture.pcap", env!("CARGO_MANIFEST_DIR"));
+        let arguments =
+            [&["streamdb", "ingest", "--no-derive", "--data", data.to_str().unwrap(), &capture], more].concat();
+        crate::commands::run(crate::cli::Cli::parse_from(arguments).command).unwrap();
+    }
+
+    /// Derives what is there, and scans it once; what was said.
+    fn scan(store: &Store, list: &Path, past: bool, taker: &Taker) -> (Tally, Vec<String>) {
+        let mut deriver = Deriver::new(store).unwrap();
+        let settings = || Settings { hash_lists: vec![list.to_owned()], past, ..Settings::default() };
+        let mut keeper = None;
+        take_right(store, past, &mut keeper).unwrap();
+        deriver.catch_up(store, &|| false, &mut |error| panic!("{error}")).unwrap();
+        let mut said = Vec::new();
+        let (ending, at_once) = (AtomicBool::new(true), AtomicBool::new(false));
+        let say = &mut |what: &str| said.push(what.to_owned());
+        let follow = Follow { store, past, ending: &ending, at_once: &at_once, say };
+        let tally = follow.run(Scanners::open(settings()).unwrap(), Box::new(taker.clone()), keeper);
+        (tally, said)
+    }
+
+    fn all_objects(store: &Store) -> BTreeSet<Oid> {
+        let mut all = BTreeSet::new();
+        for id in store.bucket_ids().unwrap() {
+            for key in store.derived_connections(id).unwrap() {
+                all.extend(store.derived_rows(id, key).unwrap().unwrap().iter().map(|row| row.oid));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn each_object_is_handed_on_once_and_one_of_each_content_is_the_first() {
+        let folder = TestFolder::new("scanning-handed");
+        let data = folder.path().join("data");
+        let list = folder.path().join("bad.txt");
+        std::fs::write(&list, "ec2a3622af18a8dfad692c3e7a81ca1b069cbb71d47be31ff227185213251e9c\n").unwrap();
+        ingest(&data, "imagedump", &[]);
+        let store = Store::open(&data).unwrap();
+        let taker = Taker::default();
+        *taker.refuses.lock().unwrap() = Some(20);
+        let (_, said) = scan(&store, &list, false, &taker);
+        assert_eq!(said, ["the queue is full; what is not scanned yet is when somebody scans here again"]);
+        assert_eq!(taker.taken.lock().unwrap().len(), 20);
+        let (_, said) = scan(&store, &list, false, &taker);
+        assert!(said.is_empty(), "{said:?}");
+        let taken = taker.taken.lock().unwrap().clone();
+        // Of the connection in which one was refused, those before it come again, with the same word on them.
+        let mut words: BTreeMap<Oid, BTreeSet<(bool, usize)>> = BTreeMap::new();
+        for (oid, _, first, verdicts) in &taken {
+            words.entry(*oid).or_default().insert((*first, *verdicts));
+        }
+        assert!(words.values().all(|words| words.len() == 1));
+        assert_eq!(words.keys().copied().collect::<BTreeSet<_>>(), all_objects(&store));
+        let firsts: Vec<[u8; 32]> = words
+            .keys()
+            .filter_map(|oid| taken.iter().find(|(other, ..)| other == oid))
+            .filter(|t| t.2)
+            .map(|t| t.1.unwrap())
+            .collect();
+        let contents: BTreeSet<[u8; 32]> = taken.iter().filter_map(|t| t.1).collect();
+        assert_eq!(firsts.len(), contents.len(), "one of each content");
+        assert!(taken.iter().any(|t| t.3 == 1));
+
+        // Again, everything, made anew or not: nothing comes twice.
+        Deriver::new(&store).unwrap().reindex(&store, &|| false, &mut |_| {}, &mut |_, _| {}).unwrap();
+        assert_eq!(scan(&store, &list, false, &taker).0, Tally::default());
+        // The same capture again has new objects, of which no content is new.
+        ingest(&data, "imagedump", &["--again"]);
+        let (tally, _) = scan(&store, &list, false, &taker);
+        assert_eq!((tally.contents, tally.objects as usize), (0, words.len()));
+        assert!(taker.taken.lock().unwrap()[taken.len()..].iter().all(|t| !t.2));
+    }
+
+    #[test]
+    fn what_was_seen_before_anybody_scanned_is_not_seen_first() {
+        let folder = TestFolder::new("scanning-past");
+        let data = folder.path().join("data");
+        let list = folder.path().join("none.txt");
+        std::fs::write(&list, "").unwrap();
+        ingest(&data, "imagedump", &[]);
+        let store = Store::open(&data).unwrap();
+        Deriver::new(&store).unwrap().catch_up(&store, &|| false, &mut |_| {}).unwrap();
+        let taker = Taker::default();
+        assert_eq!(scan(&store, &list, false, &taker).0, Tally::default());
+        ingest(&data, "imagedump", &["--again"]);
+        ingest(&data, "nginx-downloads", &[]);
+        let (tally, _) = scan(&store, &list, false, &taker);
+        assert!(tally.contents > 0);
+        let taken = taker.taken.lock().unwrap();
+        let old: BTreeSet<Oid> = taken.iter().filter(|t| !t.2).map(|t| t.0).collect();
+        let new = taken.iter().filter(|t| t.2).count();
+        assert!(old.len() > 50 && new > 3, "{} {new}", old.len());
+    }
+}

@@ -1,0 +1,144 @@
+//! Goes through the rows that came since the last time: of each bucket, from its mark on.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use streamdb_query::seen_before;
+use streamdb_scan::Scanners;
+use streamdb_storage::{KeptMark, Scanned, Store, VerdictKeeper};
+use streamdb_types::{BucketId, ObjectRow};
+
+use super::contents::{Look, each_content};
+use super::{Handed, Tally};
+
+/// Connections whose rows are taken at once.
+const BATCH: usize = 64;
+
+/// Why a round ended before it was done.
+#[derive(Debug)]
+pub(super) enum Halt {
+    /// It was told to.
+    Told,
+    /// Something is not as it should be, and may be later.
+    Trouble(String),
+}
+
+impl<E: std::error::Error> From<E> for Halt {
+    fn from(error: E) -> Self {
+        Self::Trouble(error.to_string())
+    }
+}
+
+/// What a round goes by.
+pub(super) struct Round<'r> {
+    pub(super) store: &'r Store,
+    pub(super) keeper: &'r mut VerdictKeeper,
+    pub(super) scanners: &'r mut Scanners,
+    pub(super) handed: &'r mut dyn Handed,
+    pub(super) tally: &'r mut Tally,
+    pub(super) stop: &'r dyn Fn() -> bool,
+    pub(super) say: &'r mut (dyn FnMut(&str) + Send),
+}
+
+impl Round<'_> {
+    /// Scans and hands on what came.
+    pub(super) fn run(&mut self) -> Result<(), Halt> {
+        // Asked before: what is settled then has all its rows.
+        let unsettled: BTreeSet<BucketId> = self.store.unsettled()?.into_iter().map(|(id, _)| id).collect();
+        let buckets = self.store.bucket_ids()?;
+        self.keeper.keep_marks_of(&buckets);
+        for bucket in buckets {
+            let Some(mark) = self.keeper.mark_of(bucket) else { continue };
+            let settled = !unsettled.contains(&bucket) && self.store.covered(bucket)?.whole;
+            self.bucket(bucket, mark, settled)?;
+        }
+        Ok(())
+    }
+
+    fn bucket(&mut self, bucket: BucketId, mut mark: KeptMark, settled: bool) -> Result<(), Halt> {
+        loop {
+            let mut batch: Vec<(Vec<ObjectRow>, KeptMark)> = Vec::new();
+            let end = self.store.kept_since(bucket, mark, &mut |rows, behind| {
+                batch.push((rows, behind));
+                if batch.len() < BATCH { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+            for (rows, behind) in batch {
+                if (self.stop)() {
+                    return Err(Halt::Told);
+                }
+                self.connection(&rows)?;
+                self.keeper.mark(bucket, behind, false)?;
+                mark = behind;
+            }
+            let Some(end) = end else { continue };
+            let settled = settled && end.is_whole();
+            if end != mark || settled {
+                self.keeper.mark(bucket, end, settled)?;
+            }
+            return Ok(());
+        }
+    }
+
+    /// The objects of a connection: what is new of their contents is scanned first, then each is handed on.
+    fn connection(&mut self, rows: &[ObjectRow]) -> Result<(), Halt> {
+        let mut new: Vec<&ObjectRow> = Vec::new();
+        let mut met = BTreeSet::new();
+        for row in rows {
+            let Some(digests) = row.digests else { continue };
+            if met.insert(digests.sha256) && self.keeper.known(&digests.sha256, row.oid).is_none() {
+                new.push(row);
+            }
+        }
+        if !new.is_empty() {
+            self.scan(&new)?;
+        }
+        for row in rows {
+            let known = row.digests.and_then(|digests| self.keeper.known(&digests.sha256, row.oid));
+            let (first_seen, verdicts) =
+                known.map_or_else(Default::default, |known| (known.first_seen, known.verdicts));
+            self.handed.handed(self.store, row, first_seen, &verdicts).map_err(Halt::Trouble)?;
+            self.tally.objects += 1;
+        }
+        Ok(())
+    }
+
+    fn scan(&mut self, new: &[&ObjectRow]) -> Result<(), Halt> {
+        let mut halt = None;
+        let Self { store, keeper, scanners, tally, say, stop, .. } = self;
+        // With rows behind them that were handed on, they are no longer the first.
+        let first = |keeper: &VerdictKeeper, row: &ObjectRow, sha256: &[u8; 32]| {
+            let earlier = |other: &ObjectRow| other.oid != row.oid && keeper.mark_of(other.oid.bucket).is_none();
+            seen_before(store, sha256, &earlier).map(|seen| !seen)
+        };
+        each_content(store, scanners, new, &mut |row, look| {
+            let Some(digests) = row.digests else { return ControlFlow::Continue(()) };
+            let keep = match look {
+                Look::At(outcome, by) => first(keeper, row, &digests.sha256).and_then(|first_seen| {
+                    tally.contents += 1;
+                    tally.found += u64::from(!outcome.verdicts.is_empty());
+                    let (whole, verdicts) = (outcome.whole, outcome.verdicts);
+                    keeper.scanned(Scanned { sha256: digests.sha256, oid: row.oid, first_seen, whole, by, verdicts })
+                }),
+                // Another object with the same content may be readable.
+                Look::Unreadable(why) => {
+                    say(&format!("{}: not scanned, as it cannot be read: {why}", row.oid));
+                    Ok(())
+                }
+                Look::Later(error) => {
+                    halt = Some(Halt::Trouble(error.to_string()));
+                    return ControlFlow::Break(());
+                }
+            };
+            if let Err(error) = keep {
+                halt = Some(error.into());
+                return ControlFlow::Break(());
+            }
+            if stop() {
+                halt = Some(Halt::Told);
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        halt.map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,112 @@
+//! Looks up what was said of a content, while somebody may be scanning.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use streamdb_types::Verdict;
+
+use super::file::{Payload, each};
+
+/// How old what is known may be.
+const FRESH: Duration = Duration::from_millis(200);
+
+/// What scanners said of the contents of a data folder. It follows what comes; what cannot be read is as if nothing was said.
+#[derive(Debug)]
+pub struct Verdicts {
+    path: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    file: Option<(File, u64)>,
+    at: u64,
+    looked: Option<Instant>,
+    found: HashMap<[u8; 32], Vec<Verdict>>,
+}
+
+impl Verdicts {
+    /// Those of a data folder. Nothing is read before somebody asks.
+    pub fn open(folder: &Path) -> Self {
+        Self { path: super::path(folder), state: Mutex::default() }
+    }
+
+    /// What was found in the content with this SHA-256: nothing when nothing was, or when nobody has looked.
+    pub fn of(&self, sha256: &[u8; 32]) -> Vec<Verdict> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.refresh(&self.path);
+        state.found.get(sha256).cloned().unwrap_or_default()
+    }
+
+    /// Every content of which something was said, in no order.
+    pub fn all(&self) -> Vec<([u8; 32], Vec<Verdict>)> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.refresh(&self.path);
+        state.found.iter().map(|(sha256, verdicts)| (*sha256, verdicts.clone())).collect()
+    }
+}
+
+impl State {
+    fn refresh(&mut self, path: &Path) {
+        if self.looked.is_some_and(|looked| looked.elapsed() < FRESH) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        // It is written anew now and then, and gone when somebody removed what is derived.
+        let facts = std::fs::metadata(path);
+        let same = |facts: &std::fs::Metadata| {
+            self.file.as_ref().is_some_and(|(_, inode)| *inode == facts.ino()) && facts.len() >= self.at
+        };
+        match facts {
+            Ok(facts) if same(&facts) => {}
+            Ok(facts) => {
+                self.forget();
+                self.file = File::open(path).ok().map(|file| (file, facts.ino()));
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => self.forget(),
+            Err(_) => return,
+        }
+        self.read_on();
+    }
+
+    fn forget(&mut self) {
+        (self.file, self.at) = (None, 0);
+        self.found.clear();
+    }
+
+    fn read_on(&mut self) {
+        let Some((file, _)) = &self.file else { return };
+        let found = &mut self.found;
+        let end = each(&|buffer, at| fill(file, buffer, at), self.at, &mut |said| {
+            if let Payload::Scanned(scanned) = said {
+                if scanned.verdicts.is_empty() {
+                    found.remove(&scanned.sha256);
+                } else {
+                    found.insert(scanned.sha256, scanned.verdicts);
+                }
+            }
+            Ok(())
+        });
+        // What cannot be read now may be later.
+        self.at = end.unwrap_or(self.at);
+    }
+}
+
+/// Reads until the buffer is full or the file ends.
+fn fill(file: &File, buffer: &mut [u8], at: u64) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, at + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
