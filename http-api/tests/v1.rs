@@ -383,6 +383,8 @@ fn a_content_says_where_it_was_seen() {
             "hosts": { "values": ["bad.example"], "more": false },
             "sources": { "values": ["10.0.0.5", "10.0.0.6", "10.0.0.7"], "more": false },
             "destinations": { "values": ["203.0.113.9"], "more": false },
+            "submissions": [],
+            "verdicts": [],
             "stopped": false,
             "streams_looked_at": 24,
             "remarks": []
