@@ -384,7 +384,6 @@ fn a_content_says_where_it_was_seen() {
             "sources": { "values": ["10.0.0.5", "10.0.0.6", "10.0.0.7"], "more": false },
             "destinations": { "values": ["203.0.113.9"], "more": false },
             "submissions": [],
-            "verdicts": [],
             "stopped": false,
             "streams_looked_at": 24,
             "remarks": []

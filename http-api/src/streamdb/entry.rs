@@ -54,6 +54,8 @@ pub(super) struct Entry {
     pub content: String,
     /// How much of it is there, when that is not all.
     pub extent: Extent,
+    /// What scanners found in it, if they looked.
+    pub verdicts: Vec<String>,
     /// What is to be said of the content: that it is cut here, or what is wrong with it.
     pub notes: Vec<String>,
     /// When retention dropped a bucket with part of its stream.

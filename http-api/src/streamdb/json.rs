@@ -73,7 +73,7 @@ fn of_object<'l>(connection: &Connection, object: &'l Entry, zone: &Zone) -> Row
         missing_bytes: object.row.missing_bytes,
         holes: object.extent.holes.iter().take(HOLES).map(|hole| (hole.start, hole.end)).collect(),
         dropped: object.dropped.map(|time| time.to_string()),
-        object: Some(ObjectLine::of(&object.row)),
+        object: Some(ObjectLine { verdicts: object.verdicts.clone(), ..ObjectLine::of(&object.row) }),
         ..row
     }
 }

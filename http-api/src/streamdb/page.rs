@@ -135,6 +135,8 @@ struct ShownObject {
     missing: Option<Drawn>,
     mismatch: bool,
     declared: String,
+    /// What scanners found.
+    verdicts: Vec<String>,
     /// Names and values.
     facts: Vec<(String, String)>,
     has_content: bool,
@@ -336,6 +338,7 @@ fn shown_object(object: Entry, submitted: Vec<Submitted>) -> ShownObject {
         missing: Drawn::of(&object.extent),
         mismatch,
         declared,
+        verdicts: object.verdicts.iter().map(|verdict| fact(verdict)).collect(),
         facts: row.each_fact().map(|(name, value)| (fact(name), fact(value))).collect(),
         has_content: row.size > 0,
         is_text: is_text(&row),

@@ -200,7 +200,9 @@ impl Shower<'_> {
         notes.extend(dropped.map(was_dropped));
         notes.extend(self.joins(&row)?);
         let extent = if row.complete { Extent::default() } else { conversation.extent(&named) };
-        Ok(Entry { row, stream: stream.clone(), head, content, extent, notes, dropped })
+        let verdicts = row.digests.map(|digests| self.store.verdicts().of(&digests.sha256)).unwrap_or_default();
+        let verdicts = verdicts.iter().map(ToString::to_string).collect();
+        Ok(Entry { row, stream: stream.clone(), head, content, extent, verdicts, notes, dropped })
     }
 
     /// What an object is a part of, a sentence each.
@@ -269,7 +271,8 @@ impl Shower<'_> {
         };
         let holes = stream.gaps().iter().map(|gap| gap.offset.0..gap.end().0).collect();
         let extent = Extent { length: info.length.0, holes };
-        self.push(entries, Entry { row, stream: info.clone(), head: String::new(), content, extent, notes, dropped });
+        let (head, verdicts) = (String::new(), Vec::new());
+        self.push(entries, Entry { row, stream: info.clone(), head, content, extent, verdicts, notes, dropped });
         Ok(())
     }
 }

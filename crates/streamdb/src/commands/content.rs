@@ -152,6 +152,10 @@ fn write(store: &Store, digest: &[u8; 32], output: &Path) -> Result<ExitCode, Er
     Ok(ExitCode::SUCCESS)
 }
 
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
+}
+
 impl Summary {
     fn new(digest: &[u8; 32], seen: &Seen, joins: Vec<JoinLine>) -> Self {
         let newest = seen.newest.as_ref();
@@ -187,12 +191,12 @@ impl Summary {
             writeln!(out, "{size} bytes, {}", printable(what))?;
         }
         let least = if self.exact { "" } else { "at least " };
-        writeln!(out, "seen {least}{} times", self.count)?;
+        writeln!(out, "seen {least}{}", times(self.count))?;
         if let (Some(first), Some(last)) = (&self.first_seen, &self.last_seen) {
             writeln!(out, "first {first}\nlast  {last}")?;
         }
         for Pair { source, destination, count } in &self.pairs {
-            writeln!(out, "{count} times {source} <-> {destination}")?;
+            writeln!(out, "{} {source} <-> {destination}", times(*count))?;
         }
         if self.more_pairs {
             writeln!(out, "and between others")?;
