@@ -1,17 +1,21 @@
-//! What every answer says, so that no browser makes more of captured bytes than bytes.
+//! What every answer says, so that no browser makes more of captured bytes than bytes; and what of a question does not count.
 
 use axum::extract::Request;
-use axum::http::HeaderValue;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, RANGE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
+use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 
 const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox; default-src 'none'");
 
 /// Adds the headers. An answer with a policy of its own keeps it.
-pub(crate) async fn harmless(request: Request, next: Next) -> Response {
+pub(crate) async fn harmless(mut request: Request, next: Next) -> Response {
+    // Ranges are for GET alone (RFC 9110 §14.2).
+    if request.method() == Method::HEAD {
+        request.headers_mut().remove(RANGE);
+    }
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     headers.entry(CONTENT_SECURITY_POLICY).or_insert(SANDBOX);

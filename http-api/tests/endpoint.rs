@@ -35,6 +35,11 @@ fn an_object_is_stored_never_shown() {
     }
     let head = server.ask(Method::HEAD, &format!("/streamdb/?oid={oid}"), &[]);
     assert_eq!((head.status, head.header("content-length"), head.body.len()), (StatusCode::OK, "6", 0));
+    // Ranges are for GET alone (RFC 9110 §14.2).
+    for range in ["bytes=0-1", "bytes=99-"] {
+        let head = server.ask(Method::HEAD, &format!("/streamdb/?oid={oid}"), &[("range", range)]);
+        assert_eq!((head.status, head.header("content-length")), (StatusCode::OK, "6"));
+    }
 
     let holed = server.get(&format!("/streamdb/?oid={}", server.oids()[1]));
     assert_eq!(holed.body, b"abc\0\0\0\0hi");

@@ -1,6 +1,7 @@
 //! Both directions of a connection, and the messages in them.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use streamdb_extract::{
     BodyLimits, BodyOutcome, Decode, Found, Head, Incomplete, Limits, Message, MessageIndex, Messages, Part, Piece,
@@ -12,7 +13,7 @@ use streamdb_types::{Direction, Gap, Marks, Oid, StreamOffset, Timestamp};
 use crate::error::Error;
 use crate::index::{Cut, Naming, begins};
 use crate::others::Others;
-use crate::source::StreamSource;
+use crate::source::{StreamSource, Version};
 
 /// A connection: what was said in it. Only for the thread that opened it, as reading may leave an error behind.
 pub struct Conversation {
@@ -94,38 +95,55 @@ impl Conversation {
         Ok(conversation)
     }
 
-    /// The same connection with the other bytes, where two frames carried different ones for one place. Nothing when there are none,
-    /// or none that can be had: see [`Others`].
+    /// What else was captured for places of the streams, by direction: see [`Others`]. A connection of few frames between which so many
+    /// others lie that `frames` says no is not looked at.
     ///
     /// # Errors
     /// When a block is damaged.
-    pub(crate) fn other(&self, store: &Store) -> Result<Option<Self>, Error> {
-        let conflict = |source: &StreamSource| source.info().is_some_and(|info| info.marks.contains(Marks::CONFLICT));
-        if !self.sources.iter().any(conflict) {
+    pub(crate) fn others(&self, store: &Store, frames: &dyn Fn(u64) -> u64) -> Result<[Option<Arc<Others>>; 2], Error> {
+        let of = |source: &StreamSource| {
+            let conflict = |stream: &&Stream| stream.info().marks.contains(Marks::CONFLICT);
+            let Some(stream) = source.stream().filter(conflict) else { return Ok::<_, Error>(None) };
+            let own = self.sources.iter().filter_map(StreamSource::info).map(|info| info.packets).sum();
+            Ok(Others::of(store, stream, frames(own))?.map(Arc::new))
+        };
+        let [to_server, to_client] = &self.sources;
+        Ok([of(to_server)?, of(to_client)?])
+    }
+
+    /// The same connection as this version of it has it; nothing when there is no such version.
+    ///
+    /// # Errors
+    /// When a block is damaged.
+    pub(crate) fn version(
+        &self,
+        store: &Store,
+        others: &[Option<Arc<Others>>; 2],
+        version: usize,
+    ) -> Result<Option<Self>, Error> {
+        let has = |others: &&Arc<Others>| others.versions() > version;
+        if !others.iter().flatten().any(|others| has(&others)) {
             return Ok(None);
         }
-        let mut found = false;
-        let mut sources = Vec::with_capacity(2);
-        for source in &self.sources {
-            let Some(stream) = source.stream() else {
-                sources.push(StreamSource::absent(source.ended()));
-                continue;
-            };
-            let others = if conflict(source) { Others::of(store, stream)? } else { None };
-            found |= others.is_some();
-            sources.push(StreamSource::new(store.stream(stream.info().oid)?).with(others));
-        }
-        let Ok(sources) = <[StreamSource; 2]>::try_from(sources) else { return Ok(None) };
-        if found { Self::read(sources, self.asked, self.cuts.clone()).map(Some) } else { Ok(None) }
+        let again = |source: &StreamSource, others: &Option<Arc<Others>>| {
+            let Some(stream) = source.stream() else { return Ok(StreamSource::absent(source.ended())) };
+            let others = others.as_ref().filter(has).map(|others| Version(Arc::clone(others), version));
+            Ok::<_, Error>(StreamSource::new(store.stream(stream.info().oid)?).with(others))
+        };
+        let ([to_server, to_client], [theirs, others]) = (&self.sources, others);
+        let sources = [again(to_server, theirs)?, again(to_client, others)?];
+        Self::read(sources, self.asked, self.cuts.clone()).map(Some)
     }
 
-    /// Whether other bytes were put somewhere into a stretch of a direction's stream.
+    /// Whether this version has bytes of its own in a stretch of a direction's stream.
     pub(crate) fn is_other(&self, direction: Direction, span: Span) -> bool {
-        self.source(direction).others().is_some_and(|others| others.touch(span.start, span.end))
+        self.source(direction)
+            .others()
+            .is_some_and(|Version(others, version)| others.has(*version, span.start, span.end))
     }
 
-    /// Puts other bytes into some of a direction's stream, where there are such.
-    pub(crate) fn others(&self, direction: Direction) -> Option<&Others> {
+    /// Where the bytes of a direction are not the stream's own, if there are such.
+    pub(crate) fn put_others(&self, direction: Direction) -> Option<&Version> {
         self.source(direction).others()
     }
 

@@ -40,8 +40,8 @@ pub enum Error {
     NothingInside(Oid),
     /// There are no other bytes than those of the object itself.
     #[error(
-        "{0}: no other bytes were captured for any place of its connection's streams, or they cannot be told from the frames that are \
-         kept; ask for the object without other=1 (--other), or for the frames (as_pcap=1, or get --pcap)"
+        "{0}: no such other bytes were captured for any place of its connection's streams, or they cannot be told from the frames that are \
+         kept; ask for the object without other= (--other), or for the frames (as_pcap=1, or get --pcap)"
     )]
     NoOther(Oid),
     /// Whoever was to take the bytes did not.

@@ -3,11 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use streamdb_extract::{Address, Kind, Side, Transfer};
 use streamdb_storage::{Store, StreamInfo};
-use streamdb_types::{Direction, Endpoint, ObjectRow, Protocol, Timestamp, Tuple};
+use streamdb_types::{ConnKey, Direction, Endpoint, ObjectRow, Oid, Protocol, Timestamp, Tuple};
 
 use crate::conversation::{Conversation, conversation_of};
 use crate::error::Error;
@@ -27,6 +28,9 @@ const AFTER: i64 = 60;
 /// For how long it is known which connections two hosts have, and of how many pairs.
 const LASTS: Duration = Duration::from_secs(1);
 const PAIRS: usize = 1024;
+/// Of how many connections it is remembered what they say, and how much all together.
+const SAID: usize = 4096;
+const TRANSFERS: usize = 100_000;
 
 /// What was looked at a moment ago.
 #[derive(Debug, Default)]
@@ -35,6 +39,8 @@ pub(crate) struct Controls {
     known: HashMap<[IpAddr; 2], (Instant, Vec<StreamInfo>)>,
     /// Those of all pairs that no index has, and when they were gathered: that takes as long as they are many.
     unindexed: Option<(Instant, Gathered)>,
+    /// What is said of data connections in connections, by the record that was read.
+    said: HashMap<(ConnKey, Oid), Arc<Vec<Transfer>>>,
 }
 
 /// Connections by their hosts; nothing when they are too many.
@@ -59,10 +65,9 @@ impl Controls {
             control.first <= info.first && control.length.0 > 0 && control.peer.is_some_and(|peer| peer.length > 0)
         };
         for control in all.iter().filter(both_ways).take(LOOKED_INTO) {
-            // One that cannot be read says nothing.
-            let Ok(said) = conversation_of(store, control) else { continue };
+            let said = self.said(store, control);
             let told = |transfer: &&Transfer| is_told(transfer, &control.tuple, &info.tuple);
-            let mut told = said.transfers().iter().filter(told);
+            let mut told = said.iter().filter(told);
             // A port may be used again: as many connections went there since as were told of until this one.
             let there = |data: &&StreamInfo| {
                 let (Tuple { client, server, .. }, begun) = (&data.tuple, data.first);
@@ -77,6 +82,23 @@ impl Controls {
             }
         }
         Ok(None)
+    }
+
+    /// What a connection says of data connections. One that cannot be read says nothing.
+    fn said(&mut self, store: &Store, control: &StreamInfo) -> Arc<Vec<Transfer>> {
+        let of = (control.key, control.oid);
+        if let Some(said) = self.said.get(&of) {
+            return Arc::clone(said);
+        }
+        let said = conversation_of(store, control).map(|said| said.transfers().to_vec()).unwrap_or_default();
+        let said = Arc::new(said);
+        // Nearly all say nothing, and take next to no room.
+        let transfers: usize = self.said.values().map(|said| said.len()).sum();
+        if self.said.len() >= SAID || transfers.saturating_add(said.len()) > TRANSFERS {
+            self.said.clear();
+        }
+        self.said.insert(of, Arc::clone(&said));
+        said
     }
 
     /// The connections between two hosts that began before one of them, and some that began later, the newest first.

@@ -2,13 +2,14 @@
 
 use std::ops::{ControlFlow, Range};
 
-use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Head, Incomplete, Message, Part, Piece};
+use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Head, Incomplete, Message, Part, Piece, Span};
 use streamdb_storage::Store;
 use streamdb_types::{Direction, Gap, Oid, StreamOffset};
 
 use crate::conversation::{Conversation, conversation};
 use crate::error::Error;
 use crate::index::Index;
+use crate::others::FRAMES;
 use crate::parts::{Place, is_plain};
 
 /// An object, ready to be handed out.
@@ -38,14 +39,16 @@ pub fn object(store: &Store, oid: Oid) -> Result<Object, Error> {
     Ok(Object { conversation, named })
 }
 
-/// As [`object`], with the other bytes where two frames carried different ones for one place of the connection's streams. The
-/// INDEX counts what is found so: other bytes may be framed otherwise.
+/// As [`object`], in another version of its connection, from 1 on: with other bytes where two frames carried different ones for one
+/// place of its streams. The INDEX counts what is found so: other bytes may be framed otherwise.
 ///
 /// # Errors
 /// As [`object`], and when there are no such bytes.
-pub fn other_object(store: &Store, oid: Oid) -> Result<Object, Error> {
+pub fn other_object(store: &Store, oid: Oid, version: usize) -> Result<Object, Error> {
     let conversation = conversation(store, oid)?;
-    let mut conversation = conversation.other(store)?.ok_or(Error::NoOther(oid))?;
+    let others = conversation.others(store, &|_| FRAMES)?;
+    let version = version.saturating_sub(1);
+    let mut conversation = conversation.version(store, &others, version)?.ok_or(Error::NoOther(oid))?;
     let named = conversation.named(conversation.asked(), oid)?;
     Ok(Object { conversation, named })
 }
@@ -95,6 +98,11 @@ impl Named {
     /// Why it is not whole as it was sent; `None` when it is.
     pub fn incomplete(&self) -> Option<Incomplete> {
         self.place().incomplete()
+    }
+
+    /// Where in its stream it lies.
+    pub(crate) fn spans(&self) -> Vec<Span> {
+        self.place().spans()
     }
 
     /// Bytes as sent that are known to be missing.

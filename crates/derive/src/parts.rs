@@ -63,16 +63,13 @@ impl<'m> Place<'m> {
         }
     }
 
-    /// Whether other bytes were captured for some of it than those that are its own; `other` is its connection with these.
-    pub(crate) fn differs(self, other: &Conversation) -> bool {
+    /// Where in its stream it lies.
+    pub(crate) fn spans(self) -> Vec<Span> {
         let message = self.message;
         let at = |offset: u64| StreamOffset(message.body.start.0.saturating_add(offset).min(message.body.end.0));
         match self.outermost().filter(|_| is_plain(message)) {
-            Some(part) => {
-                let spans = part.content.iter().map(|range| Span::new(at(range.start), at(range.end)));
-                spans.into_iter().any(|span| other.is_other(message.direction, span))
-            }
-            None => other.is_other(message.direction, message.span),
+            Some(part) => part.content.iter().map(|range| Span::new(at(range.start), at(range.end))).collect(),
+            None => Vec::from([message.span]),
         }
     }
 }
@@ -185,7 +182,7 @@ impl Conversation {
         let Some(stream) = self.stream(message.direction) else { return Ok(()) };
         let body = message.body;
         let place = |offset: u64| StreamOffset(body.start.0.saturating_add(offset).min(body.end.0));
-        let others = self.others(message.direction);
+        let others = self.put_others(message.direction);
         let mut own = Vec::new();
         let mut out = |at: u64, piece: Piece<'_>| {
             let at = range.start.saturating_add(at);

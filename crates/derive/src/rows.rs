@@ -1,6 +1,7 @@
 //! The objects of a connection as rows: what each is, whether it is whole, and its digests.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Incomplete, Kind, Message, Part, Piece, Problem};
 use streamdb_sniff::{HEAD_BYTES, wrapped};
@@ -15,6 +16,7 @@ use crate::fields::{blank, of_part};
 use crate::ftp::Controls;
 use crate::index::Index;
 use crate::more::{Hex, LOOK, add_fact, more};
+use crate::others::{FRAMES, Others, VERSIONS};
 use crate::parts::{Place, is_plain};
 
 /// Content of at most this size is held in memory while its digests are made; larger content is read again for them.
@@ -78,7 +80,7 @@ impl Rows {
         let messages: Vec<Message> = conversation.messages().in_order().cloned().collect();
         let mut rows = Vec::with_capacity(messages.len());
         let mut allowance = Allowance::new();
-        let mut other = if self.in_full() { conversation.other(store)? } else { None };
+        let others = if self.in_full() { conversation.others(store, &frames)? } else { [None, None] };
         for message in &messages {
             let nothing = matches!(message.kind, Kind::Stream) && message.span.is_empty();
             let Some(base) = (if nothing { None } else { blank(&conversation, message) }) else { continue };
@@ -88,7 +90,7 @@ impl Rows {
                 Some(carried) => carried.say(row),
                 None => row,
             };
-            let row = conflicting(row, place, other.as_ref());
+            let row = conflicting(row, place, &others);
             let outer = row.clone();
             rows.push(row);
             let known = !conversation.found_in(message).is_empty();
@@ -110,7 +112,7 @@ impl Rows {
                 }
                 let place = place.inside(part);
                 let (row, may_wrap) = self.row(&mut conversation, place, base, &mut allowance)?;
-                let row = conflicting(row, place, other.as_ref());
+                let row = conflicting(row, place, &others);
                 if may_wrap && allowance.goes(way) {
                     let mut inside = Vec::new();
                     self.unwrapped(&mut conversation, place, (&row, outer.oid.index), &mut allowance, &mut inside)?;
@@ -121,10 +123,22 @@ impl Rows {
                 }
             }
         }
-        if let Some(other) = &mut other {
-            let both = rows.iter_mut().filter(|row| row.conflict).take(BOTH);
-            for row in both.filter(|row| allowance.goes(row.size)) {
-                say_other(other, row)?;
+        let mut versions = (0..VERSIONS).map_while(|version| conversation.version(store, &others, version).transpose());
+        while let Some(other) = versions.next().transpose()? {
+            let mut other = other;
+            for row in rows.iter_mut().filter(|row| row.conflict).take(BOTH) {
+                let spans = match other.named(row.direction, row.oid) {
+                    Ok(named) => named.spans(),
+                    // Framed otherwise, there is none.
+                    Err(Error::NoSuchMessage { .. } | Error::NothingInside(_)) => {
+                        add_fact(row, OTHER, "no such object");
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
+                if spans.iter().any(|span| other.is_other(row.direction, *span)) && allowance.goes(row.size) {
+                    say_other(&mut other, row)?;
+                }
             }
         }
         Ok(rows)
@@ -250,23 +264,26 @@ impl Default for Rows {
     }
 }
 
+/// Frames that are gone through for the other bytes of a connection of so many.
+const fn frames(own: u64) -> u64 {
+    let bound = own.saturating_mul(64).saturating_add(4096);
+    if bound < FRAMES { bound } else { FRAMES }
+}
+
 /// The row of a place that has other bytes in it or has not, when it is known where they are.
-fn conflicting(row: ObjectRow, place: Place<'_>, other: Option<&Conversation>) -> ObjectRow {
-    let conflict = other.map_or(row.conflict, |other| place.differs(other));
+fn conflicting(row: ObjectRow, place: Place<'_>, others: &[Option<Arc<Others>>; 2]) -> ObjectRow {
+    let touched = row.direction.of::<Option<Arc<Others>>>(others).as_ref().and_then(|others| {
+        let spans = place.spans();
+        let touched: Vec<Option<bool>> = spans.iter().map(|span| others.touch(span.start, span.end)).collect();
+        if touched.contains(&Some(true)) { Some(true) } else { touched.iter().all(Option::is_some).then_some(false) }
+    });
+    let conflict = touched.unwrap_or(row.conflict);
     ObjectRow { conflict, ..row }
 }
 
 /// Says of an object what it is with the other bytes.
 fn say_other(other: &mut Conversation, row: &mut ObjectRow) -> Result<(), Error> {
-    let named = match other.named(row.direction, row.oid) {
-        Ok(named) => named,
-        // Framed otherwise, there is none.
-        Err(Error::NoSuchMessage { .. } | Error::NothingInside(_)) => {
-            add_fact(row, OTHER, "no such object");
-            return Ok(());
-        }
-        Err(error) => return Err(error),
-    };
+    let named = other.named(row.direction, row.oid)?;
     let mut content = Taking::holding(Vec::new());
     let outcome = other.body_of(&named, Decode::Decoded, &BodyLimits::default(), &mut |piece| {
         content.piece(piece, 0);

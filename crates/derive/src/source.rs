@@ -1,12 +1,23 @@
 //! A stream of the store as extraction reads it.
 
 use std::cell::OnceCell;
+use std::sync::Arc;
 
 use streamdb_extract::{Read, Source};
 use streamdb_storage::{Error, Stream, StreamInfo};
 use streamdb_types::{Gap, Marks, Protocol, Reason, StreamOffset};
 
 use crate::others::Others;
+
+/// One of the versions of a stream: its other bytes, and which.
+pub(crate) struct Version(pub(crate) Arc<Others>, pub(crate) usize);
+
+impl Version {
+    /// Puts them into bytes of the stream.
+    pub(crate) fn put(&self, at: StreamOffset, bytes: &mut [u8]) {
+        self.0.put(self.1, at, bytes);
+    }
+}
 
 /// One direction of a connection, or its absence. Reading cannot fail; at a damaged block the stream ends, and
 /// [`take_error`](Self::take_error) has the first error, to be asked for whenever something was read.
@@ -16,7 +27,7 @@ pub struct StreamSource {
     absent: Option<Reason>,
     error: OnceCell<Error>,
     /// Read in the place of its own bytes.
-    others: Option<Others>,
+    others: Option<Version>,
 }
 
 impl StreamSource {
@@ -31,12 +42,12 @@ impl StreamSource {
     }
 
     /// The same stream with other bytes for some of its places.
-    pub(crate) fn with(self, others: Option<Others>) -> Self {
+    pub(crate) fn with(self, others: Option<Version>) -> Self {
         Self { others, ..self }
     }
 
     /// The bytes that are read in the place of its own.
-    pub(crate) const fn others(&self) -> Option<&Others> {
+    pub(crate) const fn others(&self) -> Option<&Version> {
         self.others.as_ref()
     }
 

@@ -7,7 +7,7 @@
 use std::ops::{ControlFlow, Range};
 
 use streamdb_extract::{BodyLimits, Decode, Incomplete, Kind, Message, Part, PartKind, Piece};
-use streamdb_sniff::{Coding, Embedded, EmbeddedScanner, HEAD_BYTES, Wrapping, XorKey, wrapped};
+use streamdb_sniff::{Coding, Embedded, EmbeddedKind, EmbeddedScanner, HEAD_BYTES, Wrapping, XorKey, wrapped};
 use streamdb_types::{GapKind, Protocol};
 
 use crate::conversation::Conversation;
@@ -82,7 +82,9 @@ impl Conversation {
         let hole = holes.first().map(|gap| Incomplete::Gap(gap.kind));
         // More than there is, by its own word.
         let cut = (end > length).then(|| message.incomplete.unwrap_or(Incomplete::ClosedEarly));
-        let unsure = found.length.is_none().then_some(Incomplete::Unsure);
+        // What a program has behind its last section, nobody says: with more there, it may be a part of it.
+        let open = matches!(found.kind, EmbeddedKind::Pe | EmbeddedKind::Elf) && end < length;
+        let unsure = (found.length.is_none() || open).then_some(Incomplete::Unsure);
         let missing = holes.iter().filter(|gap| gap.kind != GapKind::Cutoff).map(|gap| gap.length);
         Part {
             incomplete: hole.or(cut).or(unsure),

@@ -219,6 +219,8 @@ pub enum Incomplete {
     /// Its head tells of a body, but what follows looks like another message: an answer to HEAD, or a body that was held
     /// back, if what would tell was not captured.
     Unsure,
+    /// It is a part of something, as it was asked for.
+    Partial,
 }
 
 impl Incomplete {
@@ -238,6 +240,7 @@ impl Incomplete {
             Self::Malformed => "malformed",
             Self::Limit => "limit",
             Self::Unsure => "unsure",
+            Self::Partial => "partial",
         }
     }
 

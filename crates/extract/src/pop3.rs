@@ -279,6 +279,7 @@ impl<'s> Session<'s> {
         let Some(mut mail) = self.begin(method, self.lines.at) else { return Next::Over };
         let next = self.until_dot(&mut mail, EndOfData::new(lf, b""), true);
         let why = match next {
+            Next::GoesOn if method == Some(b"TOP") => Some(Incomplete::Partial),
             Next::GoesOn => None,
             Next::Over | Next::Lost(_) => Some(Incomplete::at_end(self.source, self.other, self.direction)),
         };

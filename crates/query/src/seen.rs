@@ -64,15 +64,16 @@ pub struct Seen {
     pub newest: Option<ObjectRow>,
     /// The first that is complete: to fetch it by.
     pub whole: Option<Oid>,
+    digest: [u8; 32],
     pairs: HashMap<Pair, u64>,
     /// Whether pairs were left out.
     uncounted: bool,
 }
 
 impl Seen {
-    /// Nothing yet: as long as nothing is left out, that is all.
-    pub fn new() -> Self {
-        Self { tally: Tally { exact: true, ..Tally::default() }, ..Self::default() }
+    /// Nothing yet of the content with this SHA-256: as long as nothing is left out, that is all.
+    pub fn new(digest: [u8; 32]) -> Self {
+        Self { digest, tally: Tally { exact: true, ..Tally::default() }, ..Self::default() }
     }
 
     /// One more; whether there was room for it. Where there is none, what is counted is not all.
@@ -83,7 +84,9 @@ impl Seen {
         }
         self.tally.add(row.start);
         self.newest.get_or_insert_with(|| row.clone());
-        self.whole = self.whole.or(Some(row.oid).filter(|_| row.complete));
+        // Not of the bytes as they were sent: it is handed out decoded.
+        let is_it = row.complete && row.digests.is_some_and(|digests| digests.sha256 == self.digest);
+        self.whole = self.whole.or(Some(row.oid).filter(|_| is_it));
         self.filenames.add(row.filename.as_deref());
         self.hosts.add(row.host.as_deref());
         let pair = Pair { client: row.tuple.client.addr, server: row.tuple.server.addr };
@@ -137,7 +140,7 @@ pub fn seen(
     go_on: &(dyn Fn() -> bool + Sync),
     troubles: &mut Troubles,
 ) -> Result<(Seen, Looked), Error> {
-    let mut seen = Seen::new();
+    let mut seen = Seen::new(digest);
     let looking = Looking { made: made(), go_on, troubles };
     let looked = find_objects(store, &sightings(digest), looking, &mut |row| match seen.add(row) {
         true => ControlFlow::Continue(()),
@@ -159,7 +162,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use streamdb_types::{
-        BlockPlace, BucketId, ConnKey, Direction, Endpoint, ObjectKind, Protocol, StreamOffset, Tuple,
+        BlockPlace, BucketId, ConnKey, Digests, Direction, Endpoint, ObjectKind, Protocol, StreamOffset, Tuple,
     };
 
     fn row(client: u8, server: u8, name: Option<u8>, start: i64, complete: bool, n: u64) -> ObjectRow {
@@ -193,7 +196,7 @@ mod tests {
             missing_bytes: 0,
             reason: None,
             conflict: false,
-            digests: None,
+            digests: Some(Digests { md5: [0; 16], sha1: [0; 20], sha256: [7; 32] }),
             digests_encoded: None,
         }
     }
@@ -205,7 +208,7 @@ mod tests {
             all in prop::collection::vec((0u8..20, 0u8..20, prop::option::of(any::<u8>()), 0i64..1000, any::<bool>()), 0..600),
         ) {
             let rows: Vec<ObjectRow> = (0..).zip(&all).map(|(n, (c, s, name, start, complete))| row(*c, *s, *name, *start, *complete, n)).collect();
-            let mut seen = Seen::new();
+            let mut seen = Seen::new([7; 32]);
             prop_assert!(rows.iter().all(|row| seen.add(row)));
             prop_assert_eq!((seen.tally.found, seen.tally.exact), (rows.len() as u64, true));
             let times = rows.iter().map(|row| row.start).min().zip(rows.iter().map(|row| row.start).max());
@@ -236,7 +239,7 @@ mod tests {
 
     #[test]
     fn what_is_counted_is_bounded_and_said_to_be() {
-        let mut seen = Seen::new();
+        let mut seen = Seen::new([7; 32]);
         let one = row(1, 2, None, 50, true, 0);
         for _ in 0..Tally::MOST {
             assert!(seen.add(&one));

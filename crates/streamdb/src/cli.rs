@@ -445,9 +445,10 @@ pub(crate) struct Get {
     /// What to hand out, as the lists name it: FILE-OFFSET-LENGTH-INDEX
     #[arg(value_name = "OID")]
     pub(crate) oid: Oid,
-    /// The object with the bytes that came second, where two frames carried different ones for one place
-    #[arg(long, conflicts_with_all = ["pcap", "raw"])]
-    pub(crate) other: bool,
+    /// Another version of the object, where frames carried different bytes for one place: 1 to 4
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1", require_equals = true,
+        value_parser = clap::value_parser!(u8).range(1..=4), conflicts_with_all = ["pcap", "raw"])]
+    pub(crate) other: Option<u8>,
     /// The stream's own bytes, with zeros where bytes are missing
     #[arg(long, conflicts_with = "pcap")]
     pub(crate) raw: bool,

@@ -23,7 +23,7 @@ fn wanted(capture: &str) -> BTreeMap<String, usize> {
 fn found(data: &Data) -> BTreeMap<String, usize> {
     let mut rows = BTreeMap::new();
     for row in data.json("objects", &[]).into_iter().filter(|row| row["protocol"] != "tcp") {
-        let bytes = data.get(text(&row, "oid"), &[]);
+        let bytes = data.run("get", &[text(&row, "oid")]).out;
         let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         let whole = match row["complete"] == true {
             true => "whole".to_owned(),

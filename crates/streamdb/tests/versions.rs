@@ -27,7 +27,10 @@ fn stored(name: &str, flags: &[&str]) -> Data {
     // The same place again, in one frame, and once more, otherwise.
     before.clone().answer(&mut made, 7, b"harmful  bytes");
     before.clone().answer(&mut made, 8, b"nothing..");
-    talk.close(&mut made, 9);
+    // What keeps a connection alive is a byte of nothing, and contradicts nothing.
+    let mut alive = talk.clone();
+    alive.back(1, 1).answer(&mut made, 9, b"\0");
+    talk.close(&mut made, 10);
     let data = Data::new(name);
     let capture = data.write("made.pcap", &made.file());
     data.ingest(flags, &[&capture]).well();
@@ -47,10 +50,13 @@ fn both_versions_of_an_object_can_be_had() {
     let oid = text(&second, "oid");
     let (own, other) = (b"harmless bytes", b"harmful  bytes");
     assert_eq!(data.get(oid, &[]), own);
-    assert_eq!(data.get(oid, &["--other"]), other);
+    assert_eq!(data.get(oid, &["--other=1"]), other);
     assert_eq!(text(&second, "sha256"), sha256(own));
     let fact = format!("14 bytes, SHA-256 {}", sha256(other));
-    assert_eq!(second["facts"]["other version"], serde_json::json!([fact]));
+    let third = b"nothing..bytes";
+    assert_eq!(data.get(oid, &["--other=2"]), third);
+    let facts = [fact, format!("14 bytes, SHA-256 {}", sha256(third))];
+    assert_eq!(second["facts"]["other version"], serde_json::json!(facts));
     assert_eq!(data.json("objects", &[&format!("fact=other version: .*{}", sha256(other))]).len(), 1);
     data.run("verify", &["--deep"]).well();
 
@@ -68,6 +74,6 @@ fn where_there_is_no_other_version_it_is_said() {
     let [first, second] = answers(&data);
     // Without frames nobody knows where in the stream it was.
     assert_eq!((&first["conflict"], &second["conflict"]), (&true.into(), &true.into()));
-    let said = data.run("get", &[text(&second, "oid"), "--other"]);
-    assert!(said.sentence().contains("no other bytes were captured"), "{said:?}");
+    let said = data.run("get", &[text(&second, "oid"), "--other=1"]);
+    assert!(said.sentence().contains("no such other bytes were captured"), "{said:?}");
 }

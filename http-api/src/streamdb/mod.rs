@@ -78,8 +78,8 @@ pub(crate) async fn answer(
             let work = app.start_download(move |store| match newest_of(store, oid, newest).map(|oid| (oid, wanted)) {
                 Err(error) => maker.whole(failed(&error)),
                 Ok((oid, wanted)) => match wanted {
-                    Wanted::Object => object::send(store, oid, false, &headers, maker),
-                    Wanted::Other => object::send(store, oid, true, &headers, maker),
+                    Wanted::Object => object::send(store, oid, None, &headers, maker),
+                    Wanted::Other(version) => object::send(store, oid, Some(version), &headers, maker),
                     Wanted::Stream => stream::send(store, oid, &headers, maker),
                     Wanted::Follow => follow::send(store, oid, maker),
                     Wanted::Frames => frames::send(store, oid, maker),

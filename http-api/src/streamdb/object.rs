@@ -23,15 +23,18 @@ const HELD: u64 = 4 << 20;
 /// Most holes that are remembered; few of them are named.
 const HOLES: usize = 32;
 
-/// Hands out an object; `other`: with the bytes that came second.
-pub(crate) fn send(store: &Arc<Store>, oid: Oid, other: bool, asked: &HeaderMap, maker: Maker) {
-    let found = if other { other_object(store, oid) } else { object(store, oid) };
+/// Hands out an object, or this other version of it.
+pub(crate) fn send(store: &Arc<Store>, oid: Oid, other: Option<usize>, asked: &HeaderMap, maker: Maker) {
+    let found = match other {
+        Some(version) => other_object(store, oid, version),
+        None => object(store, oid),
+    };
     let mut object = match found {
         Ok(object) => object,
         Err(error) => return maker.whole(failed(&error)),
     };
     // What is kept is of the bytes that came first.
-    let row = if other { Ok(None) } else { kept(store, object.conversation(), oid) };
+    let row = if other.is_some() { Ok(None) } else { kept(store, object.conversation(), oid) };
     let look = match row.and_then(|row| look(row, &mut object)) {
         Ok(look) => look,
         Err(error) => return maker.whole(failed(&error)),
@@ -39,7 +42,7 @@ pub(crate) fn send(store: &Arc<Store>, oid: Oid, other: bool, asked: &HeaderMap,
     // The bytes of an oid never change, but what a later version makes of them may, and retention may take some.
     let dropped = object.conversation().dropped(object.message().direction);
     let dropped = dropped.map_or_else(String::new, |time| format!("-{}", time.0));
-    let version = if other { "-other" } else { "" };
+    let version = other.map_or_else(String::new, |version| format!("-other{version}"));
     let tag = format!("\"{oid}-{}{dropped}{version}\"", look.length);
     let range = match asked_part(asked, &tag, look.length) {
         Ok(range) => range,

@@ -55,8 +55,8 @@ pub(super) enum Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     Object,
-    /// The object with the bytes that came second, where two frames carried different ones for one place.
-    Other,
+    /// Another version of the object, where two frames carried different bytes for one place: which, from 1 on.
+    Other(usize),
     Stream,
     /// The stream, and what comes of it from now on.
     Follow,
@@ -93,7 +93,14 @@ impl Asked {
             seen.push((ours, value));
             match name {
                 "oid" => oid = Some(value.parse::<Oid>().map_err(|error| error.to_string())?),
-                "other" => flags.other = flag(name, value)?,
+                "other" => {
+                    flags.other = value.parse().ok().filter(|n| (1..=4).contains(n));
+                    if flags.other.is_none() {
+                        return Err(format!(
+                            "other: {value:?} is not accepted; it takes 1 to 4: which of the other versions"
+                        ));
+                    }
+                }
                 "raw" => flags.raw = flag(name, value)?,
                 "newest" => flags.newest = flag(name, value)?,
                 "follow" => flags.follow = flag(name, value)?,
@@ -138,7 +145,7 @@ impl Asked {
 /// How the answer is to be.
 #[derive(Clone, Copy, Default)]
 struct Flags {
-    other: bool,
+    other: Option<usize>,
     raw: bool,
     newest: bool,
     follow: bool,
@@ -151,7 +158,7 @@ struct Flags {
 
 impl Flags {
     const fn any(self) -> bool {
-        self.other
+        self.other.is_some()
             || self.raw
             || self.newest
             || self.follow
@@ -167,11 +174,9 @@ impl Flags {
             _ if self.json => Err("as_json goes with a search, not with oid".to_owned()),
             _ if self.text => Err("as_text goes with a search, not with oid".to_owned()),
             (true, false, false, false) if self.follow => Ok(Wanted::Follow),
-            (raw, pcap, zip, hex) if self.other => match raw || pcap || zip || hex {
-                true => {
-                    Err("other goes with oid alone: the object as it is with the bytes that came second".to_owned())
-                }
-                false => Ok(Wanted::Other),
+            (raw, pcap, zip, hex) if self.other.is_some() => match raw || pcap || zip || hex {
+                true => Err("other goes with oid alone: another version of the object".to_owned()),
+                false => Ok(Wanted::Other(self.other.unwrap_or(1))),
             },
             _ if self.follow => Err("follow goes with raw=1, and with nothing else".to_owned()),
             (false, false, false, false) => Ok(Wanted::Object),
@@ -185,7 +190,7 @@ impl Flags {
 
     fn of_search(self) -> Result<Option<Shape>, String> {
         match (self.text, self.json, self.hex) {
-            _ if self.other => Err("other goes with oid, not with a search".to_owned()),
+            _ if self.other.is_some() => Err("other goes with oid, not with a search".to_owned()),
             _ if self.newest => Err("newest goes with oid, not with a search".to_owned()),
             _ if self.follow => Err("follow goes with oid, not with a search".to_owned()),
             _ if self.pcap => Err("as_pcap goes with oid, not with a search".to_owned()),
@@ -283,7 +288,8 @@ mod tests {
             })
         };
         assert_eq!(wanted(&[]), Ok(Wanted::Object));
-        assert_eq!(wanted(&[("other", "1")]), Ok(Wanted::Other));
+        assert_eq!(wanted(&[("other", "1")]), Ok(Wanted::Other(1)));
+        assert!(wanted(&[("other", "0")]).is_err());
         assert!(wanted(&[("other", "1"), ("as_zip", "1")]).is_err());
         assert_eq!(wanted(&[("raw", "1")]), Ok(Wanted::Stream));
         assert_eq!(wanted(&[("raw", "0"), ("as_pcap", "1")]), Ok(Wanted::Frames));

@@ -35,8 +35,7 @@ Usage: GET /streamdb/?name=value&name=value...
   oid                FILE-OFFSET-LENGTH-INDEX, as a search shows it: download that object, decoded
                      with raw=1 the bytes of its stream, with as_pcap=1 the frames of its connection, with as_zip=1 a zip
                      with the password infected, with as_hex=1 a hex dump, with submit=1 to the targets, also when it is incomplete
-  other              1: with an oid, the object with the bytes that came second, where two frames carried different ones
-                     for one place
+  other              1 to 4: with an oid, that other version of the object, where frames carried different bytes for one place
   newest             1: with an oid of a stream that was open: of the stream as it is now (x-streamdb-oid says its oid)
   follow             1: with oid and raw=1: the stream's bytes, and what comes from now on, until it ends
   submit             regular expression: of what is found, the complete objects whose line has it are submitted

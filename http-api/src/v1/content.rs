@@ -162,7 +162,7 @@ pub(super) fn answer(
     waits: &(dyn Fn() -> bool + Sync),
 ) -> Result<Response, Error> {
     let mut taken = Taken::new(LIMIT);
-    let mut seen = Seen::new();
+    let mut seen = Seen::new(digest);
     let mut unsaid = Ok(());
     let searched = in_time(store, Kind::Objects, &sightings(digest), waits, &mut |found| {
         let room = match &found {
@@ -276,8 +276,8 @@ impl What {
 pub(super) fn send(store: &Arc<Store>, digest: [u8; 32], asked: &HeaderMap, maker: Maker) {
     match whole(store, &digest) {
         Err(error) => maker.whole(failed(&error)),
-        Ok(Some(oid)) => send_object(store, oid, false, asked, maker),
-        Ok(None) => match joined(store, &digest) {
+        Ok((Some(oid), _)) => send_object(store, oid, None, asked, maker),
+        Ok((None, stopped)) => match joined(store, &digest) {
             Err(error) => maker.whole(failed(&error)),
             Ok(joins) => {
                 // One that is complete before others.
@@ -285,8 +285,10 @@ pub(super) fn send(store: &Arc<Store>, digest: [u8; 32], asked: &HeaderMap, make
                 match best {
                     Some(joined) => send_joined(joined, &digest, asked, maker),
                     None => {
-                        let why = format!("No whole content with the SHA-256 {} is here.", hex(&digest));
-                        maker.whole(refuse(StatusCode::NOT_FOUND, &why));
+                        // Who did not look everywhere cannot say that it is not there.
+                        let status = if stopped { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::NOT_FOUND };
+                        let why = format!("No whole content with the SHA-256 {} was found here.", hex(&digest));
+                        maker.whole(refuse(status, &why));
                     }
                 }
             }
@@ -294,15 +296,15 @@ pub(super) fn send(store: &Arc<Store>, digest: [u8; 32], asked: &HeaderMap, make
     }
 }
 
-/// The newest object that is whole and has this content: not only its bytes as sent.
-fn whole(store: &Store, digest: &[u8; 32]) -> Result<Option<Oid>, Error> {
+/// The newest object that is whole and has this content, not only its bytes as sent; and whether the search ended before it was done.
+fn whole(store: &Store, digest: &[u8; 32]) -> Result<(Option<Oid>, bool), Error> {
     let mut oid = None;
-    in_time(store, Kind::Objects, &sightings(*digest), &|| true, &mut |found| match found {
+    let searched = in_time(store, Kind::Objects, &sightings(*digest), &|| true, &mut |found| match found {
         Found::Object(row, _) if row.complete && row.digests.is_some_and(|digests| digests.sha256 == *digest) => {
             oid = Some(row.oid);
             ControlFlow::Break(())
         }
         _ => ControlFlow::Continue(()),
     })?;
-    Ok(oid)
+    Ok((oid, searched.stopped))
 }

@@ -29,7 +29,7 @@ pub(super) fn run(args: &Get) -> Result<(), Error> {
     // An object that is not there leaves no empty file behind.
     let mut object = match args {
         Get { raw: true, .. } | Get { pcap: true, .. } => None,
-        Get { other: true, .. } => Some(other_object(&store, args.oid)?),
+        Get { other: Some(version), .. } => Some(other_object(&store, args.oid, usize::from(*version))?),
         _ => Some(object(&store, args.oid)?),
     };
     let mut out = Output::open(args.output.as_deref())?;

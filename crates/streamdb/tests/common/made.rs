@@ -84,6 +84,12 @@ impl Talk {
         Self { port, seq: [u32::from(port) * 1_003, 4_294_960_000], id: 0 }
     }
 
+    /// What this side (0 the client, 1 the server) says next lies so many bytes back.
+    pub fn back(&mut self, side: usize, bytes: u32) -> &mut Self {
+        self.seq[side] = self.seq[side].wrapping_sub(bytes);
+        self
+    }
+
     /// Three frames.
     pub fn open(&mut self, made: &mut Made, millis: u64) -> &mut Self {
         self.send(made, millis, 0, SYN, b"");
