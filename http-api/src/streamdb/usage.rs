@@ -25,7 +25,7 @@ Usage: GET /streamdb/?name=value&name=value...
   incomplete         1: only objects that are not complete, 0: only those that are
   mismatch           1: only objects whose declared type contradicts what they are, 0: only others
   kind               request, response: messages of HTTP; file: what lies inside another object, as an executable under a key;
-                     part: one of a body that has several (none is told apart so far); stream: all else, as it is
+                     part: one of a body or mail that has several; stream: all else, as it is
   pcre               regular expression over bytes: only objects whose head and content have it (linear time: no look-around,
                      no back-references)
   offset, limit      skip so many streams, and show the objects of at most so many (100; 10000 at most)
