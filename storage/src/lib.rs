@@ -38,7 +38,9 @@ pub use format::record::{Datagram, Loss};
 pub use format::superblock::Superblock;
 pub use holds::{Holds, NewHold};
 pub use ingests::{CaptureName, Claim, INGEST, SPOOL};
-pub use joins::{Evidence, Join, JoinChange, JoinId, JoinMade, JoinOf, JoinPart, Joins, JoinsWriter, RowsRead};
+pub use joins::{
+    Evidence, Join, JoinChange, JoinId, JoinMade, JoinMore, JoinOf, JoinPart, Joins, JoinsWriter, RowsRead,
+};
 pub use ledger::{DamagedLine, Entry, Event, Facts, Hold, Ledger, LedgerReader, SealedBucket};
 pub use live::{LiveReader, LiveWriter, MAX_WORKERS, Mark, writer_alive};
 pub use map::{Map, MapError, SharedPage, SharedPageWriter};

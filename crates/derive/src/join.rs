@@ -1,5 +1,6 @@
 //! Which part of a content is taken where, what of it is missing, and which parts have to be compared. Pure.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Most stretches in which parts are compared: beyond that nobody can say that they are equal.
@@ -56,6 +57,13 @@ impl Plan {
         }
     }
 
+    /// What of a range is there, and which part each is taken from.
+    pub(crate) fn taken_in(&self, run: &Range<u64>) -> Vec<(Range<u64>, usize)> {
+        let first = self.taken.partition_point(|(range, _)| range.end <= run.start);
+        let taken = self.taken.get(first..).unwrap_or_default().iter().take_while(|(range, _)| range.start < run.end);
+        taken.map(|(range, part)| (range.start.max(run.start)..range.end.min(run.end), *part)).collect()
+    }
+
     /// What of a content of this length is not there; of one whose length nobody knows, what lies between its parts.
     pub(crate) fn missing(&self, total: Option<u64>) -> Vec<Range<u64>> {
         let end = total.unwrap_or_else(|| self.taken.last().map_or(0, |(range, _)| range.end));
@@ -66,6 +74,32 @@ impl Plan {
             at = next.end.min(end).max(at);
         }
         missing
+    }
+}
+
+/// Which bytes of a content any of its parts has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cover(BTreeMap<u64, u64>);
+
+impl Cover {
+    /// Takes in where a part has bytes.
+    pub(crate) fn add(&mut self, run: &Range<u64>) {
+        if run.is_empty() {
+            return;
+        }
+        let mut all = run.clone();
+        while let Some((start, end)) = self.0.range(..=all.end).next_back().map(|(start, end)| (*start, *end))
+            && end >= all.start
+        {
+            self.0.remove(&start);
+            all = all.start.min(start)..all.end.max(end);
+        }
+        self.0.insert(all.start, all.end);
+    }
+
+    /// Whether each of these bytes is in one of them.
+    pub(crate) fn has(&self, run: &Range<u64>) -> bool {
+        run.is_empty() || self.0.range(..=run.start).next_back().is_some_and(|(_, end)| *end >= run.end)
     }
 }
 
@@ -93,6 +127,25 @@ mod tests {
     }
 
     proptest! {
+        /// Byte by byte, too.
+        #[test]
+        fn what_is_covered_is_what_was_added(
+            added in prop::collection::vec((0u64..50, 0u64..12), 0..20),
+            asked in prop::collection::vec((0u64..60, 0u64..12), 20),
+        ) {
+            let mut cover = Cover::default();
+            let mut has = [false; 80];
+            for (start, length) in added {
+                cover.add(&(start..start + length));
+                (start..start + length).for_each(|at| has[at as usize] = true);
+                prop_assert!(cover.0.iter().zip(cover.0.iter().skip(1)).all(|((_, end), (start, _))| end < start));
+            }
+            for (start, length) in asked {
+                let all = (start..start + length).all(|at| has[at as usize]);
+                prop_assert_eq!(cover.has(&(start..start + length)), all);
+            }
+        }
+
         /// Byte by byte: the first part that has it, and all others that have it too.
         #[test]
         fn a_plan_is_what_each_byte_says(

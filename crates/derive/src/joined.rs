@@ -5,10 +5,11 @@ use std::ops::{ControlFlow, Range};
 
 use streamdb_extract::{BodyLimits, BodyOutcome, Decode, Framing, Part, PartKind, Piece, part_body};
 use streamdb_storage::{Error as StoreError, Evidence, Join, JoinPart, Store};
-use streamdb_types::{BucketId, Digests, Gap, GapKind, Oid, StreamOffset};
+use streamdb_types::{BucketId, Digests, Direction, Gap, GapKind, Oid, StreamOffset};
 
 use crate::conversation::{Conversation, conversation};
 use crate::error::Error;
+use crate::index::{Index, PARTS, Place as Numbered};
 use crate::join::{Plan, plan};
 
 /// Most connections that are held taken apart.
@@ -19,9 +20,9 @@ const HELD: usize = 32;
 pub enum JoinState {
     /// Every byte is here, by parts that belong together for sure, and decodes.
     Complete,
-    /// Every byte is here, if the parts belong together, which is likely and not known.
+    /// Every byte is here, if the parts belong together, which is likely and not known, or not all of them could be compared.
     Candidate,
-    /// Parts differ where they have the same bytes. Those that came first are handed out.
+    /// Parts differ where they have the same bytes, or frames of a part do. Those that came first are handed out.
     Conflicting,
     /// Bytes of it are in no part.
     Missing,
@@ -69,6 +70,14 @@ struct Open {
     conversations: HashMap<Oid, Conversation>,
     /// Those that were opened first in front.
     order: VecDeque<Oid>,
+    /// What lies inside the message that was read last. To find it, all of the message is read: that is not done for each part.
+    inside: Option<Inside>,
+}
+
+/// What lies inside a message.
+struct Inside {
+    of: (Oid, Direction, Numbered),
+    parts: HashMap<u32, Part>,
 }
 
 impl<'s> Joined<'s> {
@@ -115,12 +124,17 @@ impl<'s> Joined<'s> {
         if !self.missing().is_empty() {
             return JoinState::Gone;
         }
-        if !made.conflicts.is_empty() {
-            // Which bytes came first can only be told by all of them.
-            return if self.here.iter().all(|here| *here) { JoinState::Conflicting } else { JoinState::Gone };
+        let (conflicting, compared) = (self.join.is_conflicting(), self.join.is_compared());
+        // Which bytes came first, and whether others are the same, can only be told by all of them.
+        if (conflicting || !made.compared) && !self.here.iter().all(|here| *here) {
+            return JoinState::Gone;
+        }
+        if conflicting {
+            return JoinState::Conflicting;
         }
         match self.join.of.evidence {
             _ if made.problem.is_some() => JoinState::Undecoded,
+            _ if !compared => JoinState::Candidate,
             Evidence::Weak => JoinState::Candidate,
             Evidence::Etag | Evidence::Modified => JoinState::Complete,
         }
@@ -156,7 +170,8 @@ impl<'s> Joined<'s> {
             }
             let from = at.max(taken.start);
             at = taken.end.min(end);
-            if self.read(part, from..at, out)?.is_break() {
+            let Some(part) = self.join.parts.get(part) else { continue };
+            if self.open.read(self.store, part, from..at, out)?.is_break() {
                 return Ok(());
             }
         }
@@ -215,11 +230,10 @@ impl<'s> Joined<'s> {
     /// Hands out a range of one part.
     pub(crate) fn read(
         &mut self,
-        part: usize,
+        part: &JoinPart,
         range: Range<u64>,
         out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, Error> {
-        let Some(part) = self.join.parts.get(part) else { return Ok(ControlFlow::Continue(())) };
         self.open.read(self.store, part, range, out)
     }
 
@@ -269,6 +283,25 @@ impl Open {
         Ok(self.conversations.get_mut(&stream))
     }
 
+    /// What of a message a part is, where it lies in one; `None` where it is one, or is to be looked for as anything else is.
+    fn inside(&mut self, store: &Store, part: &JoinPart) -> Result<Option<Part>, Error> {
+        let index = Index::read(part.oid.index);
+        let Some(number) = u32::try_from(index.inside).ok().filter(|number| (1..=PARTS).contains(number)) else {
+            return Ok(None);
+        };
+        let of = (part.oid.with_index(0), part.direction, index.message);
+        if self.inside.as_ref().is_none_or(|inside| inside.of != of) {
+            let Some(conversation) = self.conversation(store, part.oid)? else { return Ok(None) };
+            let Ok(message) = conversation.names(part.direction).find(part.oid, index.message).cloned() else {
+                return Ok(None);
+            };
+            let parts = conversation.parts(&message, &BodyLimits::default())?;
+            let parts = parts.into_iter().map(|part| (part.number, part)).collect();
+            self.inside = Some(Inside { of, parts });
+        }
+        Ok(self.inside.as_ref().and_then(|inside| inside.parts.get(&number).cloned()))
+    }
+
     /// Hands out a range of a content as a part has it; holes where it has not.
     fn read(
         &mut self,
@@ -288,8 +321,12 @@ impl Open {
             flow
         };
         let inside = range.start.saturating_sub(part.first)..range.end.saturating_sub(part.first);
+        let of_message = self.inside(store, part)?;
         if let Some(conversation) = self.conversation(store, part.oid)?
-            && let Ok(named) = conversation.named(part.direction, part.oid)
+            && let Ok(named) = match of_message {
+                Some(found) => conversation.named_inside(part.direction, part.oid, found),
+                None => conversation.named(part.direction, part.oid),
+            }
         {
             let message = named.message();
             if !named.is_inside() && message.framing != Framing::Chunked && message.transfer_codings.is_empty() {

@@ -69,6 +69,15 @@ impl Conversation {
         Ok(Named { message, host, part: Some(part) })
     }
 
+    /// Likewise, of what is known to be this part of its message.
+    ///
+    /// # Errors
+    /// When there is no such message.
+    pub(crate) fn named_inside(&self, direction: Direction, oid: Oid, part: Part) -> Result<Named, Error> {
+        let message = self.names(direction).find(oid, Index::read(oid.index).message)?.clone();
+        Ok(Named { message, host: None, part: Some(part) })
+    }
+
     /// Hands out the body of what an oid names, until it ends or `out` breaks off.
     ///
     /// # Errors

@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 
-use streamdb_extract::{BodyLimits, Decode, Entity, Framing, Incomplete, Kind, Message, Part, PartKind, Piece};
+use streamdb_extract::{BodyLimits, Decode, Entity, Framing, Incomplete, Kind, Message, Notes, Part, PartKind, Piece};
 use streamdb_storage::{JoinId, JoinOf, JoinPart, Store};
 use streamdb_types::{Direction, ObjectKind, ObjectRow, Oid};
 
+use crate::allowance::Allowance;
 use crate::conversation::{Conversation, conversation};
 use crate::error::Error;
 use crate::index::Index;
 use crate::join::append;
-use crate::parts::Place;
+use crate::parts::{Place, is_plain};
 use crate::range::{Asked, Said, content_range, join_of, shown};
 
 /// Most runs of one part: what lies behind that many holes is left out.
@@ -32,6 +33,7 @@ pub(crate) fn is_piece(row: &ObjectRow) -> bool {
 /// When a block is damaged.
 pub(crate) fn pieces(store: &Store, rows: &[ObjectRow]) -> Result<Vec<Found>, Error> {
     let mut found = Vec::new();
+    let mut allowance = Allowance::new();
     for direction in Direction::BOTH {
         let Some(first) = rows.iter().find(|row| row.direction == direction && is_piece(row)) else { continue };
         let by_index: HashMap<u64, &ObjectRow> =
@@ -40,8 +42,8 @@ pub(crate) fn pieces(store: &Store, rows: &[ObjectRow]) -> Result<Vec<Found>, Er
         let messages = conversation.messages().of(direction).to_vec();
         for message in &messages {
             let Some(oid) = conversation.oid(message) else { continue };
-            let mut pieces =
-                Pieces { oid: Oid { index: oid.index, ..first.oid }, by_index: &by_index, found: &mut found };
+            let oid = Oid { index: oid.index, ..first.oid };
+            let mut pieces = Pieces { oid, by_index: &by_index, allowance: &mut allowance, found: &mut found };
             match message.kind {
                 Kind::Response { status, .. } => pieces.response(&mut conversation, message, status)?,
                 Kind::Stream => {
@@ -61,6 +63,8 @@ struct Pieces<'p> {
     /// Its name.
     oid: Oid,
     by_index: &'p HashMap<u64, &'p ObjectRow>,
+    /// What is left for the ways to parts of bodies that are not plain.
+    allowance: &'p mut Allowance,
     found: &'p mut Vec<Found>,
 }
 
@@ -74,11 +78,16 @@ impl Pieces<'_> {
         let Some(row) = self.row(self.oid.index).filter(|row| is_piece(row)).cloned() else { return Ok(()) };
         let target = message.peer.and_then(|peer| {
             let requests = conversation.messages().of(message.direction.flip());
-            match &requests.get(usize::try_from(peer.0).ok()?)?.kind {
+            let request = requests.get(usize::try_from(peer.0).ok()?).filter(|request| !request.is_guess())?;
+            match &request.kind {
                 Kind::Request { target, .. } => Some(target.clone()),
                 _ => None,
             }
         });
+        // Of an answer whose request is a guess, or that has several lengths, nobody knows what its bytes are.
+        if message.is_guess() || message.notes.contains(Notes::CONFLICTING_LENGTHS) {
+            return Ok(());
+        }
         let Some(target) = target.filter(|_| message.transfer_codings.is_empty()) else { return Ok(()) };
         let server = row.tuple.server.to_string();
         let asked = Asked {
@@ -87,8 +96,12 @@ impl Pieces<'_> {
             target: &target,
             codings: &message.content_codings,
         };
+        let etag = message.fields.combined("etag");
+        if is_several(etag.as_deref()) {
+            return Ok(());
+        }
         let said = Said {
-            etag: message.fields.get("etag"),
+            etag: etag.as_deref(),
             last_modified: message.fields.get("last-modified"),
             date: message.fields.get("date"),
         };
@@ -96,19 +109,25 @@ impl Pieces<'_> {
             Framing::Length(length) => Some(length),
             _ => None,
         };
-        let range = message.fields.get("content-range");
+        let range = message.fields.combined("content-range");
         if status == 206 && range.is_none() {
             return self.several(conversation, message, &asked, &said, &row);
         }
-        let Some((range, total)) = said_range(status, range, length, message.incomplete) else { return Ok(()) };
-        let plain = message.framing != Framing::Chunked;
-        let runs = if plain {
+        let Some((range, total)) = said_range(status, range.as_deref(), length, message.incomplete) else {
+            return Ok(());
+        };
+        let (runs, length) = if message.framing == Framing::Chunked {
+            walked(&range, &mut |out| conversation.body(message, Decode::Raw, &BodyLimits::default(), out).map(|_| ()))?
+        } else {
             let body = 0..message.body.len();
             let holes = conversation.holes_in(message, &body);
-            without(body.end, holes.iter().map(|hole| hole.offset.0..hole.offset.0.saturating_add(hole.length)), &range)
-        } else {
-            walked(&range, &mut |out| conversation.body(message, Decode::Raw, &BodyLimits::default(), out).map(|_| ()))?
+            let holes = holes.iter().map(|hole| hole.offset.0..hole.offset.0.saturating_add(hole.length));
+            (without(body.end, holes, &range), body.end)
         };
+        // A body that ends with its connection may have been cut short without a sign.
+        if !fits(length, &range, message.incomplete.is_none() && message.framing != Framing::UntilClose) {
+            return Ok(());
+        }
         self.add(join_of(&asked, &said, total), &row, status, range.start, runs);
         Ok(())
     }
@@ -134,6 +153,11 @@ impl Pieces<'_> {
             let Some((range, total)) = range.filter(|_| part.content_codings.is_empty()) else { continue };
             let index = Index::inside(self.oid.index, part.number);
             let Some(row) = index.and_then(|index| self.row(index)).cloned() else { continue };
+            // To come to it, all before it is read once more, each time.
+            let way = part.content.last().filter(|_| !is_plain(message)).map_or(0, |last| last.end);
+            if !fits(part.len(), &range, part.incomplete.is_none()) || !self.allowance.goes(way) {
+                continue;
+            }
             let runs = runs_of(conversation, message, &part, &range)?;
             self.add(join_of(asked, said, total), &row, 206, range.start, runs);
         }
@@ -162,7 +186,9 @@ impl Pieces<'_> {
         };
         let said = Said { etag: etag.as_deref(), last_modified: last_modified.as_deref(), date: date.as_deref() };
         let range = said_range(status, content_range.as_deref(), *length, part.incomplete);
-        let Some((range, total)) = range else { return Ok(()) };
+        let whole = part.incomplete.is_none();
+        let fitting = range.filter(|(range, _)| !is_several(etag.as_deref()) && fits(part.len(), range, whole));
+        let Some((range, total)) = fitting else { return Ok(()) };
         let runs = runs_of(conversation, message, part, &range)?;
         self.add(join_of(&asked, &said, total), &row, status, range.start, runs);
         Ok(())
@@ -174,8 +200,9 @@ impl Pieces<'_> {
         }
         let (id, of) = of;
         let of = JoinOf { filename: row.filename.clone(), declared_type: row.declared_type.clone(), ..of };
-        let ObjectRow { oid, key, direction, begins, tuple, start, .. } = *row;
-        self.found.push((id, of, JoinPart { oid, key, direction, begins, tuple, start, status, first, runs }));
+        let ObjectRow { oid, key, direction, begins, tuple, start, conflict, .. } = *row;
+        let part = JoinPart { oid, key, direction, begins, tuple, start, status, first, runs, conflict };
+        self.found.push((id, of, part));
     }
 }
 
@@ -194,6 +221,17 @@ fn said_range(
     }
     let total = length.filter(|total| *total > 0 && incomplete.is_some())?;
     Some((0..total, Some(total)))
+}
+
+/// Whether a body of this length, whole or cut short, is that range.
+const fn fits(length: u64, range: &Range<u64>, whole: bool) -> bool {
+    let said = range.end - range.start;
+    if whole { length == said } else { length <= said }
+}
+
+/// Whether several entity tags are one value: an entity tag has two quotes at most (RFC 9110 §8.8.3).
+fn is_several(etag: Option<&[u8]>) -> bool {
+    etag.is_some_and(|etag| etag.iter().filter(|byte| **byte == b'"').count() > 2)
 }
 
 /// Where in the content there are bytes, of a body of this length with these holes, which is to be that range.
@@ -224,25 +262,26 @@ fn runs_of(
     walked(range, &mut |out| {
         conversation.place(Place::of(message).inside(part), Decode::Raw, &BodyLimits::default(), None, out).map(|_| ())
     })
+    .map(|(runs, _)| runs)
 }
 
 /// Who hands out a body as it was sent.
 type Walk<'w> = &'w mut dyn FnMut(&mut dyn FnMut(Piece<'_>) -> ControlFlow<()>) -> Result<(), Error>;
 
-/// Likewise of what has to be walked for that.
-fn walked(range: &Range<u64>, walk: Walk<'_>) -> Result<Vec<Range<u64>>, Error> {
+/// Likewise of what has to be walked for that; and how long the body is, or more than its range when it is longer.
+fn walked(range: &Range<u64>, walk: Walk<'_>) -> Result<(Vec<Range<u64>>, u64), Error> {
     let mut runs: Vec<Range<u64>> = Vec::new();
     let mut at = range.start;
     walk(&mut |piece| {
-        let end = at.saturating_add(piece.len()).min(range.end);
+        let end = at.saturating_add(piece.len());
         if matches!(piece, Piece::Bytes(_)) {
-            append(&mut runs, at..end);
+            append(&mut runs, at..end.min(range.end));
         }
         at = end;
-        if at < range.end && runs.len() <= RUNS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if at <= range.end && runs.len() <= RUNS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     runs.truncate(RUNS);
-    Ok(runs)
+    Ok((runs, at - range.start))
 }
 
 #[cfg(test)]
@@ -259,6 +298,23 @@ mod tests {
         assert_eq!(without(5, std::iter::once(0..5), &(0..5)), []);
         let many = (0..200u64).map(|n| 2 * n..2 * n + 1);
         assert_eq!(without(400, many, &(0..400)).len(), RUNS);
+    }
+
+    #[test]
+    fn a_body_is_as_long_as_its_range_or_was_cut_short() {
+        assert!(fits(3, &(2..5), true) && fits(3, &(2..5), false) && fits(2, &(2..5), false));
+        assert!(!fits(2, &(2..5), true) && !fits(4, &(2..5), true) && !fits(4, &(2..5), false));
+        let walk = |length: u64| {
+            let mut walk = |out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>| {
+                let _ = (0..length).try_for_each(|_| out(Piece::Bytes(b"x")));
+                Ok(())
+            };
+            walked(&(2..5), &mut walk).unwrap()
+        };
+        assert_eq!(walk(2), (vec![2..4], 2));
+        assert_eq!(walk(3), (vec![2..5], 3));
+        assert_eq!(walk(9), (vec![2..5], 4));
+        assert!(is_several(Some(b"\"a\", \"b\"")) && !is_several(Some(b"W/\"a\"")) && !is_several(None));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+/// Most bytes of several values of one field to which another one is added.
+const COMBINED: usize = 1 << 10;
 /// What is kept. The rest of a head is one read away ([`head`](crate::head)).
 const KEPT: [&str; 21] = [
     "accept-ranges",
@@ -37,6 +39,14 @@ impl Fields {
         self.iter().find(|(n, _)| *n == name).map(|(_, value)| value)
     }
 
+    /// The value of this field where it has one; of several that differ all, as one list (RFC 9110 §5.3): of a field that is no list
+    /// that is no value.
+    pub fn combined(&self, name: &str) -> Option<Box<[u8]>> {
+        let mut combined = None;
+        self.iter().filter(|(n, _)| *n == name).for_each(|(_, value)| combine(&mut combined, value));
+        combined
+    }
+
     /// Names in lower case, and values.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
         self.0.iter().map(|(name, value)| (*name, value.as_ref()))
@@ -52,6 +62,15 @@ impl Fields {
             }
             None => 0,
         }
+    }
+}
+
+/// Takes in a value of a field that is to have one: another one is put behind those before it, as long as they are short.
+pub(crate) fn combine(all: &mut Option<Box<[u8]>>, value: &[u8]) {
+    match all {
+        None => *all = Some(value.into()),
+        Some(all) if **all == *value || all.len() > COMBINED => {}
+        Some(several) => *several = [several, value].join(&b", "[..]).into(),
     }
 }
 

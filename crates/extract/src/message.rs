@@ -91,6 +91,11 @@ impl Message {
         self.incomplete.is_none()
     }
 
+    /// Whether what it is, or what it answers, was guessed: part of the conversation was not captured.
+    pub const fn is_guess(&self) -> bool {
+        self.notes.contains(Notes::GUESSED) || self.notes.contains(Notes::AFTER_LOSS)
+    }
+
     /// The declared media type, as sent.
     pub fn content_type(&self) -> Option<&[u8]> {
         self.fields.get("content-type")

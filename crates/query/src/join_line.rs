@@ -1,6 +1,7 @@
 //! A joined content as a row: what JSON shows of it, and which are wanted.
 
-use std::net::IpAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use serde::Serialize;
@@ -43,13 +44,15 @@ pub struct JoinPartLine {
     pub dst_port: u16,
     /// Whether retention left it.
     pub here: bool,
+    /// Whether other bytes than its own were captured too, for some place of it.
+    pub conflict: bool,
 }
 
 /// A content that came in several responses.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct JoinLine {
-    /// How it stands: `complete`; `candidate`, when nothing strong says that its parts belong together; `conflicting`, when they differ where
-    /// they overlap, and those that came first are handed out; `missing`, when bytes are in no part; `gone`, when retention took some;
+    /// How it stands: `complete`; `candidate`, when nothing strong says that its parts belong together, or not all could be compared;
+    /// `conflicting`, when they differ where they overlap, or frames of one did, and those that came first are handed out; `missing`, when bytes are in no part; `gone`, when retention took some;
     /// `undecoded`, when all is here and does not decode; `unread`, when a part cannot be read.
     #[schema(pattern = "^(complete|candidate|conflicting|missing|gone|undecoded|unread)$")]
     pub state: &'static str,
@@ -111,7 +114,7 @@ pub struct JoinLine {
     /// Bytes as sent that are not here.
     #[schema(inline)]
     pub missing: Vec<String>,
-    /// Bytes as sent in which parts differ.
+    /// Bytes as sent in which parts differ, and all of a part for whose bytes others were captured too.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(inline)]
     pub conflicts: Vec<String>,
@@ -119,6 +122,11 @@ pub struct JoinLine {
     pub parts: Vec<JoinPartLine>,
     /// So many more were seen, and are not listed.
     pub more_parts: u64,
+    /// So many of those were not compared with the others.
+    pub unchecked_parts: u64,
+    /// Whom the parts came from, each address and port once: of several nothing but what they say tells that they speak of one content.
+    #[schema(inline)]
+    pub servers: Vec<String>,
 }
 
 impl JoinLine {
@@ -137,6 +145,7 @@ impl JoinLine {
             dst_ip: part.tuple.server.addr,
             dst_port: part.tuple.server.port,
             here,
+            conflict: part.conflict,
         });
         Self {
             state: joined.state().word(),
@@ -158,9 +167,11 @@ impl JoinLine {
             first_seen: first.to_string(),
             last_seen: last.to_string(),
             missing: ranges(&joined.missing()),
-            conflicts: ranges(made.map_or(&[][..], |made| &made.conflicts)),
+            conflicts: ranges(&join.conflicts()),
             parts: parts.collect(),
-            more_parts: join.more + join.parts.len().saturating_sub(LISTED) as u64,
+            unchecked_parts: join.more.unchecked,
+            servers: servers(join),
+            more_parts: join.more.parts + join.parts.len().saturating_sub(LISTED) as u64,
         }
     }
 
@@ -175,13 +186,24 @@ impl JoinLine {
         let all = self.encoded_size.map_or_else(|| "an unknown number of".to_owned(), |size| size.to_string());
         let digest =
             self.sha256.as_ref().map_or_else(String::new, |sha256| format!("; /api/v1/objects/{sha256} has it"));
-        format!("part of {url}, {all} bytes joined of {parts} parts: {}{missing}{digest}", self.state)
+        let servers = match self.servers.len() {
+            0 | 1 => String::new(),
+            several => format!(" from {several} servers"),
+        };
+        format!("part of {url}, {all} bytes joined of {parts} parts{servers}: {}{missing}{digest}", self.state)
     }
 }
 
 /// Scheme, host, path and query.
 pub fn url(join: &Join) -> String {
     format!("{}://{}{}", join.of.scheme, join.of.host, join.of.target)
+}
+
+/// The servers that parts came from.
+fn servers(join: &Join) -> Vec<String> {
+    let servers: BTreeSet<(IpAddr, u16)> =
+        join.parts.iter().map(|part| (part.tuple.server.addr, part.tuple.server.port)).collect();
+    servers.into_iter().take(LISTED).map(|(addr, port)| SocketAddr::new(addr, port).to_string()).collect()
 }
 
 /// Ranges from the first to the last byte of each.
@@ -287,11 +309,13 @@ fn row_of(join: &Join) -> Option<ObjectRow> {
         filename: of.filename.clone(),
         size: made.map(|made| made.size).or(of.total).unwrap_or_default(),
         encoded_size: of.total.unwrap_or_default(),
-        complete: made.is_some_and(|made| made.problem.is_none() && made.conflicts.is_empty())
+        complete: made.is_some_and(|made| made.problem.is_none())
+            && join.is_compared()
+            && !join.is_conflicting()
             && of.evidence != Evidence::Weak,
         missing_bytes: 0,
         reason: None,
-        conflict: made.is_some_and(|made| !made.conflicts.is_empty()),
+        conflict: join.is_conflicting(),
         digests: made.map(|made| made.digests),
         digests_encoded: made.and_then(|made| made.digests_encoded),
     })

@@ -297,3 +297,128 @@ fn whatever_the_parts_are_it_is_what_each_byte_says() {
     let count = |state| wanted.iter().filter(|(_, _, (known, _, _))| *known == state).count();
     assert!(["missing", "conflicting", "complete"].into_iter().all(|state| count(state) > 3), "each is there");
 }
+
+/// A connection for each answer, 40 ms after the one before.
+fn each(answers: &[Vec<u8>]) -> Made {
+    let mut made = Made::default();
+    for (n, answer) in answers.iter().enumerate() {
+        let mut talk = Talk::new(2000 + n as u16);
+        let millis = 40 * n as u64;
+        talk.open(&mut made, millis);
+        talk.ask(&mut made, millis + 10, b"GET /x HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        talk.answer(&mut made, millis + 20, answer);
+        talk.close(&mut made, millis + 30);
+    }
+    made
+}
+
+fn part(body: &[u8], first: usize, total: usize) -> Vec<u8> {
+    let last = first + body.len() - 1;
+    answer("206 P", &format!("ETag: \"a\"\r\nContent-Range: bytes {first}-{last}/{total}\r\n"), body)
+}
+
+#[test]
+fn parts_that_are_not_kept_are_compared_too() {
+    let whole = b"0123456789";
+    let mut answers = vec![part(&whole[..6], 0, 10), part(&whole[6..], 6, 10)];
+    answers.extend((0..260).map(|_| part(&whole[2..5], 2, 10)));
+    let joins = ingested("joins-spare", &each(&answers), &[]).json("joins", &[]);
+    let said = |join: &Value| {
+        (text(join, "state").to_owned(), join["more_parts"].as_u64(), join["conflicts"].clone(), join["size"].as_u64())
+    };
+    assert_eq!(said(&joins[0]), ("complete".to_owned(), Some(6), Value::Null, Some(10)));
+    answers.push(part(b"X", 4, 10));
+    let data = ingested("joins-spare-other", &each(&answers), &[]);
+    let joins = data.json("joins", &[]);
+    let conflicts = serde_json::json!(["4-4"]);
+    assert_eq!(said(&joins[0]), ("conflicting".to_owned(), Some(7), conflicts, Some(10)));
+    data.run("reindex", &[]).well();
+    assert_eq!(data.json("joins", &[]), joins);
+}
+
+#[test]
+fn a_body_that_is_not_its_range_is_no_part() {
+    let whole = b"0123456789";
+    let head = "HTTP/1.1 206 P\r\nETag: \"a\"\r\n";
+    let chunked = |body: &str, range: &str| {
+        format!(
+            "{head}Content-Range: bytes {range}/10\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+            body.len()
+        )
+        .into_bytes()
+    };
+    let two = |field: &str| {
+        let fields = format!("{field}Content-Range: bytes 6-9/10\r\n");
+        answer("206 P", &fields, &whole[6..])
+    };
+    for (name, second, state) in [
+        ("same", chunked("6789", "6-9"), "complete"),
+        ("short", chunked("678", "6-9"), "missing"),
+        ("long", chunked("6789X", "6-9"), "missing"),
+        ("ranges", two("ETag: \"a\"\r\nContent-Range: bytes 5-8/10\r\n"), "missing"),
+        ("same-ranges", two("ETag: \"a\"\r\nContent-Range: bytes 6-9/10\r\n"), "complete"),
+        ("tags", two("ETag: \"a\"\r\nETag: \"b\"\r\n"), "missing"),
+        ("lengths", two("ETag: \"a\"\r\nContent-Length: 5\r\n"), "missing"),
+    ] {
+        let made = each(&[part(&whole[..6], 0, 10), second]);
+        let joins = ingested(&format!("joins-body-{name}"), &made, &[]).json("joins", &[]);
+        assert_eq!((joins.len(), text(&joins[0], "state")), (1, state), "{name}: {joins:?}");
+    }
+}
+
+#[test]
+fn a_part_that_was_captured_with_other_bytes_too_is_no_complete_content() {
+    let whole = b"0123456789";
+    let mut made = each(&[part(&whole[..6], 0, 10)]);
+    let mut talk = Talk::new(3000);
+    talk.open(&mut made, 1000);
+    talk.ask(&mut made, 1010, b"GET /x HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    let mut other = talk.clone();
+    let second = part(&whole[6..], 6, 10);
+    talk.answer(&mut made, 1020, &second);
+    let forged = [&second[..second.len() - 4], b"6X89"].concat();
+    other.answer(&mut made, 1021, &forged);
+    talk.close(&mut made, 1030);
+    let data = ingested("joins-frames", &made, &[]);
+    let joins = data.json("joins", &[]);
+    let join = &joins[0];
+    assert_eq!((text(join, "state"), &join["conflicts"]), ("conflicting", &serde_json::json!(["6-9"])), "{join}");
+    assert_eq!((&join["parts"][0]["conflict"], &join["parts"][1]["conflict"]), (&false.into(), &true.into()));
+}
+
+#[test]
+fn an_answer_whose_request_is_a_guess_is_no_part() {
+    let whole = b"0123456789";
+    let mut made = each(&[part(&whole[..6], 0, 10)]);
+    // The first request and its answer were not captured, and nor was the begin.
+    let mut talk = Talk::new(3000);
+    let ask = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n").into_bytes();
+    talk.ask(&mut made, 1010, &ask("/x"));
+    talk.answer(&mut made, 1020, &part(&whole[6..], 6, 10));
+    talk.close(&mut made, 1030);
+    let joins = ingested("joins-guess", &made, &[]).json("joins", &[]);
+    assert!(joins.iter().all(|join| join["state"] == "missing"), "{joins:?}");
+}
+
+#[test]
+fn servers_are_said_where_there_are_several() {
+    let whole = b"0123456789";
+    let mut made = each(&[part(&whole[..6], 0, 10), part(&whole[6..], 6, 10)]);
+    let data = ingested("joins-server", &made, &[]);
+    assert_eq!(data.json("joins", &[])[0]["servers"].as_array().unwrap().len(), 1);
+    assert!(!String::from_utf8(data.run("joins", &[]).well()).unwrap().contains("servers"));
+    // The second connection is to another address.
+    for (_, frame) in made.frames.iter_mut().skip_while(|(time, _)| *time < 40_000_000) {
+        for at in [26, 30] {
+            if frame[at..at + 4] == [203, 0, 113, 9] {
+                frame[at + 3] = 10;
+            }
+        }
+    }
+    let data = ingested("joins-servers", &made, &[]);
+    let joins = data.json("joins", &[]);
+    assert_eq!((joins.len(), text(&joins[0], "state")), (1, "complete"), "{joins:?}");
+    assert_eq!(joins[0]["servers"], serde_json::json!(["203.0.113.9:80", "203.0.113.10:80"]));
+    let said = String::from_utf8(data.run("joins", &[]).well()).unwrap();
+    assert!(said.contains("  servers: 203.0.113.9:80 203.0.113.10:80"), "{said}");
+}

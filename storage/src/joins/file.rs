@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! FILE  := head frame*
-//! head  : magic "SDBJOIN1", derivation u32, crc32 u32 of these 12 bytes
+//! head  : magic "SDBJOIN2", derivation u32, crc32 u32 of these 12 bytes
 //! frame : length u32, crc32 u32 of the payload and the frame's position, payload
 //! payload: kind u8, then what changes; FORMAT.md has the fields
 //! ```
@@ -11,12 +11,12 @@ use std::ops::Range;
 
 use streamdb_types::{BlockPlace, BucketId, ConnKey, Digests, Direction, Oid, StreamOffset, Timestamp};
 
-use super::{Evidence, JoinChange, JoinId, JoinMade, JoinOf, JoinPart, RowsRead};
+use super::{Evidence, JoinChange, JoinId, JoinMade, JoinMore, JoinOf, JoinPart, RowsRead};
 use crate::derived::DERIVATION;
 use crate::format::bytes::{Reader, Short, put_varint, put_zigzag};
 use crate::format::record::{put_tuple, tuple};
 
-const MAGIC: &[u8; 8] = b"SDBJOIN1";
+const MAGIC: &[u8; 8] = b"SDBJOIN2";
 pub(super) const HEAD: usize = 16;
 /// Bytes before a payload.
 pub(super) const FRAME: usize = 8;
@@ -112,7 +112,9 @@ fn put_change(out: &mut Vec<u8>, change: &JoinChange) {
         JoinChange::More(id, more) => {
             out.push(MORE);
             out.extend(id.0);
-            put_varint(out, *more);
+            put_varint(out, more.parts);
+            put_varint(out, more.unchecked);
+            put_runs(out, &more.conflicts);
         }
         JoinChange::Made(id, made) => {
             out.push(MADE);
@@ -146,7 +148,11 @@ fn read(payload: &[u8]) -> Result<Payload, Short> {
     let change = match kind {
         NEW => JoinChange::New(id(&mut r)?, read_of(&mut r)?),
         PART => JoinChange::Part(id(&mut r)?, read_part(&mut r)?),
-        MORE => JoinChange::More(id(&mut r)?, r.varint()?),
+        MORE => {
+            let id = id(&mut r)?;
+            let (parts, unchecked) = (r.varint()?, r.varint()?);
+            JoinChange::More(id, JoinMore { parts, unchecked, conflicts: runs(&mut r)? })
+        }
         MADE => {
             let id = id(&mut r)?;
             let made = match r.u8()? {
@@ -204,6 +210,7 @@ fn put_part(out: &mut Vec<u8>, part: &JoinPart) {
     put_varint(out, part.status.into());
     put_varint(out, part.first);
     put_runs(out, &part.runs);
+    out.push(u8::from(part.conflict));
 }
 
 fn read_part(r: &mut Reader<'_>) -> Result<JoinPart, Short> {
@@ -219,7 +226,8 @@ fn read_part(r: &mut Reader<'_>) -> Result<JoinPart, Short> {
     let tuple = tuple(r)?;
     let start = Timestamp(r.zigzag()?);
     let status = u16::try_from(r.varint()?).map_err(|_| Short)?;
-    Ok(JoinPart { oid, key, direction, begins, tuple, start, status, first: r.varint()?, runs: runs(r)? })
+    let (first, runs, conflict) = (r.varint()?, runs(r)?, flag(r)?);
+    Ok(JoinPart { oid, key, direction, begins, tuple, start, status, first, runs, conflict })
 }
 
 fn put_made(out: &mut Vec<u8>, made: &JoinMade) {
@@ -230,6 +238,7 @@ fn put_made(out: &mut Vec<u8>, made: &JoinMade) {
     put_text(out, &made.description);
     put_optional(out, made.problem.as_deref(), put_text);
     put_runs(out, &made.conflicts);
+    out.push(u8::from(made.compared));
 }
 
 fn read_made(r: &mut Reader<'_>) -> Result<JoinMade, Short> {
@@ -241,7 +250,16 @@ fn read_made(r: &mut Reader<'_>) -> Result<JoinMade, Short> {
         description: text(r)?,
         problem: optional(r, text)?,
         conflicts: runs(r)?,
+        compared: flag(r)?,
     })
+}
+
+fn flag(r: &mut Reader<'_>) -> Result<bool, Short> {
+    match r.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Short),
+    }
 }
 
 fn put_digests(out: &mut Vec<u8>, digests: &Digests) {
@@ -361,11 +379,13 @@ mod tests {
             description: "ASCII text".to_owned(),
             problem: Some("gzip data ends early".to_owned()),
             conflicts: vec![1..2, 4..9],
+            compared: false,
         };
         for change in [
             JoinChange::New(id(1), of()),
             JoinChange::Part(id(1), part(1, 0..7)),
-            JoinChange::More(id(1), 300),
+            JoinChange::Part(id(1), JoinPart { conflict: true, ..part(1, 0..7) }),
+            JoinChange::More(id(1), JoinMore { parts: 300, unchecked: 2, conflicts: vec![3..5] }),
             JoinChange::Made(id(1), None),
             JoinChange::Made(id(1), Some(made)),
             JoinChange::Gone(id(1)),

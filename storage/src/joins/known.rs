@@ -10,7 +10,7 @@ use std::sync::Arc;
 use streamdb_types::{BucketId, ConnKey, Direction, Oid};
 
 use super::file::{self, FRAME, HEAD, MOST, Payload};
-use super::{Join, JoinChange, JoinId, JoinPart};
+use super::{Join, JoinChange, JoinId, JoinMore, JoinPart};
 use crate::error::{Error, Result};
 
 /// What is read of a file at a time.
@@ -97,7 +97,7 @@ impl Joins {
     pub fn changes(&self) -> impl Iterator<Item = JoinChange> + '_ {
         let joins = self.joins.values().flat_map(|join| {
             let parts = join.parts.iter().map(|part| JoinChange::Part(join.id, part.clone()));
-            let more = (join.more > 0).then_some(JoinChange::More(join.id, join.more));
+            let more = (join.more != JoinMore::default()).then(|| JoinChange::More(join.id, join.more.clone()));
             let made = join.made.as_ref().map(|made| JoinChange::Made(join.id, Some(made.clone())));
             [JoinChange::New(join.id, join.of.clone())].into_iter().chain(parts).chain(more).chain(made)
         });
@@ -109,22 +109,13 @@ impl Joins {
         match change {
             JoinChange::New(id, of) => {
                 self.forget(id);
-                let join = Join { id, of, parts: Vec::new(), more: 0, made: None };
+                let join = Join { id, of, parts: Vec::new(), more: JoinMore::default(), made: None };
                 self.bytes += join.size();
                 self.joins.insert(id, join);
             }
-            JoinChange::Part(id, part) => self.change(id, |join, by_stream| {
-                let ids = by_stream.entry((part.key, part.direction)).or_default();
-                if !ids.contains(&id) {
-                    ids.push(id);
-                }
-                match join.parts.iter_mut().find(|known| known.is(&part)) {
-                    Some(known) => *known = part,
-                    None => join.parts.push(part),
-                }
-            }),
-            JoinChange::More(id, more) => self.change(id, |join, _| join.more = more),
-            JoinChange::Made(id, made) => self.change(id, |join, _| join.made = made),
+            JoinChange::Part(id, part) => self.part(id, part),
+            JoinChange::More(id, more) => self.change(id, |join| join.more = more),
+            JoinChange::Made(id, made) => self.change(id, |join| join.made = made),
             JoinChange::Gone(id) => self.forget(id),
             JoinChange::Forget(bucket) => {
                 self.read.remove(&bucket);
@@ -134,7 +125,7 @@ impl Joins {
                     .map(|join| join.id)
                     .collect();
                 for id in with {
-                    self.change(id, |join, _| {
+                    self.change(id, |join| {
                         join.parts.retain(|part| part.oid.bucket != bucket);
                         join.made = None;
                     });
@@ -147,10 +138,28 @@ impl Joins {
         }
     }
 
-    fn change(&mut self, id: JoinId, with: impl FnOnce(&mut Join, &mut HashMap<(ConnKey, Direction), Vec<JoinId>>)) {
+    /// Adds a part, or puts it in place of itself. Joins may have thousands: what is known of the others is not gone through.
+    fn part(&mut self, id: JoinId, part: JoinPart) {
+        let Some(join) = self.joins.get_mut(&id) else { return };
+        self.bytes += part.size();
+        let ids = self.by_stream.entry((part.key, part.direction)).or_default();
+        let known = ids.contains(&id).then(|| join.parts.iter_mut().find(|known| known.is(&part))).flatten();
+        if let Some(known) = known {
+            self.bytes = self.bytes.saturating_sub(known.size());
+            *known = part;
+            return;
+        }
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+        join.parts.push(part);
+        self.parts += 1;
+    }
+
+    fn change(&mut self, id: JoinId, with: impl FnOnce(&mut Join)) {
         let Some(join) = self.joins.get_mut(&id) else { return };
         let (bytes, parts) = (join.size(), join.parts.len());
-        with(join, &mut self.by_stream);
+        with(join);
         self.bytes = (self.bytes + join.size()).saturating_sub(bytes);
         self.parts = (self.parts + join.parts.len()).saturating_sub(parts);
     }

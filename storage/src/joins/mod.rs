@@ -110,6 +110,8 @@ pub struct JoinPart {
     pub first: u64,
     /// Where in the content there are bytes of it: in order, apart from each other, none of them empty.
     pub runs: Vec<Range<u64>>,
+    /// Whether other bytes than its own were captured too, for some place of it.
+    pub conflict: bool,
 }
 
 impl JoinPart {
@@ -118,6 +120,22 @@ impl JoinPart {
         (self.key, self.direction, self.begins, self.oid.index >> 32)
             == (other.key, other.direction, other.begins, other.oid.index >> 32)
     }
+
+    /// About what it takes in memory, in bytes.
+    const fn size(&self) -> usize {
+        size_of::<Self>() + 64 + 16 * self.runs.len()
+    }
+}
+
+/// What is known of the parts that were seen and are not kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JoinMore {
+    /// How many: they had nothing new, or were too many.
+    pub parts: u64,
+    /// How many of them were not compared with those that are kept.
+    pub unchecked: u64,
+    /// Where others differ from these, in the bytes as sent.
+    pub conflicts: Vec<Range<u64>>,
 }
 
 /// What the bytes of all parts together are.
@@ -135,8 +153,10 @@ pub struct JoinMade {
     pub description: String,
     /// What spoils it as it is decoded, in a sentence.
     pub problem: Option<String>,
-    /// Where parts differ, in the bytes as sent: the first of them, one at least when they do.
+    /// Where parts that are kept differ, in the bytes as sent: the first of them, one at least when they do.
     pub conflicts: Vec<Range<u64>>,
+    /// Whether all parts that are kept could be compared where they have the same bytes.
+    pub compared: bool,
 }
 
 /// A content, and the parts of it that were seen.
@@ -148,8 +168,8 @@ pub struct Join {
     pub of: JoinOf,
     /// The parts, in the order in which they were found: where several have the same byte, the first one's counts.
     pub parts: Vec<JoinPart>,
-    /// So many more were seen that are not kept, as they had nothing new or were too many.
-    pub more: u64,
+    /// Those that were seen and are not kept.
+    pub more: JoinMore,
     /// What they are together, once all of it is there.
     pub made: Option<JoinMade>,
 }
@@ -161,14 +181,42 @@ impl Join {
         starts().min().zip(starts().max())
     }
 
+    /// Whether other bytes than those that are handed out were captured too: in one of its parts, or as parts differ.
+    pub fn is_conflicting(&self) -> bool {
+        let made = self.made.as_ref().is_some_and(|made| !made.conflicts.is_empty());
+        made || !self.more.conflicts.is_empty() || self.parts.iter().any(|part| part.conflict)
+    }
+
+    /// Whether every part that was seen was compared where others have the same bytes. What is not made is not compared.
+    pub fn is_compared(&self) -> bool {
+        self.more.unchecked == 0 && self.made.as_ref().is_some_and(|made| made.compared)
+    }
+
+    /// Where other bytes were captured too, in the bytes as sent: where parts differ, and what a part with other bytes in it has.
+    pub fn conflicts(&self) -> Vec<Range<u64>> {
+        let within = self.parts.iter().filter(|part| part.conflict).flat_map(|part| &part.runs);
+        let made = self.made.iter().flat_map(|made| &made.conflicts);
+        let mut all: Vec<Range<u64>> = made.chain(&self.more.conflicts).chain(within).cloned().collect();
+        all.sort_unstable_by_key(|range| range.start);
+        all.dedup_by(|next, last| {
+            let touch = next.start <= last.end;
+            if touch {
+                last.end = last.end.max(next.end);
+            }
+            touch
+        });
+        all
+    }
+
     /// About what it takes in memory, in bytes.
-    fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         let JoinOf { scheme, host, target, codings, etag, filename, declared_type, .. } = &self.of;
         let texts = [Some(scheme), Some(host), Some(target), etag.as_ref(), filename.as_ref(), declared_type.as_ref()];
         let made = |made: &JoinMade| made.mime.len() + made.description.len() + 16 * made.conflicts.len();
         size_of::<Self>()
             + texts.into_iter().flatten().chain(codings).map(String::len).sum::<usize>()
-            + self.parts.iter().map(|part| size_of::<JoinPart>() + 64 + 16 * part.runs.len()).sum::<usize>()
+            + self.parts.iter().map(JoinPart::size).sum::<usize>()
+            + 16 * self.more.conflicts.len()
             + self.made.as_ref().map_or(0, made)
     }
 }
@@ -180,8 +228,8 @@ pub enum JoinChange {
     New(JoinId, JoinOf),
     /// A part more, or one in place of what it [is](JoinPart::is).
     Part(JoinId, JoinPart),
-    /// So many parts were seen that are not kept.
-    More(JoinId, u64),
+    /// What is known of those that are not kept.
+    More(JoinId, JoinMore),
     /// What the parts are together; `None`: not known.
     Made(JoinId, Option<JoinMade>),
     /// It is forgotten.
@@ -237,6 +285,7 @@ mod tests {
             status: 206,
             first: run.start,
             runs: vec![run],
+            conflict: false,
         }
     }
 
@@ -327,6 +376,7 @@ mod tests {
             description: String::new(),
             problem: None,
             conflicts: Vec::new(),
+            compared: true,
         };
         for change in [
             JoinChange::New(id(1), of()),

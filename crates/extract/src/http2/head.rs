@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::table::Text;
 use crate::disposition::disposition;
+use crate::fields::combine;
 use crate::http1::codings;
 use crate::message::Incomplete;
 use crate::part::Entity;
@@ -46,8 +47,8 @@ impl Head {
             b"host" if self.host.is_none() => self.host = Some(value.into()),
             b":status" if self.status.is_none() => self.status = number(value).and_then(|n| n.try_into().ok()),
             b":scheme" => first(&mut self.entity.scheme),
-            b"content-range" => first(&mut self.entity.content_range),
-            b"etag" => first(&mut self.entity.etag),
+            b"content-range" => combine(&mut self.entity.content_range, value),
+            b"etag" => combine(&mut self.entity.etag, value),
             b"last-modified" => first(&mut self.entity.last_modified),
             b"date" => first(&mut self.entity.date),
             b"content-type" => first(&mut self.declared_type),

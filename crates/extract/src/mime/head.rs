@@ -23,7 +23,7 @@ const KEPT: [&str; 8] = [
     "message-id",
 ];
 
-/// What the head of a part, or of a mail, says. Of several fields of one name the first counts.
+/// What the head of a part, or of a mail, says. Of several fields of one name the first counts, but for ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartHead(Vec<(&'static str, Box<[u8]>)>);
 
@@ -49,10 +49,16 @@ impl PartHead {
         let (name, value) = field.split_at_checked(colon).unwrap_or_default();
         let name = name.trim_ascii();
         let Some(kept) = KEPT.iter().find(|kept| kept.as_bytes().eq_ignore_ascii_case(name)) else { return };
-        if self.get(kept).is_none() {
-            let value = value.get(1..).unwrap_or_default();
-            let value = unfold(value.get(..VALUE_BYTES).unwrap_or(value));
-            self.0.push((kept, value.trim_ascii().into()));
+        let value = value.get(1..).unwrap_or_default();
+        let value = unfold(value.get(..VALUE_BYTES).unwrap_or(value));
+        let value = value.trim_ascii();
+        match self.0.iter_mut().find(|(known, _)| known == kept) {
+            None => self.0.push((kept, value.into())),
+            // Of bytes that are said to belong to several places nobody knows where.
+            Some((_, known)) if *kept == "content-range" && **known != *value && known.len() <= VALUE_BYTES => {
+                *known = [known, value].join(&b", "[..]).into();
+            }
+            Some(_) => {}
         }
     }
 

@@ -69,15 +69,18 @@ fn head(message: &Message, peer: Option<&Message>) -> Option<Part> {
     part.begins = message.head.start.0;
     part.content_codings = message.content_codings.iter().chain(&message.transfer_codings).cloned().collect();
     let field = |name: &str| message.fields.get(name).map(Into::into);
-    part.entity = (kind == PartKind::Response).then(|| {
+    // Of an answer whose request is a guess nobody knows what it is a range of.
+    let guess = Message::is_guess;
+    let known = kind == PartKind::Response && !guess(message) && !peer.is_some_and(guess);
+    part.entity = known.then(|| {
         Box::new(Entity {
             scheme: None,
-            content_range: field("content-range"),
+            content_range: message.fields.combined("content-range"),
             length: match message.framing {
                 Framing::Length(length) => Some(length),
                 _ => None,
             },
-            etag: field("etag"),
+            etag: message.fields.combined("etag"),
             last_modified: field("last-modified"),
             date: field("date"),
         })

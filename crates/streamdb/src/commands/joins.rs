@@ -61,5 +61,11 @@ fn text_line(out: &mut Output, line: &JoinLine) -> std::io::Result<()> {
             writeln!(out, "  {word}: {}", ranges.join(" "))?;
         }
     }
+    if line.servers.len() > 1 {
+        writeln!(out, "  servers: {}", line.servers.join(" "))?;
+    }
+    if line.unchecked_parts > 0 {
+        writeln!(out, "  not compared: {} parts", line.unchecked_parts)?;
+    }
     Ok(())
 }
