@@ -311,9 +311,9 @@ mod tests {
             };
             walked(&(2..5), &mut walk).unwrap()
         };
-        assert_eq!(walk(2), (vec![2..4], 2));
-        assert_eq!(walk(3), (vec![2..5], 3));
-        assert_eq!(walk(9), (vec![2..5], 4));
+        assert_eq!(walk(2), (vec![Range { start: 2, end: 4 }], 2));
+        assert_eq!(walk(3), (vec![Range { start: 2, end: 5 }], 3));
+        assert_eq!(walk(9), (vec![Range { start: 2, end: 5 }], 4));
         assert!(is_several(Some(b"\"a\", \"b\"")) && !is_several(Some(b"W/\"a\"")) && !is_several(None));
     }
 

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use common::{Said, Talk, store};
@@ -77,7 +78,7 @@ fn parts_that_are_not_kept_are_compared_too() {
     answers.push(part(b"X567", 4, 10));
     let other = known(&[asked(&answers)]);
     let join = &other.joins()[0];
-    assert_eq!((join.parts.len(), join.more.parts, join.conflicts()), (256, 7, vec![4..6]));
+    assert_eq!((join.parts.len(), join.more.parts, join.conflicts()), (256, 7, vec![Range { start: 4, end: 6 }]));
     assert_eq!(other.state(), JoinState::Conflicting);
 }
 
@@ -180,7 +181,13 @@ fn what_could_not_be_read_is_read_again() {
 fn a_part_that_cannot_be_read_is_not_equal_to_others() {
     let made = known(&[asked(&[part(&WHOLE[..6], 0, 10), part(&WHOLE[6..], 6, 10)])]);
     let other = |join: &Join, oid: Oid| {
-        let part = JoinPart { oid, begins: StreamOffset(99), first: 4, runs: vec![4..7], ..join.parts[0].clone() };
+        let part = JoinPart {
+            oid,
+            begins: StreamOffset(99),
+            first: 4,
+            runs: vec![Range { start: 4, end: 7 }],
+            ..join.parts[0].clone()
+        };
         vec![JoinChange::Part(join.id, part), JoinChange::Made(join.id, None)]
     };
     // There is no such message in its record.
@@ -207,7 +214,7 @@ fn a_part_with_other_bytes_in_its_frames_leaves_a_conflict() {
     let conflicting =
         changed(made, |join| vec![JoinChange::Part(join.id, JoinPart { conflict: true, ..join.parts[1].clone() })]);
     let join = &conflicting.joins()[0];
-    assert_eq!((conflicting.state(), join.conflicts()), (JoinState::Conflicting, vec![6..10]));
+    assert_eq!((conflicting.state(), join.conflicts()), (JoinState::Conflicting, vec![Range { start: 6, end: 10 }]));
 }
 
 #[test]

@@ -385,7 +385,10 @@ mod tests {
             JoinChange::New(id(1), of()),
             JoinChange::Part(id(1), part(1, 0..7)),
             JoinChange::Part(id(1), JoinPart { conflict: true, ..part(1, 0..7) }),
-            JoinChange::More(id(1), JoinMore { parts: 300, unchecked: 2, conflicts: vec![3..5] }),
+            JoinChange::More(
+                id(1),
+                JoinMore { parts: 300, unchecked: 2, conflicts: vec![std::ops::Range { start: 3, end: 5 }] },
+            ),
             JoinChange::Made(id(1), None),
             JoinChange::Made(id(1), Some(made)),
             JoinChange::Gone(id(1)),
