@@ -67,9 +67,13 @@ impl Handing {
     /// All rows are kept: what there is to look at is looked at, and what is to go is tried once more. What was found is said.
     pub(crate) fn finish(self) {
         let done = self.scanning.map(Scanning::finish);
-        if let Some(Tally { contents, found, .. }) = done.filter(|_| self.scans) {
+        if let Some(Tally { contents, found, in_part, .. }) = done.filter(|_| self.scans) {
             let word = if contents == 1 { "content" } else { "contents" };
-            complain(&format!("{contents} {word} scanned, something was found in {found}"));
+            let part = match in_part {
+                0 => String::new(),
+                _ => format!("; {in_part} could be looked at in part only (too large, or a scanner gave up)"),
+            };
+            complain(&format!("{contents} {word} scanned, something was found in {found}{part}"));
         }
         let Some(sending) = self.sending else { return };
         sending.end();

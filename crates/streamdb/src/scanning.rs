@@ -10,8 +10,9 @@ mod round;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use streamdb_scan::Scanners;
@@ -26,6 +27,11 @@ use crate::output::complain;
 const PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause after something went wrong. It begins with the one above and doubles.
 const LONGEST: Duration = Duration::from_secs(10);
+
+/// How long the thread may take to end when it is told to at once.
+const AT_ONCE: Duration = Duration::from_secs(10);
+/// How long it may take for one content, beside what its scanners may.
+const STEP: Duration = Duration::from_secs(300);
 
 /// By how much the thread is behind all others for a processor.
 const NICE: i32 = 10;
@@ -59,6 +65,8 @@ pub(crate) struct Tally {
     pub(crate) contents: u64,
     /// Those of them in which something was found.
     pub(crate) found: u64,
+    /// Those at which a scanner looked in part only: they were too large, or it gave up.
+    pub(crate) in_part: u64,
     /// Objects that were handed on.
     pub(crate) objects: u64,
 }
@@ -67,7 +75,11 @@ pub(crate) struct Tally {
 pub(crate) struct Scanning {
     ending: Arc<AtomicBool>,
     at_once: Arc<AtomicBool>,
-    thread: JoinHandle<Tally>,
+    /// Counts on with each step.
+    steps: Arc<AtomicU64>,
+    /// How long a step may take.
+    step: Duration,
+    done: Receiver<Tally>,
 }
 
 impl Scanning {
@@ -83,37 +95,61 @@ impl Scanning {
     ) -> Result<Option<Self>, Error> {
         let Some(scanners) = scanners else { return Ok(None) };
         let past = scanners.past();
+        let step = STEP.saturating_add(scanners.timeout().saturating_mul(2));
         let store = Store::open(folder)?;
         // Now, so that what is kept from now on is new.
         let mut keeper = None;
         take_right(&store, past, &mut keeper)?;
         let (ending, at_once) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let told = (Arc::clone(&ending), Arc::clone(&at_once));
+        let steps = Arc::new(AtomicU64::new(0));
+        let told = (Arc::clone(&ending), Arc::clone(&at_once), Arc::clone(&steps));
+        let (tell, done) = channel();
         let started = thread::Builder::new().name("scan".into()).spawn(move || {
             // Of this thread, and of those that it starts: whoever captures or derives comes first.
             let _ = rustix::process::nice(NICE);
-            let follow = Follow { store: &store, past, ending: &told.0, at_once: &told.1, say: &mut complain };
-            follow.run(scanners, handed, keeper)
+            let (ending, at_once, steps) = (&*told.0, &*told.1, &*told.2);
+            let follow = Follow { store: &store, past, ending, at_once, steps, say: &mut complain };
+            // Nobody may wait for it any more.
+            let _ = tell.send(follow.run(scanners, handed, keeper));
         });
-        let thread = started.map_err(|e| Error::Other(format!("could not start the thread that scans: {e}")))?;
-        Ok(Some(Self { ending, at_once, thread }))
+        started.map_err(|e| Error::Other(format!("could not start the thread that scans: {e}")))?;
+        Ok(Some(Self { ending, at_once, steps, step, done }))
     }
 
     /// All rows are kept: what there is to scan is scanned, unless a scanner is not there, and the thread ends. What was done.
     pub(crate) fn finish(self) -> Tally {
         self.ending.store(true, Ordering::Release);
-        self.thread.join().unwrap_or_else(|_| {
-            complain("the thread that scans died");
-            Tally::default()
-        })
+        loop {
+            let before = self.steps.load(Ordering::Relaxed);
+            match self.done.recv_timeout(self.step) {
+                Ok(tally) => return tally,
+                Err(RecvTimeoutError::Timeout) if self.steps.load(Ordering::Relaxed) != before => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    let seconds = self.step.as_secs();
+                    complain(&format!(
+                        "the scan did not go on for {seconds} s, and is not waited for; what is not scanned yet is when somebody \
+                         scans here again"
+                    ));
+                    return Tally::default();
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    complain("the thread that scans died");
+                    return Tally::default();
+                }
+            }
+        }
     }
 
     /// The thread ends behind the content that it looks at; the next start goes on there.
     pub(crate) fn stop(self) {
         self.at_once.store(true, Ordering::Release);
         self.ending.store(true, Ordering::Release);
-        if self.thread.join().is_err() {
-            complain("the thread that scans died");
+        match self.done.recv_timeout(AT_ONCE) {
+            Ok(_) => {}
+            Err(RecvTimeoutError::Timeout) => {
+                complain("a content is still looked at, and is not waited for; the next start looks at it again");
+            }
+            Err(RecvTimeoutError::Disconnected) => complain("the thread that scans died"),
         }
     }
 }
@@ -124,6 +160,7 @@ struct Follow<'f> {
     past: bool,
     ending: &'f AtomicBool,
     at_once: &'f AtomicBool,
+    steps: &'f AtomicU64,
     say: &'f mut (dyn FnMut(&str) + Send),
 }
 
@@ -131,7 +168,7 @@ impl Follow<'_> {
     /// Follows the store until `ending`, and then to its end. When something cannot be done, that is said once, and again when it
     /// works.
     fn run(self, mut scanners: Scanners, mut handed: Box<dyn Handed>, mut keeper: Option<VerdictKeeper>) -> Tally {
-        let Self { store, past, ending, at_once, say } = self;
+        let Self { store, past, ending, at_once, steps, say } = self;
         let mut tally = Tally::default();
         // How long to wait after the last round, when that failed.
         let mut failing: Option<Duration> = None;
@@ -139,7 +176,11 @@ impl Follow<'_> {
             // Asked before: what was kept until then is still done.
             let last = ending.load(Ordering::Acquire);
             scanners.look_again(say);
-            let stop = &|| at_once.load(Ordering::Acquire);
+            // Asked at each step.
+            let stop = &|| {
+                steps.fetch_add(1, Ordering::Relaxed);
+                at_once.load(Ordering::Acquire)
+            };
             let done = match take_right(store, past, &mut keeper) {
                 Err(error) => Err(Halt::Trouble(error.to_string())),
                 Ok(None) => Ok(()),
@@ -252,7 +293,8 @@ mod tests {
         let mut said = Vec::new();
         let (ending, at_once) = (AtomicBool::new(true), AtomicBool::new(false));
         let say = &mut |what: &str| said.push(what.to_owned());
-        let follow = Follow { store, past, ending: &ending, at_once: &at_once, say };
+        let steps = AtomicU64::new(0);
+        let follow = Follow { store, past, ending: &ending, at_once: &at_once, steps: &steps, say };
         let tally = follow.run(Scanners::open(settings()).unwrap(), Box::new(taker.clone()), keeper);
         (tally, said)
     }

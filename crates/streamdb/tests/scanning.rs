@@ -186,6 +186,41 @@ fn each_content_is_looked_at_once_also_when_it_comes_again() {
 }
 
 #[test]
+fn what_was_only_handed_on_is_looked_at_by_the_scanners_that_come_later() {
+    let data = Data::new("scan-later");
+    let files = data.beside("files");
+    std::fs::create_dir(&files).unwrap();
+    let submit = format!(
+        "[[submit.target]]\nname = \"files\"\nkind = \"folder\"\npath = {files:?}\n\
+         [[submit.rule]]\nname = \"all\"\nto = [\"files\"]\n"
+    );
+    let bodies = [bodies(1, 4), vec![eicar()]].concat();
+    let file = data.write("made.pcap", &answers(&bodies));
+    let ingest = |scan: &str| {
+        let config = data.write("streamdb.toml", format!("{scan}\n{submit}").as_bytes());
+        let said = data.ingest(&["--config", config.to_str().unwrap(), "--again"], &[&file]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+    };
+    ingest("");
+    assert!(std::fs::read_dir(&files).unwrap().count() >= bodies.len(), "they are handed on");
+    let clamd = FakeClamd::new();
+    let scan = format!("[scan]\nclamd = \"{}\"", clamd.address);
+    let contents = contents(&data).into_keys().collect::<Vec<_>>();
+    for _ in 0..2 {
+        ingest(&scan);
+        let mut seen = clamd.seen();
+        seen.sort();
+        assert_eq!(seen, contents, "each once, now that there is who looks");
+    }
+    // A list is asked each time, and clamd is not asked again; what clamd said stays.
+    let list = data.write("bad.txt", format!("{}\n", sha256(&eicar())).as_bytes());
+    ingest(&format!("{scan}\nhash_lists = [{list:?}]"));
+    assert_eq!(clamd.seen().len(), contents.len());
+    let rows = data.json("objects", &[&format!("sha256={}", sha256(&eicar()))]);
+    assert!(rows.iter().all(|row| verdicts(row) == ["clamd:Test.Eicar", "hash-list:bad.txt"]), "{rows:?}");
+}
+
+#[test]
 fn what_was_there_before_is_left_to_hunt_unless_it_is_asked_for() {
     let data = Data::new("scan-past");
     let (old, new) = (bodies(1, 3), bodies(50, 2));

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use streamdb_query::seen_before;
 use streamdb_scan::Scanners;
-use streamdb_storage::{KeptMark, Scanned, Store, VerdictKeeper};
-use streamdb_types::{BucketId, ObjectRow};
+use streamdb_storage::{KeptMark, KnownContent, Scanned, Store, VerdictKeeper};
+use streamdb_types::{BucketId, Digests, ObjectRow, Scanner};
 
 use super::contents::{Look, each_content};
 use super::{Handed, Tally};
@@ -83,10 +83,15 @@ impl Round<'_> {
     fn connection(&mut self, rows: &[ObjectRow]) -> Result<(), Halt> {
         let mut new: Vec<&ObjectRow> = Vec::new();
         let mut met = BTreeSet::new();
+        // Lists are asked each time, which costs nothing.
+        let needed = self.scanners.kinds() & !Scanner::HashList.bit();
         for row in rows {
-            let Some(digests) = row.digests else { continue };
-            if met.insert(digests.sha256) && self.keeper.known(&digests.sha256, row.oid).is_none() {
-                new.push(row);
+            let Some(digests) = row.digests.filter(|digests| met.insert(digests.sha256)) else { continue };
+            match self.keeper.known(&digests.sha256, row.oid) {
+                // Nobody met it; or one who asked fewer scanners, or none.
+                None => new.push(row),
+                Some(known) if known.looked & needed != needed => new.push(row),
+                Some(known) => self.lists(row, &digests, known)?,
             }
         }
         if !new.is_empty() {
@@ -102,6 +107,21 @@ impl Round<'_> {
         Ok(())
     }
 
+    /// Keeps what lists say of a content by now that they did not say before.
+    fn lists(&mut self, row: &ObjectRow, digests: &Digests, known: KnownContent) -> Result<(), Halt> {
+        let KnownContent { mut verdicts, looked, whole, first_seen } = known;
+        let mut new = self.scanners.of_digests(digests);
+        new.retain(|verdict| !verdicts.iter().any(|old| (old.scanner, &old.name) == (verdict.scanner, &verdict.name)));
+        if new.is_empty() {
+            return Ok(());
+        }
+        verdicts.extend(new);
+        let (sha256, oid, by) = (digests.sha256, row.oid, self.scanners.by());
+        let looked = looked | Scanner::HashList.bit();
+        self.keeper.scanned(Scanned { sha256, oid, first_seen, whole, by, looked, verdicts })?;
+        Ok(())
+    }
+
     fn scan(&mut self, new: &[&ObjectRow]) -> Result<(), Halt> {
         let mut halt = None;
         let Self { store, keeper, scanners, tally, say, stop, .. } = self;
@@ -110,15 +130,35 @@ impl Round<'_> {
             let earlier = |other: &ObjectRow| other.oid != row.oid && keeper.mark_of(other.oid.bucket).is_none();
             seen_before(store, sha256, &earlier).map(|seen| !seen)
         };
+        let kinds = scanners.kinds();
         each_content(store, scanners, new, &mut |row, look| {
             let Some(digests) = row.digests else { return ControlFlow::Continue(()) };
             let keep = match look {
-                Look::At(outcome, by) => first(keeper, row, &digests.sha256).and_then(|first_seen| {
-                    tally.contents += 1;
-                    tally.found += u64::from(!outcome.verdicts.is_empty());
-                    let (whole, verdicts) = (outcome.whole, outcome.verdicts);
-                    keeper.scanned(Scanned { sha256: digests.sha256, oid: row.oid, first_seen, whole, by, verdicts })
-                }),
+                Look::At(outcome, by) => {
+                    let earlier = keeper.known(&digests.sha256, row.oid);
+                    let first_seen = match &earlier {
+                        Some(known) => Ok(known.first_seen),
+                        None => first(keeper, row, &digests.sha256),
+                    };
+                    first_seen.and_then(|first_seen| {
+                        tally.contents += 1;
+                        tally.found += u64::from(!outcome.verdicts.is_empty());
+                        tally.in_part += u64::from(!outcome.whole);
+                        let scanned = Scanned {
+                            sha256: digests.sha256,
+                            oid: row.oid,
+                            first_seen,
+                            whole: outcome.whole,
+                            by,
+                            looked: kinds,
+                            verdicts: outcome.verdicts,
+                        };
+                        keeper.scanned(match earlier {
+                            Some(earlier) => with(scanned, earlier, kinds),
+                            None => scanned,
+                        })
+                    })
+                }
                 // Another object with the same content may be readable.
                 Look::Unreadable(why) => {
                     say(&format!("{}: not scanned, as it cannot be read: {why}", row.oid));
@@ -141,4 +181,13 @@ impl Round<'_> {
         });
         halt.map_or(Ok(()), Err)
     }
+}
+
+/// What scanners said before that are not there now stays said.
+fn with(mut scanned: Scanned, earlier: KnownContent, kinds: u8) -> Scanned {
+    let others = earlier.looked & !kinds;
+    scanned.verdicts.extend(earlier.verdicts.into_iter().filter(|verdict| verdict.scanner.bit() & others != 0));
+    scanned.whole &= earlier.whole || others == 0;
+    scanned.looked |= others;
+    scanned
 }
