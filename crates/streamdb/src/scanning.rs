@@ -8,6 +8,8 @@
 pub(crate) mod contents;
 mod round;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,8 +18,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use streamdb_scan::Scanners;
-use streamdb_storage::{DiskVolume, Store, VerdictKeeper};
-use streamdb_types::{ObjectRow, Verdict};
+use streamdb_storage::{DiskVolume, KeptMark, Scanned, Store, VerdictKeeper};
+use streamdb_types::{BucketId, ObjectRow, Verdict};
 
 use self::round::{Halt, Round};
 use crate::commands::Error;
@@ -36,24 +38,33 @@ const STEP: Duration = Duration::from_secs(300);
 /// By how much the thread is behind all others for a processor.
 const NICE: i32 = 10;
 
-/// Takes objects from the scan, one after the other, in the order in which their rows were kept.
+/// An object whose content was looked at.
+pub(crate) struct Seen<'r> {
+    pub(crate) row: &'r ObjectRow,
+    /// Whether no earlier object in the store has the same content; it is never said of one without digests, which nobody can
+    /// compare.
+    pub(crate) first_seen: bool,
+    /// None of one without digests.
+    pub(crate) verdicts: Vec<Verdict>,
+}
+
+/// Takes objects from the scan, in the order in which their rows were kept.
 pub(crate) trait Handed: Send {
-    /// Called for each new object. `first_seen` says that no earlier object in the store has the same content; it is never said
-    /// of one without digests, which nobody can compare. An object without digests has no verdicts.
+    /// Called with the new objects of a connection.
     ///
-    /// The scan goes on behind this object only when this returned `Ok`. Otherwise, and when the process is killed in between, it
-    /// is called again with the same object and the same word on it: what it does must bear that.
+    /// The scan goes on behind them only when this returned `Ok`. Otherwise, and when the process is killed in between, it is
+    /// called again with the same objects and the same words on them: what it does must bear that.
     ///
     /// # Errors
     /// What went wrong, as a sentence; it is said to the operator, and tried again.
-    fn handed(&mut self, store: &Store, row: &ObjectRow, first_seen: bool, verdicts: &[Verdict]) -> Result<(), String>;
+    fn handed(&mut self, store: &Store, objects: &[Seen<'_>]) -> Result<(), String>;
 }
 
 /// Nobody wants to know.
 pub(crate) struct Nobody;
 
 impl Handed for Nobody {
-    fn handed(&mut self, _: &Store, _: &ObjectRow, _: bool, _: &[Verdict]) -> Result<(), String> {
+    fn handed(&mut self, _: &Store, _: &[Seen<'_>]) -> Result<(), String> {
         Ok(())
     }
 }
@@ -175,7 +186,6 @@ impl Follow<'_> {
         loop {
             // Asked before: what was kept until then is still done.
             let last = ending.load(Ordering::Acquire);
-            scanners.look_again(say);
             // Asked at each step.
             let stop = &|| {
                 steps.fetch_add(1, Ordering::Relaxed);
@@ -234,8 +244,10 @@ fn take_right<'k>(
         let Some(mut new) = VerdictKeeper::open(store.path(), Arc::new(DiskVolume))? else { return Ok(None) };
         if new.is_new() {
             let mut marks = Vec::new();
+            let unsettled: BTreeSet<BucketId> = store.unsettled()?.into_iter().map(|(id, _)| id).collect();
             for bucket in if past { Vec::new() } else { store.bucket_ids()? } {
-                marks.push((bucket, store.kept_until_now(bucket)?));
+                let mark = if unsettled.contains(&bucket) { met_before(store, bucket, &mut new)? } else { None };
+                marks.push((bucket, mark.map_or_else(|| store.kept_until_now(bucket), Ok)?));
             }
             new.begin(&marks)?;
         }
@@ -244,11 +256,29 @@ fn take_right<'k>(
     Ok(keeper.as_mut())
 }
 
+/// Keeps that the contents of a bucket were met, and not looked at, up to the mark that it gives: the index does not have all
+/// of them, by which those of other buckets are known to be met before.
+fn met_before(
+    store: &Store,
+    bucket: BucketId,
+    keeper: &mut VerdictKeeper,
+) -> Result<Option<KeptMark>, streamdb_storage::Error> {
+    let mut met = BTreeMap::new();
+    let end = store.kept_since(bucket, KeptMark::NOTHING, &mut |rows, _| {
+        met.extend(rows.iter().filter_map(|row| Some((row.digests?.sha256, row.oid))));
+        ControlFlow::Continue(())
+    })?;
+    for (sha256, oid) in met {
+        let (verdicts, by, looked) = (Vec::new(), 0, 0);
+        keeper.scanned(Scanned { sha256, oid, first_seen: false, whole: true, by, looked, verdicts })?;
+    }
+    Ok(end)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::Parser;
-    use std::collections::{BTreeMap, BTreeSet};
     use std::sync::Mutex;
     use streamdb_derive::Deriver;
     use streamdb_scan::Settings;
@@ -266,12 +296,14 @@ mod tests {
     }
 
     impl Handed for Taker {
-        fn handed(&mut self, _: &Store, row: &ObjectRow, first_seen: bool, verdicts: &[Verdict]) -> Result<(), String> {
+        fn handed(&mut self, _: &Store, objects: &[Seen<'_>]) -> Result<(), String> {
             let mut taken = self.taken.lock().unwrap();
-            if self.refuses.lock().unwrap().take_if(|at| *at == taken.len()).is_some() {
-                return Err("the queue is full".to_owned());
+            for Seen { row, first_seen, verdicts } in objects {
+                if self.refuses.lock().unwrap().take_if(|at| *at == taken.len()).is_some() {
+                    return Err("the queue is full".to_owned());
+                }
+                taken.push((row.oid, row.digests.map(|digests| digests.sha256), *first_seen, verdicts.len()));
             }
-            taken.push((row.oid, row.digests.map(|digests| digests.sha256), first_seen, verdicts.len()));
             Ok(())
         }
     }
@@ -371,5 +403,40 @@ mod tests {
         let old: BTreeSet<Oid> = taken.iter().filter(|t| !t.2).map(|t| t.0).collect();
         let new = taken.iter().filter(|t| t.2).count();
         assert!(old.len() > 50 && new > 3, "{} {new}", old.len());
+    }
+    #[test]
+    fn what_was_seen_before_in_a_bucket_that_still_grows_is_not_seen_first() {
+        let folder = TestFolder::new("scanning-grows");
+        let data = folder.path().join("data");
+        let list = folder.path().join("none.txt");
+        std::fs::write(&list, "").unwrap();
+        ingest(&data, "imagedump", &[]);
+        let store = Store::open(&data).unwrap();
+        // The rows of some connections only.
+        let asked = std::cell::Cell::new(0);
+        let stop = || {
+            asked.set(asked.get() + 1);
+            asked.get() > 12
+        };
+        let _ = Deriver::new(&store).unwrap().catch_up(&store, &stop, &mut |_| {});
+        let contents = || {
+            let mut contents: BTreeMap<Oid, [u8; 32]> = BTreeMap::new();
+            for id in store.bucket_ids().unwrap() {
+                for key in store.derived_connections(id).unwrap() {
+                    let rows = store.derived_rows(id, key).unwrap().unwrap();
+                    contents.extend(rows.iter().filter_map(|row| Some((row.oid, row.digests?.sha256))));
+                }
+            }
+            contents
+        };
+        let before = contents();
+        let taker = Taker::default();
+        scan(&store, &list, false, &taker);
+        let taken = taker.taken.lock().unwrap();
+        let met: BTreeSet<[u8; 32]> = before.values().copied().collect();
+        let again = taken.iter().filter(|taken| taken.1.is_some_and(|sha256| met.contains(&sha256)));
+        let words: Vec<bool> = again.map(|taken| taken.2).collect();
+        assert!(!before.is_empty() && !words.is_empty(), "{} {}", before.len(), taken.len());
+        assert!(words.iter().all(|first| !first), "{words:?}");
     }
 }

@@ -9,7 +9,7 @@ use streamdb_storage::{KeptMark, KnownContent, Scanned, Store, VerdictKeeper};
 use streamdb_types::{BucketId, Digests, ObjectRow, Scanner};
 
 use super::contents::{Look, each_content};
-use super::{Handed, Tally};
+use super::{Handed, Seen, Tally};
 
 /// Connections whose rows are taken at once.
 const BATCH: usize = 64;
@@ -62,6 +62,7 @@ impl Round<'_> {
                 batch.push((rows, behind));
                 if batch.len() < BATCH { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })?;
+            self.scanners.look_again(self.say);
             for (rows, behind) in batch {
                 if (self.stop)() {
                     return Err(Halt::Told);
@@ -79,7 +80,7 @@ impl Round<'_> {
         }
     }
 
-    /// The objects of a connection: what is new of their contents is scanned first, then each is handed on.
+    /// The objects of a connection: what is new of their contents is scanned first, then all are handed on.
     fn connection(&mut self, rows: &[ObjectRow]) -> Result<(), Halt> {
         let mut new: Vec<&ObjectRow> = Vec::new();
         let mut met = BTreeSet::new();
@@ -97,13 +98,15 @@ impl Round<'_> {
         if !new.is_empty() {
             self.scan(&new)?;
         }
+        let mut objects = Vec::with_capacity(rows.len());
         for row in rows {
             let known = row.digests.and_then(|digests| self.keeper.known(&digests.sha256, row.oid));
             let (first_seen, verdicts) =
                 known.map_or_else(Default::default, |known| (known.first_seen, known.verdicts));
-            self.handed.handed(self.store, row, first_seen, &verdicts).map_err(Halt::Trouble)?;
-            self.tally.objects += 1;
+            objects.push(Seen { row, first_seen, verdicts });
         }
+        self.handed.handed(self.store, &objects).map_err(Halt::Trouble)?;
+        self.tally.objects += rows.len() as u64;
         Ok(())
     }
 
@@ -116,6 +119,8 @@ impl Round<'_> {
             return Ok(());
         }
         verdicts.extend(new);
+        self.tally.contents += 1;
+        self.tally.found += 1;
         let (sha256, oid, by) = (digests.sha256, row.oid, self.scanners.by());
         let looked = looked | Scanner::HashList.bit();
         self.keeper.scanned(Scanned { sha256, oid, first_seen, whole, by, looked, verdicts })?;
@@ -164,8 +169,8 @@ impl Round<'_> {
                     say(&format!("{}: not scanned, as it cannot be read: {why}", row.oid));
                     Ok(())
                 }
-                Look::Later(error) => {
-                    halt = Some(Halt::Trouble(error.to_string()));
+                Look::Later(why) => {
+                    halt = Some(Halt::Trouble(why));
                     return ControlFlow::Break(());
                 }
             };
