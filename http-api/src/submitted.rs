@@ -35,7 +35,7 @@ impl Submitted {
         let (state, at, said, link, task) = match job.state {
             State::Waits { why, .. } => ("waits", job.queued, why, String::new(), String::new()),
             State::Sent { at, said, link, task } => ("sent", at, said, link, task),
-            State::Failed { at, why } => ("failed", at, why, String::new(), String::new()),
+            State::Failed { at, why, .. } => ("failed", at, why, String::new(), String::new()),
         };
         Self {
             target: job.target.to_string(),

@@ -14,7 +14,7 @@ fn scanned(number: u32, found: bool) -> Scanned {
     sha256[..4].copy_from_slice(&number.to_be_bytes());
     let verdict = Verdict { scanner: Scanner::Clamd, name: "Bad".into(), details: String::new() };
     let verdicts = if found { vec![verdict] } else { Vec::new() };
-    Scanned { sha256, oid: "7-11-13-0".parse().unwrap(), first_seen: true, whole: true, by: 5, verdicts }
+    Scanned { sha256, oid: "7-11-13-0".parse().unwrap(), first_seen: true, whole: true, by: 5, looked: 3, verdicts }
 }
 
 /// Each step fails first and is then done; among them the file is written anew, as most marks in it count no more.

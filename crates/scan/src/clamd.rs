@@ -2,11 +2,15 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use streamdb_types::{Scanner, Verdict};
 
 use crate::error::Error;
@@ -17,6 +21,21 @@ const CHUNK: usize = 128 << 10;
 const ANSWER: usize = 4096;
 /// How long it may take to reach it.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long to wait for room in the queue of its socket, before it is looked again.
+const QUEUED: Duration = Duration::from_millis(20);
+
+/// Of its words before `ERROR`, those that say that it is the content that it gives up: a limit of its own, or bytes that it
+/// cannot read. All others are about clamd itself: a full disk, no memory, no permission.
+const ABOUT_THE_CONTENT: [&str; 8] = [
+    "Heuristics.Limits.Exceeded",
+    "size limit exceeded",
+    "Time limit reached",
+    "CL_EMAX",
+    "CL_ETIMEOUT",
+    "CL_EFORMAT",
+    "Can't unpack some data",
+    "Can't parse data",
+];
 
 /// Where clamd listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +123,9 @@ impl Clamd {
                 // A clamd that hangs for all contents is another thing than one that this content keeps busy.
                 self.version().map(|_| Answer::GaveUp)
             }
+            (Err(error), Err(_)) | (Ok(()), Err(error)) if is_gone(&error) => {
+                Err(Error::Left { address: self.address.to_string(), what: error.to_string() })
+            }
             (Err(error), Err(_)) | (Ok(()), Err(error)) => Err(self.wrong(&error.to_string())),
         }
     }
@@ -114,7 +136,12 @@ impl Clamd {
 
     fn foreign(&self, answer: &str) -> Error {
         let shown: String = answer.chars().take(80).flat_map(char::escape_default).collect();
-        self.wrong(&format!("it does not answer as clamd does: \"{shown}\""))
+        let what = if answer.starts_with("stream: ") && answer.ends_with("ERROR") {
+            "it could not look"
+        } else {
+            "it does not answer as clamd does"
+        };
+        self.wrong(&format!("{what}: \"{shown}\""))
     }
 
     fn wrong(&self, what: &str) -> Error {
@@ -123,7 +150,7 @@ impl Clamd {
 
     fn connect(&self) -> Result<Stream, Error> {
         let connected = match &self.address {
-            Address::Unix(path) => UnixStream::connect(path).map(Stream::Unix),
+            Address::Unix(path) => unix(path, Instant::now() + CONNECT).map(Stream::Unix),
             Address::Tcp(text) => tcp(text).map(Stream::Tcp),
         };
         connected.map_err(|error| self.wrong(&format!("no connection: {error}")))
@@ -132,13 +159,48 @@ impl Clamd {
 
 fn tcp(text: &str) -> io::Result<TcpStream> {
     let mut last = io::Error::new(ErrorKind::NotFound, "no address has this name");
-    for address in text.to_socket_addrs()? {
+    for address in resolve(text)? {
         match TcpStream::connect_timeout(&address, CONNECT) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+/// The addresses of a name. Whoever knows them may not answer at all.
+fn resolve(text: &str) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = text.parse() {
+        return Ok(vec![address]);
+    }
+    let (found, wait) = channel();
+    let name = text.to_owned();
+    thread::Builder::new().name("clamd-name".into()).spawn(move || {
+        // Nobody may wait for it any more.
+        let _ = found.send(name.to_socket_addrs().map(Iterator::collect));
+    })?;
+    let late = |_| io::Error::new(ErrorKind::TimedOut, "its name could not be looked up in time");
+    wait.recv_timeout(CONNECT).map_err(late)?
+}
+
+/// A connection to a socket in the file system. One whose queue is full would be waited for without an end.
+fn unix(path: &Path, until: Instant) -> io::Result<UnixStream> {
+    let address = SocketAddrUnix::new(path)?;
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    loop {
+        match connect(&socket, &address) {
+            Ok(()) => break,
+            // unix(7) tells nobody when there is room.
+            Err(Errno::AGAIN) if Instant::now() < until => thread::sleep(QUEUED),
+            Err(Errno::AGAIN) => return Err(io::Error::new(ErrorKind::TimedOut, "it takes no more connections")),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 fn send(stream: &mut Stream, content: &[u8], until: Instant) -> io::Result<()> {
@@ -163,7 +225,14 @@ pub(crate) fn read_answer(answer: &str) -> Option<Answer> {
         let name = name.to_owned();
         return Some(Answer::Found(Verdict { scanner: Scanner::Clamd, name, details: String::new() }));
     }
-    said.ends_with("ERROR").then_some(Answer::GaveUp)
+    let why = said.strip_suffix("ERROR")?;
+    ABOUT_THE_CONTENT.iter().any(|known| why.contains(known)).then_some(Answer::GaveUp)
+}
+
+/// Whether the other side is there no more.
+fn is_gone(error: &io::Error) -> bool {
+    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof, WriteZero};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof | WriteZero)
 }
 
 fn is_timeout(error: &io::Error) -> bool {
@@ -215,6 +284,9 @@ impl Stream {
                 return Ok(String::from_utf8_lossy(&answer).trim_end().to_owned());
             }
         }
+        if answer.len() >= ANSWER {
+            return Err(io::Error::new(ErrorKind::InvalidData, "its answer has no end"));
+        }
         Err(io::Error::new(ErrorKind::UnexpectedEof, "it went away before it answered"))
     }
 
@@ -240,7 +312,6 @@ impl Stream {
 mod tests {
     use super::*;
     use std::net::TcpListener;
-    use std::thread;
 
     /// A clamd that says this to each that asks, after so many bytes, with such a pause.
     fn clamd(answers: &[&[u8]], takes: usize, pause: Duration) -> Clamd {
@@ -262,10 +333,16 @@ mod tests {
     fn every_answer_has_its_meaning() {
         let all = "zINSTREAM\0".len() + 4 + 5 + 4;
         type Case<'c> = (&'c [&'c [u8]], Result<Answer, &'c str>);
-        let cases: [Case<'_>; 6] = [
+        let cases: [Case<'_>; 9] = [
             (&[b"stream: OK\0"], Ok(Answer::Clean)),
             (&[b"INSTREAM size limit exceeded. ERROR\0"], Ok(Answer::TooLong)),
             (&[b"stream: Heuristics.Limits.Exceeded ERROR\0"], Ok(Answer::GaveUp)),
+            (&[b"stream: CL_ETIMEOUT: Time limit reached ERROR\0"], Ok(Answer::GaveUp)),
+            (
+                &[b"stream: Can't create temporary file ERROR\0"],
+                Err("it could not look: \"stream: Can\\'t create temporary file ERROR\""),
+            ),
+            (&[&[b'x'; 2 * ANSWER]], Err("its answer has no end")),
             (&[b"HTTP/1.1 400\r\n\0"], Err("it does not answer as clamd does: \"HTTP/1.1 400\"")),
             (&[b"stream: O"], Err("it went away before it answered")),
             (&[b""], Err("it went away before it answered")),
@@ -287,11 +364,30 @@ mod tests {
     }
 
     #[test]
+    fn a_full_socket_is_not_waited_for_without_an_end() {
+        let path = std::env::temp_dir().join(format!("streamdb-clamd-full-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        // It never takes a connection, and its queue has an end.
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let mut waiting = Vec::new();
+        let full = loop {
+            match unix(&path, Instant::now() + Duration::from_millis(100)) {
+                Ok(stream) => waiting.push(stream),
+                Err(error) => break error,
+            }
+            assert!(waiting.len() < 100_000);
+        };
+        assert_eq!(full.to_string(), "it takes no more connections");
+        drop((listener, waiting));
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
     fn one_that_takes_no_more_is_understood_all_the_same() {
         let content = vec![0; 8 << 20];
         let said = clamd(&[b"INSTREAM size limit exceeded. ERROR\0"], 100, Duration::ZERO).scan(&content);
         // It may have been cut off before the answer came: then it is tried again.
-        assert!(matches!(said, Ok(Answer::TooLong) | Err(Error::Clamd { .. })), "{said:?}");
+        assert!(matches!(said, Ok(Answer::TooLong) | Err(Error::Left { .. })), "{said:?}");
     }
 
     #[test]

@@ -53,6 +53,14 @@ pub enum Error {
         /// What went wrong.
         what: String,
     },
+    /// It was there, took a content or a part of it, and went away.
+    #[error("clamd at {address}: {what}")]
+    Left {
+        /// Where it was.
+        address: String,
+        /// What went wrong.
+        what: String,
+    },
     /// A rule engine that does not run.
     #[error("the engine for rules of YARA: {0}")]
     Engine(String),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use sha2::{Digest, Sha256};
-use streamdb_types::{Digests, Verdict};
+use streamdb_types::{Digests, Scanner, Verdict};
 
 use crate::clamd::{Answer, Clamd};
 use crate::error::Error;
@@ -17,7 +17,7 @@ use crate::yara::Yara;
 /// How often it is asked whether rules and lists have changed, and which signatures clamd has.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// A clamd that goes away so many times in a row with one content in its hands does so because of that: the content is given up,
+/// A clamd that is there and goes away so many times in a row with one content in its hands does so because of that: the content is given up,
 /// as all others wait behind it.
 const TRIES: u32 = 5;
 
@@ -137,6 +137,14 @@ impl Scanners {
         self.by
     }
 
+    /// Which scanners there are, bit by bit.
+    pub const fn kinds(&self) -> u8 {
+        let lists = if self.lists.is_empty() { 0 } else { Scanner::HashList.bit() };
+        let clamd = if self.clamd.is_some() { Scanner::Clamd.bit() } else { 0 };
+        let rules = if self.has_rules() { Scanner::Yara.bit() } else { 0 };
+        lists | clamd | rules
+    }
+
     /// Whether contents have to be read: digests alone do not tell all that is asked.
     pub const fn need_content(&self) -> bool {
         self.clamd.is_some() || self.has_rules()
@@ -158,12 +166,17 @@ impl Scanners {
         self.settings.past
     }
 
+    /// How long one scanner may take for one content.
+    pub const fn timeout(&self) -> Duration {
+        self.settings.timeout
+    }
+
     /// Most bytes of a content that are looked at.
     pub const fn max_bytes(&self) -> u64 {
         self.settings.max_bytes
     }
 
-    /// What the lists say of a content.
+    /// What the lists say of a content. It costs nothing to ask again.
     pub fn of_digests(&self, digests: &Digests) -> Vec<Verdict> {
         self.lists.iter().filter_map(|(_, list)| list.look(digests)).collect()
     }
@@ -178,12 +191,13 @@ impl Scanners {
         if self.clamd.is_some() {
             self.ask_version()?;
         }
-        if let Some(clamd) = &self.clamd {
+        // In nothing there is nothing to find.
+        if let Some(clamd) = self.clamd.as_ref().filter(|_| !content.is_empty()) {
             match clamd.scan(content) {
                 Ok(Answer::Clean) => {}
                 Ok(Answer::Found(verdict)) => outcome.verdicts.push(verdict),
                 Ok(Answer::TooLong | Answer::GaveUp) => outcome.whole = false,
-                Err(error) => {
+                Err(error @ Error::Left { .. }) => {
                     // Before the next content, or this one again, it is asked whether it is there.
                     self.asked = None;
                     self.failed = Failed::again(self.failed, content);
@@ -191,6 +205,10 @@ impl Scanners {
                         return Err(error);
                     }
                     outcome.whole = false;
+                }
+                Err(error) => {
+                    self.asked = None;
+                    return Err(error);
                 }
             }
         }
@@ -350,6 +368,31 @@ mod tests {
             }
             assert_eq!(scanners.of_content(&content).unwrap(), Outcome::default());
         }
+    }
+
+    #[test]
+    fn a_content_waits_for_a_clamd_that_cannot_look_however_often_it_says_so() {
+        use std::io::{Read, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let clamd = crate::Address::Tcp(listener.local_addr().unwrap().to_string());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut asked = [0; 9];
+                stream.read_exact(&mut asked).unwrap();
+                if asked == *b"zVERSION\0" {
+                    stream.write_all(b"ClamAV 1\0").unwrap();
+                } else {
+                    stream.read_exact(&mut [0; 12]).unwrap();
+                    stream.write_all(b"stream: Can't write to file ERROR\0").unwrap();
+                }
+            }
+        });
+        let mut scanners = Scanners::open(Settings { clamd: Some(clamd), ..Settings::default() }).unwrap();
+        for _ in 0..3 * TRIES {
+            assert!(scanners.of_content(&Arc::new(b"one".to_vec())).is_err());
+        }
+        assert!(scanners.of_content(&Arc::default()).unwrap().whole, "nothing is not sent");
     }
 
     #[test]

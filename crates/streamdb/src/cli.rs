@@ -295,7 +295,7 @@ pub(crate) struct Submit {
     /// One JSON object a line
     #[arg(long, requires = "list")]
     pub(crate) json: bool,
-    /// Forget what was given up, and remove its copies
+    /// Forget what was given up, and remove its copies; with --config also what waits for targets that are configured no more
     #[arg(long)]
     pub(crate) drop_failed: bool,
 }

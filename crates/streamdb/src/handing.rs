@@ -8,15 +8,19 @@ use std::time::Duration;
 
 use streamdb_scan::{Scanners, Settings as Scan};
 use streamdb_storage::Store;
-use streamdb_submit::{Settings as Submit, Signal, Submissions};
-use streamdb_types::{ObjectRow, Verdict};
+use streamdb_submit::{
+    Error as SubmitError, Fresh, Job, Queue, Sender, Settings as Submit, Signal, State, Submissions,
+};
 
 use crate::commands::Error;
 use crate::output::complain;
-use crate::scanning::{Handed, Nobody, Scanning, Tally};
+use crate::scanning::{Handed, Nobody, Scanning, Seen, Tally};
 
 /// How long the last submission may take when the process ends.
 const LAST: Duration = Duration::from_secs(10);
+
+/// How long what is due may take to be tried once more when the process ends.
+const ONCE_MORE: Duration = Duration::from_secs(60);
 
 /// The threads, until they are told to end.
 pub(crate) struct Handing {
@@ -50,6 +54,12 @@ impl Handing {
     ) -> Result<Self, Error> {
         let rules = submissions.clone().filter(Submissions::has_rules);
         let scans = scanners.is_some();
+        if scans && rules.is_none() && others_have_rules(folder) {
+            complain(
+                "rules have submitted objects of this data folder, and this process has no rules: what it scans goes to no target; give all \
+                 processes on one data folder the same configuration",
+            );
+        }
         let scanners = match (&rules, scanners) {
             (Some(_), None) => Some(Scanners::open(Scan::default())?),
             (_, scanners) => scanners,
@@ -67,15 +77,27 @@ impl Handing {
     /// All rows are kept: what there is to look at is looked at, and what is to go is tried once more. What was found is said.
     pub(crate) fn finish(self) {
         let done = self.scanning.map(Scanning::finish);
-        if let Some(Tally { contents, found, .. }) = done.filter(|_| self.scans) {
+        if let Some(Tally { contents, found, in_part, .. }) = done.filter(|_| self.scans) {
             let word = if contents == 1 { "content" } else { "contents" };
-            complain(&format!("{contents} {word} scanned, something was found in {found}"));
+            let part = match in_part {
+                0 => String::new(),
+                _ => format!("; {in_part} could be looked at in part only (too large, or a scanner gave up)"),
+            };
+            complain(&format!("{contents} {word} scanned, something was found in {found}{part}"));
         }
         let Some(sending) = self.sending else { return };
         sending.end();
-        let last = self.submissions.map(|submissions| submissions.sender().round(&mut complain));
-        if let Some(Err(error)) = last {
-            complain(&error.to_string());
+        let Some(submissions) = self.submissions else { return };
+        match Sending::once(&submissions) {
+            Ok(last) => last.finish(),
+            Err(error) => complain(&error.to_string()),
+        }
+        let waits = |job: &&Job| matches!(job.state, State::Waits { .. });
+        match submissions.jobs().map(|(jobs, _)| jobs.iter().filter(waits).count()) {
+            Ok(0) => {}
+            Ok(1) => complain("1 submission still waits; whoever sends here next tries it again"),
+            Ok(count) => complain(&format!("{count} submissions still wait; whoever sends here next tries them again")),
+            Err(error) => complain(&error.to_string()),
         }
     }
 
@@ -90,12 +112,22 @@ impl Handing {
     }
 }
 
+/// Whether rules of another process, or of an earlier one, put something into the queue.
+fn others_have_rules(folder: &Path) -> bool {
+    let jobs = || Queue::open(folder).and_then(|queue| queue.jobs());
+    Queue::is_there(folder) && jobs().is_ok_and(|(jobs, _)| jobs.iter().any(|job| !job.rule.is_empty()))
+}
+
 /// Hands objects to where the rules want them.
 struct Rules(Submissions);
 
 impl Handed for Rules {
-    fn handed(&mut self, store: &Store, row: &ObjectRow, first_seen: bool, verdicts: &[Verdict]) -> Result<(), String> {
-        self.0.handed(store, row, first_seen, verdicts).map_err(|error| error.to_string())
+    fn handed(&mut self, store: &Store, objects: &[Seen<'_>]) -> Result<(), String> {
+        let mut fresh = Vec::with_capacity(objects.len());
+        for Seen { row, first_seen, verdicts } in objects {
+            fresh.push(Fresh { row, first_seen: *first_seen, verdicts });
+        }
+        self.0.handed_all(store, &fresh).map_err(|error| error.to_string())
     }
 }
 
@@ -107,15 +139,42 @@ struct Sending {
 
 impl Sending {
     fn begin(submissions: &Submissions) -> Result<Self, Error> {
-        let (end, ended) = channel();
-        let mut sender = submissions.sender();
-        let started = thread::Builder::new().name("submissions".to_owned()).spawn(move || {
+        Self::on(submissions.sender(), submissions.signal().clone(), |sender| {
             sender.run(&mut complain);
+            Ok(())
+        })
+    }
+
+    /// Tries all that is due once more. The signal of the others has ended those.
+    fn once(submissions: &Submissions) -> Result<Self, Error> {
+        let signal = Signal::default();
+        Self::on(submissions.sender_until(signal.clone()), signal, |sender| sender.round(&mut complain).map(drop))
+    }
+
+    fn on(
+        mut sender: Sender,
+        signal: Signal,
+        work: impl FnOnce(&mut Sender) -> Result<(), SubmitError> + Send + 'static,
+    ) -> Result<Self, Error> {
+        let (end, ended) = channel();
+        let started = thread::Builder::new().name("submissions".to_owned()).spawn(move || {
+            if let Err(error) = work(&mut sender) {
+                complain(&error.to_string());
+            }
+            // Whoever waits may send by itself then.
+            drop(sender);
             // Nobody may wait for it any more.
             let _ = end.send(());
         });
         started.map_err(|e| Error::Other(format!("could not start the thread that sends submissions: {e}")))?;
-        Ok(Self { signal: submissions.signal().clone(), ended })
+        Ok(Self { signal, ended })
+    }
+
+    /// Waits until it is done by itself, for some time.
+    fn finish(self) {
+        if self.ended.recv_timeout(ONCE_MORE).is_err() {
+            self.end();
+        }
     }
 
     /// Begins no other submission. The one that is on its way may come to its end, for some time; after that it is in

@@ -8,15 +8,18 @@
 pub(crate) mod contents;
 mod round;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use streamdb_scan::Scanners;
-use streamdb_storage::{DiskVolume, Store, VerdictKeeper};
-use streamdb_types::{ObjectRow, Verdict};
+use streamdb_storage::{DiskVolume, KeptMark, Scanned, Store, VerdictKeeper};
+use streamdb_types::{BucketId, ObjectRow, Verdict};
 
 use self::round::{Halt, Round};
 use crate::commands::Error;
@@ -27,27 +30,41 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause after something went wrong. It begins with the one above and doubles.
 const LONGEST: Duration = Duration::from_secs(10);
 
+/// How long the thread may take to end when it is told to at once.
+const AT_ONCE: Duration = Duration::from_secs(10);
+/// How long it may take for one content, beside what its scanners may.
+const STEP: Duration = Duration::from_secs(300);
+
 /// By how much the thread is behind all others for a processor.
 const NICE: i32 = 10;
 
-/// Takes objects from the scan, one after the other, in the order in which their rows were kept.
+/// An object whose content was looked at.
+pub(crate) struct Seen<'r> {
+    pub(crate) row: &'r ObjectRow,
+    /// Whether no earlier object in the store has the same content; it is never said of one without digests, which nobody can
+    /// compare.
+    pub(crate) first_seen: bool,
+    /// None of one without digests.
+    pub(crate) verdicts: Vec<Verdict>,
+}
+
+/// Takes objects from the scan, in the order in which their rows were kept.
 pub(crate) trait Handed: Send {
-    /// Called for each new object. `first_seen` says that no earlier object in the store has the same content; it is never said
-    /// of one without digests, which nobody can compare. An object without digests has no verdicts.
+    /// Called with the new objects of a connection.
     ///
-    /// The scan goes on behind this object only when this returned `Ok`. Otherwise, and when the process is killed in between, it
-    /// is called again with the same object and the same word on it: what it does must bear that.
+    /// The scan goes on behind them only when this returned `Ok`. Otherwise, and when the process is killed in between, it is
+    /// called again with the same objects and the same words on them: what it does must bear that.
     ///
     /// # Errors
     /// What went wrong, as a sentence; it is said to the operator, and tried again.
-    fn handed(&mut self, store: &Store, row: &ObjectRow, first_seen: bool, verdicts: &[Verdict]) -> Result<(), String>;
+    fn handed(&mut self, store: &Store, objects: &[Seen<'_>]) -> Result<(), String>;
 }
 
 /// Nobody wants to know.
 pub(crate) struct Nobody;
 
 impl Handed for Nobody {
-    fn handed(&mut self, _: &Store, _: &ObjectRow, _: bool, _: &[Verdict]) -> Result<(), String> {
+    fn handed(&mut self, _: &Store, _: &[Seen<'_>]) -> Result<(), String> {
         Ok(())
     }
 }
@@ -59,6 +76,8 @@ pub(crate) struct Tally {
     pub(crate) contents: u64,
     /// Those of them in which something was found.
     pub(crate) found: u64,
+    /// Those at which a scanner looked in part only: they were too large, or it gave up.
+    pub(crate) in_part: u64,
     /// Objects that were handed on.
     pub(crate) objects: u64,
 }
@@ -67,7 +86,11 @@ pub(crate) struct Tally {
 pub(crate) struct Scanning {
     ending: Arc<AtomicBool>,
     at_once: Arc<AtomicBool>,
-    thread: JoinHandle<Tally>,
+    /// Counts on with each step.
+    steps: Arc<AtomicU64>,
+    /// How long a step may take.
+    step: Duration,
+    done: Receiver<Tally>,
 }
 
 impl Scanning {
@@ -83,37 +106,61 @@ impl Scanning {
     ) -> Result<Option<Self>, Error> {
         let Some(scanners) = scanners else { return Ok(None) };
         let past = scanners.past();
+        let step = STEP.saturating_add(scanners.timeout().saturating_mul(2));
         let store = Store::open(folder)?;
         // Now, so that what is kept from now on is new.
         let mut keeper = None;
         take_right(&store, past, &mut keeper)?;
         let (ending, at_once) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let told = (Arc::clone(&ending), Arc::clone(&at_once));
+        let steps = Arc::new(AtomicU64::new(0));
+        let told = (Arc::clone(&ending), Arc::clone(&at_once), Arc::clone(&steps));
+        let (tell, done) = channel();
         let started = thread::Builder::new().name("scan".into()).spawn(move || {
             // Of this thread, and of those that it starts: whoever captures or derives comes first.
             let _ = rustix::process::nice(NICE);
-            let follow = Follow { store: &store, past, ending: &told.0, at_once: &told.1, say: &mut complain };
-            follow.run(scanners, handed, keeper)
+            let (ending, at_once, steps) = (&*told.0, &*told.1, &*told.2);
+            let follow = Follow { store: &store, past, ending, at_once, steps, say: &mut complain };
+            // Nobody may wait for it any more.
+            let _ = tell.send(follow.run(scanners, handed, keeper));
         });
-        let thread = started.map_err(|e| Error::Other(format!("could not start the thread that scans: {e}")))?;
-        Ok(Some(Self { ending, at_once, thread }))
+        started.map_err(|e| Error::Other(format!("could not start the thread that scans: {e}")))?;
+        Ok(Some(Self { ending, at_once, steps, step, done }))
     }
 
     /// All rows are kept: what there is to scan is scanned, unless a scanner is not there, and the thread ends. What was done.
     pub(crate) fn finish(self) -> Tally {
         self.ending.store(true, Ordering::Release);
-        self.thread.join().unwrap_or_else(|_| {
-            complain("the thread that scans died");
-            Tally::default()
-        })
+        loop {
+            let before = self.steps.load(Ordering::Relaxed);
+            match self.done.recv_timeout(self.step) {
+                Ok(tally) => return tally,
+                Err(RecvTimeoutError::Timeout) if self.steps.load(Ordering::Relaxed) != before => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    let seconds = self.step.as_secs();
+                    complain(&format!(
+                        "the scan did not go on for {seconds} s, and is not waited for; what is not scanned yet is when somebody \
+                         scans here again"
+                    ));
+                    return Tally::default();
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    complain("the thread that scans died");
+                    return Tally::default();
+                }
+            }
+        }
     }
 
     /// The thread ends behind the content that it looks at; the next start goes on there.
     pub(crate) fn stop(self) {
         self.at_once.store(true, Ordering::Release);
         self.ending.store(true, Ordering::Release);
-        if self.thread.join().is_err() {
-            complain("the thread that scans died");
+        match self.done.recv_timeout(AT_ONCE) {
+            Ok(_) => {}
+            Err(RecvTimeoutError::Timeout) => {
+                complain("a content is still looked at, and is not waited for; the next start looks at it again");
+            }
+            Err(RecvTimeoutError::Disconnected) => complain("the thread that scans died"),
         }
     }
 }
@@ -124,6 +171,7 @@ struct Follow<'f> {
     past: bool,
     ending: &'f AtomicBool,
     at_once: &'f AtomicBool,
+    steps: &'f AtomicU64,
     say: &'f mut (dyn FnMut(&str) + Send),
 }
 
@@ -131,15 +179,18 @@ impl Follow<'_> {
     /// Follows the store until `ending`, and then to its end. When something cannot be done, that is said once, and again when it
     /// works.
     fn run(self, mut scanners: Scanners, mut handed: Box<dyn Handed>, mut keeper: Option<VerdictKeeper>) -> Tally {
-        let Self { store, past, ending, at_once, say } = self;
+        let Self { store, past, ending, at_once, steps, say } = self;
         let mut tally = Tally::default();
         // How long to wait after the last round, when that failed.
         let mut failing: Option<Duration> = None;
         loop {
             // Asked before: what was kept until then is still done.
             let last = ending.load(Ordering::Acquire);
-            scanners.look_again(say);
-            let stop = &|| at_once.load(Ordering::Acquire);
+            // Asked at each step.
+            let stop = &|| {
+                steps.fetch_add(1, Ordering::Relaxed);
+                at_once.load(Ordering::Acquire)
+            };
             let done = match take_right(store, past, &mut keeper) {
                 Err(error) => Err(Halt::Trouble(error.to_string())),
                 Ok(None) => Ok(()),
@@ -193,8 +244,10 @@ fn take_right<'k>(
         let Some(mut new) = VerdictKeeper::open(store.path(), Arc::new(DiskVolume))? else { return Ok(None) };
         if new.is_new() {
             let mut marks = Vec::new();
+            let unsettled: BTreeSet<BucketId> = store.unsettled()?.into_iter().map(|(id, _)| id).collect();
             for bucket in if past { Vec::new() } else { store.bucket_ids()? } {
-                marks.push((bucket, store.kept_until_now(bucket)?));
+                let mark = if unsettled.contains(&bucket) { met_before(store, bucket, &mut new)? } else { None };
+                marks.push((bucket, mark.map_or_else(|| store.kept_until_now(bucket), Ok)?));
             }
             new.begin(&marks)?;
         }
@@ -203,11 +256,29 @@ fn take_right<'k>(
     Ok(keeper.as_mut())
 }
 
+/// Keeps that the contents of a bucket were met, and not looked at, up to the mark that it gives: the index does not have all
+/// of them, by which those of other buckets are known to be met before.
+fn met_before(
+    store: &Store,
+    bucket: BucketId,
+    keeper: &mut VerdictKeeper,
+) -> Result<Option<KeptMark>, streamdb_storage::Error> {
+    let mut met = BTreeMap::new();
+    let end = store.kept_since(bucket, KeptMark::NOTHING, &mut |rows, _| {
+        met.extend(rows.iter().filter_map(|row| Some((row.digests?.sha256, row.oid))));
+        ControlFlow::Continue(())
+    })?;
+    for (sha256, oid) in met {
+        let (verdicts, by, looked) = (Vec::new(), 0, 0);
+        keeper.scanned(Scanned { sha256, oid, first_seen: false, whole: true, by, looked, verdicts })?;
+    }
+    Ok(end)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::Parser;
-    use std::collections::{BTreeMap, BTreeSet};
     use std::sync::Mutex;
     use streamdb_derive::Deriver;
     use streamdb_scan::Settings;
@@ -225,12 +296,14 @@ mod tests {
     }
 
     impl Handed for Taker {
-        fn handed(&mut self, _: &Store, row: &ObjectRow, first_seen: bool, verdicts: &[Verdict]) -> Result<(), String> {
+        fn handed(&mut self, _: &Store, objects: &[Seen<'_>]) -> Result<(), String> {
             let mut taken = self.taken.lock().unwrap();
-            if self.refuses.lock().unwrap().take_if(|at| *at == taken.len()).is_some() {
-                return Err("the queue is full".to_owned());
+            for Seen { row, first_seen, verdicts } in objects {
+                if self.refuses.lock().unwrap().take_if(|at| *at == taken.len()).is_some() {
+                    return Err("the queue is full".to_owned());
+                }
+                taken.push((row.oid, row.digests.map(|digests| digests.sha256), *first_seen, verdicts.len()));
             }
-            taken.push((row.oid, row.digests.map(|digests| digests.sha256), first_seen, verdicts.len()));
             Ok(())
         }
     }
@@ -252,7 +325,8 @@ mod tests {
         let mut said = Vec::new();
         let (ending, at_once) = (AtomicBool::new(true), AtomicBool::new(false));
         let say = &mut |what: &str| said.push(what.to_owned());
-        let follow = Follow { store, past, ending: &ending, at_once: &at_once, say };
+        let steps = AtomicU64::new(0);
+        let follow = Follow { store, past, ending: &ending, at_once: &at_once, steps: &steps, say };
         let tally = follow.run(Scanners::open(settings()).unwrap(), Box::new(taker.clone()), keeper);
         (tally, said)
     }
@@ -329,5 +403,40 @@ mod tests {
         let old: BTreeSet<Oid> = taken.iter().filter(|t| !t.2).map(|t| t.0).collect();
         let new = taken.iter().filter(|t| t.2).count();
         assert!(old.len() > 50 && new > 3, "{} {new}", old.len());
+    }
+    #[test]
+    fn what_was_seen_before_in_a_bucket_that_still_grows_is_not_seen_first() {
+        let folder = TestFolder::new("scanning-grows");
+        let data = folder.path().join("data");
+        let list = folder.path().join("none.txt");
+        std::fs::write(&list, "").unwrap();
+        ingest(&data, "imagedump", &[]);
+        let store = Store::open(&data).unwrap();
+        // The rows of some connections only.
+        let asked = std::cell::Cell::new(0);
+        let stop = || {
+            asked.set(asked.get() + 1);
+            asked.get() > 12
+        };
+        let _ = Deriver::new(&store).unwrap().catch_up(&store, &stop, &mut |_| {});
+        let contents = || {
+            let mut contents: BTreeMap<Oid, [u8; 32]> = BTreeMap::new();
+            for id in store.bucket_ids().unwrap() {
+                for key in store.derived_connections(id).unwrap() {
+                    let rows = store.derived_rows(id, key).unwrap().unwrap();
+                    contents.extend(rows.iter().filter_map(|row| Some((row.oid, row.digests?.sha256))));
+                }
+            }
+            contents
+        };
+        let before = contents();
+        let taker = Taker::default();
+        scan(&store, &list, false, &taker);
+        let taken = taker.taken.lock().unwrap();
+        let met: BTreeSet<[u8; 32]> = before.values().copied().collect();
+        let again = taken.iter().filter(|taken| taken.1.is_some_and(|sha256| met.contains(&sha256)));
+        let words: Vec<bool> = again.map(|taken| taken.2).collect();
+        assert!(!before.is_empty() && !words.is_empty(), "{} {}", before.len(), taken.len());
+        assert!(words.iter().all(|first| !first), "{words:?}");
     }
 }

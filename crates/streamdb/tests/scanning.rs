@@ -135,6 +135,11 @@ fn contents(data: &Data) -> BTreeMap<String, usize> {
     contents
 }
 
+/// Those of them that clamd is asked about: in nothing there is nothing to find.
+fn asked_about(data: &Data) -> Vec<String> {
+    contents(data).into_keys().filter(|content| *content != sha256(b"")).collect()
+}
+
 fn verdicts(row: &Value) -> Vec<&str> {
     row["verdicts"].as_array().map_or(Vec::new(), |all| all.iter().map(|verdict| verdict.as_str().unwrap()).collect())
 }
@@ -180,9 +185,44 @@ fn each_content_is_looked_at_once_also_when_it_comes_again() {
     }
     let mut seen = clamd.seen();
     seen.sort();
-    assert_eq!(seen, contents(&data).into_keys().collect::<Vec<_>>(), "each once");
+    assert_eq!(seen, asked_about(&data), "each once");
     let rows = data.json("objects", &[&format!("sha256={}", sha256(&eicar()))]);
     assert!(rows.len() == 2 && rows.iter().all(|row| verdicts(row) == ["clamd:Test.Eicar"]), "{rows:?}");
+}
+
+#[test]
+fn what_was_only_handed_on_is_looked_at_by_the_scanners_that_come_later() {
+    let data = Data::new("scan-later");
+    let files = data.beside("files");
+    std::fs::create_dir(&files).unwrap();
+    let submit = format!(
+        "[[submit.target]]\nname = \"files\"\nkind = \"folder\"\npath = {files:?}\n\
+         [[submit.rule]]\nname = \"all\"\nto = [\"files\"]\nfilter = \"\"\n"
+    );
+    let bodies = [bodies(1, 4), vec![eicar()]].concat();
+    let file = data.write("made.pcap", &answers(&bodies));
+    let ingest = |scan: &str| {
+        let config = data.write("streamdb.toml", format!("{scan}\n{submit}").as_bytes());
+        let said = data.ingest(&["--config", config.to_str().unwrap(), "--again"], &[&file]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+    };
+    ingest("");
+    assert!(std::fs::read_dir(&files).unwrap().count() >= bodies.len(), "they are handed on");
+    let clamd = FakeClamd::new();
+    let scan = format!("[scan]\nclamd = \"{}\"", clamd.address);
+    let contents = asked_about(&data);
+    for _ in 0..2 {
+        ingest(&scan);
+        let mut seen = clamd.seen();
+        seen.sort();
+        assert_eq!(seen, contents, "each once, now that there is who looks");
+    }
+    // A list is asked each time, and clamd is not asked again; what clamd said stays.
+    let list = data.write("bad.txt", format!("{}\n", sha256(&eicar())).as_bytes());
+    ingest(&format!("{scan}\nhash_lists = [{list:?}]"));
+    assert_eq!(clamd.seen().len(), contents.len());
+    let rows = data.json("objects", &[&format!("sha256={}", sha256(&eicar()))]);
+    assert!(rows.iter().all(|row| verdicts(row) == ["clamd:Test.Eicar", "hash-list:bad.txt"]), "{rows:?}");
 }
 
 #[test]
@@ -247,7 +287,7 @@ fn a_kill_costs_no_content_and_repeats_none_that_is_known() {
     }
     assert!(kills > 10, "{kills}");
     let seen = clamd.seen();
-    assert!(contents.keys().all(|sha256| seen.contains(sha256)));
+    assert!(asked_about(&data).iter().all(|sha256| seen.contains(sha256)));
     assert!(seen.len() <= contents.len() + kills, "{} scans of {} in {kills} kills", seen.len(), contents.len());
     let said = data.run("derive", &["--once", "--config", &config]);
     assert_eq!(said.err, "streamdb: 0 contents scanned, something was found in 0\n");
@@ -290,7 +330,7 @@ fn contents_wait_for_a_clamd_that_is_down() {
     let lines: Vec<&str> = said.lines().collect();
     assert!(lines.len() == 2 && lines[0].ends_with("contents wait until that works, and it is tried again"), "{said}");
     assert_eq!(lines[1], "streamdb: contents are scanned again");
-    assert_eq!(clamd.seen().len(), contents(&data).len());
+    assert_eq!(clamd.seen().len(), asked_about(&data).len());
 }
 
 /// A real clamd with a database of its own, until the end of the test.
@@ -391,7 +431,7 @@ fn a_hunt_looks_into_each_content_once_and_lists_all_who_had_it() {
     );
     let mut seen = clamd.seen();
     seen.sort();
-    assert_eq!(seen, contents.into_keys().collect::<Vec<_>>());
+    assert_eq!(seen, asked_about(&data));
     // A part of the time, and of the objects.
     let after = text(&rows[1], "start").to_owned();
     assert_eq!(hunt(&["--start", &after]).0.len(), 2);

@@ -218,6 +218,56 @@ fn a_target_says_where_its_result_is_and_everybody_is_told() {
 }
 
 #[test]
+fn a_program_finds_its_file_also_when_the_data_folder_has_a_relative_name() {
+    let case = Case::new("submit-relative");
+    let got = case.data.beside("got");
+    let config =
+        format!("[[submit.target]]\nname = \"copies\"\nkind = \"command\"\ncommand = [\"cp\", \"{{}}\", {got:?}]\n");
+    let config = case.data.write("streamdb.toml", config.as_bytes());
+    let data = case.data.path();
+    let mut command = common::command(["submit", "--data", data.file_name().unwrap().to_str().unwrap()]);
+    command.current_dir(data.parent().unwrap()).arg("--config").arg(config).arg(&case.oid);
+    let said = command.output().unwrap();
+    assert!(said.status.success(), "{said:?}");
+    assert_eq!(std::fs::read(got).unwrap(), case.bytes);
+    assert_eq!(case.states(), ["sent"]);
+}
+
+#[test]
+fn what_rules_take_at_the_end_is_sent_at_the_end_and_what_waits_is_said() {
+    let data = Data::new("submit-end");
+    let files = data.beside("files");
+    std::fs::create_dir(&files).unwrap();
+    let nowhere = TestSandbox::nowhere();
+    let config = format!(
+        "[[submit.target]]\nname = \"files\"\nkind = \"folder\"\npath = {files:?}\n\
+         [[submit.target]]\nname = \"down\"\nkind = \"post\"\nurl = \"http://{nowhere}/\"\n\
+         [[submit.rule]]\nname = \"all\"\nto = [\"files\", \"down\"]\nfilter = \"kind=response\"\n"
+    );
+    let config = data.write("streamdb.toml", config.as_bytes());
+    let config = config.to_str().unwrap();
+    let said = data.ingest(&["--config", config], &[&testdata("imagedump", "capture.pcap")]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let rows = json_lines(&data.run("submit", &["--list", "--json"]).well());
+    let of = |target: &str, state: &str| {
+        rows.iter().filter(|row| (text(row, "target"), text(row, "state")) == (target, state)).count()
+    };
+    assert!(of("files", "sent") > 10);
+    assert_eq!((of("files", "waits"), of("down", "waits")), (0, of("files", "sent")));
+    let wanted =
+        format!("streamdb: {} submissions still wait; whoever sends here next tries them again\n", of("down", "waits"));
+    assert!(said.err.ends_with(&wanted), "{}", said.err);
+    // What waits for a target that is configured no more goes when that is asked for, and only then.
+    let other = format!("[[submit.target]]\nname = \"files\"\nkind = \"folder\"\npath = {files:?}\n");
+    let other = data.write("other.toml", other.as_bytes());
+    let drop =
+        |more: &[&str]| String::from_utf8(data.run("submit", &[&["--drop-failed"], more].concat()).well()).unwrap();
+    assert_eq!(drop(&["--config", config]), "0 submissions were forgotten\n");
+    let dropped = drop(&["--config", other.to_str().unwrap()]);
+    assert_eq!(dropped, format!("{} submissions were forgotten\n", of("down", "waits")));
+}
+
+#[test]
 fn mistakes() {
     let case = Case::new("submit-mistakes");
     let run = |arguments: &[&str]| case.data.run("submit", arguments);

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use streamdb_derive::StoreError;
 use streamdb_types::Oid;
 
+use crate::settings::TargetName;
+
 /// Why something is not submitted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -48,12 +50,15 @@ pub enum Error {
         /// What the queue may hold.
         room: u64,
     },
-    /// The queue has no room.
+    /// The queue has no room for it at any target that wants it.
     #[error(
-        "the queue holds {held} bytes, and {size} more are over its {room}; wait until some are sent, drop those that failed \
-         with `streamdb submit --drop-failed`, or raise submit.room in the configuration"
+        "the queue holds {held} bytes for {target}, and {size} more are over its {room}; wait until some are sent, drop with \
+         `streamdb submit --drop-failed --config FILE` those that failed and those whose target is there no more, or raise \
+         submit.room in the configuration"
     )]
     Full {
+        /// Where to.
+        target: TargetName,
         /// Bytes that wait or failed.
         held: u64,
         /// Of the object.

@@ -16,10 +16,11 @@ pub fn submission_record(bytes: &[u8]) {
             jobs.apply(entry);
         }
     }
-    let held = jobs.iter().filter(|job| job.holds());
-    assert!(held.eq(jobs.held()), "what is kept is known");
-    assert!(jobs.held().all(|job| jobs.needs(job.hash)), "a copy that is held is one that is needed");
     for job in jobs.iter() {
+        let of_it = jobs.iter().filter(|other| other.target == job.target && other.holds());
+        let held = of_it.fold(0, |all: u64, other| all.saturating_add(other.size));
+        assert_eq!(jobs.held(&job.target), held, "what is kept is known");
+        assert!(!job.holds() || jobs.needs(job.hash), "a copy that is held is one that is needed");
         assert!(!job.file_name().contains('/'), "{:?}", job.file_name());
         assert!(
             !job.key().bytes().any(|byte| !byte.is_ascii_alphanumeric() && !b"._-".contains(&byte)),

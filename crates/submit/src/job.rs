@@ -71,12 +71,14 @@ pub enum State {
         /// What the target calls it, ids with commas between them; may be empty.
         task: String,
     },
-    /// It was given up. Its copy is kept.
+    /// It was given up.
     Failed {
         /// When.
         at: Timestamp,
         /// Why.
         why: String,
+        /// Whether its copy is kept: not of what the target refused for good, nor where there was no room.
+        kept: bool,
     },
 }
 
@@ -102,7 +104,12 @@ impl Job {
 
     /// Whether the queue keeps its copy.
     pub(crate) const fn holds(&self) -> bool {
-        !matches!(self.state, State::Sent { .. })
+        matches!(self.state, State::Waits { .. } | State::Failed { kept: true, .. })
+    }
+
+    /// Whether it was not taken in, as there was no room: it is as if nobody had submitted it.
+    pub const fn was_not_taken(&self) -> bool {
+        self.tries == 0 && matches!(self.state, State::Failed { kept: false, .. })
     }
 
     /// Whether an earlier try may have come to its end at the target.
@@ -117,15 +124,28 @@ type Key = (ContentHash, TargetName);
 #[derive(Debug, Default)]
 pub(crate) struct Jobs {
     all: BTreeMap<Key, Job>,
-    /// Those whose copies are kept.
-    held: BTreeSet<Key>,
+    /// Of each target, what waits and what is kept for it.
+    lanes: BTreeMap<TargetName, Lane>,
 }
+
+/// What there is of one target.
+#[derive(Debug, Default)]
+struct Lane {
+    /// Bytes of the copies that are kept for it.
+    held: u128,
+    /// What waits, by when it is due and when it was taken in.
+    waiting: BTreeSet<(Timestamp, Timestamp, ContentHash)>,
+}
+
+/// Why what was not taken in was not.
+const NO_ROOM: &str = "there was no room for it in the queue";
 
 impl Jobs {
     /// Takes a line of the record in. One about a job that is not there says nothing.
     pub(crate) fn apply(&mut self, entry: Entry) {
         let Entry { time, hash, target, event } = entry;
         let key = (hash, target);
+        self.leave(&key);
         match event {
             Event::Queued { oid, size, complete, extension, rule } => {
                 let state = State::Waits { due: time, why: String::new() };
@@ -134,11 +154,18 @@ impl Jobs {
                 let queued = time;
                 let job =
                     Job { hash, target, oid, size, complete, extension, rule, queued, tries, trying, doubt, state };
-                self.held.insert(key.clone());
-                self.all.insert(key, job);
+                self.all.insert(key.clone(), job);
+            }
+            Event::Full { oid, size, complete, extension, rule } => {
+                let state = State::Failed { at: time, why: NO_ROOM.to_owned(), kept: false };
+                let target = key.1.clone();
+                let (tries, trying, doubt) = (0, None, false);
+                let queued = time;
+                let job =
+                    Job { hash, target, oid, size, complete, extension, rule, queued, tries, trying, doubt, state };
+                self.all.insert(key.clone(), job);
             }
             Event::Dropped => {
-                self.held.remove(&key);
                 self.all.remove(&key);
             }
             Event::Trying => {
@@ -150,8 +177,9 @@ impl Jobs {
             }
             Event::Tried { due, why, doubt } => self.change(&key, State::Waits { due, why }, doubt),
             Event::Sent { said, link, task } => self.change(&key, State::Sent { at: time, said, link, task }, false),
-            Event::Failed { why } => self.change(&key, State::Failed { at: time, why }, false),
+            Event::Failed { why, kept } => self.change(&key, State::Failed { at: time, why, kept }, false),
         }
+        self.enter(&key);
     }
 
     fn change(&mut self, key: &Key, state: State, doubt: bool) {
@@ -162,11 +190,47 @@ impl Jobs {
         }
         job.doubt = doubt;
         job.state = state;
+    }
+
+    /// Takes a job out of what is known of its target, before it changes.
+    fn leave(&mut self, key: &Key) {
+        let Some(job) = self.all.get(key) else { return };
+        let Some(lane) = self.lanes.get_mut(&key.1) else { return };
         if job.holds() {
-            self.held.insert(key.clone());
-        } else {
-            self.held.remove(key);
+            lane.held = lane.held.saturating_sub(job.size.into());
         }
+        if let State::Waits { due, .. } = job.state {
+            lane.waiting.remove(&(due, job.queued, job.hash));
+        }
+    }
+
+    /// Puts it back.
+    fn enter(&mut self, key: &Key) {
+        let Some(job) = self.all.get(key).filter(|job| job.holds()) else { return };
+        let lane = self.lanes.entry(key.1.clone()).or_default();
+        lane.held = lane.held.saturating_add(job.size.into());
+        if let State::Waits { due, .. } = job.state {
+            lane.waiting.insert((due, job.queued, job.hash));
+        }
+    }
+
+    /// The job that is due first at a target. One whose try was broken off is not before `settle` after that.
+    pub(crate) fn due(&self, target: &TargetName, now: Timestamp, settle: i64) -> Option<&Job> {
+        let lane = self.lanes.get(target)?;
+        let mut first: Option<((Timestamp, Timestamp), &Job)> = None;
+        for (due, queued, hash) in lane.waiting.iter().take_while(|(due, ..)| *due <= now) {
+            let Some(job) = self.get(*hash, target) else { continue };
+            let later = job.trying.map_or(*due, |since| (*due).max(since.plus(settle)));
+            let order = (later, *queued);
+            if later <= now && first.is_none_or(|(before, _)| order < before) {
+                first = Some((order, job));
+            }
+            // Those behind it are due later.
+            if job.trying.is_none() {
+                break;
+            }
+        }
+        first.map(|(_, job)| job)
     }
 
     pub(crate) fn get(&self, hash: ContentHash, target: &TargetName) -> Option<&Job> {
@@ -183,19 +247,71 @@ impl Jobs {
         first.map(|(_, job)| job).take_while(move |job| job.hash == hash)
     }
 
-    /// Those whose copies are kept.
-    pub(crate) fn held(&self) -> impl Iterator<Item = &Job> {
-        self.held.iter().filter_map(|key| self.all.get(key))
-    }
-
     /// Whether any target still needs the copy of a content.
     pub(crate) fn needs(&self, hash: ContentHash) -> bool {
         self.of(hash).any(Job::holds)
     }
 
-    /// Bytes of the copies that are kept.
-    pub(crate) fn bytes(&self) -> u64 {
-        let held: BTreeMap<ContentHash, u64> = self.held().map(|job| (job.hash, job.size)).collect();
-        held.values().fold(0, |all, size| all.saturating_add(*size))
+    /// Bytes of the copies that are kept for a target.
+    pub(crate) fn held(&self, target: &TargetName) -> u64 {
+        self.lanes.get(target).map_or(0, |lane| u64::try_from(lane.held).unwrap_or(u64::MAX))
+    }
+
+    /// Those of a target for which there is no room: how much it holds already.
+    pub(crate) fn over(&self, hash: ContentHash, target: &TargetName, size: u64, room: u64) -> Option<u64> {
+        let has = self.get(hash, target).is_some_and(Job::holds);
+        let held = self.held(target);
+        (!has && held.saturating_add(size) > room).then_some(held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is due and what is held, as going through all jobs has it, after each of many events in any order.
+    #[test]
+    fn what_is_due_and_held_is_what_all_jobs_say() {
+        let targets = ["a", "b"].map(|name| TargetName::parse(name).unwrap());
+        let mut state = 1_u64;
+        let mut random = move |most: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % most
+        };
+        let mut jobs = Jobs::default();
+        let (mut found, mut held) = (0, 0);
+        for time in 0..20_000 {
+            let text = String::new;
+            let (oid, size) = ("1-2-3-4".parse().unwrap(), 1 + random(9));
+            let event = match random(10) {
+                0..=2 => Event::Queued { oid, size, complete: true, extension: text(), rule: text() },
+                3 => Event::Full { oid, size, complete: true, extension: text(), rule: text() },
+                4 => Event::Trying,
+                5 | 6 => Event::Tried { due: Timestamp(time + random(50) as i64), why: text(), doubt: false },
+                7 => Event::Sent { said: text(), link: text(), task: text() },
+                8 => Event::Failed { why: text(), kept: random(2) == 0 },
+                _ => Event::Dropped,
+            };
+            let hash = ContentHash([random(12) as u8; 32]);
+            let target = targets[random(2) as usize].clone();
+            jobs.apply(Entry { time: Timestamp(time), hash, target, event });
+            let (now, settle) = (Timestamp(time + random(20) as i64 - 10), 15);
+            for target in &targets {
+                let all = || jobs.iter().filter(|job| job.target == *target);
+                let due = |job: &Job| match job.state {
+                    State::Waits { due, .. } => {
+                        let due = job.trying.map_or(due, |since| due.max(since.plus(settle)));
+                        (due <= now).then_some((due, job.queued))
+                    }
+                    _ => None,
+                };
+                assert_eq!(jobs.due(target, now, settle).and_then(due), all().filter_map(due).min());
+                let bytes: u64 = all().filter(|job| job.holds()).map(|job| job.size).sum();
+                assert_eq!(jobs.held(target), bytes);
+                found += u64::from(jobs.due(target, now, settle).is_some());
+                held += u64::from(bytes > 0);
+            }
+        }
+        assert!(found > 1000 && held > 1000, "{found} {held}");
     }
 }

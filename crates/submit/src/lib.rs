@@ -40,4 +40,4 @@ pub use receipt::{Placed, Receipt};
 pub use rule::{Choice, Policy, Rule, VerdictPattern, row_filter};
 pub use sender::{Sender, Signal};
 pub use settings::{Kind, Retry, Server, Settings, Target, TargetName};
-pub use submissions::{Rules, Submissions};
+pub use submissions::{Fresh, Rules, Submissions};

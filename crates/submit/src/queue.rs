@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use streamdb_types::{Oid, Timestamp};
+use streamdb_types::{ObjectRow, Oid, Timestamp};
 
 use crate::about::{About, Submitted};
 use crate::error::Error;
@@ -74,7 +74,8 @@ impl Queue {
     /// # Errors
     /// When the system refuses something.
     pub fn open(data: &Path) -> Result<Self, Error> {
-        let folder = data.join("queue");
+        // Programs get paths of it, and are run in a folder of their own.
+        let folder = std::path::absolute(data).map_err(Error::io(data, "tell where it is"))?.join("queue");
         let mut new = false;
         for path in ["", "content", "about", "incoming", "given"].map(|name| folder.join(name)) {
             match DirBuilder::new().mode(0o700).create(&path) {
@@ -110,7 +111,8 @@ impl Queue {
     /// for it again, unless `again` asks for it.
     ///
     /// # Errors
-    /// When the copies in the queue would exceed `room`, or when the system refuses something; then nothing was taken in.
+    /// When the copies of each target that wants it would exceed `room`, or when the system refuses something; then nothing was
+    /// taken in. Where only some have no room, the receipt says so.
     pub fn put(
         &self,
         mut incoming: Incoming,
@@ -128,9 +130,11 @@ impl Queue {
             let mut placed = Vec::new();
             let mut entries = Vec::new();
             let mut told = Vec::new();
+            let mut full = None;
             let time = now();
             for Choice { target, rule } in targets {
-                let state = known.jobs.get(hash, target).map(|job| job.state.clone());
+                let job = known.jobs.get(hash, target).filter(|job| !job.was_not_taken());
+                let state = job.map(|job| job.state.clone());
                 let free = match &state {
                     None => true,
                     Some(State::Waits { .. }) => false,
@@ -140,6 +144,11 @@ impl Queue {
                     placed.push((target.clone(), Placed::Known(state)));
                     continue;
                 }
+                if let Some(held) = known.jobs.over(hash, target, size, room) {
+                    full.get_or_insert((target.clone(), held));
+                    placed.push((target.clone(), Placed::NoRoom));
+                    continue;
+                }
                 let (extension, rule) = (extension.clone(), rule.clone());
                 let submitted = Submitted { target: target.as_str(), rule: &rule, queued: time };
                 told.push((target.clone(), about.json(*oid, &digests, size, *complete, &submitted)));
@@ -147,11 +156,10 @@ impl Queue {
                 entries.push(Entry { time, hash, target: target.clone(), event });
                 placed.push((target.clone(), Placed::Queued));
             }
+            if let Some((target, held)) = full.filter(|_| placed.iter().all(|(_, placed)| *placed == Placed::NoRoom)) {
+                return Err(Error::Full { target, held, size, room });
+            }
             if !entries.is_empty() {
-                let held = known.jobs.bytes();
-                if !known.jobs.needs(hash) && held.saturating_add(size) > room {
-                    return Err(Error::Full { held, size, room });
-                }
                 for (target, text) in told {
                     let path = self.told(hash, &target);
                     self.write(&path, &text).map_err(Error::io(&path, "write what is told beside the copy"))?;
@@ -164,14 +172,47 @@ impl Queue {
         })
     }
 
-    /// Those of these targets for which a content was never taken in, or was forgotten.
+    /// Those of these targets for which a content was never taken in, or was forgotten: first those that have room for it.
     ///
     /// # Errors
     /// When the system refuses something.
-    pub(crate) fn without(&self, hash: ContentHash, targets: Vec<Choice>) -> Result<Vec<Choice>, Error> {
+    pub(crate) fn without(
+        &self,
+        hash: ContentHash,
+        size: u64,
+        mut targets: Vec<Choice>,
+        room: u64,
+    ) -> Result<(Vec<Choice>, Vec<Choice>), Error> {
         self.locked(|known| {
-            let is_new = |choice: &Choice| known.jobs.get(hash, &choice.target).is_none();
-            Ok(targets.into_iter().filter(is_new).collect())
+            targets.retain(|choice| known.jobs.get(hash, &choice.target).is_none_or(Job::was_not_taken));
+            let fits = |choice: &Choice| known.jobs.over(hash, &choice.target, size, room).is_none();
+            Ok(targets.into_iter().partition(fits))
+        })
+    }
+
+    /// Bytes of the copies that are kept for a target.
+    ///
+    /// # Errors
+    /// When the system refuses something.
+    pub(crate) fn held(&self, target: &TargetName) -> Result<u64, Error> {
+        self.locked(|known| Ok(known.jobs.held(target)))
+    }
+
+    /// Writes down that an object was not taken in for these targets, as they have no room; of each content once.
+    ///
+    /// # Errors
+    /// When the system refuses something.
+    pub(crate) fn not_taken(&self, hash: ContentHash, row: &ObjectRow, targets: &[Choice]) -> Result<(), Error> {
+        self.locked(|known| {
+            let time = now();
+            let entry = |Choice { target, rule }: &Choice| {
+                let (oid, size, complete) = (row.oid, row.size, row.complete);
+                let event = Event::Full { oid, size, complete, extension: String::new(), rule: rule.clone() };
+                Entry { time, hash, target: target.clone(), event }
+            };
+            let new = targets.iter().filter(|choice| known.jobs.get(hash, &choice.target).is_none());
+            let entries = new.map(entry).collect();
+            self.append(known, entries)
         })
     }
 
@@ -195,13 +236,18 @@ impl Queue {
         })
     }
 
-    /// Forgets what failed, and removes its copies. Says how many there were.
+    /// Forgets what failed, and what waits for targets that are not among those that are `there`, if that is known; and removes
+    /// the copies. Says how many there were.
     ///
     /// # Errors
     /// When the system refuses something.
-    pub fn drop_failed(&self) -> Result<usize, Error> {
+    pub fn drop_failed(&self, there: Option<&[TargetName]>) -> Result<usize, Error> {
         self.locked(|known| {
-            let failed = known.jobs.iter().filter(|job| matches!(job.state, State::Failed { .. }));
+            let failed = known.jobs.iter().filter(|job| match job.state {
+                State::Failed { .. } => true,
+                State::Waits { .. } => there.is_some_and(|names| !names.contains(&job.target)),
+                State::Sent { .. } => false,
+            });
             let time = now();
             let entry = |job: &Job| Entry { time, hash: job.hash, target: job.target.clone(), event: Event::Dropped };
             let entries: Vec<Entry> = failed.map(entry).collect();
@@ -216,16 +262,7 @@ impl Queue {
     /// The job that is due first at this target. One whose try was broken off is not before its target had `settle` to come
     /// to an end with it.
     pub(crate) fn due(&self, target: &TargetName, now: Timestamp, settle: i64) -> Result<Option<Job>, Error> {
-        self.locked(|known| {
-            let waiting = known.jobs.held().filter(|job| job.target == *target).filter_map(|job| match job.state {
-                State::Waits { due, .. } => {
-                    let due = job.trying.map_or(due, |since| due.max(since.plus(settle)));
-                    (due <= now).then_some((due, job))
-                }
-                _ => None,
-            });
-            Ok(waiting.min_by_key(|(due, job)| (*due, job.queued)).map(|(_, job)| job.clone()))
-        })
+        self.locked(|known| Ok(known.jobs.due(target, now, settle).cloned()))
     }
 
     /// Writes down what became of a job.

@@ -28,11 +28,18 @@ pub struct Receipt {
 pub enum Placed {
     /// It is in the queue, durable.
     Queued,
+    /// It was not taken, as what waits for this target fills its room.
+    NoRoom,
     /// It was there before.
     Known(State),
 }
 
 impl Receipt {
+    /// Whether a target has no room for it.
+    pub fn lacks_room(&self) -> bool {
+        self.placed.iter().any(|(_, placed)| *placed == Placed::NoRoom)
+    }
+
     /// Whether something new is in the queue.
     pub fn is_new(&self) -> bool {
         self.placed.iter().any(|(_, placed)| *placed == Placed::Queued)
@@ -46,6 +53,7 @@ impl fmt::Display for Receipt {
             let separator = if n == 0 { "" } else { "; " };
             match placed {
                 Placed::Queued => write!(f, "{separator}queued for {target}")?,
+                Placed::NoRoom => write!(f, "{separator}not taken for {target}, which has no room in the queue")?,
                 Placed::Known(State::Waits { .. }) => write!(f, "{separator}waits for {target} already")?,
                 Placed::Known(State::Sent { at, link, .. }) => {
                     write!(f, "{separator}{target} got it at {at}, and gets nothing twice")?;
@@ -53,7 +61,7 @@ impl fmt::Display for Receipt {
                         write!(f, " ({link})")?;
                     }
                 }
-                Placed::Known(State::Failed { at, why }) => {
+                Placed::Known(State::Failed { at, why, .. }) => {
                     write!(f, "{separator}{target} was given up at {at} ({why})")?;
                 }
             }

@@ -10,10 +10,11 @@
 //! | `trying` | | a try begins; without a line about its end after it, that end is not known |
 //! | `tried` | `due`, `why`, `doubt` (optional, `true`) | the try came to nothing, the next is not before `due`; whether the target may have it all the same |
 //! | `sent` | `said`, `link`, `task` (both optional) | the target has it; where the result is, what the target calls it |
-//! | `failed` | `why` | it was given up |
+//! | `failed` | `why`, `kept` (optional, `false`) | it was given up; whether its copy is kept, as it would be tried again by hand |
+//! | `full` | those of `queued` | a rule chose it, and there was no room: nothing was taken in |
 //! | `dropped` | | it was given up, and is to be forgotten |
 //!
-//! Records from before there were `trying`, `rule`, `doubt`, `link` and `task` are read as they are: there the targets are
+//! Records from before there were `trying`, `rule`, `doubt`, `kept`, `link` and `task` are read as they are: there the targets are
 //! `sandbox` and `folder`. Keys that are not known are passed over.
 
 use std::fmt::Write;
@@ -53,7 +54,9 @@ pub(crate) enum Event {
     /// The target took it.
     Sent { said: String, link: String, task: String },
     /// It was given up.
-    Failed { why: String },
+    Failed { why: String, kept: bool },
+    /// There was no room for it.
+    Full { oid: Oid, size: u64, complete: bool, extension: String, rule: String },
     /// It was given up, and is to be forgotten.
     Dropped,
 }
@@ -62,8 +65,9 @@ impl Entry {
     /// The line, line feed included.
     pub(crate) fn encode(&self) -> String {
         let (name, fields) = match &self.event {
-            Event::Queued { oid, size, complete, extension, rule } => (
-                "queued",
+            Event::Queued { oid, size, complete, extension, rule }
+            | Event::Full { oid, size, complete, extension, rule } => (
+                if matches!(self.event, Event::Full { .. }) { "full" } else { "queued" },
                 vec![
                     ("oid", oid.to_string()),
                     ("size", size.to_string()),
@@ -80,11 +84,14 @@ impl Entry {
             Event::Sent { said, link, task } => {
                 ("sent", vec![("said", said.clone()), ("link", link.clone()), ("task", task.clone())])
             }
-            Event::Failed { why } => ("failed", vec![("why", why.clone())]),
+            Event::Failed { why, kept } => {
+                let kept = if *kept { "" } else { "false" };
+                ("failed", vec![("why", why.clone()), ("kept", kept.to_owned())])
+            }
             Event::Dropped => ("dropped", Vec::new()),
         };
         let mut text = format!("{} {name} target={} sha256={}", self.time, self.target, self.hash);
-        let optional = |key: &str| ["rule", "doubt", "link", "task"].contains(&key);
+        let optional = |key: &str| ["rule", "doubt", "kept", "link", "task"].contains(&key);
         for (key, value) in fields.into_iter().filter(|(key, value)| !optional(key) || !value.is_empty()) {
             text.push(' ');
             text.push_str(key);
@@ -109,13 +116,17 @@ impl Entry {
         let field = |key: &str| fields.iter().find(|(known, _)| *known == key).map(|(_, value)| value.clone());
         let or_empty = |key: &str| field(key).unwrap_or_default();
         let event = match name {
-            "queued" => Event::Queued {
-                oid: field("oid")?.parse().ok()?,
-                size: field("size")?.parse().ok()?,
-                complete: field("complete")?.parse().ok()?,
-                extension: field("extension").filter(|extension| is_extension(extension))?,
-                rule: or_empty("rule"),
-            },
+            "queued" | "full" => {
+                let oid = field("oid")?.parse().ok()?;
+                let size = field("size")?.parse().ok()?;
+                let complete = field("complete")?.parse().ok()?;
+                let extension = field("extension").filter(|extension| is_extension(extension))?;
+                let rule = or_empty("rule");
+                match name {
+                    "full" => Event::Full { oid, size, complete, extension, rule },
+                    _ => Event::Queued { oid, size, complete, extension, rule },
+                }
+            }
             "trying" => Event::Trying,
             "tried" => Event::Tried {
                 due: field("due")?.parse().ok()?,
@@ -124,7 +135,7 @@ impl Entry {
             },
             // What is not the address of a page is none, whoever wrote it there.
             "sent" => Event::Sent { said: field("said")?, link: link(&or_empty("link")), task: or_empty("task") },
-            "failed" => Event::Failed { why: field("why")? },
+            "failed" => Event::Failed { why: field("why")?, kept: or_empty("kept") != "false" },
             "dropped" => Event::Dropped,
             _ => return None,
         };
@@ -216,7 +227,7 @@ mod tests {
             [
                 Event::Tried { due: time, why: (*text).to_owned(), doubt: text.is_empty() },
                 Event::Sent { said: (*text).to_owned(), link: String::new(), task: String::new() },
-                Event::Failed { why: (*text).to_owned() },
+                Event::Failed { why: (*text).to_owned(), kept: text.is_empty() },
             ]
         });
         let queued = Event::Queued {
@@ -226,6 +237,13 @@ mod tests {
             extension: "exe".to_owned(),
             rule: "all = 100 % of it".to_owned(),
         };
+        let full = Event::Full {
+            oid: "1-2-3-4".parse().unwrap(),
+            size: 1,
+            complete: true,
+            extension: String::new(),
+            rule: "all".to_owned(),
+        };
         // As long as they can be.
         let longest = Event::Sent {
             said: "=".repeat(MAX_SAID),
@@ -233,7 +251,7 @@ mod tests {
             task: tasks(["9"; 200]),
         };
         let targets = ["sandbox", &"x".repeat(64)].map(|name| TargetName::parse(name).unwrap());
-        let all = events.chain([queued, Event::Trying, longest, Event::Dropped]).zip(targets.into_iter().cycle());
+        let all = events.chain([queued, full, Event::Trying, longest, Event::Dropped]).zip(targets.into_iter().cycle());
         all.map(|(event, target)| Entry { time, hash: ContentHash([0xa5; 32]), target, event }).collect()
     }
 
@@ -284,7 +302,7 @@ mod tests {
                 format!("sent {about} said=200%20OK"),
                 Event::Sent { said: "200 OK".to_owned(), link: String::new(), task: String::new() },
             ),
-            (format!("failed {about} why=422"), Event::Failed { why: "422".to_owned() }),
+            (format!("failed {about} why=422"), Event::Failed { why: "422".to_owned(), kept: true }),
             (format!("dropped {about}"), Event::Dropped),
         ] {
             let text = format!("2012-03-02T07:51:51Z {line}");

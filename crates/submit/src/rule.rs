@@ -71,7 +71,7 @@ impl Rule {
     }
 }
 
-/// Verdicts, by scanner and name, in which `*` stands for any characters: `yara:*`, `clamd:Win.*`, `hash-list:bad`, `*:*`.
+/// Verdicts, by scanner and name, in which `*` stands for any characters: `yara:*`, `clamd:Win.*`, `hash-list:bad.txt`, `*:*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerdictPattern {
     /// `None` is any.
@@ -81,7 +81,7 @@ pub struct VerdictPattern {
 
 impl VerdictPattern {
     /// What [`parse`](Self::parse) takes.
-    pub const ACCEPTED: &'static str = "a scanner (yara, clamd, hash-list or *), a colon and a name in which * stands for anything, as in yara:* or hash-list:bad";
+    pub const ACCEPTED: &'static str = "a scanner (yara, clamd, hash-list or *), a colon and a name in which * stands for anything, as in yara:* or hash-list:bad.txt";
 
     /// Reads a pattern.
     pub fn parse(text: &str) -> Option<Self> {

@@ -199,7 +199,7 @@ impl Work<'_> {
         while lane.paused.is_none() && !self.signal.stopped() {
             let Some(job) = self.queue.due(&lane.name, begun, nanos(self.retry.pause))? else { break };
             let event = self.try_once(lane, &job)?;
-            if let Event::Failed { why } = &event {
+            if let Event::Failed { why, .. } = &event {
                 let tries = job.tries.saturating_add(1);
                 complain(format!("{}: given up after {tries} tries at {}: {why}", job.oid, job.target));
             }
@@ -221,7 +221,7 @@ impl Work<'_> {
         // One whose every try ends the process is not tried for ever.
         if job.trying.is_some() && job.tries >= self.retry.tries {
             let why = "the last try was broken off, as those before it came to nothing".to_owned();
-            return Ok(Event::Failed { why });
+            return Ok(Event::Failed { why, kept: true });
         }
         let (content, about) = match self.copy(job) {
             Ok(copy) => copy,
@@ -229,7 +229,7 @@ impl Work<'_> {
                 let why = format!("the copy in the queue cannot be used: {error}");
                 return Ok(match error.kind() {
                     // Neither comes back by waiting; all else may: too many open files, a disk that does not answer.
-                    io::ErrorKind::NotFound | io::ErrorKind::InvalidData => Event::Failed { why },
+                    io::ErrorKind::NotFound | io::ErrorKind::InvalidData => Event::Failed { why, kept: false },
                     _ => self.later(lane, job.tries, Later { why, doubt: job.in_doubt(), ..Later::default() }),
                 });
             }
@@ -246,7 +246,8 @@ impl Work<'_> {
                 }
                 sent.into()
             }
-            Attempt::Refused { why } => Event::Failed { why },
+            // No other try would fare better: its copy goes, its line stays.
+            Attempt::Refused { why } => Event::Failed { why, kept: false },
             Attempt::Later(later) => {
                 // What was in doubt before a try stays so, unless the target was asked.
                 let doubt = later.doubt || again;
@@ -259,7 +260,7 @@ impl Work<'_> {
     fn later(&self, lane: &mut Lane, before: u32, later: Later) -> Event {
         let Later { why, pause, target, doubt } = later;
         if before.saturating_add(1) >= self.retry.tries {
-            return Event::Failed { why };
+            return Event::Failed { why, kept: true };
         }
         let due = now().plus(nanos(pause_after(self.retry, before, pause, random())));
         if target {

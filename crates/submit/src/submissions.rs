@@ -1,10 +1,11 @@
 //! Objects into the queue: named by their oids, as the server and the command line do; or handed over as new rows, of which
 //! the rules say where they go.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use streamdb_derive::{BodyLimits, Conversation, Decode, Named, Piece, Store, conversation, each_object};
 use streamdb_types::{ObjectRow, Oid, Verdict};
@@ -14,7 +15,7 @@ use crate::error::Error;
 use crate::hash::ContentHash;
 use crate::job::Job;
 use crate::queue::{Item, Queue};
-use crate::receipt::Receipt;
+use crate::receipt::{Placed, Receipt};
 use crate::rule::Choice;
 use crate::sender::{Sender, Signal};
 use crate::settings::{Settings, TargetName};
@@ -26,7 +27,23 @@ pub struct Submissions {
     settings: Arc<Settings>,
     signal: Signal,
     tell: Arc<dyn Fn(&str) + Send + Sync>,
+    /// Targets without room, and how many objects they did not get.
+    full: Arc<Mutex<BTreeMap<TargetName, u64>>>,
 }
+
+/// A new object, and what is known of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Fresh<'r> {
+    /// Its row.
+    pub row: &'r ObjectRow,
+    /// Whether no earlier object has its content.
+    pub first_seen: bool,
+    /// What scanners say of its content.
+    pub verdicts: &'r [Verdict],
+}
+
+/// What an oid names, or why nothing.
+type Found<'f> = Result<(&'f mut Conversation, Named), streamdb_derive::Error>;
 
 impl std::fmt::Debug for Submissions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -51,7 +68,13 @@ impl Submissions {
     /// When the system refuses something.
     pub fn open(data: &Path, settings: Settings) -> Result<Self, Error> {
         let queue = Arc::new(Queue::open(data)?);
-        Ok(Self { queue, settings: Arc::new(settings), signal: Signal::default(), tell: Arc::new(|_| ()) })
+        Ok(Self {
+            queue,
+            settings: Arc::new(settings),
+            signal: Signal::default(),
+            tell: Arc::new(|_| ()),
+            full: Arc::default(),
+        })
     }
 
     /// The same, and `tell` gets a sentence for each object that was [handed over](Self::handed) and could not be taken.
@@ -65,40 +88,134 @@ impl Submissions {
         !self.settings.policy.0.is_empty()
     }
 
-    /// Takes a new object where the rules want it to go. When this returns, the queue has a copy of its own, durable, or no
-    /// target wants the object: none was chosen, or each has, or had, or will get that content. It may be called for the same
-    /// object again, and by several processes.
-    ///
-    /// An object that cannot be taken now or later (retention took it, or it is not whole after all, or larger than all of
-    /// the queue) is told and passed over.
+    /// Takes a new object where the rules want it to go, as [`handed_all`](Self::handed_all) does.
     ///
     /// # Errors
-    /// When the queue is full, or the system refuses something. Then nothing was taken, and the caller waits and hands it
-    /// over again.
+    /// The same.
     pub fn handed(&self, store: &Store, row: &ObjectRow, first_seen: bool, verdicts: &[Verdict]) -> Result<(), Error> {
-        let mut chosen = self.settings.policy.choose(row, first_seen, verdicts);
-        if let Some(digests) = row.digests.filter(|_| !chosen.is_empty()) {
-            chosen = self.queue.without(ContentHash(digests.sha256), chosen)?;
+        self.handed_all(store, &[Fresh { row, first_seen, verdicts }])
+    }
+
+    /// Takes new objects where the rules want them to go; a connection is taken apart once, however many of them are in it. When
+    /// this returns, the queue has a copy of its own of each, durable, or no target wants the object: none was chosen, or each has,
+    /// or had, or will get that content. It may be called for the same object again, and by several processes.
+    ///
+    /// An object that cannot be taken now or later (retention took it, or it is not whole after all, or larger than all of
+    /// the queue) is told and passed over. So is, for this target alone, one that a target has no room for: nobody waits for a
+    /// target that takes nothing, and the queue's record has what it did not get.
+    ///
+    /// # Errors
+    /// When the system refuses something. Then the caller waits and hands them over again.
+    pub fn handed_all(&self, store: &Store, objects: &[Fresh<'_>]) -> Result<(), Error> {
+        let mut wanted: Vec<(&Fresh<'_>, Vec<Choice>)> = Vec::new();
+        for object in objects {
+            let Fresh { row, first_seen, verdicts } = object;
+            let (oid, size, room) = (row.oid, row.size, self.settings.room);
+            let chosen = self.settings.policy.choose(row, *first_seen, verdicts);
+            if !chosen.is_empty() && size > room {
+                self.never(&chosen, &Error::TooLarge { oid, size, room });
+                continue;
+            }
+            let chosen = self.with_room(row, chosen)?;
+            if !chosen.is_empty() {
+                wanted.push((object, chosen));
+            }
         }
+        let oids: Vec<Oid> = wanted.iter().map(|(object, _)| object.row.oid).collect();
+        let mut failed = None;
+        each_object(store, &oids, &mut |place, _, found| {
+            let Some((object, chosen)) = wanted.get(place).filter(|_| failed.is_none()) else { return };
+            failed = self.hand(object, chosen, found).err();
+        });
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn hand(&self, object: &Fresh<'_>, chosen: &[Choice], found: Found<'_>) -> Result<(), Error> {
+        let Fresh { row, first_seen, verdicts } = object;
+        // One before it may have had the same content, or filled the room.
+        let chosen = self.with_room(row, chosen.to_vec())?;
         if chosen.is_empty() {
             return Ok(());
         }
         // A rule that takes incomplete objects wants them with zeros for what is missing; others did not choose this one.
         let rules = Rules { incomplete: !row.complete, again: false };
-        let about = About::row(row, first_seen, verdicts);
-        let taken = conversation(store, row.oid).map_err(Error::from).and_then(|mut conversation| {
-            let named = conversation.named(conversation.asked(), row.oid)?;
-            self.take(&mut conversation, &named, row.oid, rules, &chosen, Some(about))
-        });
+        let about = About::row(row, *first_seen, verdicts);
+        let taken = found
+            .map_err(Error::from)
+            .and_then(|(conversation, named)| self.take(conversation, &named, row.oid, rules, &chosen, Some(about)));
         match taken {
-            Ok(_) => Ok(()),
+            Ok(receipt) => {
+                let lacks = |choice: &&Choice| receipt.placed.contains(&(choice.target.clone(), Placed::NoRoom));
+                let over: Vec<Choice> = chosen.iter().filter(lacks).cloned().collect();
+                self.no_room(Some(receipt.hash), row, &over)?;
+                self.room_again(&receipt)
+            }
+            Err(Error::Full { .. }) => {
+                self.no_room(row.digests.map(|digests| ContentHash(digests.sha256)), row, &chosen)
+            }
             Err(error) if error.is_for_good() => {
-                let names: Vec<&str> = chosen.iter().map(|choice| choice.target.as_str()).collect();
-                (self.tell)(&format!("not submitted to {}: {error}", names.join(", ")));
+                self.never(&chosen, &error);
                 Ok(())
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Says that an object is not taken, now or later.
+    fn never(&self, chosen: &[Choice], error: &Error) {
+        let names: Vec<&str> = chosen.iter().map(|choice| choice.target.as_str()).collect();
+        (self.tell)(&format!("not submitted to {}: {error}", names.join(", ")));
+    }
+
+    /// Those of the targets that do not have the content and have room for it.
+    fn with_room(&self, row: &ObjectRow, chosen: Vec<Choice>) -> Result<Vec<Choice>, Error> {
+        let Some(digests) = row.digests.filter(|_| !chosen.is_empty()) else { return Ok(chosen) };
+        let hash = ContentHash(digests.sha256);
+        let (fits, over) = self.queue.without(hash, row.size, chosen, self.settings.room)?;
+        self.no_room(Some(hash), row, &over)?;
+        Ok(fits)
+    }
+
+    /// Writes down that these targets have no room for an object, and says so of each once.
+    fn no_room(&self, hash: Option<ContentHash>, row: &ObjectRow, over: &[Choice]) -> Result<(), Error> {
+        if over.is_empty() {
+            return Ok(());
+        }
+        if let Some(hash) = hash {
+            self.queue.not_taken(hash, row, over)?;
+        }
+        let mut full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        for Choice { target, .. } in over {
+            let count = full.entry(target.clone()).or_insert(0);
+            *count += 1;
+            if *count == 1 {
+                let room = self.settings.room;
+                (self.tell)(&format!(
+                    "target {target}: what waits for it fills its room in the queue ({room} bytes), so that what rules choose for \
+                     it is not taken until some is sent or dropped; `streamdb submit --list` names what was not, and \
+                     `streamdb submit OID` submits it"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Says which of the targets have room again: half of it, so that it is not said at each object.
+    fn room_again(&self, receipt: &Receipt) -> Result<(), Error> {
+        let mut full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        for (target, placed) in &receipt.placed {
+            if *placed == Placed::Queued
+                && full.contains_key(target)
+                && self.queue.held(target)? <= self.settings.room / 2
+            {
+                let count = full.remove(target).unwrap_or_default();
+                (self.tell)(&format!(
+                    "target {target}: it has room in the queue again; {count} objects were not taken for it, which \
+                     `streamdb submit --list` names"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Takes an object, decoded, into the queue: a copy of its own, which is durable when this returns. The receipt says what
@@ -210,6 +327,11 @@ impl Submissions {
     /// What sends all this. Any number of processes may have one; one of them sends at a time.
     pub fn sender(&self) -> Sender {
         Sender::new(Arc::clone(&self.queue), &self.settings, self.signal.clone())
+    }
+
+    /// The same, ended by another signal.
+    pub fn sender_until(&self, signal: Signal) -> Sender {
+        Sender::new(Arc::clone(&self.queue), &self.settings, signal)
     }
 
     /// Wakes and ends the senders.

@@ -13,7 +13,7 @@ use stored::{Said, Talk, store};
 use streamdb_derive::{Rows, objects};
 use streamdb_storage::Store;
 use streamdb_submit::{
-    Error, Job, Kind, Policy, Retry, Rule, Settings, State, Submissions, Target, TargetName, VerdictPattern, row_filter,
+    Job, Kind, Policy, Retry, Rule, Settings, State, Submissions, Target, TargetName, VerdictPattern, row_filter,
 };
 use streamdb_testkit::TestFolder;
 use streamdb_types::{Direction, ObjectRow, Reason, Scanner, Verdict};
@@ -153,17 +153,49 @@ fn incomplete_objects_go_where_a_rule_says_so() {
 }
 
 #[test]
-fn a_full_queue_is_waited_for_and_what_never_fits_is_told() {
+fn a_target_without_room_keeps_nobody_and_is_told_once() {
     let stored = stored();
     let all = Rule { incomplete: true, ..rule("all", &["a"], "") };
+    let cut = Rule { incomplete: true, ..rule("cut", &["b"], "") };
     let (submissions, told) = stored.with(vec![all.clone()], 15);
     submissions.handed(&stored.store, &stored.whole, true, &[]).unwrap();
-    let full = submissions.handed(&stored.store, &stored.cut, true, &[]).unwrap_err();
-    assert!(matches!(full, Error::Full { held: 9, size: 9, room: 15 }), "{full}");
+    // The other target has room.
+    let (both, told_both) = stored.with(vec![all.clone(), cut], 15);
+    both.handed(&stored.store, &stored.cut, true, &[]).unwrap();
+    let said = told_both.lock().unwrap().clone();
+    assert!(said.len() == 1 && said[0].starts_with("target a: what waits for it fills its room"), "{said:?}");
+    let states = || {
+        let jobs = submissions.jobs().unwrap().0;
+        let of = |job: &Job| (job.oid, job.target.to_string(), matches!(job.state, State::Waits { .. }));
+        jobs.iter().map(of).collect::<std::collections::BTreeSet<_>>()
+    };
+    let (whole_oid, cut_oid) = (stored.whole.oid, stored.cut.oid);
+    let wanted = [(whole_oid, "a", true), (cut_oid, "a", false), (cut_oid, "b", true)];
+    let wanted = wanted.map(|(oid, target, waits)| (oid, target.to_owned(), waits));
+    assert_eq!(states(), wanted.into());
+    // Handed over again it is as it was, and when there is room it is taken.
+    both.handed(&stored.store, &stored.cut, true, &[]).unwrap();
+    assert_eq!(told_both.lock().unwrap().len(), 1);
     submissions.sender().round(&mut |told| panic!("{told}")).unwrap();
     submissions.handed(&stored.store, &stored.cut, true, &[]).unwrap();
-    assert_eq!(submissions.jobs().unwrap().0.len(), 2);
+    assert!(states().contains(&(cut_oid, "a".to_owned(), true)), "{:?}", states());
     assert_eq!(told.lock().unwrap().as_slice(), [""; 0]);
+}
+
+#[test]
+fn what_waits_for_a_target_that_is_there_no_more_is_dropped_when_that_is_asked_for() {
+    let stored = stored();
+    let (submissions, _) = stored.with(vec![rule("all", &["a", "b"], "")], 100);
+    submissions.handed(&stored.store, &stored.whole, true, &[]).unwrap();
+    let queue = streamdb_submit::Queue::open(&stored.folder.path().join("data")).unwrap();
+    assert_eq!(queue.drop_failed(None).unwrap(), 0);
+    assert_eq!(queue.drop_failed(Some(&[TargetName::parse("b").unwrap()])).unwrap(), 1);
+    assert_eq!(shown(&submissions.jobs().unwrap().0), [format!("{} to b by all", stored.whole.oid)]);
+}
+
+#[test]
+fn what_never_fits_is_told() {
+    let all = Rule { incomplete: true, ..rule("all", &["a"], "") };
     let other = self::stored();
     let (submissions, told) = other.with(vec![all], 5);
     submissions.handed(&other.store, &other.whole, true, &[]).unwrap();

@@ -274,12 +274,14 @@ fn what_fails_for_good_is_kept_and_shown() {
         let begin = format!("{}: given up after {tries} tries at sandbox: {place}: ", stored.whole);
         assert!(told[0].starts_with(&begin), "{}", told[0]);
         assert!(matches!(only_state(&submissions), State::Failed { .. }));
-        assert_eq!(files(&stored.data().join("queue/content")), [sha256(PROGRAM)]);
+        // What it refused for good is not kept for it.
+        let kept = if tries == 1 { vec![] } else { vec![sha256(PROGRAM)] };
+        assert_eq!(files(&stored.data().join("queue/content")), kept);
         let receipt = submissions.submit(&stored.store, stored.whole, Rules::default()).unwrap();
         assert!(!receipt.is_new() && receipt.to_string().contains("was given up at"), "{receipt}");
         // Forgotten, it is as if it had never been.
         let queue = Queue::open(&stored.data()).unwrap();
-        assert_eq!(queue.drop_failed().unwrap(), 1);
+        assert_eq!(queue.drop_failed(None).unwrap(), 1);
         assert_eq!(files(&stored.data().join("queue/content")), [""; 0]);
         assert_eq!(submissions.jobs().unwrap().0, []);
     }
@@ -313,6 +315,22 @@ fn a_server_that_is_down_costs_one_try_a_pause() {
     sandbox.wait_for(2);
     signal.stop();
     running.join().unwrap();
+}
+
+#[test]
+fn a_try_that_breaks_off_in_the_middle_keeps_no_other_content() {
+    let stored = Stored::new();
+    let sandbox = TestSandbox::new([Reply::Hangs]);
+    let mut hasty = settings(sandbox.url());
+    hasty.targets[0].timeout = Duration::from_secs(1);
+    let submissions = stored.submissions(hasty);
+    submissions.submit(&stored.store, stored.whole, Rules::default()).unwrap();
+    let rules = Rules { incomplete: true, ..Rules::default() };
+    submissions.submit(&stored.store, stored.cut, rules).unwrap();
+    submissions.sender().round(&mut |told| panic!("{told}")).unwrap();
+    let (jobs, _) = submissions.jobs().unwrap();
+    assert!(matches!(jobs[0].state, State::Waits { .. }), "{:?}", jobs[0]);
+    assert!(matches!(jobs[1].state, State::Sent { .. }), "{:?}", jobs[1]);
 }
 
 #[test]
@@ -398,7 +416,7 @@ fn the_queue_has_an_end() {
     // What is there already needs no room.
     put(&queue, &[1; 60], 100).unwrap();
     let refused = put(&queue, &[2; 60], 100).unwrap_err();
-    assert!(matches!(refused, Error::Full { held: 60, size: 60, room: 100 }), "{refused}");
+    assert!(matches!(refused, Error::Full { held: 60, size: 60, room: 100, .. }), "{refused}");
     assert_eq!(queue.jobs().unwrap().0.len(), 1);
     assert_eq!(files(&data.path().join("queue/content")).len(), 1);
     assert_eq!(files(&data.path().join("queue/incoming")).len(), 0);

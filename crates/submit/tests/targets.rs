@@ -335,6 +335,18 @@ fn the_exit_status_says_whether_it_is_tried_again() {
 }
 
 #[test]
+fn what_was_left_and_cannot_be_removed_is_in_no_program_s_way() {
+    let (case, folder) = command("cp \"$1\" OUT/copy", Duration::from_secs(2));
+    let given = case.folder.path().join("queue/given/there");
+    fs::create_dir_all(&given).unwrap();
+    // No folder, and so it is not removed as one.
+    let left = fs::File::create(given.join("left")).unwrap();
+    left.set_modified(std::time::SystemTime::now() - Duration::from_secs(3600)).unwrap();
+    sent(&case.round());
+    assert_eq!(fs::read(folder.path().join("copy")).unwrap(), CONTENT);
+}
+
+#[test]
 fn a_program_that_takes_too_long_is_killed_with_what_it_started() {
     let script = "sleep 600 & echo $! > OUT/child; (sleep 600; echo) & echo waiting >&2; wait";
     let (case, folder) = command(script, Duration::from_millis(500));

@@ -25,6 +25,11 @@ impl Scanner {
             Self::HashList => "hash-list",
         }
     }
+
+    /// Its bit in a set of scanners.
+    pub const fn bit(self) -> u8 {
+        1 << self as u8
+    }
 }
 
 /// One thing that a scanner found in a content.

@@ -5,8 +5,8 @@
 //! head   : magic "SDBVERD1"
 //! frame  : length u32, crc32 u32 of the payload and the frame's position, payload
 //! payload: kind u8, then
-//!   1 SCANNED  sha256 (32 bytes), oid (4 varints), by u64, flags u8 (1 first seen, 2 whole), verdicts (varint), and for each:
-//!              scanner u8, name and details (each a length as a varint, and UTF-8)
+//!   1 SCANNED  sha256 (32 bytes), oid (4 varints), by u64, flags u8 (1 first seen, 2 whole, and from 4 on which scanners
+//!              looked), verdicts (varint), and for each: scanner u8, name and details (each a length as a varint, and UTF-8)
 //!   2 MARK     how far the rows of a bucket were handed on: bucket (varint), last frame's begin (varint) and checksum u32, next
 //!              frame's begin (varint), covered place (varint), flags u8 (1 whole, 2 silent, 4 nothing more comes)
 //!   3 BEGUN    behind the marks of what was there before anybody scanned
@@ -35,6 +35,9 @@ const DETAILS: usize = 1024;
 const SCANNED: u8 = 1;
 const MARK: u8 = 2;
 const BEGUN: u8 = 3;
+
+/// Every scanner's bit.
+const ALL: u8 = (1 << Scanner::ALL.len()) - 1;
 
 /// What a frame says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +82,7 @@ fn put_scanned(bytes: &mut Vec<u8>, scanned: &Scanned) {
     bytes.extend(scanned.by.to_le_bytes());
     let kept = scanned.verdicts.get(..Scanned::MOST).unwrap_or(&scanned.verdicts);
     let whole = scanned.whole && kept.len() == scanned.verdicts.len();
-    bytes.push(u8::from(scanned.first_seen) | u8::from(whole) << 1);
+    bytes.push(u8::from(scanned.first_seen) | u8::from(whole) << 1 | (scanned.looked & ALL) << 2);
     put_varint(bytes, kept.len() as u64);
     for verdict in kept {
         bytes.push(Scanner::ALL.iter().position(|scanner| *scanner == verdict.scanner).unwrap_or_default() as u8);
@@ -133,7 +136,8 @@ fn scanned(r: &mut Reader<'_>) -> Result<Scanned, Short> {
         let scanner = *Scanner::ALL.get(usize::from(r.u8()?)).ok_or(Short)?;
         verdicts.push(Verdict { scanner, name: text(r, NAME)?, details: text(r, DETAILS)? });
     }
-    Ok(Scanned { sha256, oid, first_seen: flags & 1 != 0, whole: flags & 2 != 0, by, verdicts })
+    let (first_seen, whole, looked) = (flags & 1 != 0, flags & 2 != 0, flags >> 2 & ALL);
+    Ok(Scanned { sha256, oid, first_seen, whole, by, looked, verdicts })
 }
 
 fn text(r: &mut Reader<'_>, most: usize) -> Result<String, Short> {
@@ -232,6 +236,7 @@ pub(super) mod tests {
             first_seen: number.is_multiple_of(2),
             whole: true,
             by: 5,
+            looked: number & ALL,
             verdicts: names.iter().map(verdict).collect(),
         }
     }
@@ -242,13 +247,18 @@ pub(super) mod tests {
             name,
             details,
         });
-        let scanned =
-            (any::<[u8; 32]>(), any::<[u64; 5]>(), any::<[bool; 2]>(), proptest::collection::vec(verdict, 0..4));
-        let scanned =
-            scanned.prop_map(|(sha256, [bucket, place, length, index, by], [first_seen, whole], verdicts)| {
+        let scanned = (
+            any::<[u8; 32]>(),
+            any::<[u64; 5]>(),
+            (any::<[bool; 2]>(), 0..=ALL),
+            proptest::collection::vec(verdict, 0..4),
+        );
+        let scanned = scanned.prop_map(
+            |(sha256, [bucket, place, length, index, by], ([first_seen, whole], looked), verdicts)| {
                 let oid = Oid { bucket: BucketId(bucket), place: BlockPlace(place), length, index };
-                Payload::Scanned(Scanned { sha256, oid, first_seen, whole, by, verdicts })
-            });
+                Payload::Scanned(Scanned { sha256, oid, first_seen, whole, by, looked, verdicts })
+            },
+        );
         let mark = (any::<[u64; 4]>(), any::<u32>(), any::<[bool; 3]>());
         let mark = mark.prop_map(|([bucket, begin, next, to], crc, [whole, silent, settled])| {
             let covered = Covered { to: BlockPlace(to), whole };

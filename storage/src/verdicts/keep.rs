@@ -1,6 +1,6 @@
 //! Keeps what scanners said, each content once, and how far the rows of each bucket were handed on.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -9,13 +9,13 @@ use std::sync::Arc;
 use streamdb_types::{BucketId, Oid, Verdict};
 
 use super::Scanned;
-use super::file::{HEAD, MAGIC, Payload, Settled, each, put};
+use super::file::{Frames, HEAD, MAGIC, Payload, Settled, each, put};
 use crate::derived::KeptMark;
 use crate::error::{Error, Result};
 use crate::volume::{Volume, VolumeFile};
 
 /// Most contents in which nothing was found that are known: beyond, half of them are forgotten, the oldest first, and would be
-/// scanned again. 16 bytes of each are in memory.
+/// scanned again. 17 bytes of each are in memory.
 const CLEAN: usize = 1 << 22;
 /// Most contents in which something was found; likewise.
 const FOUND: usize = 1 << 17;
@@ -27,6 +27,10 @@ const WASTE: u64 = 16 << 20;
 pub struct Known {
     /// What was found in it.
     pub verdicts: Vec<Verdict>,
+    /// Which scanners looked at it, [`Scanner::bit`](streamdb_types::Scanner::bit) by bit.
+    pub looked: u8,
+    /// Whether they looked at all of it.
+    pub whole: bool,
     /// Whether the object that is asked for is the first one with it. That is known until the next mark.
     pub first_seen: bool,
 }
@@ -47,13 +51,29 @@ pub struct Keeper {
 /// What the file says.
 #[derive(Debug, Default)]
 struct Said {
-    /// The first half of each SHA-256.
-    clean: HashSet<[u8; 16]>,
-    found: HashMap<[u8; 32], Vec<Verdict>>,
+    /// By the first half of each SHA-256.
+    clean: HashMap<[u8; 16], Looked>,
+    found: HashMap<[u8; 32], (Looked, Vec<Verdict>)>,
     /// What was scanned since the last mark, and whether it was seen first in this object.
     pending: HashMap<[u8; 32], (Oid, bool)>,
     marks: BTreeMap<BucketId, (KeptMark, bool)>,
     begun: bool,
+}
+
+/// Who looked at a content, and whether at all of it, in one byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Looked(u8);
+
+impl Looked {
+    const WHOLE: u8 = 1 << 7;
+
+    fn of(scanned: &Scanned) -> Self {
+        Self(scanned.looked | if scanned.whole { Self::WHOLE } else { 0 })
+    }
+
+    const fn known(self, verdicts: Vec<Verdict>, first_seen: bool) -> Known {
+        Known { verdicts, looked: self.0 & !Self::WHOLE, whole: self.0 & Self::WHOLE != 0, first_seen }
+    }
 }
 
 impl Said {
@@ -61,10 +81,13 @@ impl Said {
         match said {
             Payload::Scanned(scanned) => {
                 self.pending.insert(scanned.sha256, (scanned.oid, scanned.first_seen));
+                let looked = Looked::of(&scanned);
                 if scanned.verdicts.is_empty() {
-                    self.clean.insert(half(&scanned.sha256));
+                    self.found.remove(&scanned.sha256);
+                    self.clean.insert(half(&scanned.sha256), looked);
                 } else {
-                    self.found.insert(scanned.sha256, scanned.verdicts);
+                    self.clean.remove(&half(&scanned.sha256));
+                    self.found.insert(scanned.sha256, (looked, scanned.verdicts));
                 }
             }
             Payload::Mark(bucket, mark, Settled(settled)) => {
@@ -149,8 +172,8 @@ impl Keeper {
         for (bucket, mark) in marks {
             self.mark(*bucket, *mark, false)?;
         }
-        self.append(&Payload::Begun)?;
-        self.said.take(Payload::Begun);
+        let said = self.append(Payload::Begun)?;
+        self.said.take(said);
         self.sync()
     }
 
@@ -163,13 +186,12 @@ impl Keeper {
         }
     }
 
-    /// What is known of a content that `oid` has too; `None` when it is to be scanned.
+    /// What is known of a content that `oid` has too; `None` when nobody met it.
     pub fn known(&self, sha256: &[u8; 32], oid: Oid) -> Option<Known> {
         let first_seen = self.said.pending.get(sha256).is_some_and(|(first, first_seen)| *first_seen && *first == oid);
         match self.said.found.get(sha256) {
-            Some(verdicts) => Some(Known { verdicts: verdicts.clone(), first_seen }),
-            None if self.said.clean.contains(&half(sha256)) => Some(Known { verdicts: Vec::new(), first_seen }),
-            None => None,
+            Some((looked, verdicts)) => Some(looked.known(verdicts.clone(), first_seen)),
+            None => self.said.clean.get(&half(sha256)).map(|looked| looked.known(Vec::new(), first_seen)),
         }
     }
 
@@ -178,8 +200,14 @@ impl Keeper {
     /// # Errors
     /// When it cannot be written; it may be tried again.
     pub fn scanned(&mut self, scanned: Scanned) -> Result<()> {
-        self.append(&Payload::Scanned(scanned.clone()))?;
-        self.said.take(Payload::Scanned(scanned));
+        let before = self.end;
+        let again = self.known(&scanned.sha256, scanned.oid).is_some();
+        let said = self.append(Payload::Scanned(scanned))?;
+        if again {
+            // As much as the earlier one, or nearly.
+            self.waste += self.end - before;
+        }
+        self.said.take(said);
         if self.said.clean.len() > self.most.0 || self.said.found.len() > self.most.1 {
             self.write_anew()?;
         }
@@ -192,8 +220,7 @@ impl Keeper {
     /// The same.
     pub fn mark(&mut self, bucket: BucketId, mark: KeptMark, settled: bool) -> Result<()> {
         let before = self.end;
-        let said = Payload::Mark(bucket, mark, Settled(settled));
-        self.append(&said)?;
+        let said = self.append(Payload::Mark(bucket, mark, Settled(settled)))?;
         if self.said.marks.contains_key(&bucket) {
             self.waste += self.end - before;
         }
@@ -216,12 +243,14 @@ impl Keeper {
         self.volume.sync_dir(folder).map_err(Error::io(folder, "sync the folder of what is derived"))
     }
 
-    fn append(&mut self, said: &Payload) -> Result<()> {
+    /// Appends a frame. What it says, as it will be read: long texts are cut.
+    fn append(&mut self, said: Payload) -> Result<Payload> {
         let mut bytes = Vec::new();
-        put(&mut bytes, self.end, said);
+        put(&mut bytes, self.end, &said);
+        let said = Frames::new(&bytes, self.end).next().unwrap_or(said);
         self.file.write_at(&bytes, self.end).map_err(Error::io(&self.path, "write the file of verdicts"))?;
         self.end += bytes.len() as u64;
-        Ok(())
+        Ok(said)
     }
 
     /// Writes the file without what counts no more, and takes it in place of the old one.
@@ -252,7 +281,12 @@ impl Keeper {
         let mut scanned = |pending: bool, out: &mut Out<'_>| {
             each(&|buffer, at| self.file.read_at(buffer, at), 0, &mut |said| {
                 let Payload::Scanned(scanned) = &said else { return Ok(()) };
-                if self.said.pending.contains_key(&scanned.sha256) != pending {
+                // What a later one took the place of goes.
+                let counts = match self.said.found.get(&scanned.sha256) {
+                    Some((looked, verdicts)) => *looked == Looked::of(scanned) && *verdicts == scanned.verdicts,
+                    None => self.said.clean.get(&half(&scanned.sha256)) == Some(&Looked::of(scanned)),
+                };
+                if !counts || self.said.pending.contains_key(&scanned.sha256) != pending {
                     return Ok(());
                 }
                 let left = if scanned.verdicts.is_empty() { &mut clean } else { &mut found };
@@ -358,6 +392,43 @@ mod tests {
         std::fs::remove_file(folder.path().join("derived/verdicts")).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(300));
         assert!(shown.of(&[1; 32]).is_empty());
+    }
+
+    #[test]
+    fn a_later_word_on_a_content_takes_the_place_of_an_earlier_one() {
+        let folder = TestFolder::new("verdicts-later");
+        let mut keeper = open(folder.path(), MANY);
+        keeper.begin(&[]).unwrap();
+        let oid = scanned_as(1, &[]).oid;
+        keeper.scanned(Scanned { looked: 0, ..scanned_as(1, &[]) }).unwrap();
+        assert_eq!(keeper.known(&[1; 32], oid).unwrap().looked, 0);
+        keeper.scanned(Scanned { looked: 3, whole: false, ..scanned_as(1, &["bad"]) }).unwrap();
+        for number in 0..3 {
+            let known = keeper.known(&[1; 32], oid).unwrap();
+            assert_eq!((known.looked, known.whole, known.verdicts.len()), (3, false, 1), "{number}");
+            if number == 0 {
+                keeper.write_anew().unwrap();
+                let Some(Payload::Scanned(first)) = first_of(&keeper) else { panic!("nothing was kept") };
+                assert_eq!(first.looked, 3, "the earlier one is gone");
+            }
+            drop(keeper);
+            keeper = open(folder.path(), MANY);
+        }
+        keeper.scanned(Scanned { looked: 7, ..scanned_as(1, &[]) }).unwrap();
+        let known = keeper.known(&[1; 32], oid).unwrap();
+        assert_eq!((known.looked, known.whole, known.verdicts.len()), (7, true, 0));
+    }
+
+    fn first_of(keeper: &Keeper) -> Option<Payload> {
+        let mut first = None;
+        let each = each(&|buffer, at| keeper.file.read_at(buffer, at), 0, &mut |said| {
+            if first.is_none() && matches!(said, Payload::Scanned(_)) {
+                first = Some(said);
+            }
+            Ok(())
+        });
+        each.unwrap();
+        first
     }
 
     #[test]

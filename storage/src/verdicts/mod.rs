@@ -32,6 +32,8 @@ pub struct Scanned {
     pub whole: bool,
     /// By what: the fingerprint of rules and lists.
     pub by: u64,
+    /// Which scanners looked at it, [`Scanner::bit`](streamdb_types::Scanner::bit) by bit; none, when it was only handed on.
+    pub looked: u8,
     /// What was found, most often nothing.
     pub verdicts: Vec<Verdict>,
 }

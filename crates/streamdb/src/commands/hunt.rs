@@ -77,7 +77,7 @@ pub(super) fn run(args: &Hunt) -> Result<ExitCode, Error> {
     let stopped = looked.stopped || stop.load(Ordering::Relaxed);
     complain(&tally.sentence(stopped));
     if let Some(Ended::Scanner(error)) = ended {
-        return Err(error.into());
+        return Err(Error::Other(error));
     }
     Ok(if troubles.is_empty() && unread.is_empty() && !stopped { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -120,7 +120,7 @@ impl Tally {
 /// Why it ended before it was done.
 enum Ended {
     Output(std::io::Error),
-    Scanner(streamdb_scan::Error),
+    Scanner(String),
 }
 
 struct Hunting<'h> {

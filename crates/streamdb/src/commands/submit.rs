@@ -18,8 +18,16 @@ pub(super) fn run(args: &Submit) -> Result<ExitCode, Error> {
         return list(args);
     }
     if args.drop_failed {
-        let dropped =
-            if Queue::is_there(&args.data.folder) { Queue::open(&args.data.folder)?.drop_failed()? } else { 0 };
+        // What waits for a target that is there no more would wait for ever.
+        let there = match &args.config {
+            Some(config) => Some(Config::load(Some(config))?.submit.map(|submit| submit.names()).unwrap_or_default()),
+            None => None,
+        };
+        let dropped = if Queue::is_there(&args.data.folder) {
+            Queue::open(&args.data.folder)?.drop_failed(there.as_deref())?
+        } else {
+            0
+        };
         return say(&[format!("{dropped} submissions were forgotten")]);
     }
     let config = Config::load(args.config.as_deref())?;
@@ -36,7 +44,12 @@ pub(super) fn run(args: &Submit) -> Result<ExitCode, Error> {
     let mut code = ExitCode::SUCCESS;
     for answer in submissions.submit_all(&store, &args.oids, rules) {
         match answer {
-            Ok(receipt) => receipts.push(receipt),
+            Ok(receipt) => {
+                if receipt.lacks_room() {
+                    code = ExitCode::FAILURE;
+                }
+                receipts.push(receipt);
+            }
             Err(error) => {
                 complain(&error.to_string());
                 code = ExitCode::FAILURE;
@@ -74,7 +87,8 @@ fn sentence(job: &Job) -> String {
         }
         State::Sent { at, said, link, .. } if link.is_empty() => format!("{oid}: sent to {target} at {at}: {said}"),
         State::Sent { at, said, link, .. } => format!("{oid}: sent to {target} at {at}, see {link}: {said}"),
-        State::Failed { at, why } => format!("{oid}: given up at {at} after {tries} tries at {target}: {why}"),
+        State::Failed { at, why, .. } if job.was_not_taken() => format!("{oid}: not taken for {target} at {at}: {why}"),
+        State::Failed { at, why, .. } => format!("{oid}: given up at {at} after {tries} tries at {target}: {why}"),
     }
 }
 
@@ -118,7 +132,7 @@ impl<'j> Row<'j> {
         let (state, due, at, said) = match &job.state {
             State::Waits { due, why } => ("waits", Some(due.to_string()), None, why),
             State::Sent { at, said, .. } => ("sent", None, Some(at.to_string()), said),
-            State::Failed { at, why } => ("failed", None, Some(at.to_string()), why),
+            State::Failed { at, why, .. } => ("failed", None, Some(at.to_string()), why),
         };
         let (link, task) = match &job.state {
             State::Sent { link, task, .. } => (link.as_str(), task.as_str()),

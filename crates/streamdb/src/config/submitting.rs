@@ -384,7 +384,7 @@ mod tests {
             (
                 &format!("{folder}{rule}verdict = [\"yara\"]"),
                 "8: submit.rule.verdict: \"yara\" is not accepted; it takes a scanner (yara, clamd, hash-list or *), a colon and \
-                 a name in which * stands for anything, as in yara:* or hash-list:bad",
+                 a name in which * stands for anything, as in yara:* or hash-list:bad.txt",
             ),
             (
                 &format!("{folder}{rule}"),

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use streamdb_derive::{BodyLimits, Conversation, Decode, Named, Piece, Store, each_object};
+use streamdb_derive::{BodyLimits, Conversation, Decode, Error, Named, Piece, Store, StoreError, each_object};
 use streamdb_scan::{Outcome, Scanners};
 use streamdb_types::{ObjectRow, Oid};
 
@@ -14,8 +14,8 @@ pub(crate) enum Look {
     At(Outcome, u64),
     /// It cannot be read, for this reason.
     Unreadable(String),
-    /// A scanner is not there: it is to be scanned later.
-    Later(streamdb_scan::Error),
+    /// A scanner is not there, or the disk does not answer: it is to be scanned later.
+    Later(String),
 }
 
 /// Who is told.
@@ -34,7 +34,7 @@ pub(crate) fn each_content(store: &Store, scanners: &mut Scanners, objects: &[&O
     }
     // Nothing is read for a scanner that is not there.
     if let (Err(error), Some(row)) = (scanners.ask_version(), objects.first()) {
-        let _ = told(row, Look::Later(error));
+        let _ = told(row, Look::Later(error.to_string()));
         return;
     }
     let oids: Vec<Oid> = objects.iter().map(|row| row.oid).collect();
@@ -43,6 +43,7 @@ pub(crate) fn each_content(store: &Store, scanners: &mut Scanners, objects: &[&O
         let Some(row) = objects.get(place).filter(|_| !broke) else { return };
         let read = named.and_then(|(conversation, named)| read(conversation, &named, scanners.max_bytes()));
         let look = match read {
+            Err(error @ Error::Store(StoreError::Io { .. })) => Look::Later(error.to_string()),
             Err(error) => Look::Unreadable(error.to_string()),
             Ok(content) if !content.is_of(row) => Look::Unreadable("its bytes are not those of its row".to_owned()),
             Ok(content) => look(scanners, row, content),
@@ -59,7 +60,7 @@ fn look(scanners: &mut Scanners, row: &ObjectRow, content: Content) -> Look {
             outcome.verdicts.extend(of_digests(scanners, row));
             Look::At(outcome, scanners.by())
         }
-        Err(error) => Look::Later(error),
+        Err(error) => Look::Later(error.to_string()),
     }
 }
 
@@ -81,7 +82,7 @@ impl Content {
     }
 }
 
-fn read(conversation: &mut Conversation, named: &Named, most: u64) -> Result<Content, streamdb_derive::Error> {
+fn read(conversation: &mut Conversation, named: &Named, most: u64) -> Result<Content, Error> {
     let mut content = Content { bytes: Vec::new(), cut: false };
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     conversation.body_of(named, Decode::Decoded, &BodyLimits::default(), &mut |piece| {

@@ -5,11 +5,11 @@ use std::ops::ControlFlow;
 
 use streamdb_query::seen_before;
 use streamdb_scan::Scanners;
-use streamdb_storage::{KeptMark, Scanned, Store, VerdictKeeper};
-use streamdb_types::{BucketId, ObjectRow};
+use streamdb_storage::{KeptMark, KnownContent, Scanned, Store, VerdictKeeper};
+use streamdb_types::{BucketId, Digests, ObjectRow, Scanner};
 
 use super::contents::{Look, each_content};
-use super::{Handed, Tally};
+use super::{Handed, Seen, Tally};
 
 /// Connections whose rows are taken at once.
 const BATCH: usize = 64;
@@ -62,6 +62,7 @@ impl Round<'_> {
                 batch.push((rows, behind));
                 if batch.len() < BATCH { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })?;
+            self.scanners.look_again(self.say);
             for (rows, behind) in batch {
                 if (self.stop)() {
                     return Err(Halt::Told);
@@ -79,26 +80,50 @@ impl Round<'_> {
         }
     }
 
-    /// The objects of a connection: what is new of their contents is scanned first, then each is handed on.
+    /// The objects of a connection: what is new of their contents is scanned first, then all are handed on.
     fn connection(&mut self, rows: &[ObjectRow]) -> Result<(), Halt> {
         let mut new: Vec<&ObjectRow> = Vec::new();
         let mut met = BTreeSet::new();
+        // Lists are asked each time, which costs nothing.
+        let needed = self.scanners.kinds() & !Scanner::HashList.bit();
         for row in rows {
-            let Some(digests) = row.digests else { continue };
-            if met.insert(digests.sha256) && self.keeper.known(&digests.sha256, row.oid).is_none() {
-                new.push(row);
+            let Some(digests) = row.digests.filter(|digests| met.insert(digests.sha256)) else { continue };
+            match self.keeper.known(&digests.sha256, row.oid) {
+                // Nobody met it; or one who asked fewer scanners, or none.
+                None => new.push(row),
+                Some(known) if known.looked & needed != needed => new.push(row),
+                Some(known) => self.lists(row, &digests, known)?,
             }
         }
         if !new.is_empty() {
             self.scan(&new)?;
         }
+        let mut objects = Vec::with_capacity(rows.len());
         for row in rows {
             let known = row.digests.and_then(|digests| self.keeper.known(&digests.sha256, row.oid));
             let (first_seen, verdicts) =
                 known.map_or_else(Default::default, |known| (known.first_seen, known.verdicts));
-            self.handed.handed(self.store, row, first_seen, &verdicts).map_err(Halt::Trouble)?;
-            self.tally.objects += 1;
+            objects.push(Seen { row, first_seen, verdicts });
         }
+        self.handed.handed(self.store, &objects).map_err(Halt::Trouble)?;
+        self.tally.objects += rows.len() as u64;
+        Ok(())
+    }
+
+    /// Keeps what lists say of a content by now that they did not say before.
+    fn lists(&mut self, row: &ObjectRow, digests: &Digests, known: KnownContent) -> Result<(), Halt> {
+        let KnownContent { mut verdicts, looked, whole, first_seen } = known;
+        let mut new = self.scanners.of_digests(digests);
+        new.retain(|verdict| !verdicts.iter().any(|old| (old.scanner, &old.name) == (verdict.scanner, &verdict.name)));
+        if new.is_empty() {
+            return Ok(());
+        }
+        verdicts.extend(new);
+        self.tally.contents += 1;
+        self.tally.found += 1;
+        let (sha256, oid, by) = (digests.sha256, row.oid, self.scanners.by());
+        let looked = looked | Scanner::HashList.bit();
+        self.keeper.scanned(Scanned { sha256, oid, first_seen, whole, by, looked, verdicts })?;
         Ok(())
     }
 
@@ -110,22 +135,42 @@ impl Round<'_> {
             let earlier = |other: &ObjectRow| other.oid != row.oid && keeper.mark_of(other.oid.bucket).is_none();
             seen_before(store, sha256, &earlier).map(|seen| !seen)
         };
+        let kinds = scanners.kinds();
         each_content(store, scanners, new, &mut |row, look| {
             let Some(digests) = row.digests else { return ControlFlow::Continue(()) };
             let keep = match look {
-                Look::At(outcome, by) => first(keeper, row, &digests.sha256).and_then(|first_seen| {
-                    tally.contents += 1;
-                    tally.found += u64::from(!outcome.verdicts.is_empty());
-                    let (whole, verdicts) = (outcome.whole, outcome.verdicts);
-                    keeper.scanned(Scanned { sha256: digests.sha256, oid: row.oid, first_seen, whole, by, verdicts })
-                }),
+                Look::At(outcome, by) => {
+                    let earlier = keeper.known(&digests.sha256, row.oid);
+                    let first_seen = match &earlier {
+                        Some(known) => Ok(known.first_seen),
+                        None => first(keeper, row, &digests.sha256),
+                    };
+                    first_seen.and_then(|first_seen| {
+                        tally.contents += 1;
+                        tally.found += u64::from(!outcome.verdicts.is_empty());
+                        tally.in_part += u64::from(!outcome.whole);
+                        let scanned = Scanned {
+                            sha256: digests.sha256,
+                            oid: row.oid,
+                            first_seen,
+                            whole: outcome.whole,
+                            by,
+                            looked: kinds,
+                            verdicts: outcome.verdicts,
+                        };
+                        keeper.scanned(match earlier {
+                            Some(earlier) => with(scanned, earlier, kinds),
+                            None => scanned,
+                        })
+                    })
+                }
                 // Another object with the same content may be readable.
                 Look::Unreadable(why) => {
                     say(&format!("{}: not scanned, as it cannot be read: {why}", row.oid));
                     Ok(())
                 }
-                Look::Later(error) => {
-                    halt = Some(Halt::Trouble(error.to_string()));
+                Look::Later(why) => {
+                    halt = Some(Halt::Trouble(why));
                     return ControlFlow::Break(());
                 }
             };
@@ -141,4 +186,13 @@ impl Round<'_> {
         });
         halt.map_or(Ok(()), Err)
     }
+}
+
+/// What scanners said before that are not there now stays said.
+fn with(mut scanned: Scanned, earlier: KnownContent, kinds: u8) -> Scanned {
+    let others = earlier.looked & !kinds;
+    scanned.verdicts.extend(earlier.verdicts.into_iter().filter(|verdict| verdict.scanner.bit() & others != 0));
+    scanned.whole &= earlier.whole || others == 0;
+    scanned.looked |= others;
+    scanned
 }

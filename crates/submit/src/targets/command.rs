@@ -67,10 +67,11 @@ impl Command {
     fn prepare(&self, folder: &Path, parcel: &mut Parcel<'_>) -> io::Result<(PathBuf, File)> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.given)?;
         for left in fs::read_dir(&self.given)? {
-            let left = left?;
-            let age = left.metadata()?.modified()?.elapsed().unwrap_or_default();
-            if age > self.timeout {
-                fs::remove_dir_all(left.path())?;
+            // What cannot be removed, as a file of another user's, is in nobody's way.
+            let Ok(left) = left else { continue };
+            let begun = left.metadata().and_then(|facts| facts.modified());
+            if begun.is_ok_and(|begun| begun.elapsed().unwrap_or_default() > self.timeout) {
+                let _ = fs::remove_dir_all(left.path());
             }
         }
         DirBuilder::new().mode(0o700).create(folder)?;

@@ -97,7 +97,8 @@ impl Client {
             // Should it repeat the URL, then not with what is secret in it.
             let place = self.server.place();
             let why = error.to_string().replace(url, &place).replace(&self.server.url, &place);
-            Later { why: self.said(&why), pause: None, target: true, doubt }
+            // What broke off in the middle may be about this content: others are tried.
+            Later { why: self.said(&why), pause: None, target: !doubt, doubt }
         })?;
         let header = |name: &str| {
             let value = response.headers().get(name).and_then(|value| value.to_str().ok());
