@@ -404,39 +404,4 @@ mod tests {
         let new = taken.iter().filter(|t| t.2).count();
         assert!(old.len() > 50 && new > 3, "{} {new}", old.len());
     }
-    #[test]
-    fn what_was_seen_before_in_a_bucket_that_still_grows_is_not_seen_first() {
-        let folder = TestFolder::new("scanning-grows");
-        let data = folder.path().join("data");
-        let list = folder.path().join("none.txt");
-        std::fs::write(&list, "").unwrap();
-        ingest(&data, "imagedump", &[]);
-        let store = Store::open(&data).unwrap();
-        // The rows of some connections only.
-        let asked = std::cell::Cell::new(0);
-        let stop = || {
-            asked.set(asked.get() + 1);
-            asked.get() > 12
-        };
-        let _ = Deriver::new(&store).unwrap().catch_up(&store, &stop, &mut |_| {});
-        let contents = || {
-            let mut contents: BTreeMap<Oid, [u8; 32]> = BTreeMap::new();
-            for id in store.bucket_ids().unwrap() {
-                for key in store.derived_connections(id).unwrap() {
-                    let rows = store.derived_rows(id, key).unwrap().unwrap();
-                    contents.extend(rows.iter().filter_map(|row| Some((row.oid, row.digests?.sha256))));
-                }
-            }
-            contents
-        };
-        let before = contents();
-        let taker = Taker::default();
-        scan(&store, &list, false, &taker);
-        let taken = taker.taken.lock().unwrap();
-        let met: BTreeSet<[u8; 32]> = before.values().copied().collect();
-        let again = taken.iter().filter(|taken| taken.1.is_some_and(|sha256| met.contains(&sha256)));
-        let words: Vec<bool> = again.map(|taken| taken.2).collect();
-        assert!(!before.is_empty() && !words.is_empty(), "{} {}", before.len(), taken.len());
-        assert!(words.iter().all(|first| !first), "{words:?}");
-    }
 }
