@@ -18,7 +18,6 @@ use crate::index::Index;
 use crate::more::{Hex, LOOK, add_fact, more};
 use crate::others::{FRAMES, Others, VERSIONS};
 use crate::parts::{Place, is_plain};
-use crate::range::content_range;
 
 /// Content of at most this size is held in memory while its digests are made; larger content is read again for them.
 const HELD: usize = 4 << 20;
@@ -212,9 +211,6 @@ impl Rows {
             };
             (row, may_wrap)
         };
-        if row.complete && is_a_range(place) {
-            (row.complete, row.reason) = (false, Some(Incomplete::Partial.words().to_owned()));
-        }
         allowance.texts(&mut row);
         Ok((row, may_wrap))
     }
@@ -266,18 +262,6 @@ impl Default for Rows {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// Whether its sender says that it is a range of something longer, or of unknown length (RFC 9110 §14.4): whole as what was sent, and
-/// not the file.
-fn is_a_range(place: Place<'_>) -> bool {
-    let said = match (place.host.or(place.part), &place.message.kind) {
-        (Some(part), _) => part.entity.as_ref().and_then(|entity| entity.content_range.as_deref()),
-        (None, Kind::Response { status: 206, .. }) => place.message.fields.get("content-range"),
-        _ => None,
-    };
-    let whole = |(range, total): (std::ops::Range<u64>, Option<u64>)| Some(range.end) == total && range.start == 0;
-    said.is_some_and(|said| !content_range(said).is_some_and(whole))
 }
 
 /// Frames that are gone through for the other bytes of a connection of so many.
