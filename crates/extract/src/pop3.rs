@@ -117,6 +117,8 @@ struct Session<'s> {
     most: usize,
     user: Option<Vec<u8>>,
     mails: usize,
+    /// Whether a dot alone stands right before the next answer, or all before it is known.
+    behind_dot: bool,
     /// Where TLS begins in both directions.
     secret: Option<[StreamOffset; 2]>,
     parts: Vec<Part>,
@@ -145,6 +147,7 @@ impl<'s> Session<'s> {
             most: PARTS.min(limits.messages.max(1) as usize),
             user: None,
             mails: 0,
+            behind_dot: true,
             secret: None,
             parts: Vec::new(),
         }
@@ -181,6 +184,7 @@ impl<'s> Session<'s> {
         let Some(mut mail) = self.begin(None, from) else { return Next::Over };
         let mut data = EndOfData::new(false, b"");
         data.lose();
+        self.behind_dot = true;
         let next = self.until_dot(&mut mail, data, true);
         // Without its end it may as well be answers of one line each.
         if matches!(next, Next::GoesOn) && from < self.lines.before {
@@ -224,7 +228,10 @@ impl<'s> Session<'s> {
             }
             Some(Asked::Line) => Next::GoesOn,
             None => match self.follows() {
-                Follows::Answer => Next::GoesOn,
+                Follows::Answer => {
+                    self.behind_dot = false;
+                    Next::GoesOn
+                }
                 Follows::Mail => self.mail(None, lf, None),
                 Follows::Lines => self.pass(lf),
                 Follows::Unknown => Next::Over,
@@ -277,9 +284,12 @@ impl<'s> Session<'s> {
             return Next::Over;
         }
         let Some(mut mail) = self.begin(method, self.lines.at) else { return Next::Over };
+        let behind_dot = std::mem::replace(&mut self.behind_dot, true);
         let next = self.until_dot(&mut mail, EndOfData::new(lf, b""), true);
         let why = match next {
             Next::GoesOn if method == Some(b"TOP") => Some(Incomplete::Partial),
+            // What only looks like a mail may be in one whose first line looks like an answer, unless a dot alone came before.
+            Next::GoesOn if method.is_none() && !behind_dot => Some(Incomplete::Unsure),
             Next::GoesOn => None,
             Next::Over | Next::Lost(_) => Some(Incomplete::at_end(self.source, self.other, self.direction)),
         };
@@ -290,6 +300,7 @@ impl<'s> Session<'s> {
 
     /// Goes over lines up to the dot alone.
     fn pass(&mut self, lf: bool) -> Next {
+        self.behind_dot = true;
         let mut nothing = Mail::new("pop3", None, true, self.lines.at, 0);
         self.until_dot(&mut nothing, EndOfData::new(lf, b""), false)
     }
