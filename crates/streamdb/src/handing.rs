@@ -127,7 +127,7 @@ impl Handed for Rules {
         for Seen { row, first_seen, verdicts } in objects {
             fresh.push(Fresh { row, first_seen: *first_seen, verdicts });
         }
-        self.0.handed_all(store, &fresh).map_err(|error| error.to_string())
+        self.0.handed(store, &fresh).map_err(|error| error.to_string())
     }
 }
 

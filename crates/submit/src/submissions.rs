@@ -88,14 +88,6 @@ impl Submissions {
         !self.settings.policy.0.is_empty()
     }
 
-    /// Takes a new object where the rules want it to go, as [`handed_all`](Self::handed_all) does.
-    ///
-    /// # Errors
-    /// The same.
-    pub fn handed(&self, store: &Store, row: &ObjectRow, first_seen: bool, verdicts: &[Verdict]) -> Result<(), Error> {
-        self.handed_all(store, &[Fresh { row, first_seen, verdicts }])
-    }
-
     /// Takes new objects where the rules want them to go; a connection is taken apart once, however many of them are in it. When
     /// this returns, the queue has a copy of its own of each, durable, or no target wants the object: none was chosen, or each has,
     /// or had, or will get that content. It may be called for the same object again, and by several processes.
@@ -106,7 +98,7 @@ impl Submissions {
     ///
     /// # Errors
     /// When the system refuses something. Then the caller waits and hands them over again.
-    pub fn handed_all(&self, store: &Store, objects: &[Fresh<'_>]) -> Result<(), Error> {
+    pub fn handed(&self, store: &Store, objects: &[Fresh<'_>]) -> Result<(), Error> {
         let mut wanted: Vec<(&Fresh<'_>, Vec<Choice>)> = Vec::new();
         for object in objects {
             let Fresh { row, first_seen, verdicts } = object;

@@ -13,7 +13,8 @@ use stored::{Said, Talk, store};
 use streamdb_derive::{Rows, objects};
 use streamdb_storage::Store;
 use streamdb_submit::{
-    Job, Kind, Policy, Retry, Rule, Settings, State, Submissions, Target, TargetName, VerdictPattern, row_filter,
+    Error, Fresh, Job, Kind, Policy, Retry, Rule, Settings, State, Submissions, Target, TargetName, VerdictPattern,
+    row_filter,
 };
 use streamdb_testkit::TestFolder;
 use streamdb_types::{Direction, ObjectRow, Reason, Scanner, Verdict};
@@ -77,6 +78,17 @@ impl Stored {
     }
 }
 
+/// One object, handed over.
+fn hand(
+    submissions: &Submissions,
+    store: &Store,
+    row: &ObjectRow,
+    first_seen: bool,
+    verdicts: &[Verdict],
+) -> Result<(), Error> {
+    submissions.handed(store, &[Fresh { row, first_seen, verdicts }])
+}
+
 fn rule(name: &str, to: &[&str], filter: &str) -> Rule {
     Rule {
         name: name.to_owned(),
@@ -101,7 +113,7 @@ fn what_a_rule_wants_is_in_the_queue_when_the_call_returns_and_only_once() {
     let stored = stored();
     let verdicts = Rule { verdicts: vec![VerdictPattern::parse("yara:*").unwrap()], ..rule("yara", &["b"], "") };
     let (submissions, told) = stored.with(vec![rule("liars", &["a"], "mismatch=1 host=*.example"), verdicts], 100);
-    let hand = |row, verdicts: &[Verdict]| submissions.handed(&stored.store, row, true, verdicts).unwrap();
+    let hand = |row, verdicts: &[Verdict]| hand(&submissions, &stored.store, row, true, verdicts).unwrap();
     hand(&stored.whole, &[]);
     let oid = stored.whole.oid;
     let jobs = submissions.jobs().unwrap().0;
@@ -146,7 +158,7 @@ fn incomplete_objects_go_where_a_rule_says_so() {
     let stored = stored();
     let all = Rule { incomplete: true, ..rule("all", &["a"], "") };
     let (submissions, _) = stored.with(vec![all, rule("whole", &["b"], "")], 100);
-    submissions.handed(&stored.store, &stored.cut, false, &[]).unwrap();
+    hand(&submissions, &stored.store, &stored.cut, false, &[]).unwrap();
     let jobs = submissions.jobs().unwrap().0;
     assert_eq!(shown(&jobs), [format!("{} to a by all", stored.cut.oid)]);
     assert!(!jobs[0].complete && jobs[0].file_name().contains(".incomplete"));
@@ -158,10 +170,10 @@ fn a_target_without_room_keeps_nobody_and_is_told_once() {
     let all = Rule { incomplete: true, ..rule("all", &["a"], "") };
     let cut = Rule { incomplete: true, ..rule("cut", &["b"], "") };
     let (submissions, told) = stored.with(vec![all.clone()], 15);
-    submissions.handed(&stored.store, &stored.whole, true, &[]).unwrap();
+    hand(&submissions, &stored.store, &stored.whole, true, &[]).unwrap();
     // The other target has room.
     let (both, told_both) = stored.with(vec![all.clone(), cut], 15);
-    both.handed(&stored.store, &stored.cut, true, &[]).unwrap();
+    hand(&both, &stored.store, &stored.cut, true, &[]).unwrap();
     let said = told_both.lock().unwrap().clone();
     assert!(said.len() == 1 && said[0].starts_with("target a: what waits for it fills its room"), "{said:?}");
     let states = || {
@@ -174,10 +186,10 @@ fn a_target_without_room_keeps_nobody_and_is_told_once() {
     let wanted = wanted.map(|(oid, target, waits)| (oid, target.to_owned(), waits));
     assert_eq!(states(), wanted.into());
     // Handed over again it is as it was, and when there is room it is taken.
-    both.handed(&stored.store, &stored.cut, true, &[]).unwrap();
+    hand(&both, &stored.store, &stored.cut, true, &[]).unwrap();
     assert_eq!(told_both.lock().unwrap().len(), 1);
     submissions.sender().round(&mut |told| panic!("{told}")).unwrap();
-    submissions.handed(&stored.store, &stored.cut, true, &[]).unwrap();
+    hand(&submissions, &stored.store, &stored.cut, true, &[]).unwrap();
     assert!(states().contains(&(cut_oid, "a".to_owned(), true)), "{:?}", states());
     assert_eq!(told.lock().unwrap().as_slice(), [""; 0]);
 }
@@ -186,7 +198,7 @@ fn a_target_without_room_keeps_nobody_and_is_told_once() {
 fn what_waits_for_a_target_that_is_there_no_more_is_dropped_when_that_is_asked_for() {
     let stored = stored();
     let (submissions, _) = stored.with(vec![rule("all", &["a", "b"], "")], 100);
-    submissions.handed(&stored.store, &stored.whole, true, &[]).unwrap();
+    hand(&submissions, &stored.store, &stored.whole, true, &[]).unwrap();
     let queue = streamdb_submit::Queue::open(&stored.folder.path().join("data")).unwrap();
     assert_eq!(queue.drop_failed(None).unwrap(), 0);
     assert_eq!(queue.drop_failed(Some(&[TargetName::parse("b").unwrap()])).unwrap(), 1);
@@ -198,7 +210,7 @@ fn what_never_fits_is_told() {
     let all = Rule { incomplete: true, ..rule("all", &["a"], "") };
     let other = self::stored();
     let (submissions, told) = other.with(vec![all], 5);
-    submissions.handed(&other.store, &other.whole, true, &[]).unwrap();
+    hand(&submissions, &other.store, &other.whole, true, &[]).unwrap();
     let wanted = format!(
         "not submitted to a: {}: it has 9 bytes, which is more than the queue may hold (5); raise submit.room in the \
          configuration",
@@ -213,14 +225,14 @@ fn an_object_that_is_gone_is_told_and_passed_over() {
     let stored = stored();
     let (submissions, told) = stored.with(vec![rule("all", &["a", "b"], "")], 100);
     let gone = ObjectRow { oid: "9-9-9-9".parse().unwrap(), ..stored.whole.clone() };
-    submissions.handed(&stored.store, &gone, true, &[]).unwrap();
+    hand(&submissions, &stored.store, &gone, true, &[]).unwrap();
     assert_eq!(
         told.lock().unwrap().as_slice(),
         ["not submitted to a, b: 9-9-9-9: there is no such stream in this store"]
     );
     // A row that says more than is there any more.
     let cut = ObjectRow { complete: true, ..stored.cut.clone() };
-    submissions.handed(&stored.store, &cut, true, &[]).unwrap();
+    hand(&submissions, &stored.store, &cut, true, &[]).unwrap();
     assert!(told.lock().unwrap()[1].contains(": incomplete ("), "{:?}", told.lock().unwrap());
     assert_eq!(submissions.jobs().unwrap().0.len(), 0);
 }
