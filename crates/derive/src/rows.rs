@@ -123,20 +123,12 @@ impl Rows {
                 }
             }
         }
-        let mut versions = (0..VERSIONS).map_while(|version| conversation.version(store, &others, version).transpose());
-        while let Some(other) = versions.next().transpose()? {
-            let mut other = other;
+        for version in 0..VERSIONS {
+            let Some(mut other) = conversation.version(store, &others, version)? else { break };
             for row in rows.iter_mut().filter(|row| row.conflict).take(BOTH) {
-                let spans = match other.named(row.direction, row.oid) {
-                    Ok(named) => named.spans(),
-                    // Framed otherwise, there is none.
-                    Err(Error::NoSuchMessage { .. } | Error::NothingInside(_)) => {
-                        add_fact(row, OTHER, "no such object");
-                        continue;
-                    }
-                    Err(error) => return Err(error),
-                };
-                if spans.iter().any(|span| other.is_other(row.direction, *span)) && allowance.goes(row.size) {
+                // To come to it, its message may be gone through, which is no longer than its stream.
+                let way = conversation.info(row.direction).map_or(0, |info| info.length.0);
+                if allowance.goes(way.saturating_add(row.size)) {
                     say_other(&mut other, row)?;
                 }
             }
@@ -281,9 +273,20 @@ fn conflicting(row: ObjectRow, place: Place<'_>, others: &[Option<Arc<Others>>; 
     ObjectRow { conflict, ..row }
 }
 
-/// Says of an object what it is with the other bytes.
+/// Says of an object what it is with the other bytes, where it has some.
 fn say_other(other: &mut Conversation, row: &mut ObjectRow) -> Result<(), Error> {
-    let named = other.named(row.direction, row.oid)?;
+    let named = match other.named(row.direction, row.oid) {
+        Ok(named) => named,
+        // Framed otherwise, there is none.
+        Err(Error::NoSuchMessage { .. } | Error::NothingInside(_)) => {
+            add_fact(row, OTHER, "no such object");
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    if !named.spans().iter().any(|span| other.is_other(row.direction, *span)) {
+        return Ok(());
+    }
     let mut content = Taking::holding(Vec::new());
     let outcome = other.body_of(&named, Decode::Decoded, &BodyLimits::default(), &mut |piece| {
         content.piece(piece, 0);
