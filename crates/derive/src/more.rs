@@ -8,6 +8,7 @@ use streamdb_sniff::{FACTS_LOOK, facts, wrapped};
 use streamdb_types::ObjectRow;
 
 use crate::parts::Place;
+use crate::range::content_range;
 
 /// Most bytes of the facts of one object.
 const MOST: usize = 4096;
@@ -20,6 +21,13 @@ pub(crate) const LOOK: usize = FACTS_LOOK;
 /// The facts of an object, given the first bytes of its content.
 pub(crate) fn more(place: Place<'_>, outcome: &BodyOutcome, content: &[u8]) -> String {
     let mut lines = Lines::default();
+    if let Some((range, total)) = place.range().and_then(content_range) {
+        let last = range.end.saturating_sub(1);
+        match total {
+            Some(total) => lines.say("range", format_args!("bytes {} to {last} of {total}", range.start)),
+            None => lines.say("range", format_args!("bytes {} to {last}", range.start)),
+        }
+    }
     if place.part.is_none() {
         let (deviations, found) = place.message.notes.apart();
         deviations.words().for_each(|word| lines.say("deviation", word));

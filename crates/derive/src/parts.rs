@@ -11,6 +11,7 @@ use streamdb_types::{Gap, StreamOffset};
 use crate::conversation::Conversation;
 use crate::error::Error;
 use crate::index::{PARTS, host_of};
+use crate::range::content_range;
 use crate::raw::raw;
 
 /// Who takes pieces, each with where in the content it begins.
@@ -47,8 +48,22 @@ impl<'m> Place<'m> {
         }
     }
 
+    /// Why it is not whole. A range of something longer, or of unknown length (RFC 9110 §14.4), is not, even where all that was sent
+    /// is there: it is not the file.
     pub(crate) fn incomplete(self) -> Option<Incomplete> {
-        self.part.map_or(self.message.incomplete, |part| part.incomplete)
+        let incomplete = self.part.map_or(self.message.incomplete, |part| part.incomplete);
+        incomplete.or_else(|| self.range().filter(|range| !is_whole(range)).map(|_| Incomplete::Partial))
+    }
+
+    /// Which bytes of how many its sender says that it is, as it says so.
+    pub(crate) fn range(self) -> Option<&'m [u8]> {
+        match (self.part, &self.message.kind) {
+            (Some(part), _) if matches!(part.status, None | Some(206)) => {
+                part.entity.as_ref()?.content_range.as_deref()
+            }
+            (None, Kind::Response { status: 206, .. }) => self.message.fields.get("content-range"),
+            _ => None,
+        }
     }
 
     pub(crate) fn missing(self) -> u64 {
@@ -115,21 +130,23 @@ impl Conversation {
         out: &'o mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<BodyOutcome, Error> {
         let message = place.message;
-        match (place.host, place.part) {
+        let mut outcome = match (place.host, place.part) {
             (_, None) => match encoded {
-                Some(encoded) => self.body_both(message, limits, encoded, out),
-                None => self.body(message, decode, limits, out),
+                Some(encoded) => self.body_both(message, limits, encoded, out)?,
+                None => self.body(message, decode, limits, out)?,
             },
             (None, Some(part)) => {
                 let ranges = &part.content;
-                lying(part, decode, limits, (encoded, out), &mut |take| self.ranges(message, ranges, limits, take))
+                lying(part, decode, limits, (encoded, out), &mut |take| self.ranges(message, ranges, limits, take))?
             }
             (Some(host), Some(part)) => lying(part, decode, limits, (encoded, out), &mut |take| {
                 let mut take = counted(take);
                 let host = Place::of(message).inside(host);
                 Ok(self.place(host, Decode::Decoded, limits, None, &mut take)?.problem)
-            }),
-        }
+            })?,
+        };
+        outcome.complete &= place.incomplete().is_none();
+        Ok(outcome)
     }
 
     /// The parts of a body that is said to have several; none of any other.
@@ -209,6 +226,11 @@ impl Conversation {
         };
         self.body_gaps(message).filter_map(moved).collect()
     }
+}
+
+/// Whether this range is all that there is.
+fn is_whole(range: &[u8]) -> bool {
+    content_range(range).is_some_and(|(range, total)| range.start == 0 && Some(range.end) == total)
 }
 
 /// Whether a message's content lies in its stream as it was meant.

@@ -7,7 +7,7 @@ use std::ops::{ControlFlow, Range};
 
 use common::{HEADERS, Said, Talk, store};
 use streamdb_derive::{
-    BodyLimits, CaptureFormat, Decode, Error, Extent, Kind, Piece, Store, StoreError, StreamInfo, capture,
+    BodyLimits, CaptureFormat, Decode, Error, Extent, Kind, Piece, Rows, Store, StoreError, StreamInfo, capture,
     capture_format, conversation, object, raw,
 };
 use streamdb_types::{Direction, Reason, StreamOffset};
@@ -165,4 +165,30 @@ fn a_damaged_block_is_an_error_and_no_end() {
         object.body(Decode::Decoded, &BodyLimits::default(), &mut |_| ControlFlow::Continue(())).map(|_| ())
     });
     assert!(matches!(result, Err(Error::Store(StoreError::Damaged { .. }))), "{result:?}");
+}
+
+#[test]
+fn a_range_of_a_file_is_not_the_file() {
+    let said = |range: &str| {
+        let answer =
+            format!("HTTP/1.1 206 Partial Content\r\nContent-Length: 5\r\nContent-Range: {range}\r\n\r\nabcde");
+        let (_folder, store) = store(&[talk(vec![
+            Said::ToServer(b"GET /f HTTP/1.1\r\nHost: x\r\nRange: bytes=0-\r\n\r\n"),
+            Said::ToClient(answer.as_bytes()),
+        ])]);
+        let [_, to_client] = streams(&store).try_into().unwrap();
+        let rows = Rows::new().of(&store, &to_client).unwrap();
+        let row = rows.into_iter().find(|row| row.status == Some(206) && row.size == 5).unwrap();
+        let range = row.facts.strip_prefix("range: ").map(|range| range.trim_end().to_owned());
+        (row.complete, row.reason, range)
+    };
+    assert_eq!(said("bytes 0-4/5"), (true, None, Some("bytes 0 to 4 of 5".to_owned())));
+    for (range, fact) in [
+        ("bytes 2-6/100", Some("bytes 2 to 6 of 100")),
+        ("bytes 0-4/*", Some("bytes 0 to 4")),
+        ("bytes 95-99/100", Some("bytes 95 to 99 of 100")),
+        ("5 bytes", None),
+    ] {
+        assert_eq!(said(range), (false, Some("partial".to_owned()), fact.map(str::to_owned)), "{range}");
+    }
 }
