@@ -1,6 +1,7 @@
 //! Streams that are made up while they are read, and bounds on what it may cost to look at them.
 
-use std::fs;
+use std::process::Command;
+use std::{env, fs};
 
 use streamdb_extract::{Read, Source};
 use streamdb_types::{Gap, Marks, Reason, StreamOffset};
@@ -74,6 +75,19 @@ fn peak_memory() -> f64 {
     let peak = line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0;
     fs::write("/proc/self/clear_refs", "5").unwrap();
     peak
+}
+
+/// Whether this process measures. One that does gives back what it frees at once, so that no work takes its memory from what the work
+/// before it left; any other runs this test again as one that does, and is done.
+pub fn measures(test: &str) -> bool {
+    const GIVE_BACK: [(&str, &str); 2] = [("MALLOC_MMAP_THRESHOLD_", "65536"), ("MALLOC_TRIM_THRESHOLD_", "0")];
+    if GIVE_BACK.iter().all(|(name, value)| env::var(name).is_ok_and(|is| is == *value)) {
+        return true;
+    }
+    let again =
+        Command::new(env::current_exe().unwrap()).args(["--exact", test, "--nocapture"]).envs(GIVE_BACK).status();
+    assert!(again.unwrap().success(), "{test}");
+    false
 }
 
 /// Does it, and says what came of it; panics beyond these bounds on seconds and MiB.
