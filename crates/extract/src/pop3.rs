@@ -5,12 +5,17 @@
 //! one, as it is doubled within (RFC 1939 §3), so mails that lie wholly behind it are whole again: what follows `+OK` and begins with a
 //! header field is one.
 
+mod lines;
+mod said;
+
 use std::sync::Arc;
 
 use memchr::memchr;
 use streamdb_sniff::push_printable;
 use streamdb_types::{Direction, Gap, GapKind, Marks, StreamOffset};
 
+use self::lines::{LINE_BYTES, Line, Lines};
+use self::said::{Asked, Command, NAME_BYTES, Status};
 use crate::handover;
 use crate::inside::Found;
 use crate::limits::Limits;
@@ -22,12 +27,6 @@ use crate::window::{Stop, Window};
 
 /// Most parts of one stream.
 const PARTS: usize = 10_000;
-/// The longest line that is looked at: RFC 1939 §3 has 512 bytes for answers, RFC 2449 §4 255 for commands.
-const LINE_BYTES: usize = 4 << 10;
-/// What is read at a time.
-const READ_BYTES: usize = 64 << 10;
-/// How much of a user's name is kept and shown.
-const NAME_BYTES: usize = 64;
 /// How much of each stream is looked at first.
 const HEAD_BYTES: usize = 512;
 /// How many commands have to be there where the greeting is not.
@@ -393,148 +392,12 @@ enum Follows {
     Unknown,
 }
 
-/// The first word of an answer (RFC 1939 §3).
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Status {
-    Ok,
-    Error,
-    /// The client is to say more (RFC 5034 §4).
-    GoesOn,
-}
-
-impl Status {
-    fn new(line: &[u8]) -> Option<Self> {
-        let end = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
-        match line.get(..end)? {
-            b"+OK" => Some(Self::Ok),
-            b"-ERR" => Some(Self::Error),
-            b"+" => Some(Self::GoesOn),
-            _ => None,
-        }
-    }
-}
-
-/// What a client says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Command<'l> {
-    User(&'l [u8]),
-    /// RETR or TOP, with the number of the mail.
-    Mail(&'static [u8], &'l [u8]),
-    /// The answer has several lines.
-    Lines,
-    /// The answer has one.
-    Line,
-    /// STLS (RFC 2595 §4).
-    Tls,
-    Other,
-}
-
-/// What a command asks for, apart from its line.
-enum Asked {
-    User(Vec<u8>),
-    Mail(&'static [u8], Vec<u8>),
-    Lines,
-    Line,
-    Tls,
-}
-
-impl<'l> Command<'l> {
-    fn new(line: &'l [u8]) -> Self {
-        let line = line.trim_ascii();
-        let end = line.iter().position(u8::is_ascii_whitespace).unwrap_or(line.len());
-        let (word, rest) = line.split_at_checked(end).unwrap_or((line, b""));
-        let rest = rest.trim_ascii();
-        let number = || rest.split(u8::is_ascii_whitespace).next().filter(|n| n.iter().all(u8::is_ascii_digit));
-        match word.to_ascii_uppercase().as_slice() {
-            b"USER" => Self::User(rest),
-            // The name, and a digest.
-            b"APOP" => Self::User(rest.split(u8::is_ascii_whitespace).next().unwrap_or_default()),
-            b"RETR" => number().map_or(Self::Other, |number| Self::Mail(b"RETR", number)),
-            b"TOP" => number().map_or(Self::Other, |number| Self::Mail(b"TOP", number)),
-            b"CAPA" => Self::Lines,
-            b"LIST" | b"UIDL" if rest.is_empty() => Self::Lines,
-            b"STLS" if rest.is_empty() => Self::Tls,
-            b"AUTH" if rest.is_empty() => Self::Other,
-            b"PASS" | b"STAT" | b"LIST" | b"UIDL" | b"DELE" | b"NOOP" | b"RSET" | b"QUIT" | b"AUTH" | b"UTF8" => {
-                Self::Line
-            }
-            _ => Self::Other,
-        }
-    }
-
-    /// What it asks for; `None` where the look of the answer has to tell.
-    fn asks(&self) -> Option<Asked> {
-        match *self {
-            Self::User(name) => Some(Asked::User(name.get(..NAME_BYTES).unwrap_or(name).to_vec())),
-            Self::Mail(method, number) => Some(Asked::Mail(method, number.get(..20).unwrap_or(number).to_vec())),
-            Self::Lines => Some(Asked::Lines),
-            Self::Line => Some(Asked::Line),
-            Self::Tls => Some(Asked::Tls),
-            Self::Other => None,
-        }
-    }
-}
-
 /// The host in the greeting's timestamp, `<process.clock@host>` (RFC 1939 §7).
 fn named(greeting: &[u8]) -> Option<&[u8]> {
     let inner = greeting.split(|byte| *byte == b'<').nth(1)?.split(|byte| *byte == b'>').next()?;
     let host = inner.rsplit(|byte| *byte == b'@').next().filter(|host| host.len() < inner.len())?;
     let sound = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     (!host.is_empty() && host.len() <= 255 && host.iter().all(sound)).then_some(host)
-}
-
-/// The lines of a stream.
-struct Lines<'s> {
-    window: Window<'s>,
-    /// Where the next one begins.
-    at: StreamOffset,
-    /// Where the bytes before a dot alone ended.
-    before: StreamOffset,
-}
-
-/// A line.
-enum Line {
-    /// Its first bytes without the line end, and whether it ended with LF alone.
-    Whole { bytes: Vec<u8>, lf: bool },
-    /// A hole in it or before it.
-    Hole(Gap),
-    /// It does not end.
-    End,
-}
-
-impl<'s> Lines<'s> {
-    fn new(source: &'s dyn Source) -> Self {
-        Self { window: Window::new(source, READ_BYTES), at: StreamOffset(0), before: StreamOffset(0) }
-    }
-
-    /// The next line, which is gone over if it is whole; what lies before a hole is gone over, too.
-    fn next(&mut self) -> Line {
-        let mut first: Vec<u8> = Vec::new();
-        let mut at = self.at;
-        loop {
-            let view = self.window.look(at, 1);
-            let end = memchr(b'\n', view.bytes);
-            let taken = view.bytes.get(..end.unwrap_or(view.bytes.len())).unwrap_or_default();
-            first.extend(taken.iter().take(LINE_BYTES.saturating_sub(first.len())));
-            at = at.add(taken.len() as u64);
-            if end.is_some() {
-                self.at = at.add(1);
-                let returned = first.last() == Some(&b'\r');
-                if returned {
-                    first.pop();
-                }
-                return Line::Whole { bytes: first, lf: !returned };
-            }
-            match view.stop {
-                Some(Stop::Hole(gap)) if taken.is_empty() => {
-                    self.at = gap.end();
-                    return Line::Hole(Gap { offset: at, length: gap.end().since(at), kind: gap.kind });
-                }
-                _ if taken.is_empty() => return Line::End,
-                _ => {}
-            }
-        }
-    }
 }
 
 #[cfg(test)]
