@@ -4,14 +4,13 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::{Reply, TestSandbox};
 use streamdb_submit::{
-    About, Choice, Item, Job, Kind, Policy, Queue, Retry, Server, Settings, State, Submissions, Target, TargetName,
+    Choice, Job, Kind, Policy, Queue, Retry, Server, Settings, State, Submissions, Target, TargetName,
 };
 use streamdb_testkit::TestFolder;
 
@@ -41,12 +40,8 @@ impl Case {
 
     fn put(&self, content: &[u8]) {
         let queue = Queue::open(self.folder.path()).unwrap();
-        let mut incoming = queue.begin().unwrap();
-        incoming.write_all(content).unwrap();
-        let oid = "1-2-3-4".parse().unwrap();
-        let item = Item { oid, complete: true, extension: "exe".to_owned(), about: About::default() };
         let choice = Choice { target: name(), rule: "r".to_owned() };
-        queue.put(incoming, &item, &[choice], false, 1 << 20).unwrap();
+        common::put(&queue, content, "exe", &[choice], 1 << 30).unwrap();
     }
 
     /// Tries what is due, after the pause before.
@@ -229,13 +224,7 @@ fn a_slow_target_keeps_no_other_waiting() {
     let settings = Settings { targets, policy: Policy::default(), retry: Retry::default(), room: 1 << 20 };
     let data = TestFolder::new("targets-two");
     let queue = Queue::open(data.path()).unwrap();
-    let put = |content: &[u8]| {
-        let mut incoming = queue.begin().unwrap();
-        incoming.write_all(content).unwrap();
-        let oid = "1-2-3-4".parse().unwrap();
-        let item = Item { oid, complete: true, extension: String::new(), about: About::default() };
-        queue.put(incoming, &item, &choices, false, 1 << 20).unwrap().hash.to_string()
-    };
+    let put = |content: &[u8]| common::put(&queue, content, "", &choices, 1 << 20).unwrap().hash.to_string();
     let submissions = Submissions::open(data.path(), settings).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| submissions.sender().run(&mut |told| panic!("{told}")));
