@@ -60,7 +60,7 @@ pub struct Batch<'q, T> {
     /// There from the first copy on.
     folder: Option<Folder>,
     copies: Vec<(T, Copy)>,
-    /// Of which content there is one for which target.
+    /// Of which content there is, or was, one for which target.
     has: BTreeSet<(ContentHash, TargetName)>,
     bytes: u64,
 }
@@ -139,7 +139,7 @@ impl<T> Batch<'_, T> {
         Ok(())
     }
 
-    /// Whether a copy of this content for this target is among those that were added.
+    /// Whether a copy of this content for this target was added, and perhaps taken since.
     pub(crate) fn has(&self, hash: ContentHash, target: &TargetName) -> bool {
         self.has.contains(&(hash, target.clone()))
     }
@@ -152,10 +152,9 @@ impl<T> Batch<'_, T> {
     /// Takes in what was added, and says of each what came of it when all of it is durable. What a target has got, or is to
     /// get, is not taken in for it again, unless `again` asks for it. An error of a copy is that each target that wants it has
     /// no room for it, or that the system refused something, and then nothing was taken in; where only some targets have no
-    /// room, the receipt says so. After that it is as it was when it began.
+    /// room, the receipt says so. After that copies can be added again.
     pub fn take(&mut self, again: bool, room: u64, told: &mut dyn FnMut(T, Result<Receipt, Error>)) {
         let (folder, copies) = (self.folder.take(), std::mem::take(&mut self.copies));
-        self.has.clear();
         self.bytes = 0;
         let (tags, copies): (Vec<T>, Vec<Copy>) = copies.into_iter().unzip();
         let Some(folder) = folder.filter(|_| !copies.is_empty()) else { return };

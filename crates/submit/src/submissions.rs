@@ -138,11 +138,9 @@ impl Submissions {
         found: Found<'_>,
     ) -> Result<(), Error> {
         let Fresh { row, first_seen, verdicts } = *object;
-        // One before it may have had the same content, or filled the room.
-        let mut chosen = self.with_room(row, chosen.to_vec())?;
-        if let Some(digests) = row.digests {
-            chosen.retain(|choice| !batch.has(ContentHash(digests.sha256), &choice.target));
-        }
+        // One before it may have had the same content.
+        let had = |target| row.digests.is_some_and(|digests| batch.has(ContentHash(digests.sha256), target));
+        let chosen: Vec<Choice> = chosen.iter().filter(|choice| !had(&choice.target)).cloned().collect();
         if chosen.is_empty() {
             return Ok(());
         }
