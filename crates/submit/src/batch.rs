@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use streamdb_types::{Oid, Timestamp};
 
 use crate::about::{About, Submitted};
-use crate::disk::{sync_dir, sync_whole, syncs_whole};
+use crate::disk::{sync, sync_dir, sync_whole, syncs_whole};
 use crate::error::Error;
 use crate::hash::ContentHash;
 use crate::incoming::{Finished, Incoming};
@@ -211,14 +211,14 @@ struct Ahead<'c> {
     moves: Vec<(&'c Path, ContentHash, Option<TargetName>)>,
     /// What they say of a content and a target.
     new: BTreeMap<(ContentHash, TargetName), State>,
-    /// How many bytes they are more for a target.
-    held: BTreeMap<TargetName, u64>,
+    /// How many bytes, in how many copies, there are more for a target.
+    more: BTreeMap<TargetName, (u64, usize)>,
 }
 
 impl<'c> Ahead<'c> {
     fn new(jobs: &'c Jobs, again: bool, room: u64) -> Self {
         let (entries, moves) = (Vec::new(), Vec::new());
-        Self { jobs, again, room, entries, moves, new: BTreeMap::new(), held: BTreeMap::new() }
+        Self { jobs, again, room, entries, moves, new: BTreeMap::new(), more: BTreeMap::new() }
     }
 
     /// Decides for which of its targets a copy is taken.
@@ -266,15 +266,15 @@ impl<'c> Ahead<'c> {
 
     /// How many bytes a target has already, if it has no room for a content.
     fn over(&self, hash: ContentHash, target: &TargetName, size: u64) -> Option<u64> {
-        let more = self.held.get(target).copied().unwrap_or_default();
-        self.jobs.over(hash, target, size.saturating_add(more), self.room).map(|held| held.saturating_add(more))
+        let more = self.more.get(target).copied().unwrap_or_default();
+        self.jobs.over(hash, target, size, self.room, more)
     }
 
     fn enter(&mut self, copy: &'c Copy, target: &TargetName, beside: &'c Path, event: Event) {
         let Copy { hash, size, queued, .. } = *copy;
         if !self.jobs.get(hash, target).is_some_and(Job::holds) {
-            let held = self.held.entry(target.clone()).or_default();
-            *held = held.saturating_add(size);
+            let (bytes, copies) = self.more.entry(target.clone()).or_default();
+            (*bytes, *copies) = (bytes.saturating_add(size), copies.saturating_add(1));
         }
         self.new.insert((hash, target.clone()), State::Waits { due: queued, why: String::new() });
         self.moves.push((beside, hash, Some(target.clone())));
@@ -286,5 +286,48 @@ impl<'c> Ahead<'c> {
 fn write(path: &Path, text: &str, durable: bool) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
-    if durable { file.sync_all() } else { Ok(()) }
+    if durable { sync(&file) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::SYNCS;
+    use streamdb_testkit::TestFolder;
+
+    /// Takes in so many copies together; gives how often the disk was waited for, and the lines of the record.
+    fn take_in(copies: usize) -> (usize, usize) {
+        let folder = TestFolder::new("batch");
+        let queue = Queue::open(folder.path()).unwrap();
+        let target = Choice { target: TargetName::folder(), rule: String::new() };
+        let before = SYNCS.get();
+        let mut batch = queue.batch(copies);
+        for n in 0..copies {
+            let mut incoming = batch.copy().unwrap();
+            write!(incoming, "{n}").unwrap();
+            let oid = "1-2-3-4".parse().unwrap();
+            let item = Item { oid, complete: true, extension: String::new(), about: About::default() };
+            batch.add(n, incoming, &item, std::slice::from_ref(&target)).unwrap();
+        }
+        let mut told = 0;
+        batch.take(false, 1 << 20, &mut |n, receipt| {
+            assert_eq!(n, told);
+            assert!(receipt.unwrap().is_new());
+            told += 1;
+        });
+        assert_eq!(told, copies);
+        let lines = fs::read_to_string(folder.path().join("queue/record")).unwrap().lines().count();
+        (SYNCS.get() - before, lines)
+    }
+
+    #[test]
+    fn the_disk_is_waited_for_once_a_batch() {
+        let together = syncs_whole(&fs::File::open(TestFolder::new("batch-where").path()).unwrap());
+        for copies in [1, FEW - 1, FEW, 500] {
+            // The file system; or each copy, and what is told beside it.
+            let files = if together && copies >= FEW { 1 } else { 2 * copies };
+            // The folders of both, and the record.
+            assert_eq!(take_in(copies), (files + 3, copies));
+        }
+    }
 }

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use crate::error::Error;
 
-/// The file systems on which syncfs(2) leaves what was written before it as fsync(2) of each file would, and names of files
-/// durable too: ext2 to ext4, XFS, Btrfs and F2FS, as statfs(2) has them.
-const WHOLE: [u32; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0xF2F5_2010];
+/// The file systems on which syncfs(2) leaves what was written before it as fsync(2) of each file would: ext2 to ext4, XFS,
+/// Btrfs and F2FS, as statfs(2) has them; and tmpfs, where neither does anything.
+const WHOLE: [u32; 5] = [0xEF53, 0x5846_5342, 0x9123_683E, 0xF2F5_2010, 0x0102_1994];
 
 /// Whether one call can make all files durable that are written to a file system after this one was opened there, and says
 /// so when one of them is not: since Linux 5.8 it does.
@@ -26,12 +26,37 @@ fn is_since(release: &str, first: (u32, u32)) -> bool {
 
 /// Makes all durable that was written to a file system since this file was opened there.
 pub(crate) fn sync_whole(file: &File) -> io::Result<()> {
+    counted();
     Ok(rustix::fs::syncfs(file)?)
+}
+
+/// Makes a file durable.
+pub(crate) fn sync(file: &File) -> io::Result<()> {
+    counted();
+    file.sync_all()
+}
+
+/// Makes what was appended to a file durable.
+pub(crate) fn sync_appended(file: &File) -> io::Result<()> {
+    counted();
+    file.sync_data()
 }
 
 /// Makes the names in a folder durable.
 pub(crate) fn sync_dir(path: &Path) -> Result<(), Error> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(Error::io(path, "make the names durable"))
+    File::open(path).and_then(|folder| sync(&folder)).map_err(Error::io(path, "make the names durable"))
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often this thread waited for the disk.
+    pub(crate) static SYNCS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// A test counts how often the disk is waited for, as that is what taking things in costs.
+fn counted() {
+    #[cfg(test)]
+    SYNCS.with(|count| count.set(count.get() + 1));
 }
 
 /// The names in a folder, but for those that are no text, which are none of ours.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use streamdb_derive::StoreError;
 use streamdb_types::Oid;
 
+use crate::job::MOST;
 use crate::settings::TargetName;
 
 /// Why something is not submitted.
@@ -52,9 +53,9 @@ pub enum Error {
     },
     /// The queue has no room for it at any target that wants it.
     #[error(
-        "the queue holds {held} bytes for {target}, and {size} more are over its {room}; wait until some are sent, drop with \
-         `streamdb submit --drop-failed --config FILE` those that failed and those whose target is there no more, or raise \
-         submit.room in the configuration"
+        "the queue holds {held} bytes for {target}, and {size} more are over its {room}, or over {MOST} copies; wait until some \
+         are sent, drop with `streamdb submit --drop-failed --config FILE` those that failed and those whose target is there no \
+         more, or raise submit.room in the configuration"
     )]
     Full {
         /// Where to.

@@ -10,6 +10,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use streamdb_types::Digests;
 
+use crate::disk::sync;
 use crate::error::Error;
 
 /// A copy that is being made.
@@ -51,7 +52,7 @@ impl Incoming {
     /// It is all there; made `durable`, if nobody else does that.
     pub(crate) fn finish(mut self, durable: bool) -> Result<Finished, Error> {
         let flushed = self.file.flush();
-        let synced = flushed.and_then(|()| if durable { self.file.get_ref().sync_all() } else { Ok(()) });
+        let synced = flushed.and_then(|()| if durable { sync(self.file.get_ref()) } else { Ok(()) });
         synced.map_err(|source| self.error(source))?;
         self.unfinished = false;
         let digests = Digests {

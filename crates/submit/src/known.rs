@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
+use crate::disk::sync_appended;
 use crate::error::Error;
 use crate::job::Jobs;
 use crate::record::{Entry, MAX_LINE};
@@ -73,7 +74,7 @@ impl Known {
         let written = record
             .set_len(self.read)
             .and_then(|()| record.write_all(lines.as_bytes()))
-            .and_then(|()| record.sync_data());
+            .and_then(|()| sync_appended(record));
         if let Err(error) = written {
             // What may be there of them must not count later: it was not acknowledged.
             let _ = record.set_len(self.read);

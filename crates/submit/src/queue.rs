@@ -14,6 +14,7 @@
 //! A crash at any point is harmless: a copy without a line was never acknowledged, and goes; a line that was not written
 //! whole is cut off; a try without a line about its end is in doubt, which the line about its beginning says.
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -27,7 +28,7 @@ use crate::about::About;
 use crate::disk::{names, remove, sync_dir};
 use crate::error::Error;
 use crate::hash::ContentHash;
-use crate::job::{Job, State};
+use crate::job::{Job, MOST, State};
 use crate::known::Known;
 use crate::record::{Entry, Event};
 use crate::rule::Choice;
@@ -41,6 +42,14 @@ const MAX_ABOUT: u64 = 4 << 20;
 pub struct Queue {
     folder: PathBuf,
     known: Mutex<Known>,
+}
+
+/// An object that was not taken in, and for whom.
+pub(crate) struct NotTaken<'n> {
+    /// Its content, if that is known.
+    pub(crate) hash: Option<ContentHash>,
+    pub(crate) row: &'n ObjectRow,
+    pub(crate) targets: Vec<Choice>,
 }
 
 /// Which job may be the next that is tried at a target.
@@ -101,33 +110,39 @@ impl Queue {
     ) -> Result<(Vec<Choice>, Vec<Choice>), Error> {
         self.locked(|known| {
             targets.retain(|choice| known.jobs.get(hash, &choice.target).is_none_or(Job::was_not_taken));
-            let fits = |choice: &Choice| known.jobs.over(hash, &choice.target, size, room).is_none();
+            let fits = |choice: &Choice| known.jobs.over(hash, &choice.target, size, room, (0, 0)).is_none();
             Ok(targets.into_iter().partition(fits))
         })
     }
 
-    /// Bytes of the copies that are kept for a target.
+    /// Whether what is kept for a target takes half of its room or less.
     ///
     /// # Errors
     /// When the system refuses something.
-    pub(crate) fn held(&self, target: &TargetName) -> Result<u64, Error> {
-        self.locked(|known| Ok(known.jobs.held(target)))
+    pub(crate) fn is_half_empty(&self, target: &TargetName, room: u64) -> Result<bool, Error> {
+        self.locked(|known| Ok(known.jobs.held(target) <= room / 2 && known.jobs.copies(target) <= MOST / 2))
     }
 
-    /// Writes down that an object was not taken in for these targets, as they have no room; of each content once.
+    /// Writes down that these objects were not taken in for these targets, as they have no room; of each content once, and with
+    /// one sync.
     ///
     /// # Errors
     /// When the system refuses something.
-    pub(crate) fn not_taken(&self, hash: ContentHash, row: &ObjectRow, targets: &[Choice]) -> Result<(), Error> {
+    pub(crate) fn not_taken(&self, objects: &[NotTaken<'_>]) -> Result<(), Error> {
         self.locked(|known| {
-            let time = now();
-            let entry = |Choice { target, rule }: &Choice| {
-                let (oid, size, complete) = (row.oid, row.size, row.complete);
-                let event = Event::Full { oid, size, complete, extension: String::new(), rule: rule.clone() };
-                Entry { time, hash, target: target.clone(), event }
-            };
-            let new = targets.iter().filter(|choice| known.jobs.get(hash, &choice.target).is_none());
-            known.append(new.map(entry).collect())
+            let (time, mut entries, mut met) = (now(), Vec::new(), BTreeSet::new());
+            for NotTaken { hash, row, targets } in objects {
+                let Some(hash) = *hash else { continue };
+                for Choice { target, rule } in targets {
+                    if known.jobs.get(hash, target).is_some() || !met.insert((hash, target)) {
+                        continue;
+                    }
+                    let (oid, size, complete) = (row.oid, row.size, row.complete);
+                    let event = Event::Full { oid, size, complete, extension: String::new(), rule: rule.clone() };
+                    entries.push(Entry { time, hash, target: target.clone(), event });
+                }
+            }
+            known.append(entries)
         })
     }
 
@@ -191,7 +206,8 @@ impl Queue {
             let next = next.and_then(|next| due(&next).filter(|job| (next.may)(job)).cloned());
             let begins = next.as_ref().map(|next| line(next, Event::Trying));
             known.append([line(job, event)].into_iter().chain(begins).collect())?;
-            self.release(known, job.hash, &job.target)?;
+            // It is written down. What cannot be removed now goes when somebody begins to send.
+            let _ = self.release(known, job.hash, &job.target);
             Ok(next)
         })
     }

@@ -85,6 +85,10 @@ struct Lane {
     kind: Box<dyn Deliver>,
     /// Until when it is left alone, as it was not there.
     paused: Option<Timestamp>,
+    /// How often it was not there, without having been there in between.
+    absent: u32,
+    /// What became of a job, when that could not be written down: done again, it might come to the target twice.
+    unwritten: Option<(Job, Event)>,
 }
 
 impl Sender {
@@ -93,6 +97,8 @@ impl Sender {
             name: target.name.clone(),
             kind: targets::open(target, queue.given(&target.name)),
             paused: None,
+            absent: 0,
+            unwritten: None,
         };
         let lanes = settings.targets.iter().map(lane).collect();
         Self { queue, lanes, retry: settings.retry, signal, lock: None }
@@ -202,6 +208,9 @@ impl Work<'_> {
         // What is small is announced with the line on the one before it. The rest is looked at first, which takes its time.
         let may = |job: &Job| !job.in_doubt() && job.size <= SMALL;
         let mut announced = None;
+        if let Some((job, event)) = lane.unwritten.take() {
+            self.ends(lane, job, event, None)?;
+        }
         loop {
             let (job, is_announced) = match announced.take() {
                 Some(job) => (job, true),
@@ -217,8 +226,17 @@ impl Work<'_> {
                 complain(format!("{}: given up after {tries} tries at {}: {why}", job.oid, job.target));
             }
             let next = goes_on(lane).then_some(Next { now, settle, may: &may });
-            announced = self.queue.ends(&job, event, next)?;
+            announced = self.ends(lane, job, event, next)?;
         }
+    }
+
+    /// Writes down what became of a job, now or before anything else is tried at this target.
+    fn ends(&self, lane: &mut Lane, job: Job, event: Event, next: Option<Next<'_>>) -> Result<Option<Job>, Error> {
+        let written = self.queue.ends(&job, event.clone(), next);
+        if written.is_err() {
+            lane.unwritten = Some((job, event));
+        }
+        written
     }
 
     /// Tries a job once; `announced` when it is written down already that this try begins.
@@ -254,7 +272,11 @@ impl Work<'_> {
         let before = job.tries;
         let job = Job { tries: before.saturating_add(1), ..job.clone() };
         let mut parcel = Parcel { job: &job, content, about: &about };
-        Ok(match lane.kind.deliver(&mut parcel) {
+        let attempt = lane.kind.deliver(&mut parcel);
+        if !matches!(&attempt, Attempt::Later(Later { target: true, .. })) {
+            lane.absent = 0;
+        }
+        Ok(match attempt {
             Attempt::Sent(mut sent) => {
                 if again {
                     sent.said =
@@ -278,11 +300,14 @@ impl Work<'_> {
         if before.saturating_add(1) >= self.retry.tries {
             return Event::Failed { why, kept: true };
         }
-        let due = now().plus(nanos(pause_after(self.retry, before, pause, random())));
+        let (now, random) = (now(), random());
+        let due = |tries| now.plus(nanos(pause_after(self.retry, tries, pause, random)));
         if target {
-            lane.paused = Some(due);
+            // A job that was tried often, as only it is turned away, does not keep the others waiting for as long.
+            lane.paused = Some(due(before.min(lane.absent)));
+            lane.absent = lane.absent.saturating_add(1);
         }
-        Event::Tried { due, why, doubt }
+        Event::Tried { due: due(before), why, doubt }
     }
 
     /// The copy of a content, if it is still what it was, and what is told beside it.

@@ -12,9 +12,9 @@ use crate::about::About;
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::hash::ContentHash;
-use crate::job::Job;
+use crate::job::{Job, MOST};
 use crate::object::{self, Bounds};
-use crate::queue::Queue;
+use crate::queue::{NotTaken, Queue};
 use crate::receipt::{Placed, Receipt};
 use crate::rule::Choice;
 use crate::sender::{Sender, Signal};
@@ -102,7 +102,7 @@ impl Submissions {
     /// # Errors
     /// When the system refuses something. Then the caller waits and hands them over again.
     pub fn handed(&self, store: &Store, objects: &[Fresh<'_>]) -> Result<(), Error> {
-        let mut wanted: Vec<(&Fresh<'_>, Vec<Choice>)> = Vec::new();
+        let (mut wanted, mut over): (Vec<(&Fresh<'_>, Vec<Choice>)>, Vec<NotTaken<'_>>) = Default::default();
         for object in objects {
             let Fresh { row, first_seen, verdicts } = object;
             let (oid, size, room) = (row.oid, row.size, self.settings.room);
@@ -111,11 +111,13 @@ impl Submissions {
                 self.never(&chosen, &Error::TooLarge { oid, size, room });
                 continue;
             }
-            let chosen = self.with_room(row, chosen)?;
-            if !chosen.is_empty() {
-                wanted.push((object, chosen));
+            let (fits, targets) = self.with_room(row, chosen)?;
+            if !fits.is_empty() {
+                wanted.push((object, fits));
             }
+            over.push(NotTaken { hash: hash(row), row, targets });
         }
+        self.no_room(&over)?;
         let oids: Vec<Oid> = wanted.iter().map(|(object, _)| object.row.oid).collect();
         let mut batch = self.queue.batch(oids.len());
         let mut failed = None;
@@ -139,7 +141,7 @@ impl Submissions {
     ) -> Result<(), Error> {
         let Fresh { row, first_seen, verdicts } = *object;
         // One before it may have had the same content.
-        let had = |target| row.digests.is_some_and(|digests| batch.has(ContentHash(digests.sha256), target));
+        let had = |target| hash(row).is_some_and(|hash| batch.has(hash, target));
         let chosen: Vec<Choice> = chosen.iter().filter(|choice| !had(&choice.target)).cloned().collect();
         if chosen.is_empty() {
             return Ok(());
@@ -162,29 +164,20 @@ impl Submissions {
 
     /// Takes what was copied into the queue, and says what has no room there.
     fn take_handed(&self, batch: &mut Batch<'_, Handed<'_>>) -> Result<(), Error> {
-        let mut failed = None;
-        batch.take(false, self.settings.room, &mut |(row, chosen), answer| {
-            if failed.is_none() {
-                failed = self.taken(row, &chosen, answer).err();
-            }
-        });
-        failed.map_or(Ok(()), Err)
-    }
-
-    fn taken(&self, row: &ObjectRow, chosen: &[Choice], answer: Result<Receipt, Error>) -> Result<(), Error> {
-        match answer {
+        let (mut over, mut failed) = (Vec::new(), None);
+        batch.take(false, self.settings.room, &mut |(row, mut chosen), answer| match answer {
             Ok(receipt) => {
                 self.wake_for(&receipt);
-                let lacks = |choice: &&Choice| receipt.placed.contains(&(choice.target.clone(), Placed::NoRoom));
-                let over: Vec<Choice> = chosen.iter().filter(lacks).cloned().collect();
-                self.no_room(Some(receipt.hash), row, &over)?;
-                self.room_again(&receipt)
+                let lacks = |choice: &Choice| receipt.placed.contains(&(choice.target.clone(), Placed::NoRoom));
+                chosen.retain(lacks);
+                over.push(NotTaken { hash: Some(receipt.hash), row, targets: chosen });
+                failed = failed.take().or_else(|| self.room_again(&receipt).err());
             }
-            Err(Error::Full { .. }) => {
-                self.no_room(row.digests.map(|digests| ContentHash(digests.sha256)), row, chosen)
-            }
-            Err(error) => Err(error),
-        }
+            Err(Error::Full { .. }) => over.push(NotTaken { hash: hash(row), row, targets: chosen }),
+            Err(error) => failed = failed.take().or(Some(error)),
+        });
+        self.no_room(&over)?;
+        failed.map_or(Ok(()), Err)
     }
 
     /// Says that an object is not taken, now or later.
@@ -193,31 +186,28 @@ impl Submissions {
         (self.tell)(&format!("not submitted to {}: {error}", names.join(", ")));
     }
 
-    /// Those of the targets that do not have the content and have room for it.
-    fn with_room(&self, row: &ObjectRow, chosen: Vec<Choice>) -> Result<Vec<Choice>, Error> {
-        let Some(digests) = row.digests.filter(|_| !chosen.is_empty()) else { return Ok(chosen) };
-        let hash = ContentHash(digests.sha256);
-        let (fits, over) = self.queue.without(hash, row.size, chosen, self.settings.room)?;
-        self.no_room(Some(hash), row, &over)?;
-        Ok(fits)
+    /// Those of the targets that do not have the content: first those that have room for it.
+    fn with_room(&self, row: &ObjectRow, chosen: Vec<Choice>) -> Result<(Vec<Choice>, Vec<Choice>), Error> {
+        match hash(row).filter(|_| !chosen.is_empty()) {
+            Some(hash) => self.queue.without(hash, row.size, chosen, self.settings.room),
+            None => Ok((chosen, Vec::new())),
+        }
     }
 
-    /// Writes down that these targets have no room for an object, and says so of each once.
-    fn no_room(&self, hash: Option<ContentHash>, row: &ObjectRow, over: &[Choice]) -> Result<(), Error> {
-        if over.is_empty() {
+    /// Writes down which targets have no room for which objects, and says so of each target once.
+    fn no_room(&self, over: &[NotTaken<'_>]) -> Result<(), Error> {
+        if over.iter().all(|object| object.targets.is_empty()) {
             return Ok(());
         }
-        if let Some(hash) = hash {
-            self.queue.not_taken(hash, row, over)?;
-        }
+        self.queue.not_taken(over)?;
         let mut full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
-        for Choice { target, .. } in over {
+        for Choice { target, .. } in over.iter().flat_map(|object| &object.targets) {
             let count = full.entry(target.clone()).or_insert(0);
             *count += 1;
             if *count == 1 {
                 let room = self.settings.room;
                 (self.tell)(&format!(
-                    "target {target}: what waits for it fills its room in the queue ({room} bytes), so that what rules choose for \
+                    "target {target}: what waits for it fills its room in the queue ({room} bytes, or {MOST} copies), so that what rules choose for \
                      it is not taken until some is sent or dropped; `streamdb submit --list` names what was not, and \
                      `streamdb submit OID` submits it"
                 ));
@@ -232,7 +222,7 @@ impl Submissions {
         for (target, placed) in &receipt.placed {
             if *placed == Placed::Queued
                 && full.contains_key(target)
-                && self.queue.held(target)? <= self.settings.room / 2
+                && self.queue.is_half_empty(target, self.settings.room)?
             {
                 let count = full.remove(target).unwrap_or_default();
                 (self.tell)(&format!(
@@ -327,4 +317,9 @@ impl Submissions {
     pub const fn signal(&self) -> &Signal {
         &self.signal
     }
+}
+
+/// The content of an object, where it is known before it is copied.
+fn hash(row: &ObjectRow) -> Option<ContentHash> {
+    row.digests.map(|digests| ContentHash(digests.sha256))
 }

@@ -21,6 +21,7 @@ const CONTENT: &[u8] = b"MZ\x90\0\x03\0\0\0";
 /// A queue with one content for a target of this kind.
 struct Case {
     folder: TestFolder,
+    settings: Settings,
     submissions: Submissions,
 }
 
@@ -34,10 +35,15 @@ impl Case {
         let target = Target { name: name(), kind, timeout };
         let retry = Retry { tries: 4, pause: Duration::from_millis(20), longest_pause: Duration::from_millis(20) };
         let settings = Settings { targets: vec![target], policy: Policy::default(), retry, room: 1 << 20 };
-        let submissions = Submissions::open(folder.path(), settings).unwrap();
-        let case = Self { folder, submissions };
+        let submissions = Submissions::open(folder.path(), settings.clone()).unwrap();
+        let case = Self { folder, settings, submissions };
         case.put(CONTENT);
         case
+    }
+
+    /// The same, tried as this says.
+    fn with(&self, retry: Retry) -> Submissions {
+        Submissions::open(self.folder.path(), Settings { retry, ..self.settings.clone() }).unwrap()
     }
 
     fn put(&self, content: &[u8]) {
@@ -445,4 +451,61 @@ fn an_interim_answer_is_not_the_answer() {
         };
         assert_eq!(sent(&sent_large(patient).0)[0], "200 OK: ok", "{interim}");
     }
+}
+
+#[test]
+fn a_content_that_is_turned_away_again_and_again_keeps_no_other_waiting() {
+    let turned_away = Reply::Says("403 Forbidden", "");
+    let mut answers = vec![turned_away.clone(); 7];
+    answers.extend([Reply::Says("200 OK", "{}"), turned_away]);
+    let sandbox = TestSandbox::new(answers);
+    let mut case = Case::new(Kind::Post(server(sandbox.url())));
+    let (pause, longest_pause) = (Duration::from_millis(20), Duration::from_secs(600));
+    case.submissions = case.with(Retry { tries: 30, pause, longest_pause });
+    let mut sender = case.submissions.sender();
+    let mut wait_for = |uploads: usize| {
+        let begun = Instant::now();
+        while sandbox.uploads().len() < uploads {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            sender.round(&mut |told| panic!("{told}")).unwrap();
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        begun.elapsed()
+    };
+    wait_for(7);
+    // Now it is known that the server is there.
+    case.put(b"another");
+    wait_for(9);
+    // The next try of the first one is more than a second away.
+    case.put(b"third");
+    let took = wait_for(10);
+    assert!(took < Duration::from_millis(900), "{took:?}");
+    let contents: Vec<Vec<u8>> = sandbox.uploads().into_iter().skip(7).map(|upload| upload.content).collect();
+    assert_eq!(contents, [b"another".as_slice(), CONTENT, b"third"]);
+}
+
+#[test]
+fn what_was_sent_and_could_not_be_written_down_is_not_sent_again() {
+    let case = Case::new(Kind::Post(server("http://127.0.0.1:9/".to_owned())));
+    let (lock, aside) = (case.folder.path().join("queue/lock"), case.folder.path().join("aside"));
+    let (from, to) = (lock.clone(), aside.clone());
+    // The server takes the way to the record as it takes the file, and is gone.
+    let url = after_head(move |mut socket| {
+        fs::rename(&from, to).unwrap();
+        fs::create_dir(from).unwrap();
+        socket.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok").unwrap();
+        let _ = socket.read_to_end(&mut Vec::new());
+    });
+    let target = Target { name: name(), kind: Kind::Post(server(url)), timeout: Duration::from_secs(20) };
+    let settings =
+        Settings { targets: vec![target], policy: Policy::default(), retry: Retry::default(), room: 1 << 20 };
+    let submissions = Submissions::open(case.folder.path(), settings).unwrap();
+    let mut sender = submissions.sender();
+    let refused = sender.round(&mut |told| panic!("{told}")).unwrap_err();
+    assert!(refused.to_string().contains("could not open the lock"), "{refused}");
+    fs::remove_dir(&lock).unwrap();
+    fs::rename(aside, lock).unwrap();
+    assert!(sender.round(&mut |told| panic!("{told}")).unwrap());
+    let job = submissions.jobs().unwrap().0.remove(0);
+    assert_eq!((sent(&job)[0].as_str(), job.tries), ("200 OK: ok", 1));
 }
