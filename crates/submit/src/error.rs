@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use streamdb_derive::StoreError;
 use streamdb_types::Oid;
 
+use crate::job::MOST;
 use crate::settings::TargetName;
 
 /// Why something is not submitted.
@@ -52,9 +53,9 @@ pub enum Error {
     },
     /// The queue has no room for it at any target that wants it.
     #[error(
-        "the queue holds {held} bytes for {target}, and {size} more are over its {room}; wait until some are sent, drop with \
-         `streamdb submit --drop-failed --config FILE` those that failed and those whose target is there no more, or raise \
-         submit.room in the configuration"
+        "the queue holds {held} bytes for {target}, and {size} more are over its {room}, or over {MOST} copies; wait until some \
+         are sent, drop with `streamdb submit --drop-failed --config FILE` those that failed and those whose target is there no \
+         more, or raise submit.room in the configuration"
     )]
     Full {
         /// Where to.
@@ -66,6 +67,9 @@ pub enum Error {
         /// What the queue may hold.
         room: u64,
     },
+    /// It was to be taken in together with others, and those could not be.
+    #[error("{0}")]
+    Together(String),
     /// A thread that sends could not be started, or ended in the middle.
     #[error("a thread that sends submissions: {0}")]
     Thread(#[source] io::Error),
@@ -82,7 +86,7 @@ impl Error {
         match self {
             Self::Object(error) => !matches!(error, Object::Store(StoreError::Io { .. }) | Object::Output(_)),
             Self::Incomplete { .. } | Self::Empty(_) | Self::TooLarge { .. } => true,
-            Self::Io { .. } | Self::Full { .. } | Self::Random(_) | Self::Thread(_) => false,
+            Self::Io { .. } | Self::Full { .. } | Self::Together(_) | Self::Random(_) | Self::Thread(_) => false,
         }
     }
 

@@ -133,10 +133,14 @@ pub(crate) struct Jobs {
 struct Lane {
     /// Bytes of the copies that are kept for it.
     held: u128,
+    /// How many copies that are.
+    copies: usize,
     /// What waits, by when it is due and when it was taken in.
     waiting: BTreeSet<(Timestamp, Timestamp, ContentHash)>,
 }
 
+/// Most copies that are kept for a target: each costs a block of the disk and two of its files, however small it is.
+pub(crate) const MOST: usize = 100_000;
 /// Why what was not taken in was not.
 const NO_ROOM: &str = "there was no room for it in the queue";
 
@@ -146,21 +150,17 @@ impl Jobs {
         let Entry { time, hash, target, event } = entry;
         let key = (hash, target);
         self.leave(&key);
+        let no_room = matches!(event, Event::Full { .. });
         match event {
-            Event::Queued { oid, size, complete, extension, rule } => {
-                let state = State::Waits { due: time, why: String::new() };
-                let target = key.1.clone();
+            Event::Queued { oid, size, complete, extension, rule }
+            | Event::Full { oid, size, complete, extension, rule } => {
+                let state = if no_room {
+                    State::Failed { at: time, why: NO_ROOM.to_owned(), kept: false }
+                } else {
+                    State::Waits { due: time, why: String::new() }
+                };
+                let (target, queued) = (key.1.clone(), time);
                 let (tries, trying, doubt) = (0, None, false);
-                let queued = time;
-                let job =
-                    Job { hash, target, oid, size, complete, extension, rule, queued, tries, trying, doubt, state };
-                self.all.insert(key.clone(), job);
-            }
-            Event::Full { oid, size, complete, extension, rule } => {
-                let state = State::Failed { at: time, why: NO_ROOM.to_owned(), kept: false };
-                let target = key.1.clone();
-                let (tries, trying, doubt) = (0, None, false);
-                let queued = time;
                 let job =
                     Job { hash, target, oid, size, complete, extension, rule, queued, tries, trying, doubt, state };
                 self.all.insert(key.clone(), job);
@@ -198,6 +198,7 @@ impl Jobs {
         let Some(lane) = self.lanes.get_mut(&key.1) else { return };
         if job.holds() {
             lane.held = lane.held.saturating_sub(job.size.into());
+            lane.copies = lane.copies.saturating_sub(1);
         }
         if let State::Waits { due, .. } = job.state {
             lane.waiting.remove(&(due, job.queued, job.hash));
@@ -209,16 +210,27 @@ impl Jobs {
         let Some(job) = self.all.get(key).filter(|job| job.holds()) else { return };
         let lane = self.lanes.entry(key.1.clone()).or_default();
         lane.held = lane.held.saturating_add(job.size.into());
+        lane.copies = lane.copies.saturating_add(1);
         if let State::Waits { due, .. } = job.state {
             lane.waiting.insert((due, job.queued, job.hash));
         }
     }
 
-    /// The job that is due first at a target. One whose try was broken off is not before `settle` after that.
-    pub(crate) fn due(&self, target: &TargetName, now: Timestamp, settle: i64) -> Option<&Job> {
+    /// The job that is due first at a target, but for that of one content. One whose try was broken off is not before `settle`
+    /// after that.
+    pub(crate) fn due(
+        &self,
+        target: &TargetName,
+        now: Timestamp,
+        settle: i64,
+        but: Option<ContentHash>,
+    ) -> Option<&Job> {
         let lane = self.lanes.get(target)?;
         let mut first: Option<((Timestamp, Timestamp), &Job)> = None;
         for (due, queued, hash) in lane.waiting.iter().take_while(|(due, ..)| *due <= now) {
+            if but == Some(*hash) {
+                continue;
+            }
             let Some(job) = self.get(*hash, target) else { continue };
             let later = job.trying.map_or(*due, |since| (*due).max(since.plus(settle)));
             let order = (later, *queued);
@@ -257,11 +269,25 @@ impl Jobs {
         self.lanes.get(target).map_or(0, |lane| u64::try_from(lane.held).unwrap_or(u64::MAX))
     }
 
-    /// Those of a target for which there is no room: how much it holds already.
-    pub(crate) fn over(&self, hash: ContentHash, target: &TargetName, size: u64, room: u64) -> Option<u64> {
+    /// How many copies are kept for a target.
+    pub(crate) fn copies(&self, target: &TargetName) -> usize {
+        self.lanes.get(target).map_or(0, |lane| lane.copies)
+    }
+
+    /// How many bytes a target has already, if it has no room for a content; `more` is what it will have before it, as bytes
+    /// and as copies.
+    pub(crate) fn over(
+        &self,
+        hash: ContentHash,
+        target: &TargetName,
+        size: u64,
+        room: u64,
+        more: (u64, usize),
+    ) -> Option<u64> {
         let has = self.get(hash, target).is_some_and(Job::holds);
-        let held = self.held(target);
-        (!has && held.saturating_add(size) > room).then_some(held)
+        let held = self.held(target).saturating_add(more.0);
+        let many = self.copies(target).saturating_add(more.1) >= MOST;
+        (!has && (many || held.saturating_add(size) > room)).then_some(held)
     }
 }
 
@@ -305,13 +331,34 @@ mod tests {
                     }
                     _ => None,
                 };
-                assert_eq!(jobs.due(target, now, settle).and_then(due), all().filter_map(due).min());
+                assert_eq!(jobs.due(target, now, settle, None).and_then(due), all().filter_map(due).min());
+                let others = all().filter(|job| job.hash != hash);
+                assert_eq!(jobs.due(target, now, settle, Some(hash)).and_then(due), others.filter_map(due).min());
                 let bytes: u64 = all().filter(|job| job.holds()).map(|job| job.size).sum();
-                assert_eq!(jobs.held(target), bytes);
-                found += u64::from(jobs.due(target, now, settle).is_some());
+                assert_eq!((jobs.held(target), jobs.copies(target)), (bytes, all().filter(|job| job.holds()).count()));
+                found += u64::from(jobs.due(target, now, settle, None).is_some());
                 held += u64::from(bytes > 0);
             }
         }
         assert!(found > 1000 && held > 1000, "{found} {held}");
+    }
+
+    #[test]
+    fn small_contents_fill_the_room_by_their_number() {
+        let target = TargetName::sandbox();
+        let mut jobs = Jobs::default();
+        let hash = |n: usize| {
+            let mut hash = [0; 32];
+            hash[..8].copy_from_slice(&n.to_le_bytes());
+            ContentHash(hash)
+        };
+        for n in 0..MOST {
+            assert_eq!(jobs.over(hash(n), &target, 1, 1 << 40, (0, 0)), None);
+            let (extension, rule) = (String::new(), String::new());
+            let event = Event::Queued { oid: "1-2-3-4".parse().unwrap(), size: 1, complete: true, extension, rule };
+            jobs.apply(Entry { time: Timestamp(0), hash: hash(n), target: target.clone(), event });
+        }
+        assert_eq!(jobs.over(hash(MOST), &target, 1, 1 << 40, (0, 0)), Some(MOST as u64));
+        assert_eq!(jobs.over(hash(7), &target, 1, 1 << 40, (0, 0)), None, "it is there already");
     }
 }

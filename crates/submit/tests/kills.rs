@@ -1,5 +1,6 @@
 //! Processes that send, killed at random moments, with real receivers on the other side: nothing is lost, and nothing comes
-//! twice where the receiver can be asked, or can tell a second try from a second submission.
+//! twice where the receiver can be asked, or can tell a second try from a second submission. And processes that take things
+//! in: what was acknowledged is there, and nothing is there in part.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "only tests")]
 
 mod common;
@@ -19,8 +20,11 @@ use streamdb_submit::{
 };
 use streamdb_testkit::TestFolder;
 
-const CONTENTS: usize = 25;
-const KILLS: usize = 40;
+/// How many contents there are, and how many kills at most.
+fn amounts() -> (usize, usize) {
+    if std::env::var_os("STREAMDB_SOAK").is_some() { (250, 400) } else { (25, 40) }
+}
+
 /// What tells the sending process what to do.
 const DATA: &str = "STREAMDB_TEST_DATA";
 const WHERE: &str = "STREAMDB_TEST_WHERE";
@@ -54,9 +58,95 @@ fn a_process_that_sends() {
     submissions.sender().run(&mut |sentence| eprintln!("{sentence}"));
 }
 
+/// No test, but the process that takes contents in, ten at a time, and says which when they are there; it is killed.
+#[test]
+#[ignore = "the other tests run it as a process of its own"]
+fn a_process_that_takes_in() {
+    let (Ok(data), Ok(from)) = (std::env::var(DATA), std::env::var(WHERE)) else { return };
+    let queue = Queue::open(Path::new(&data)).unwrap();
+    let choices =
+        ["here", "there"].map(|name| Choice { target: TargetName::parse(name).unwrap(), rule: String::new() });
+    let mut numbers = from.parse::<usize>().unwrap()..;
+    loop {
+        let mut batch = queue.batch(10);
+        for n in numbers.by_ref().take(10) {
+            let mut incoming = batch.copy().unwrap();
+            incoming.write_all(format!("content {n} ").repeat(1 + n % 7 * 5000).as_bytes()).unwrap();
+            let (oid, extension) = (format!("1-2-3-{n}").parse().unwrap(), String::new());
+            batch
+                .add(n, incoming, &Item { oid, complete: true, extension, about: About::default() }, &choices)
+                .unwrap();
+        }
+        batch.take(false, 1 << 40, &mut |n, receipt| {
+            // Where the one before was killed, some of it may be there.
+            let receipt = receipt.unwrap();
+            println!("taken {n} {}", receipt.hash);
+        });
+    }
+}
+
+#[test]
+fn what_was_taken_in_is_there_and_nothing_is_in_part() {
+    let folder = TestFolder::new("kills-taking");
+    let kills = amounts().1;
+    let (mut acknowledged, mut from) = (BTreeMap::new(), 0);
+    for _ in 0..kills {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "a_process_that_takes_in", "--ignored", "--nocapture"]);
+        command
+            .env(DATA, folder.path())
+            .env(WHERE, usize::to_string(&from))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(u64::from(getrandom::u32().unwrap()) % 150));
+        child.kill().unwrap();
+        let said = child.wait_with_output().unwrap().stdout;
+        for line in String::from_utf8_lossy(&said).split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+            let Some((n, hash)) = line.trim().strip_prefix("taken ").and_then(|rest| rest.split_once(' ')) else {
+                continue;
+            };
+            let n: usize = n.parse().unwrap();
+            acknowledged.insert(n, hash.to_owned());
+            // The next begins with what this one may have been at.
+            from = n + 1;
+        }
+    }
+    let queue = Queue::open(folder.path()).unwrap();
+    let (jobs, damaged) = queue.jobs().unwrap();
+    assert_eq!(damaged, 0);
+    let taken: BTreeSet<String> = jobs.iter().map(|job| job.hash.to_string()).collect();
+    assert_eq!(jobs.len(), 2 * taken.len(), "for both targets");
+    assert!(acknowledged.values().all(|hash| taken.contains(hash)));
+    // Whoever sends next clears away what has no line.
+    let mut nobody = settings("folder /nowhere");
+    nobody.targets.clear();
+    assert!(Submissions::open(folder.path(), nobody).unwrap().sender().round(&mut |told| panic!("{told}")).unwrap());
+    let files = |name: &str| -> BTreeSet<String> {
+        let entries = fs::read_dir(folder.path().join("queue").join(name)).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    assert_eq!((files("incoming").len(), files("content")), (0, taken.clone()));
+    let beside = taken.iter().flat_map(|hash| ["here", "there"].map(|target| format!("{hash}-{target}")));
+    assert_eq!(files("about"), beside.collect());
+    for job in &jobs {
+        let about = fs::read_to_string(folder.path().join(format!("queue/about/{}-{}", job.hash, job.target))).unwrap();
+        let begin = format!("{{\"oid\":\"{}\",\"sha256\":\"{}\",", job.oid, job.hash);
+        assert!(about.starts_with(&begin) && about.ends_with(&format!("\"queued\":\"{}\"}}\n", job.queued)), "{about}");
+    }
+    for hash in &taken {
+        assert_eq!(sha256(&fs::read(folder.path().join("queue/content").join(hash)).unwrap()), *hash);
+    }
+    let (there, known) = (taken.len(), acknowledged.len());
+    eprintln!("taking in: {known} contents acknowledged over {kills} kills, {there} there, each whole");
+    assert!(known > 0);
+}
+
 struct Case {
     folder: TestFolder,
     contents: BTreeMap<String, Vec<u8>>,
+    /// Kills at most.
+    most: usize,
 }
 
 impl Case {
@@ -65,18 +155,14 @@ impl Case {
         let folder = TestFolder::new(name);
         let queue = Queue::open(folder.path()).unwrap();
         let mut contents = BTreeMap::new();
-        for n in 0..CONTENTS {
-            let content = format!("content {n} ").repeat(1 + n * n * 30).into_bytes();
-            let mut incoming = queue.begin().unwrap();
-            incoming.write_all(&content).unwrap();
-            let oid = format!("1-2-3-{n}").parse().unwrap();
-            let item = Item { oid, complete: true, extension: "bin".to_owned(), about: About::default() };
-            queue
-                .put(incoming, &item, &[Choice { target: self::name(), rule: String::new() }], false, 1 << 30)
-                .unwrap();
+        let (count, most) = amounts();
+        for n in 0..count {
+            let content = format!("content {n} ").repeat(1 + (n % 25) * (n % 25) * 30).into_bytes();
+            let choice = Choice { target: self::name(), rule: String::new() };
+            common::put(&queue, &content, "bin", &[choice], 1 << 30).unwrap();
             contents.insert(sha256(&content), content);
         }
-        Self { folder, contents }
+        Self { folder, contents, most }
     }
 
     fn start(&self, place: &str) -> Child {
@@ -88,7 +174,7 @@ impl Case {
 
     fn waiting(&self) -> usize {
         let (jobs, damaged) = Queue::open(self.folder.path()).unwrap().jobs().unwrap();
-        assert_eq!((jobs.len(), damaged), (CONTENTS, 0));
+        assert_eq!((jobs.len(), damaged), (self.contents.len(), 0));
         let failed = jobs.iter().find(|job| matches!(job.state, State::Failed { .. }));
         assert!(failed.is_none(), "{failed:?}");
         jobs.iter().filter(|job| matches!(job.state, State::Waits { .. })).count()
@@ -100,7 +186,7 @@ impl Case {
         let mut kills = 0;
         let begun = Instant::now();
         let random = |most: u64| u64::from(getrandom::u32().unwrap()) % most;
-        while kills < KILLS && self.waiting() > 0 {
+        while kills < self.most && self.waiting() > 0 {
             let mut child = self.start(place);
             std::thread::sleep(Duration::from_millis(random(longest)));
             // SIGKILL.
@@ -110,7 +196,7 @@ impl Case {
         }
         let mut child = self.start(place);
         while self.waiting() > 0 {
-            assert!(begun.elapsed() < Duration::from_secs(240), "{} still wait", self.waiting());
+            assert!(begun.elapsed() < Duration::from_secs(6 * self.most as u64), "{} still wait", self.waiting());
             std::thread::sleep(Duration::from_millis(50));
         }
         child.kill().unwrap();
@@ -125,13 +211,14 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 fn each_once(receiver: &TestSandbox, case: &Case, kind: &str, base: &str) {
+    let count = case.contents.len();
     receiver.slow(Duration::from_millis(40));
     let (jobs, kills) = case.run(&format!("{kind} {base}"), 150);
     let mut got: Vec<String> = receiver.uploads().iter().map(common::Upload::sha256).collect();
     got.sort();
     assert_eq!(got, case.contents.keys().cloned().collect::<Vec<_>>(), "each content once");
     let [asked, there] = receiver.asked();
-    eprintln!("{kind}: {CONTENTS} contents once each over {kills} kills; asked for {asked} times, there {there} times");
+    eprintln!("{kind}: {count} contents once each over {kills} kills; asked for {asked} times, there {there} times");
     assert!(there > 0, "of {kills} kills none came between the receiver's taking a content and our line");
     let links: BTreeSet<String> = jobs
         .iter()
@@ -140,7 +227,7 @@ fn each_once(receiver: &TestSandbox, case: &Case, kind: &str, base: &str) {
             state => panic!("{state:?}"),
         })
         .collect();
-    assert_eq!(links.len(), CONTENTS, "each has the page of its own task: {links:?}");
+    assert_eq!(links.len(), count, "each has the page of its own task: {links:?}");
 }
 
 #[test]
@@ -171,8 +258,9 @@ fn a_server_can_tell_a_second_try_by_its_key() {
     let mut got: Vec<String> = keys.values().cloned().collect();
     got.sort();
     assert_eq!(got, case.contents.keys().cloned().collect::<Vec<_>>(), "each content under one key");
-    let again = uploads.len() - CONTENTS;
-    eprintln!("post: {CONTENTS} contents over {kills} kills, {again} second tries, each with the key of the first");
+    let count = case.contents.len();
+    let again = uploads.len() - count;
+    eprintln!("post: {count} contents over {kills} kills, {again} second tries, each with the key of the first");
     assert!(again <= kills);
     let doubtful = |job: &&Job| matches!(&job.state, State::Sent { said, .. } if said.contains("may be there twice"));
     assert!(jobs.iter().filter(doubtful).count() > 0 || again == 0, "what may be there twice says so");
@@ -195,7 +283,7 @@ fn a_folder_gets_each_content_whole_and_once() {
         let about = fs::read_to_string(folder.path().join(format!("{hash}.bin.json"))).unwrap();
         assert!(about.starts_with("{\"oid\":\"1-2-3-") && about.contains(hash) && about.ends_with("}\n"), "{about}");
     }
-    eprintln!("folder: {CONTENTS} contents over {kills} kills");
+    eprintln!("folder: {} contents over {kills} kills", case.contents.len());
 }
 
 #[test]
@@ -231,8 +319,9 @@ fn a_program_is_told_which_try_it_is() {
         let page = format!("http://results.example/{}", job.hash);
         assert!(matches!(&job.state, State::Sent { link, .. } if *link == page), "{:?}", job.state);
     }
-    let again = log.lines().count() - CONTENTS;
-    eprintln!("command: {CONTENTS} contents over {kills} kills, {again} second tries, each with its own number");
+    let count = case.contents.len();
+    let again = log.lines().count() - count;
+    eprintln!("command: {count} contents over {kills} kills, {again} second tries, each with its own number");
 }
 
 fn executable(path: &PathBuf, script: &str) {

@@ -4,14 +4,15 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::{Reply, TestSandbox};
 use streamdb_submit::{
-    About, Choice, Item, Job, Kind, Policy, Queue, Retry, Server, Settings, State, Submissions, Target, TargetName,
+    Choice, Job, Kind, Policy, Queue, Retry, Server, Settings, State, Submissions, Target, TargetName,
 };
 use streamdb_testkit::TestFolder;
 
@@ -20,6 +21,7 @@ const CONTENT: &[u8] = b"MZ\x90\0\x03\0\0\0";
 /// A queue with one content for a target of this kind.
 struct Case {
     folder: TestFolder,
+    settings: Settings,
     submissions: Submissions,
 }
 
@@ -33,20 +35,21 @@ impl Case {
         let target = Target { name: name(), kind, timeout };
         let retry = Retry { tries: 4, pause: Duration::from_millis(20), longest_pause: Duration::from_millis(20) };
         let settings = Settings { targets: vec![target], policy: Policy::default(), retry, room: 1 << 20 };
-        let submissions = Submissions::open(folder.path(), settings).unwrap();
-        let case = Self { folder, submissions };
+        let submissions = Submissions::open(folder.path(), settings.clone()).unwrap();
+        let case = Self { folder, settings, submissions };
         case.put(CONTENT);
         case
     }
 
+    /// The same, tried as this says.
+    fn with(&self, retry: Retry) -> Submissions {
+        Submissions::open(self.folder.path(), Settings { retry, ..self.settings.clone() }).unwrap()
+    }
+
     fn put(&self, content: &[u8]) {
         let queue = Queue::open(self.folder.path()).unwrap();
-        let mut incoming = queue.begin().unwrap();
-        incoming.write_all(content).unwrap();
-        let oid = "1-2-3-4".parse().unwrap();
-        let item = Item { oid, complete: true, extension: "exe".to_owned(), about: About::default() };
         let choice = Choice { target: name(), rule: "r".to_owned() };
-        queue.put(incoming, &item, &[choice], false, 1 << 20).unwrap();
+        common::put(&queue, content, "exe", &[choice], 1 << 30).unwrap();
     }
 
     /// Tries what is due, after the pause before.
@@ -229,13 +232,7 @@ fn a_slow_target_keeps_no_other_waiting() {
     let settings = Settings { targets, policy: Policy::default(), retry: Retry::default(), room: 1 << 20 };
     let data = TestFolder::new("targets-two");
     let queue = Queue::open(data.path()).unwrap();
-    let put = |content: &[u8]| {
-        let mut incoming = queue.begin().unwrap();
-        incoming.write_all(content).unwrap();
-        let oid = "1-2-3-4".parse().unwrap();
-        let item = Item { oid, complete: true, extension: String::new(), about: About::default() };
-        queue.put(incoming, &item, &choices, false, 1 << 20).unwrap().hash.to_string()
-    };
+    let put = |content: &[u8]| common::put(&queue, content, "", &choices, 1 << 20).unwrap().hash.to_string();
     let submissions = Submissions::open(data.path(), settings).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| submissions.sender().run(&mut |told| panic!("{told}")));
@@ -372,4 +369,143 @@ fn what_a_program_leaves_running_and_says_without_end_costs_nothing() {
     let [said, ..] = sent(&case.round());
     assert!(said.len() <= 400 && said.starts_with("exit status 0: y y y "), "{said}");
     assert!(begun.elapsed() < Duration::from_secs(50));
+}
+
+/// A server that reads the head of a request, and then does this.
+fn after_head(work: impl FnOnce(TcpStream) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            socket.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
+        work(socket);
+    });
+    format!("http://{address}/")
+}
+
+/// Sends a large content to a server that does this after the head, and gives what became of it and how long that took.
+fn sent_large(work: impl FnOnce(TcpStream) + Send + 'static) -> (Job, Duration) {
+    let case = Case::slow(Kind::Post(server(after_head(work))), Duration::from_secs(30));
+    // In place of the small one, which is never tried.
+    let (queue, large) = (Queue::open(case.folder.path()).unwrap(), vec![b'x'; 32 << 20]);
+    queue.drop_failed(Some(&[])).unwrap();
+    case.put(&large);
+    let begun = Instant::now();
+    (case.round(), begun.elapsed())
+}
+
+const TOO_LARGE: &[u8] = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 8\r\n\r\nno thanks";
+
+#[test]
+fn an_answer_that_comes_before_all_was_sent_is_the_answer() {
+    // One that goes without reading what comes, so that the connection is reset; and one that stays, and reads nothing.
+    let goes = |mut socket: TcpStream| socket.write_all(TOO_LARGE).unwrap();
+    let stays = |mut socket: TcpStream| {
+        socket.write_all(TOO_LARGE).unwrap();
+        std::thread::sleep(Duration::from_secs(60));
+    };
+    let late = |mut socket: TcpStream| {
+        socket.read_exact(&mut vec![0; 3 << 20]).unwrap();
+        socket.write_all(TOO_LARGE).unwrap();
+    };
+    for (job, took) in [sent_large(goes), sent_large(stays), sent_large(late)] {
+        let State::Failed { why, kept, .. } = &job.state else { panic!("{job:?}") };
+        assert!(why.ends_with("before it had all of it, it said 413 Payload Too Large: no thank"), "{why}");
+        assert!(!kept && job.tries == 1 && took < Duration::from_secs(20), "{took:?} {job:?}");
+    }
+}
+
+#[test]
+fn what_was_not_sent_whole_is_not_there_whatever_the_server_says() {
+    let well = |mut socket: TcpStream| {
+        socket.write_all(b"HTTP/1.1 201 Created\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").unwrap();
+    };
+    let (why, doubt) = waits(&sent_large(well).0);
+    assert!(doubt && why.contains("before it had all of it, it said 201 Created"), "{why}");
+    // Nothing but the end of the connection.
+    let (why, doubt) = waits(&sent_large(drop).0);
+    assert!(
+        doubt && ["closed by the server", "Broken pipe", "reset by peer"].iter().any(|said| why.contains(said)),
+        "{why}"
+    );
+    // And half an answer.
+    let half = |mut socket: TcpStream| socket.write_all(b"HTTP/1.1 413 Conte").unwrap();
+    assert!(waits(&sent_large(half).0).1);
+}
+
+#[test]
+fn an_interim_answer_is_not_the_answer() {
+    for interim in ["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"] {
+        let patient = move |mut socket: TcpStream| {
+            socket.write_all(interim.as_bytes()).unwrap();
+            std::thread::sleep(Duration::from_millis(100));
+            socket.read_exact(&mut vec![0; 32 << 20]).unwrap();
+            socket.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok").unwrap();
+            // Until the other side goes.
+            let _ = socket.read_to_end(&mut Vec::new());
+        };
+        assert_eq!(sent(&sent_large(patient).0)[0], "200 OK: ok", "{interim}");
+    }
+}
+
+#[test]
+fn a_content_that_is_turned_away_again_and_again_keeps_no_other_waiting() {
+    let turned_away = Reply::Says("403 Forbidden", "");
+    let mut answers = vec![turned_away.clone(); 7];
+    answers.extend([Reply::Says("200 OK", "{}"), turned_away]);
+    let sandbox = TestSandbox::new(answers);
+    let mut case = Case::new(Kind::Post(server(sandbox.url())));
+    let (pause, longest_pause) = (Duration::from_millis(20), Duration::from_secs(600));
+    case.submissions = case.with(Retry { tries: 30, pause, longest_pause });
+    let mut sender = case.submissions.sender();
+    let mut wait_for = |uploads: usize| {
+        let begun = Instant::now();
+        while sandbox.uploads().len() < uploads {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            sender.round(&mut |told| panic!("{told}")).unwrap();
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        begun.elapsed()
+    };
+    wait_for(7);
+    // Now it is known that the server is there.
+    case.put(b"another");
+    wait_for(9);
+    // The next try of the first one is more than a second away.
+    case.put(b"third");
+    let took = wait_for(10);
+    assert!(took < Duration::from_millis(900), "{took:?}");
+    let contents: Vec<Vec<u8>> = sandbox.uploads().into_iter().skip(7).map(|upload| upload.content).collect();
+    assert_eq!(contents, [b"another".as_slice(), CONTENT, b"third"]);
+}
+
+#[test]
+fn what_was_sent_and_could_not_be_written_down_is_not_sent_again() {
+    let case = Case::new(Kind::Post(server("http://127.0.0.1:9/".to_owned())));
+    let (lock, aside) = (case.folder.path().join("queue/lock"), case.folder.path().join("aside"));
+    let (from, to) = (lock.clone(), aside.clone());
+    // The server takes the way to the record as it takes the file, and is gone.
+    let url = after_head(move |mut socket| {
+        fs::rename(&from, to).unwrap();
+        fs::create_dir(from).unwrap();
+        socket.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok").unwrap();
+        let _ = socket.read_to_end(&mut Vec::new());
+    });
+    let target = Target { name: name(), kind: Kind::Post(server(url)), timeout: Duration::from_secs(20) };
+    let settings =
+        Settings { targets: vec![target], policy: Policy::default(), retry: Retry::default(), room: 1 << 20 };
+    let submissions = Submissions::open(case.folder.path(), settings).unwrap();
+    let mut sender = submissions.sender();
+    let refused = sender.round(&mut |told| panic!("{told}")).unwrap_err();
+    assert!(refused.to_string().contains("could not open the lock"), "{refused}");
+    fs::remove_dir(&lock).unwrap();
+    fs::rename(aside, lock).unwrap();
+    assert!(sender.round(&mut |told| panic!("{told}")).unwrap());
+    let job = submissions.jobs().unwrap().0.remove(0);
+    assert_eq!((sent(&job)[0].as_str(), job.tries), ("200 OK: ok", 1));
 }
