@@ -66,6 +66,9 @@ pub enum Error {
         /// What the queue may hold.
         room: u64,
     },
+    /// It was to be taken in together with others, and those could not be.
+    #[error("{0}")]
+    Together(String),
     /// A thread that sends could not be started, or ended in the middle.
     #[error("a thread that sends submissions: {0}")]
     Thread(#[source] io::Error),
@@ -82,7 +85,7 @@ impl Error {
         match self {
             Self::Object(error) => !matches!(error, Object::Store(StoreError::Io { .. }) | Object::Output(_)),
             Self::Incomplete { .. } | Self::Empty(_) | Self::TooLarge { .. } => true,
-            Self::Io { .. } | Self::Full { .. } | Self::Random(_) | Self::Thread(_) => false,
+            Self::Io { .. } | Self::Full { .. } | Self::Together(_) | Self::Random(_) | Self::Thread(_) => false,
         }
     }
 

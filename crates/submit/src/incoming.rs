@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use md5::Md5;
 use sha1::Sha1;
@@ -20,20 +20,22 @@ pub struct Incoming {
     sha1: Sha1,
     sha256: Sha256,
     size: u64,
-    /// Whether the file is still there under its own name.
-    ours: bool,
+    /// Whether it is still to go when this goes.
+    unfinished: bool,
+}
+
+/// A copy that was made: where it is, and what is in it.
+pub(crate) struct Finished {
+    pub(crate) path: PathBuf,
+    pub(crate) size: u64,
+    pub(crate) digests: Digests,
 }
 
 impl Incoming {
-    /// Begins one. It is locked for as long as it is written, so that what a killed process left can be told from it.
-    pub(crate) fn begin(folder: &Path) -> Result<Self, Error> {
-        let mut random = [0; 8];
-        getrandom::fill(&mut random)?;
-        let path = folder.join(format!("{:016x}", u64::from_ne_bytes(random)));
+    pub(crate) fn begin(path: PathBuf) -> Result<Self, Error> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        let file = file.and_then(|file| file.lock().map(|()| file)).map_err(Error::io(&path, "make the copy"))?;
-        let file = BufWriter::with_capacity(256 << 10, file);
-        Ok(Self { path, file, md5: Md5::new(), sha1: Sha1::new(), sha256: Sha256::new(), size: 0, ours: true })
+        let file = BufWriter::with_capacity(256 << 10, file.map_err(Error::io(&path, "make the copy"))?);
+        Ok(Self { path, file, md5: Md5::new(), sha1: Sha1::new(), sha256: Sha256::new(), size: 0, unfinished: true })
     }
 
     /// Bytes written so far.
@@ -46,22 +48,18 @@ impl Incoming {
         Error::Io { path: self.path.clone(), doing: "write the copy", source }
     }
 
-    /// Makes it durable, and says what is in it.
-    pub(crate) fn seal(&mut self) -> Result<Digests, Error> {
-        let synced = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
+    /// It is all there; made `durable`, if nobody else does that.
+    pub(crate) fn finish(mut self, durable: bool) -> Result<Finished, Error> {
+        let flushed = self.file.flush();
+        let synced = flushed.and_then(|()| if durable { self.file.get_ref().sync_all() } else { Ok(()) });
         synced.map_err(|source| self.error(source))?;
-        Ok(Digests {
+        self.unfinished = false;
+        let digests = Digests {
             md5: self.md5.clone().finalize().into(),
             sha1: self.sha1.clone().finalize().into(),
             sha256: self.sha256.clone().finalize().into(),
-        })
-    }
-
-    /// Gives it its place.
-    pub(crate) fn place(mut self, to: &Path) -> Result<(), Error> {
-        fs::rename(&self.path, to).map_err(Error::io(to, "give the copy its name"))?;
-        self.ours = false;
-        Ok(())
+        };
+        Ok(Finished { path: self.path.clone(), size: self.size, digests })
     }
 }
 
@@ -83,23 +81,9 @@ impl Write for Incoming {
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        if self.ours {
-            // If it cannot be removed now, the next sender does it.
+        if self.unfinished {
+            // If it cannot be removed now, it goes with its folder.
             let _ = fs::remove_file(&self.path);
         }
     }
-}
-
-/// Removes what killed processes left half written.
-pub(crate) fn sweep(folder: &Path) -> Result<(), Error> {
-    let entries = fs::read_dir(folder).map_err(Error::io(folder, "list the copies"))?;
-    for entry in entries {
-        let path = entry.map_err(Error::io(folder, "list the copies"))?.path();
-        // One that is gone is finished; one that is locked is being written.
-        let Ok(file) = File::open(&path) else { continue };
-        if file.try_lock().is_ok() {
-            fs::remove_file(&path).map_err(Error::io(&path, "remove the unfinished copy"))?;
-        }
-    }
-    Ok(())
 }

@@ -146,21 +146,17 @@ impl Jobs {
         let Entry { time, hash, target, event } = entry;
         let key = (hash, target);
         self.leave(&key);
+        let no_room = matches!(event, Event::Full { .. });
         match event {
-            Event::Queued { oid, size, complete, extension, rule } => {
-                let state = State::Waits { due: time, why: String::new() };
-                let target = key.1.clone();
+            Event::Queued { oid, size, complete, extension, rule }
+            | Event::Full { oid, size, complete, extension, rule } => {
+                let state = if no_room {
+                    State::Failed { at: time, why: NO_ROOM.to_owned(), kept: false }
+                } else {
+                    State::Waits { due: time, why: String::new() }
+                };
+                let (target, queued) = (key.1.clone(), time);
                 let (tries, trying, doubt) = (0, None, false);
-                let queued = time;
-                let job =
-                    Job { hash, target, oid, size, complete, extension, rule, queued, tries, trying, doubt, state };
-                self.all.insert(key.clone(), job);
-            }
-            Event::Full { oid, size, complete, extension, rule } => {
-                let state = State::Failed { at: time, why: NO_ROOM.to_owned(), kept: false };
-                let target = key.1.clone();
-                let (tries, trying, doubt) = (0, None, false);
-                let queued = time;
                 let job =
                     Job { hash, target, oid, size, complete, extension, rule, queued, tries, trying, doubt, state };
                 self.all.insert(key.clone(), job);
@@ -214,11 +210,21 @@ impl Jobs {
         }
     }
 
-    /// The job that is due first at a target. One whose try was broken off is not before `settle` after that.
-    pub(crate) fn due(&self, target: &TargetName, now: Timestamp, settle: i64) -> Option<&Job> {
+    /// The job that is due first at a target, but for that of one content. One whose try was broken off is not before `settle`
+    /// after that.
+    pub(crate) fn due(
+        &self,
+        target: &TargetName,
+        now: Timestamp,
+        settle: i64,
+        but: Option<ContentHash>,
+    ) -> Option<&Job> {
         let lane = self.lanes.get(target)?;
         let mut first: Option<((Timestamp, Timestamp), &Job)> = None;
         for (due, queued, hash) in lane.waiting.iter().take_while(|(due, ..)| *due <= now) {
+            if but == Some(*hash) {
+                continue;
+            }
             let Some(job) = self.get(*hash, target) else { continue };
             let later = job.trying.map_or(*due, |since| (*due).max(since.plus(settle)));
             let order = (later, *queued);
@@ -305,10 +311,12 @@ mod tests {
                     }
                     _ => None,
                 };
-                assert_eq!(jobs.due(target, now, settle).and_then(due), all().filter_map(due).min());
+                assert_eq!(jobs.due(target, now, settle, None).and_then(due), all().filter_map(due).min());
+                let others = all().filter(|job| job.hash != hash);
+                assert_eq!(jobs.due(target, now, settle, Some(hash)).and_then(due), others.filter_map(due).min());
                 let bytes: u64 = all().filter(|job| job.holds()).map(|job| job.size).sum();
                 assert_eq!(jobs.held(target), bytes);
-                found += u64::from(jobs.due(target, now, settle).is_some());
+                found += u64::from(jobs.due(target, now, settle, None).is_some());
                 held += u64::from(bytes > 0);
             }
         }

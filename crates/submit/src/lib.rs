@@ -1,11 +1,12 @@
 //! Contents to sandboxes, folders and programs: out of the store into a queue on disk, and from there to each target that
 //! wants them, once for each content and target.
 //!
-//! - `submissions` takes an object into the queue: named by its oid, or handed over as a new row, of which `rule` says where
-//!   it goes
-//! - `queue` is the folder: the copies in it, and who may change what; `incoming` is a copy that is being made, `about` what
-//!   is told beside it, `receipt` what whoever submits is told
-//! - `record` is what the queue remembers, line by line; `job` is what the lines add up to
+//! - `submissions` takes objects into the queue: named by their oids, or handed over as new rows, of which `rule` says where
+//!   they go; `object` copies one out of the store
+//! - `queue` is the folder: the copies in it, and who may change what; `disk` is what it asks of the disk
+//! - `batch` takes copies in, many at a time: `staging` is where they lie until then, `incoming` one that is being made,
+//!   `about` what is told beside it, `receipt` what whoever submits is told
+//! - `record` is what the queue remembers, line by line, and `known` its file; `job` is what the lines add up to
 //! - `sender` tries what waits, again and again, all targets at a time; `targets` has a file for each kind of target
 //!
 //! What was acknowledged is sent, whatever happens to the processes. Each try is written down before it begins: one that was
@@ -13,29 +14,35 @@
 //! those that cannot, each says what it gives the other side to know a second try by.
 
 mod about;
+mod batch;
+mod disk;
 mod error;
 #[cfg(feature = "fuzzing")]
 mod fuzzing;
 mod hash;
 mod incoming;
 mod job;
+mod known;
+mod object;
 mod queue;
 mod receipt;
 mod record;
 mod rule;
 mod sender;
 mod settings;
+mod staging;
 mod submissions;
 mod targets;
 
 pub use about::About;
+pub use batch::{Batch, Item};
 pub use error::Error;
 #[cfg(feature = "fuzzing")]
 pub use fuzzing::submission_record;
 pub use hash::ContentHash;
 pub use incoming::Incoming;
 pub use job::{Job, State};
-pub use queue::{Item, Queue};
+pub use queue::Queue;
 pub use receipt::{Placed, Receipt};
 pub use rule::{Choice, Policy, Rule, VerdictPattern, row_filter};
 pub use sender::{Sender, Signal};

@@ -12,7 +12,7 @@ use streamdb_types::Timestamp;
 use crate::error::Error;
 use crate::hash::ContentHash;
 use crate::job::Job;
-use crate::queue::{Queue, SenderLock, now};
+use crate::queue::{Next, Queue, SenderLock, now};
 use crate::record::{self, Event};
 use crate::settings::{Retry, Settings, Target, TargetName};
 use crate::targets::{self, Attempt, Deliver, Has, Later, Parcel, Sent};
@@ -21,6 +21,8 @@ use crate::targets::{self, Attempt, Deliver, Has, Later, Parcel, Sent};
 const LOOK: Duration = Duration::from_secs(1);
 /// Longer a target is not left alone, whatever it asks for.
 const LONGEST_ASKED: Duration = Duration::from_secs(24 * 3600);
+/// Larger contents take longer to be looked at than a line takes to be durable.
+const SMALL: u64 = 4 << 20;
 /// How long a sender rests after the system refused it something.
 const REST: Duration = Duration::from_secs(30);
 
@@ -194,21 +196,33 @@ struct Work<'w> {
 impl Work<'_> {
     /// Tries all that is due at a target now, each once.
     fn all(&self, lane: &mut Lane, complain: &dyn Fn(String)) -> Result<(), Error> {
-        let begun = now();
-        lane.paused = lane.paused.filter(|until| *until > begun);
-        while lane.paused.is_none() && !self.signal.stopped() {
-            let Some(job) = self.queue.due(&lane.name, begun, nanos(self.retry.pause))? else { break };
-            let event = self.try_once(lane, &job)?;
+        let (now, settle) = (now(), nanos(self.retry.pause));
+        lane.paused = lane.paused.filter(|until| *until > now);
+        let goes_on = |lane: &Lane| lane.paused.is_none() && !self.signal.stopped();
+        // What is small is announced with the line on the one before it. The rest is looked at first, which takes its time.
+        let may = |job: &Job| !job.in_doubt() && job.size <= SMALL;
+        let mut announced = None;
+        loop {
+            let (job, is_announced) = match announced.take() {
+                Some(job) => (job, true),
+                None if !goes_on(lane) => return Ok(()),
+                None => match self.queue.due(&lane.name, now, settle)? {
+                    Some(job) => (job, false),
+                    None => return Ok(()),
+                },
+            };
+            let event = self.try_once(lane, &job, is_announced)?;
             if let Event::Failed { why, .. } = &event {
                 let tries = job.tries.saturating_add(1);
                 complain(format!("{}: given up after {tries} tries at {}: {why}", job.oid, job.target));
             }
-            self.queue.note(&job, event)?;
+            let next = goes_on(lane).then_some(Next { now, settle, may: &may });
+            announced = self.queue.ends(&job, event, next)?;
         }
-        Ok(())
     }
 
-    fn try_once(&self, lane: &mut Lane, job: &Job) -> Result<Event, Error> {
+    /// Tries a job once; `announced` when it is written down already that this try begins.
+    fn try_once(&self, lane: &mut Lane, job: &Job, announced: bool) -> Result<Event, Error> {
         let mut again = false;
         if job.in_doubt() {
             match lane.kind.has(job) {
@@ -234,7 +248,9 @@ impl Work<'_> {
                 });
             }
         };
-        self.queue.note(job, Event::Trying)?;
+        if !announced {
+            self.queue.begins(job)?;
+        }
         let before = job.tries;
         let job = Job { tries: before.saturating_add(1), ..job.clone() };
         let mut parcel = Parcel { job: &job, content, about: &about };

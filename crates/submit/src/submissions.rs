@@ -2,19 +2,19 @@
 //! the rules say where they go.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use streamdb_derive::{BodyLimits, Conversation, Decode, Named, Piece, Store, conversation, each_object};
+use streamdb_derive::{Conversation, Named, Store, each_object};
 use streamdb_types::{ObjectRow, Oid, Verdict};
 
 use crate::about::About;
+use crate::batch::Batch;
 use crate::error::Error;
 use crate::hash::ContentHash;
 use crate::job::Job;
-use crate::queue::{Item, Queue};
+use crate::object::{self, Bounds};
+use crate::queue::Queue;
 use crate::receipt::{Placed, Receipt};
 use crate::rule::Choice;
 use crate::sender::{Sender, Signal};
@@ -41,6 +41,9 @@ pub struct Fresh<'r> {
     /// What scanners say of its content.
     pub verdicts: &'r [Verdict],
 }
+
+/// What was handed over and copied, and for whom.
+type Handed<'h> = (&'h ObjectRow, Vec<Choice>);
 
 /// What an oid names, or why nothing.
 type Found<'f> = Result<(&'f mut Conversation, Named), streamdb_derive::Error>;
@@ -114,40 +117,71 @@ impl Submissions {
             }
         }
         let oids: Vec<Oid> = wanted.iter().map(|(object, _)| object.row.oid).collect();
+        let mut batch = self.queue.batch(oids.len());
         let mut failed = None;
         each_object(store, &oids, &mut |place, _, found| {
             let Some((object, chosen)) = wanted.get(place).filter(|_| failed.is_none()) else { return };
-            failed = self.hand(object, chosen, found).err();
+            failed = self.hand(&mut batch, object, chosen, found).err();
+            if failed.is_none() && batch.is_full() {
+                failed = self.take_handed(&mut batch).err();
+            }
         });
-        failed.map_or(Ok(()), Err)
+        failed.map_or_else(|| self.take_handed(&mut batch), Err)
     }
 
-    fn hand(&self, object: &Fresh<'_>, chosen: &[Choice], found: Found<'_>) -> Result<(), Error> {
-        let Fresh { row, first_seen, verdicts } = object;
-        // One before it may have had the same content, or filled the room.
-        let chosen = self.with_room(row, chosen.to_vec())?;
+    /// Copies an object for those of the targets that want it.
+    fn hand<'h>(
+        &self,
+        batch: &mut Batch<'_, Handed<'h>>,
+        object: &Fresh<'h>,
+        chosen: &[Choice],
+        found: Found<'_>,
+    ) -> Result<(), Error> {
+        let Fresh { row, first_seen, verdicts } = *object;
+        // One before it may have had the same content.
+        let had = |target| row.digests.is_some_and(|digests| batch.has(ContentHash(digests.sha256), target));
+        let chosen: Vec<Choice> = chosen.iter().filter(|choice| !had(&choice.target)).cloned().collect();
         if chosen.is_empty() {
             return Ok(());
         }
         // A rule that takes incomplete objects wants them with zeros for what is missing; others did not choose this one.
-        let rules = Rules { incomplete: !row.complete, again: false };
-        let about = About::row(row, *first_seen, verdicts);
-        let taken = found
-            .map_err(Error::from)
-            .and_then(|(conversation, named)| self.take(conversation, &named, row.oid, rules, &chosen, Some(about)));
-        match taken {
+        let bounds = Bounds { incomplete: !row.complete, room: self.settings.room };
+        let about = Some(About::row(row, first_seen, verdicts));
+        let copied = found.map_err(Error::from).and_then(|(conversation, named)| {
+            object::copy(conversation, &named, row.oid, bounds, about, &mut || batch.copy())
+        });
+        match copied {
+            Ok((incoming, item)) => batch.add((row, chosen.clone()), incoming, &item, &chosen),
+            Err(error) if error.is_for_good() => {
+                self.never(&chosen, &error);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes what was copied into the queue, and says what has no room there.
+    fn take_handed(&self, batch: &mut Batch<'_, Handed<'_>>) -> Result<(), Error> {
+        let mut failed = None;
+        batch.take(false, self.settings.room, &mut |(row, chosen), answer| {
+            if failed.is_none() {
+                failed = self.taken(row, &chosen, answer).err();
+            }
+        });
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn taken(&self, row: &ObjectRow, chosen: &[Choice], answer: Result<Receipt, Error>) -> Result<(), Error> {
+        match answer {
             Ok(receipt) => {
+                self.wake_for(&receipt);
                 let lacks = |choice: &&Choice| receipt.placed.contains(&(choice.target.clone(), Placed::NoRoom));
                 let over: Vec<Choice> = chosen.iter().filter(lacks).cloned().collect();
                 self.no_room(Some(receipt.hash), row, &over)?;
                 self.room_again(&receipt)
             }
             Err(Error::Full { .. }) => {
-                self.no_room(row.digests.map(|digests| ContentHash(digests.sha256)), row, &chosen)
-            }
-            Err(error) if error.is_for_good() => {
-                self.never(&chosen, &error);
-                Ok(())
+                self.no_room(row.digests.map(|digests| ContentHash(digests.sha256)), row, chosen)
             }
             Err(error) => Err(error),
         }
@@ -217,9 +251,8 @@ impl Submissions {
     /// When there is no such object, when it is empty or, unless the rules allow that, incomplete, when the queue is full, or
     /// when the system refuses something. Then nothing of it is in the queue.
     pub fn submit(&self, store: &Store, oid: Oid, rules: Rules) -> Result<Receipt, Error> {
-        let mut conversation = conversation(store, oid)?;
-        let named = conversation.named(conversation.asked(), oid)?;
-        self.take(&mut conversation, &named, oid, rules, &self.all(), None)
+        let passed_over = || streamdb_derive::Error::Stream { oid, why: "it was passed over".to_owned() };
+        self.submit_all(store, &[oid], rules).pop().unwrap_or_else(|| Err(passed_over().into()))
     }
 
     /// Takes each of these objects as [`submit`](Self::submit) does, and says what came of each, in their order. A connection
@@ -227,13 +260,26 @@ impl Submissions {
     pub fn submit_all(&self, store: &Store, oids: &[Oid], rules: Rules) -> Vec<Result<Receipt, Error>> {
         let mut answers: Vec<(usize, Result<Receipt, Error>)> = Vec::with_capacity(oids.len());
         let targets = self.all();
+        let bounds = Bounds { incomplete: rules.incomplete, room: self.settings.room };
+        let mut batch = self.queue.batch(oids.len());
+        let take = |batch: &mut Batch<'_, usize>, answers: &mut Vec<(usize, Result<Receipt, Error>)>| {
+            batch.take(rules.again, self.settings.room, &mut |place, answer| {
+                answer.iter().for_each(|receipt| self.wake_for(receipt));
+                answers.push((place, answer));
+            });
+        };
         each_object(store, oids, &mut |place, oid, found| {
-            let answer = found.map_err(Error::from);
-            let take = |(conversation, named): (&mut Conversation, Named)| {
-                self.take(conversation, &named, oid, rules, &targets, None)
-            };
-            answers.push((place, answer.and_then(take)));
+            let copied = found.map_err(Error::from).and_then(|(conversation, named)| {
+                object::copy(conversation, &named, oid, bounds, None, &mut || batch.copy())
+            });
+            if let Err(error) = copied.and_then(|(incoming, item)| batch.add(place, incoming, &item, &targets)) {
+                answers.push((place, Err(error)));
+            }
+            if batch.is_full() {
+                take(&mut batch, &mut answers);
+            }
         });
+        take(&mut batch, &mut answers);
         answers.sort_by_key(|(place, _)| *place);
         answers.into_iter().map(|(_, answer)| answer).collect()
     }
@@ -244,60 +290,11 @@ impl Submissions {
         self.settings.names().into_iter().map(choice).collect()
     }
 
-    fn take(
-        &self,
-        conversation: &mut Conversation,
-        named: &Named,
-        oid: Oid,
-        rules: Rules,
-        targets: &[Choice],
-        about: Option<About>,
-    ) -> Result<Receipt, Error> {
-        if let Some(why) = named.incomplete().filter(|_| !rules.incomplete) {
-            return Err(Error::Incomplete { oid, why: why.words().to_owned() });
-        }
-        let mut incoming = self.queue.begin()?;
-        let mut written: io::Result<()> = Ok(());
-        let room = self.settings.room;
-        let mut take = |piece: Piece<'_>| {
-            written = match piece {
-                Piece::Bytes(bytes) => incoming.write_all(bytes),
-                Piece::Hole(gap) if gap.length > room => Ok(()),
-                Piece::Hole(gap) => io::copy(&mut io::Read::take(io::repeat(0), gap.length), &mut incoming).map(|_| ()),
-            };
-            // What does not fit into the queue need not be copied to its end.
-            if written.is_ok() && incoming.size() <= room { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        };
-        let outcome = conversation.body_of(named, Decode::Decoded, &BodyLimits::default(), &mut take)?;
-        written.map_err(|source| incoming.error(source))?;
-        if incoming.size() == 0 {
-            return Err(Error::Empty(oid));
-        }
-        if incoming.size() > room || outcome.length > room {
-            return Err(Error::TooLarge { oid, size: outcome.length.max(incoming.size()), room });
-        }
-        if !outcome.complete && !rules.incomplete {
-            let why = match (&outcome.problem, outcome.missing) {
-                (Some(problem), _) => problem.to_string(),
-                (None, missing) => format!("{missing} bytes are missing"),
-            };
-            return Err(Error::Incomplete { oid, why });
-        }
-        let about = about.unwrap_or_else(|| {
-            let reason = named.incomplete().map(|why| why.words().to_owned());
-            let about = About::bytes(outcome.what.mime, &outcome.what.description, outcome.missing, reason);
-            let info = conversation.info(named.message().direction);
-            match info {
-                Some(info) => about.seen(&info.tuple, info.direction, info.first, Some(info.last)),
-                None => about,
-            }
-        });
-        let item = Item { oid, complete: outcome.complete, extension: outcome.what.extension.to_owned(), about };
-        let receipt = self.queue.put(incoming, &item, targets, rules.again, room)?;
+    /// Something new is there to be sent.
+    fn wake_for(&self, receipt: &Receipt) {
         if receipt.is_new() {
             self.signal.wake();
         }
-        Ok(receipt)
     }
 
     /// What became of each of these contents, in their order, target by target.

@@ -7,7 +7,7 @@ mod stored;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use stored::{Said, Talk, store};
 use streamdb_derive::{Rows, objects};
@@ -235,4 +235,60 @@ fn an_object_that_is_gone_is_told_and_passed_over() {
     hand(&submissions, &stored.store, &cut, true, &[]).unwrap();
     assert!(told.lock().unwrap()[1].contains(": incomplete ("), "{:?}", told.lock().unwrap());
     assert_eq!(submissions.jobs().unwrap().0.len(), 0);
+}
+
+/// A connection with so many objects, each with a content of its own but for the last, which has that of the first; and
+/// their rows.
+fn many(objects: usize) -> (TestFolder, Arc<Store>, Vec<ObjectRow>) {
+    let (mut asked, mut answered) = (Vec::new(), Vec::new());
+    for n in (0..objects - 1).chain([0]) {
+        asked.extend_from_slice(b"GET /a.jpg HTTP/1.1\r\nHost: bad.example\r\n\r\n");
+        answered.extend_from_slice(format!("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nMZ{n:06}").as_bytes());
+    }
+    let (client, server, begun, reason) = ("10.0.0.5:1", "203.0.113.9:80", "2012-03-02T07:51:51Z", Reason::Fin);
+    let said = vec![Said::ToServer(&asked), Said::ToClient(&answered)];
+    let (folder, store) = store(&[Talk { client, server, begun, said, reason }]);
+    let mut rows = Vec::new();
+    let visit = &mut |info: streamdb_storage::StreamInfo| {
+        if info.direction == Direction::ToClient {
+            rows = streamdb_derive::objects(&store, &info, &mut Rows::new()).unwrap();
+        }
+        Ok(())
+    };
+    store.streams(visit, &mut |error| panic!("{error}")).unwrap();
+    rows.retain(|row| row.direction == Direction::ToClient);
+    assert_eq!(rows.len(), objects);
+    (folder, store, rows)
+}
+
+#[test]
+fn thousands_of_objects_of_a_connection_cost_little_more_than_one() {
+    let (folder, store, rows) = many(4000);
+    let target = |name: &str| {
+        let kind = Kind::Folder { path: folder.path().join("nowhere"), json: false };
+        Target { name: TargetName::parse(name).unwrap(), kind, timeout: Duration::from_secs(1) }
+    };
+    let policy = Policy(vec![rule("all", &["a"], "")]);
+    let settings = Settings { targets: vec![target("a")], policy, retry: Retry::default(), room: 1 << 20 };
+    let submissions = Submissions::open(&folder.path().join("data"), settings).unwrap();
+    let fresh: Vec<Fresh<'_>> = rows.iter().map(|row| Fresh { row, first_seen: true, verdicts: &[] }).collect();
+    for again in [false, true] {
+        let begun = Instant::now();
+        submissions.handed(&store, &fresh).unwrap();
+        let took = begun.elapsed();
+        eprintln!("{} objects handed over in {took:?}, again: {again}", rows.len());
+        // A sync for each is more than a minute on a disk that has to turn or to ask others.
+        assert!(took < Duration::from_secs(30), "{took:?}");
+        let jobs = submissions.jobs().unwrap().0;
+        assert_eq!(jobs.len(), rows.len() - 1, "each content once");
+        for (job, row) in jobs.iter().zip(&rows) {
+            assert_eq!((job.oid, Some(job.hash.0)), (row.oid, row.digests.map(|digests| digests.sha256)));
+        }
+        let queue = folder.path().join("data/queue");
+        for (name, count) in [("content", 3999), ("about", 3999), ("incoming", 0)] {
+            assert_eq!(fs::read_dir(queue.join(name)).unwrap().count(), count, "{name}");
+        }
+        let copy = fs::read(queue.join("content").join(jobs[3998].hash.to_string())).unwrap();
+        assert_eq!(copy, b"MZ003998");
+    }
 }

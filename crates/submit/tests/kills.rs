@@ -6,7 +6,6 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,7 +14,7 @@ use std::time::{Duration, Instant};
 use common::TestSandbox;
 use sha2::{Digest, Sha256};
 use streamdb_submit::{
-    About, Choice, Item, Job, Kind, Policy, Queue, Retry, Server, Settings, State, Submissions, Target, TargetName,
+    Choice, Job, Kind, Policy, Queue, Retry, Server, Settings, State, Submissions, Target, TargetName,
 };
 use streamdb_testkit::TestFolder;
 
@@ -67,13 +66,8 @@ impl Case {
         let mut contents = BTreeMap::new();
         for n in 0..CONTENTS {
             let content = format!("content {n} ").repeat(1 + n * n * 30).into_bytes();
-            let mut incoming = queue.begin().unwrap();
-            incoming.write_all(&content).unwrap();
-            let oid = format!("1-2-3-{n}").parse().unwrap();
-            let item = Item { oid, complete: true, extension: "bin".to_owned(), about: About::default() };
-            queue
-                .put(incoming, &item, &[Choice { target: self::name(), rule: String::new() }], false, 1 << 30)
-                .unwrap();
+            let choice = Choice { target: self::name(), rule: String::new() };
+            common::put(&queue, &content, "bin", &[choice], 1 << 30).unwrap();
             contents.insert(sha256(&content), content);
         }
         Self { folder, contents }

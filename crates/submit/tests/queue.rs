@@ -6,7 +6,6 @@ mod common;
 mod stored;
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,8 +16,8 @@ use sha2::{Digest, Sha256};
 use stored::{Said, Talk, store};
 use streamdb_storage::Store;
 use streamdb_submit::{
-    About, Choice, Error, Item, Kind, Placed, Policy, Queue, Receipt, Retry, Rules, Server, Settings, State,
-    Submissions, Target, TargetName,
+    Choice, Error, Kind, Placed, Policy, Queue, Receipt, Retry, Rules, Server, Settings, State, Submissions, Target,
+    TargetName,
 };
 use streamdb_testkit::TestFolder;
 use streamdb_types::{Oid, Reason};
@@ -396,12 +395,7 @@ fn a_folder_is_a_target_too() {
 
 /// Puts bytes into a queue, without an object.
 fn put(queue: &Queue, bytes: &[u8], room: u64) -> Result<Receipt, Error> {
-    let mut incoming = queue.begin()?;
-    incoming.write_all(bytes).unwrap();
-    let extension = "../x".to_owned();
-    let item = Item { oid: "1-2-3-4".parse().unwrap(), complete: true, extension, about: About::default() };
-    let sandbox = Choice { target: TargetName::sandbox(), rule: String::new() };
-    queue.put(incoming, &item, &[sandbox], false, room)
+    common::put(queue, bytes, "../x", &[Choice { target: TargetName::sandbox(), rule: String::new() }], room)
 }
 
 fn data() -> TestFolder {

@@ -4,14 +4,15 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::{Reply, TestSandbox};
 use streamdb_submit::{
-    About, Choice, Item, Job, Kind, Policy, Queue, Retry, Server, Settings, State, Submissions, Target, TargetName,
+    Choice, Job, Kind, Policy, Queue, Retry, Server, Settings, State, Submissions, Target, TargetName,
 };
 use streamdb_testkit::TestFolder;
 
@@ -41,12 +42,8 @@ impl Case {
 
     fn put(&self, content: &[u8]) {
         let queue = Queue::open(self.folder.path()).unwrap();
-        let mut incoming = queue.begin().unwrap();
-        incoming.write_all(content).unwrap();
-        let oid = "1-2-3-4".parse().unwrap();
-        let item = Item { oid, complete: true, extension: "exe".to_owned(), about: About::default() };
         let choice = Choice { target: name(), rule: "r".to_owned() };
-        queue.put(incoming, &item, &[choice], false, 1 << 20).unwrap();
+        common::put(&queue, content, "exe", &[choice], 1 << 30).unwrap();
     }
 
     /// Tries what is due, after the pause before.
@@ -229,13 +226,7 @@ fn a_slow_target_keeps_no_other_waiting() {
     let settings = Settings { targets, policy: Policy::default(), retry: Retry::default(), room: 1 << 20 };
     let data = TestFolder::new("targets-two");
     let queue = Queue::open(data.path()).unwrap();
-    let put = |content: &[u8]| {
-        let mut incoming = queue.begin().unwrap();
-        incoming.write_all(content).unwrap();
-        let oid = "1-2-3-4".parse().unwrap();
-        let item = Item { oid, complete: true, extension: String::new(), about: About::default() };
-        queue.put(incoming, &item, &choices, false, 1 << 20).unwrap().hash.to_string()
-    };
+    let put = |content: &[u8]| common::put(&queue, content, "", &choices, 1 << 20).unwrap().hash.to_string();
     let submissions = Submissions::open(data.path(), settings).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| submissions.sender().run(&mut |told| panic!("{told}")));
@@ -372,4 +363,86 @@ fn what_a_program_leaves_running_and_says_without_end_costs_nothing() {
     let [said, ..] = sent(&case.round());
     assert!(said.len() <= 400 && said.starts_with("exit status 0: y y y "), "{said}");
     assert!(begun.elapsed() < Duration::from_secs(50));
+}
+
+/// A server that reads the head of a request, and then does this.
+fn after_head(work: impl FnOnce(TcpStream) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            socket.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
+        work(socket);
+    });
+    format!("http://{address}/")
+}
+
+/// Sends a large content to a server that does this after the head, and gives what became of it and how long that took.
+fn sent_large(work: impl FnOnce(TcpStream) + Send + 'static) -> (Job, Duration) {
+    let case = Case::slow(Kind::Post(server(after_head(work))), Duration::from_secs(30));
+    // In place of the small one, which is never tried.
+    let (queue, large) = (Queue::open(case.folder.path()).unwrap(), vec![b'x'; 32 << 20]);
+    queue.drop_failed(Some(&[])).unwrap();
+    case.put(&large);
+    let begun = Instant::now();
+    (case.round(), begun.elapsed())
+}
+
+const TOO_LARGE: &[u8] = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 8\r\n\r\nno thanks";
+
+#[test]
+fn an_answer_that_comes_before_all_was_sent_is_the_answer() {
+    // One that goes without reading what comes, so that the connection is reset; and one that stays, and reads nothing.
+    let goes = |mut socket: TcpStream| socket.write_all(TOO_LARGE).unwrap();
+    let stays = |mut socket: TcpStream| {
+        socket.write_all(TOO_LARGE).unwrap();
+        std::thread::sleep(Duration::from_secs(60));
+    };
+    let late = |mut socket: TcpStream| {
+        socket.read_exact(&mut vec![0; 3 << 20]).unwrap();
+        socket.write_all(TOO_LARGE).unwrap();
+    };
+    for (job, took) in [sent_large(goes), sent_large(stays), sent_large(late)] {
+        let State::Failed { why, kept, .. } = &job.state else { panic!("{job:?}") };
+        assert!(why.ends_with("before it had all of it, it said 413 Payload Too Large: no thank"), "{why}");
+        assert!(!kept && job.tries == 1 && took < Duration::from_secs(20), "{took:?} {job:?}");
+    }
+}
+
+#[test]
+fn what_was_not_sent_whole_is_not_there_whatever_the_server_says() {
+    let well = |mut socket: TcpStream| {
+        socket.write_all(b"HTTP/1.1 201 Created\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").unwrap();
+    };
+    let (why, doubt) = waits(&sent_large(well).0);
+    assert!(doubt && why.contains("before it had all of it, it said 201 Created"), "{why}");
+    // Nothing but the end of the connection.
+    let (why, doubt) = waits(&sent_large(drop).0);
+    assert!(
+        doubt && ["closed by the server", "Broken pipe", "reset by peer"].iter().any(|said| why.contains(said)),
+        "{why}"
+    );
+    // And half an answer.
+    let half = |mut socket: TcpStream| socket.write_all(b"HTTP/1.1 413 Conte").unwrap();
+    assert!(waits(&sent_large(half).0).1);
+}
+
+#[test]
+fn an_interim_answer_is_not_the_answer() {
+    for interim in ["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"] {
+        let patient = move |mut socket: TcpStream| {
+            socket.write_all(interim.as_bytes()).unwrap();
+            std::thread::sleep(Duration::from_millis(100));
+            socket.read_exact(&mut vec![0; 32 << 20]).unwrap();
+            socket.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok").unwrap();
+            // Until the other side goes.
+            let _ = socket.read_to_end(&mut Vec::new());
+        };
+        assert_eq!(sent(&sent_large(patient).0)[0], "200 OK: ok", "{interim}");
+    }
 }

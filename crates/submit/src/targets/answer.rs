@@ -20,6 +20,8 @@ pub(super) struct Answer {
     /// How long it asks to be left alone.
     pub(super) pause: Option<Duration>,
     pub(super) place: String,
+    /// Whether it came before the file was sent whole.
+    pub(super) cut: bool,
 }
 
 impl Answer {
@@ -30,7 +32,8 @@ impl Answer {
 
     /// Why it came to nothing, and where.
     pub(super) fn why(&self) -> String {
-        record::said(&format!("{}: {}", self.place, self.said()))
+        let early = if self.cut { "before it had all of it, it said " } else { "" };
+        record::said(&format!("{}: {early}{}", self.place, self.said()))
     }
 
     /// Its body, if that is JSON.
@@ -38,9 +41,9 @@ impl Answer {
         serde_json::from_slice(&self.body).ok()
     }
 
-    /// Whether what was asked for was done.
+    /// Whether what was asked for was done. Who says so of a file that it has not got means something else.
     pub(super) fn is_success(&self) -> bool {
-        self.status.is_success()
+        self.status.is_success() && !self.cut
     }
 
     /// What an answer that is no success means; `in_doubt` if an earlier try may still be at work.
@@ -57,6 +60,7 @@ impl Answer {
             // A token or an address that is wrong, or too many requests: no other file would fare better.
             401 | 403..=405 | 407 | 410 | 429 => later(true, false),
             503 => later(true, true),
+            200..300 => later(false, true),
             // Whoever stands in between may have lost the answer of one that took it.
             500.. => later(false, true),
             _ => later(false, false),
@@ -112,6 +116,7 @@ mod tests {
             location: None,
             pause: pause.map(Duration::from_secs),
             place: "http://s".to_owned(),
+            cut: false,
         }
     }
 

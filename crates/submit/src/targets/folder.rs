@@ -10,8 +10,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{Attempt, Deliver, Has, Later, Parcel, Sent};
+use crate::disk::sync_dir;
 use crate::job::Job;
-use crate::queue::sync_dir;
 
 /// A folder.
 pub(super) struct Folder {

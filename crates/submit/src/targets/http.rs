@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use ureq::http::Response;
 use ureq::tls::{RootCerts, TlsConfig};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{Connector, RustlsConnector};
 use ureq::{Agent, Body, Error, SendBody};
 
 use super::answer::{Answer, retry_after};
+use super::connection::{Connects, Cut};
 use super::{Later, Parcel};
 use crate::queue::now;
 use crate::record;
@@ -24,6 +27,8 @@ const MAX_ANSWER: u64 = 256 << 10;
 pub(super) struct Client {
     agent: Agent,
     pub(super) server: Server,
+    /// Whether the last request was not sent whole.
+    cut: Cut,
 }
 
 impl Client {
@@ -43,7 +48,9 @@ impl Client {
             .proxy(None)
             .user_agent("streamdb")
             .build();
-        Self { agent: config.new_agent(), server }
+        let cut = Cut::default();
+        let connects = ().chain(Connects(cut.clone())).chain(RustlsConnector::default());
+        Self { agent: Agent::with_parts(config, connects, DefaultResolver::default()), server, cut }
     }
 
     /// Sends a file in a form, with the configured fields and these.
@@ -69,7 +76,8 @@ impl Client {
         let tail = format!("\r\n--{boundary}--\r\n");
         let size = parcel.job.size;
         let length = head.len() as u64 + size + tail.len() as u64;
-        let mut body = Cursor::new(head).chain((&mut parcel.content).take(size)).chain(Cursor::new(tail));
+        let form = Cursor::new(head).chain((&mut parcel.content).take(size)).chain(Cursor::new(tail));
+        let mut body = Form { form, left: length, cut: &self.cut };
         let mut request = self
             .agent
             .post(url)
@@ -79,6 +87,7 @@ impl Client {
         for (name, value) in configured.chain(headers.iter().copied()) {
             request = request.header(name, value);
         }
+        self.cut.set(false);
         self.read(url, request.send(SendBody::from_reader(&mut body)))
     }
 
@@ -88,6 +97,7 @@ impl Client {
         for (name, value) in &self.server.headers {
             request = request.header(name, value);
         }
+        self.cut.set(false);
         self.read(url, request.call())
     }
 
@@ -109,12 +119,37 @@ impl Client {
         // An answer that breaks off is an answer: its status is what counts.
         let _ = response.body_mut().as_reader().take(MAX_ANSWER).read_to_end(&mut body);
         let pause = pause.and_then(|text| retry_after(&text, now()));
-        Ok(Answer { status: response.status(), body, location, pause, place: self.server.place() })
+        let (status, place, cut) = (response.status(), self.server.place(), self.cut.is());
+        Ok(Answer { status, body, location, pause, place, cut })
     }
 
     /// Why it came to nothing, and where: whoever reads it may have more than one sandbox.
     fn said(&self, why: &str) -> String {
         record::said(&format!("{}: {why}", self.server.place()))
+    }
+}
+
+/// A form as it is sent.
+struct Form<'f, R> {
+    form: R,
+    left: u64,
+    cut: &'f Cut,
+}
+
+impl<R: Read> Read for Form<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let room = usize::try_from(self.left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let read = match buffer.get_mut(..room) {
+            // Nobody gets these bytes, which need not be read for that.
+            Some(_) if self.cut.is() => room,
+            Some(buffer) => self.form.read(buffer)?,
+            None => 0,
+        };
+        if read == 0 && room > 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the copy in the queue is shorter than it was"));
+        }
+        self.left = self.left.saturating_sub(read as u64);
+        Ok(read)
     }
 }
 

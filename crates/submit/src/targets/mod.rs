@@ -1,11 +1,13 @@
 //! The kinds of targets: what each does with a content, and whether it can be asked for one.
 //!
-//! - `cape`, `cuckoo` and `post` are servers, each with its own idea of an answer; `http` is what they share
+//! - `cape`, `cuckoo` and `post` are servers, each with its own idea of an answer; `http` is what they share, `answer` what an
+//!   answer means, and `connection` what they are spoken to through
 //! - `folder` takes files; `command` is a program that is run
 
 mod answer;
 mod cape;
 mod command;
+mod connection;
 mod cuckoo;
 mod folder;
 mod http;

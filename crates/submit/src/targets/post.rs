@@ -81,6 +81,7 @@ mod tests {
                 location: location.map(str::to_owned),
                 pause: None,
                 place: String::new(),
+                cut: false,
             };
             let Sent { link, task, .. } = Post::new(server, Duration::from_secs(1)).sent(&answer);
             (link, task)

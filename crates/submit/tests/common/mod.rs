@@ -10,6 +10,19 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
+use streamdb_submit::{About, Choice, Error, Item, Queue, Receipt};
+
+/// Puts bytes into a queue, without an object.
+pub fn put(queue: &Queue, bytes: &[u8], extension: &str, targets: &[Choice], room: u64) -> Result<Receipt, Error> {
+    let mut batch = queue.batch(1);
+    let mut incoming = batch.copy()?;
+    incoming.write_all(bytes).unwrap();
+    let (oid, extension) = ("1-2-3-4".parse().unwrap(), extension.to_owned());
+    batch.add((), incoming, &Item { oid, complete: true, extension, about: About::default() }, targets)?;
+    let mut answered = None;
+    batch.take(false, room, &mut |(), answer| answered = Some(answer));
+    answered.unwrap()
+}
 
 /// A server that takes files.
 pub struct TestSandbox {
