@@ -104,6 +104,11 @@ impl<'s> Joined<'s> {
         Ok(Self { store, join: join.clone(), here, plan, open })
     }
 
+    /// Where it is.
+    pub const fn store(&self) -> &'s Store {
+        self.store
+    }
+
     /// What it is made of.
     pub const fn join(&self) -> &Join {
         &self.join

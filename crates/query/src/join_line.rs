@@ -105,6 +105,10 @@ pub struct JoinLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^[0-9a-f]{64}$")]
     pub sha256_encoded: Option<String>,
+    /// What scanners found in it, each as `SCANNER:NAME`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(inline)]
+    pub verdicts: Vec<String>,
     /// When the first stream began that has a part: RFC 3339, UTC, nanoseconds.
     #[schema(format = DateTime)]
     pub first_seen: String,
@@ -135,6 +139,7 @@ impl JoinLine {
         let join = joined.join();
         let (of, made) = (&join.of, join.made.as_ref());
         let (first, last) = join.times().unwrap_or_default();
+        let verdicts = made.map(|made| joined.store().verdicts().of(&made.digests.sha256)).unwrap_or_default();
         let parts = joined.parts().take(LISTED).map(|(part, here)| JoinPartLine {
             oid: part.oid.to_string(),
             ranges: ranges(&part.runs),
@@ -164,6 +169,7 @@ impl JoinLine {
             sha1: made.map(|made| hex(&made.digests.sha1)),
             sha256: made.map(|made| hex(&made.digests.sha256)),
             sha256_encoded: made.and_then(|made| Some(hex(&made.digests_encoded?.sha256))),
+            verdicts: verdicts.iter().map(ToString::to_string).collect(),
             first_seen: first.to_string(),
             last_seen: last.to_string(),
             missing: ranges(&joined.missing()),
@@ -190,7 +196,11 @@ impl JoinLine {
             0 | 1 => String::new(),
             several => format!(" from {several} servers"),
         };
-        format!("part of {url}, {all} bytes joined of {parts} parts{servers}: {}{missing}{digest}", self.state)
+        let found = match self.verdicts.as_slice() {
+            [] => String::new(),
+            found => format!(", in which {} was found", found.join(", ")),
+        };
+        format!("part of {url}, {all} bytes joined of {parts} parts{servers}: {}{missing}{found}{digest}", self.state)
     }
 }
 
@@ -273,7 +283,7 @@ pub fn find_joins<'s>(
 fn might_match(join: &Join, filter: &Filter) -> bool {
     let mut objects = filter.objects.clone();
     objects.incomplete = None;
-    let mut row = row_of(join);
+    let mut row = join_row(join);
     let Some(row) = &mut row else { return false };
     objects.matches(row)
         && join.parts.iter().any(|part| {
@@ -283,8 +293,9 @@ fn might_match(join: &Join, filter: &Filter) -> bool {
         })
 }
 
-/// It as if it were an object that came at once.
-fn row_of(join: &Join) -> Option<ObjectRow> {
+/// It as if it were an object that came at once, in the response that has its first part. Complete, as far as that is known without a
+/// look at its parts.
+pub fn join_row(join: &Join) -> Option<ObjectRow> {
     let first = join.parts.first()?;
     let (of, made) = (&join.of, join.made.as_ref());
     Some(ObjectRow {

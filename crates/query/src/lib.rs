@@ -50,7 +50,7 @@ pub use contents::Searched;
 pub use error::FilterError;
 pub use filter::{End, Filter, Order};
 pub use find::{Looked, Looking, Tally, find_objects, find_streams};
-pub use join_line::{JoinLine, JoinPartLine, find_joins, is_shown as is_join_shown};
+pub use join_line::{JoinLine, JoinPartLine, find_joins, is_shown as is_join_shown, join_row};
 pub use mismatch::of as is_mismatch;
 pub use moment::{Zone, parse_moment};
 pub use nearest::nearest;

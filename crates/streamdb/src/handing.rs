@@ -14,7 +14,7 @@ use streamdb_submit::{
 
 use crate::commands::Error;
 use crate::output::complain;
-use crate::scanning::{Handed, Nobody, Scanning, Seen, Tally};
+use crate::scanning::{Handed, Nobody, Scanning, Tally};
 
 /// How long the last submission may take when the process ends.
 const LAST: Duration = Duration::from_secs(10);
@@ -122,12 +122,8 @@ fn others_have_rules(folder: &Path) -> bool {
 struct Rules(Submissions);
 
 impl Handed for Rules {
-    fn handed(&mut self, store: &Store, objects: &[Seen<'_>]) -> Result<(), String> {
-        let mut fresh = Vec::with_capacity(objects.len());
-        for Seen { row, first_seen, verdicts } in objects {
-            fresh.push(Fresh { row, first_seen: *first_seen, verdicts });
-        }
-        self.0.handed(store, &fresh).map_err(|error| error.to_string())
+    fn handed(&mut self, store: &Store, objects: &[Fresh<'_>]) -> Result<(), String> {
+        self.0.handed(store, objects).map_err(|error| error.to_string())
     }
 }
 

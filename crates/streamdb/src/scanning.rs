@@ -1,11 +1,12 @@
 //! Scanning beside whatever else the process does: a thread that follows the rows that are kept, and looks into each new content.
 //!
-//! - `round` goes through what came
+//! - `round` goes through the rows that came, and `joins` through what was joined of them
 //! - `contents` reads contents, and has them scanned
 //!
 //! Nothing waits for it. One process scans at a time; another one that is told to takes over when that ends.
 
 pub(crate) mod contents;
+mod joins;
 mod round;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,8 +19,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use streamdb_scan::Scanners;
-use streamdb_storage::{DiskVolume, KeptMark, Scanned, Store, VerdictKeeper};
-use streamdb_types::{BucketId, ObjectRow, Verdict};
+use streamdb_storage::{DiskVolume, JoinMet, KeptMark, Scanned, Store, VerdictKeeper};
+use streamdb_submit::Fresh;
+use streamdb_types::BucketId;
 
 use self::round::{Halt, Round};
 use crate::commands::Error;
@@ -38,33 +40,23 @@ const STEP: Duration = Duration::from_secs(300);
 /// By how much the thread is behind all others for a processor.
 const NICE: i32 = 10;
 
-/// An object whose content was looked at.
-pub(crate) struct Seen<'r> {
-    pub(crate) row: &'r ObjectRow,
-    /// Whether no earlier object in the store has the same content; it is never said of one without digests, which nobody can
-    /// compare.
-    pub(crate) first_seen: bool,
-    /// None of one without digests.
-    pub(crate) verdicts: Vec<Verdict>,
-}
-
-/// Takes objects from the scan, in the order in which their rows were kept.
+/// Takes objects from the scan, in the order in which their rows were kept, and joined contents in the order in which they were found.
 pub(crate) trait Handed: Send {
-    /// Called with the new objects of a connection.
+    /// Called with the new objects of a connection, or with a joined content.
     ///
     /// The scan goes on behind them only when this returned `Ok`. Otherwise, and when the process is killed in between, it is
     /// called again with the same objects and the same words on them: what it does must bear that.
     ///
     /// # Errors
     /// What went wrong, as a sentence; it is said to the operator, and tried again.
-    fn handed(&mut self, store: &Store, objects: &[Seen<'_>]) -> Result<(), String>;
+    fn handed(&mut self, store: &Store, objects: &[Fresh<'_>]) -> Result<(), String>;
 }
 
 /// Nobody wants to know.
 pub(crate) struct Nobody;
 
 impl Handed for Nobody {
-    fn handed(&mut self, _: &Store, _: &[Seen<'_>]) -> Result<(), String> {
+    fn handed(&mut self, _: &Store, _: &[Fresh<'_>]) -> Result<(), String> {
         Ok(())
     }
 }
@@ -181,6 +173,8 @@ impl Follow<'_> {
     fn run(self, mut scanners: Scanners, mut handed: Box<dyn Handed>, mut keeper: Option<VerdictKeeper>) -> Tally {
         let Self { store, past, ending, at_once, steps, say } = self;
         let mut tally = Tally::default();
+        // The last joined content that was gone through.
+        let mut joined = 0;
         // How long to wait after the last round, when that failed.
         let mut failing: Option<Duration> = None;
         loop {
@@ -201,6 +195,7 @@ impl Follow<'_> {
                         scanners: &mut scanners,
                         handed: &mut *handed,
                         tally: &mut tally,
+                        joined: &mut joined,
                         stop,
                         say,
                     };
@@ -243,6 +238,9 @@ fn take_right<'k>(
     if keeper.is_none() {
         let Some(mut new) = VerdictKeeper::open(store.path(), Arc::new(DiskVolume))? else { return Ok(None) };
         if new.is_new() {
+            if !past {
+                met_joined_before(store, &mut new)?;
+            }
             let mut marks = Vec::new();
             let unsettled: BTreeSet<BucketId> = store.unsettled()?.into_iter().map(|(id, _)| id).collect();
             for bucket in if past { Vec::new() } else { store.bucket_ids()? } {
@@ -275,6 +273,17 @@ fn met_before(
     Ok(end)
 }
 
+/// Keeps that the contents that are joined now were met, and are not to be looked at: no index has them.
+fn met_joined_before(store: &Store, keeper: &mut VerdictKeeper) -> Result<(), streamdb_storage::Error> {
+    for (_, join) in store.joins()?.made_since(0) {
+        let (Some(made), Some(part)) = (&join.made, join.parts.first()) else { continue };
+        let (sha256, oid, verdicts) = (made.digests.sha256, part.oid, Vec::new());
+        keeper.scanned(Scanned { sha256, oid, first_seen: false, whole: true, by: 0, looked: 0, verdicts })?;
+        keeper.join(JoinMet { complete: true, handed: true, ..JoinMet::new(join.id, &sha256) })?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -296,9 +305,9 @@ mod tests {
     }
 
     impl Handed for Taker {
-        fn handed(&mut self, _: &Store, objects: &[Seen<'_>]) -> Result<(), String> {
+        fn handed(&mut self, _: &Store, objects: &[Fresh<'_>]) -> Result<(), String> {
             let mut taken = self.taken.lock().unwrap();
-            for Seen { row, first_seen, verdicts } in objects {
+            for Fresh { row, first_seen, verdicts, .. } in objects {
                 if self.refuses.lock().unwrap().take_if(|at| *at == taken.len()).is_some() {
                     return Err("the queue is full".to_owned());
                 }

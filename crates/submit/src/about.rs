@@ -1,7 +1,7 @@
 //! What is told beside a content: as JSON, in a file next to it, or to the program that takes it.
 
 use serde::Serialize;
-use streamdb_query::hex;
+use streamdb_query::{JoinLine, hex};
 use streamdb_types::{Digests, Direction, ObjectRow, Oid, Timestamp, Tuple, Verdict};
 
 use crate::job::Job;
@@ -68,6 +68,9 @@ pub struct About {
     first_seen: Option<bool>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     verdicts: Vec<Said>,
+    /// Of a content that is joined: its parts, and how they belong together. What is said above of one connection is of the first of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    joined: Option<JoinLine>,
     /// The target.
     target: String,
     /// The rule that chose it; absent where a person did.
@@ -119,6 +122,12 @@ impl About {
     pub(crate) fn bytes(mime: &str, description: &str, missing: u64, reason: Option<String>) -> Self {
         let (mime, description) = (Some(cut(mime)), Some(cut(description)));
         Self { mime, description, missing_bytes: Some(missing), reason, ..Self::default() }
+    }
+
+    /// Of which parts it is joined.
+    #[must_use]
+    pub(crate) fn joined(self, joined: JoinLine) -> Self {
+        Self { joined: Some(joined), ..self }
     }
 
     /// Where and when it was seen.

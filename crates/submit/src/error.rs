@@ -36,6 +36,14 @@ pub enum Error {
         /// What is missing.
         why: String,
     },
+    /// Not all of a joined content is there, or not for sure.
+    #[error("{oid}: the content joined of this and other parts is {why}, and so not submitted")]
+    Joined {
+        /// Its first part.
+        oid: Oid,
+        /// How it stands.
+        why: &'static str,
+    },
     /// There is nothing in it.
     #[error("{0}: this object has no body, so that there is nothing to submit")]
     Empty(Oid),
@@ -85,7 +93,7 @@ impl Error {
         use streamdb_derive::Error as Object;
         match self {
             Self::Object(error) => !matches!(error, Object::Store(StoreError::Io { .. }) | Object::Output(_)),
-            Self::Incomplete { .. } | Self::Empty(_) | Self::TooLarge { .. } => true,
+            Self::Incomplete { .. } | Self::Joined { .. } | Self::Empty(_) | Self::TooLarge { .. } => true,
             Self::Io { .. } | Self::Full { .. } | Self::Together(_) | Self::Random(_) | Self::Thread(_) => false,
         }
     }

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use streamdb_query::{Expression, Filter, PARAMETERS};
-use streamdb_types::{ObjectRow, Scanner, Verdict};
+use streamdb_types::{Scanner, Verdict};
 
 use crate::settings::TargetName;
+use crate::submissions::Fresh;
 
 /// What of the filter language says nothing of an object by itself: how streams came to their end, what is in contents, and
 /// how a list is cut.
@@ -44,10 +45,10 @@ pub struct Choice {
 
 impl Policy {
     /// The targets for an object, each once, with the first rule that chose it. An object without content has none.
-    pub fn choose(&self, row: &ObjectRow, first_seen: bool, verdicts: &[Verdict]) -> Vec<Choice> {
+    pub fn choose(&self, object: &Fresh<'_>) -> Vec<Choice> {
         let mut chosen: Vec<Choice> = Vec::new();
         let mut targets = BTreeSet::new();
-        for rule in self.0.iter().filter(|rule| rule.matches(row, first_seen, verdicts)) {
+        for rule in self.0.iter().filter(|rule| rule.matches(object)) {
             for target in &rule.to {
                 if targets.insert(target) {
                     chosen.push(Choice { target: target.clone(), rule: rule.name.clone() });
@@ -59,14 +60,19 @@ impl Policy {
 }
 
 impl Rule {
-    fn matches(&self, row: &ObjectRow, first_seen: bool, verdicts: &[Verdict]) -> bool {
+    fn matches(&self, object: &Fresh<'_>) -> bool {
+        let Fresh { row, join, first_seen, verdicts } = *object;
         row.size > 0
             && (self.incomplete || row.complete)
             && (first_seen || !self.first_seen)
             && (self.verdicts.is_empty()
                 || verdicts.iter().any(|verdict| self.verdicts.iter().any(|pattern| pattern.is_like(verdict))))
             && self.filter.direction.is_none_or(|direction| direction == row.direction)
-            && self.filter.matches_connection(&row.tuple)
+            && match join {
+                // Any of its parts may be what is meant.
+                Some(join) => join.parts.iter().any(|part| self.filter.matches_connection(&part.tuple)),
+                None => self.filter.matches_connection(&row.tuple),
+            }
             && self.filter.objects.matches(row)
     }
 }
@@ -147,7 +153,7 @@ fn words(text: &str) -> Result<Vec<String>, String> {
 mod tests {
     use super::*;
     use streamdb_types::{
-        BucketId, ConnKey, Direction, Endpoint, ObjectKind, Protocol, StreamOffset, Timestamp, Tuple,
+        BucketId, ConnKey, Direction, Endpoint, ObjectKind, ObjectRow, Protocol, StreamOffset, Timestamp, Tuple,
     };
 
     fn row() -> ObjectRow {
@@ -199,7 +205,7 @@ mod tests {
     }
 
     fn chosen(rules: &[Rule], row: &ObjectRow, first_seen: bool, verdicts: &[Verdict]) -> Vec<String> {
-        let choices = Policy(rules.to_vec()).choose(row, first_seen, verdicts);
+        let choices = Policy(rules.to_vec()).choose(&Fresh { row, join: None, first_seen, verdicts });
         choices.iter().map(|Choice { target, rule }| format!("{target} by {rule}")).collect()
     }
 

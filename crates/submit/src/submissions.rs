@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use streamdb_derive::{Conversation, Named, Store, each_object};
+use streamdb_derive::{Join, Joined, Store, each_object};
+use streamdb_query::JoinLine;
 use streamdb_types::{ObjectRow, Oid, Verdict};
 
 use crate::about::About;
-use crate::batch::Batch;
+use crate::batch::{Batch, Item};
 use crate::error::Error;
 use crate::hash::ContentHash;
+use crate::incoming::Incoming;
 use crate::job::{Job, MOST};
 use crate::object::{self, Bounds};
 use crate::queue::{NotTaken, Queue};
@@ -31,22 +33,25 @@ pub struct Submissions {
     full: Arc<Mutex<BTreeMap<TargetName, u64>>>,
 }
 
-/// A new object, and what is known of it.
+/// A new object, or a content that is joined of several, and what is known of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Fresh<'r> {
-    /// Its row.
+    /// Its row; of a joined content as if it had come at once.
     pub row: &'r ObjectRow,
-    /// Whether no earlier object has its content.
+    /// What a joined content is joined of.
+    pub join: Option<&'r Join>,
+    /// Whether no earlier object in the store has the same content; it is never said of one without digests, which nobody can
+    /// compare.
     pub first_seen: bool,
-    /// What scanners say of its content.
+    /// What scanners say of its content; nothing of one without digests.
     pub verdicts: &'r [Verdict],
 }
 
 /// What was handed over and copied, and for whom.
 type Handed<'h> = (&'h ObjectRow, Vec<Choice>);
 
-/// What an oid names, or why nothing.
-type Found<'f> = Result<(&'f mut Conversation, Named), streamdb_derive::Error>;
+/// Begins a copy for the queue.
+type Begin<'b> = dyn FnMut() -> Result<Incoming, Error> + 'b;
 
 impl std::fmt::Debug for Submissions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -104,9 +109,9 @@ impl Submissions {
     pub fn handed(&self, store: &Store, objects: &[Fresh<'_>]) -> Result<(), Error> {
         let (mut wanted, mut over): (Vec<(&Fresh<'_>, Vec<Choice>)>, Vec<NotTaken<'_>>) = Default::default();
         for object in objects {
-            let Fresh { row, first_seen, verdicts } = object;
+            let row = object.row;
             let (oid, size, room) = (row.oid, row.size, self.settings.room);
-            let chosen = self.settings.policy.choose(row, *first_seen, verdicts);
+            let chosen = self.settings.policy.choose(object);
             if !chosen.is_empty() && size > room {
                 self.never(&chosen, &Error::TooLarge { oid, size, room });
                 continue;
@@ -118,47 +123,57 @@ impl Submissions {
             over.push(NotTaken { hash: hash(row), row, targets });
         }
         self.no_room(&over)?;
+        let mut batch = self.queue.batch(wanted.len());
+        let (joined, wanted): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(object, _)| object.join.is_some());
         let oids: Vec<Oid> = wanted.iter().map(|(object, _)| object.row.oid).collect();
-        let mut batch = self.queue.batch(oids.len());
         let mut failed = None;
-        each_object(store, &oids, &mut |place, _, found| {
+        each_object(store, &oids, &mut |place, oid, found| {
             let Some((object, chosen)) = wanted.get(place).filter(|_| failed.is_none()) else { return };
-            failed = self.hand(&mut batch, object, chosen, found).err();
-            if failed.is_none() && batch.is_full() {
-                failed = self.take_handed(&mut batch).err();
-            }
+            failed = self.hand(&mut batch, object, chosen, |bounds, about, begin| {
+                let (conversation, named) = found?;
+                object::copy(conversation, &named, oid, bounds, Some(about), begin)
+            });
         });
+        for (object, chosen) in &joined {
+            let Some(join) = object.join.filter(|_| failed.is_none()) else { continue };
+            failed = self.hand(&mut batch, object, chosen, |bounds, about, begin| {
+                let mut joined = Joined::new(store, join)?;
+                let about = about.joined(JoinLine::of(&joined));
+                object::copy_joined(&mut joined, object.row.oid, bounds, about, begin)
+            });
+        }
         failed.map_or_else(|| self.take_handed(&mut batch), Err)
     }
 
-    /// Copies an object for those of the targets that want it.
+    /// Has an object copied for those of the targets that want it, and takes in what was copied when that is much. What failed.
     fn hand<'h>(
         &self,
         batch: &mut Batch<'_, Handed<'h>>,
         object: &Fresh<'h>,
         chosen: &[Choice],
-        found: Found<'_>,
-    ) -> Result<(), Error> {
-        let Fresh { row, first_seen, verdicts } = *object;
+        copy: impl FnOnce(Bounds, About, &mut Begin<'_>) -> Result<(Incoming, Item), Error>,
+    ) -> Option<Error> {
+        let Fresh { row, first_seen, verdicts, .. } = *object;
         // One before it may have had the same content.
         let had = |target| hash(row).is_some_and(|hash| batch.has(hash, target));
         let chosen: Vec<Choice> = chosen.iter().filter(|choice| !had(&choice.target)).cloned().collect();
         if chosen.is_empty() {
-            return Ok(());
+            return None;
         }
         // A rule that takes incomplete objects wants them with zeros for what is missing; others did not choose this one.
         let bounds = Bounds { incomplete: !row.complete, room: self.settings.room };
-        let about = Some(About::row(row, first_seen, verdicts));
-        let copied = found.map_err(Error::from).and_then(|(conversation, named)| {
-            object::copy(conversation, &named, row.oid, bounds, about, &mut || batch.copy())
-        });
-        match copied {
+        let about = About::row(row, first_seen, verdicts);
+        let added = match copy(bounds, about, &mut || batch.copy()) {
             Ok((incoming, item)) => batch.add((row, chosen.clone()), incoming, &item, &chosen),
             Err(error) if error.is_for_good() => {
                 self.never(&chosen, &error);
                 Ok(())
             }
             Err(error) => Err(error),
+        };
+        match added {
+            Ok(()) if batch.is_full() => self.take_handed(batch).err(),
+            added => added.err(),
         }
     }
 

@@ -86,7 +86,7 @@ fn hand(
     first_seen: bool,
     verdicts: &[Verdict],
 ) -> Result<(), Error> {
-    submissions.handed(store, &[Fresh { row, first_seen, verdicts }])
+    submissions.handed(store, &[Fresh { row, join: None, first_seen, verdicts }])
 }
 
 fn rule(name: &str, to: &[&str], filter: &str) -> Rule {
@@ -271,7 +271,8 @@ fn thousands_of_objects_of_a_connection_are_each_taken_in_once() {
     let policy = Policy(vec![rule("all", &["a"], "")]);
     let settings = Settings { targets: vec![target("a")], policy, retry: Retry::default(), room: 1 << 20 };
     let submissions = Submissions::open(&folder.path().join("data"), settings).unwrap();
-    let fresh: Vec<Fresh<'_>> = rows.iter().map(|row| Fresh { row, first_seen: true, verdicts: &[] }).collect();
+    let fresh: Vec<Fresh<'_>> =
+        rows.iter().map(|row| Fresh { row, join: None, first_seen: true, verdicts: &[] }).collect();
     for again in [false, true] {
         let begun = Instant::now();
         submissions.handed(&store, &fresh).unwrap();

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::ErrorKind;
+use std::ops::Bound;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use streamdb_types::{BucketId, ConnKey, Direction, Oid};
 
@@ -15,6 +17,10 @@ use crate::error::{Error, Result};
 
 /// What is read of a file at a time.
 const READ: usize = 256 << 10;
+
+/// The last number that was given to what was made. Each is given once in a process, so that whoever remembers one goes on behind it
+/// also when the file was read anew.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// How far in the rows of a bucket all that belongs together was looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +37,10 @@ pub struct Joins {
     joins: BTreeMap<JoinId, Join>,
     /// Which have a part that came this way over a connection.
     by_stream: HashMap<(ConnKey, Direction), Vec<JoinId>>,
+    /// Those of which is known what they are, in the order in which that was found.
+    made: BTreeMap<u64, JoinId>,
+    /// The number of each of these.
+    numbers: HashMap<JoinId, u64>,
     read: BTreeMap<BucketId, RowsRead>,
     bytes: usize,
     parts: usize,
@@ -67,6 +77,13 @@ impl Joins {
         self.joins.get(&id)
     }
 
+    /// Those of which it was found later than at this number (0 is the beginning) what they are, or that it is otherwise; each with its
+    /// own, in the order in which that was found.
+    pub fn made_since(&self, number: u64) -> impl Iterator<Item = (u64, &Join)> {
+        let behind = self.made.range((Bound::Excluded(number), Bound::Unbounded));
+        behind.filter_map(|(number, id)| Some((*number, self.joins.get(id)?)))
+    }
+
     /// Those whose content, or its bytes as sent, has this SHA-256.
     pub fn with_sha256(&self, sha256: &[u8; 32]) -> impl Iterator<Item = &Join> {
         self.all().filter(move |join| {
@@ -93,15 +110,15 @@ impl Joins {
         &self.read
     }
 
-    /// Everything again, as changes from nothing.
+    /// Everything again, as changes from nothing; what they are in the order in which that was found.
     pub fn changes(&self) -> impl Iterator<Item = JoinChange> + '_ {
         let joins = self.joins.values().flat_map(|join| {
             let parts = join.parts.iter().map(|part| JoinChange::Part(join.id, part.clone()));
             let more = (join.more != JoinMore::default()).then(|| JoinChange::More(join.id, join.more.clone()));
-            let made = join.made.as_ref().map(|made| JoinChange::Made(join.id, Some(made.clone())));
-            [JoinChange::New(join.id, join.of.clone())].into_iter().chain(parts).chain(more).chain(made)
+            [JoinChange::New(join.id, join.of.clone())].into_iter().chain(parts).chain(more)
         });
-        joins.chain(self.read.iter().map(|(bucket, read)| JoinChange::Read(*bucket, *read)))
+        let made = self.made_since(0).map(|(_, join)| JoinChange::Made(join.id, join.made.clone()));
+        joins.chain(made).chain(self.read.iter().map(|(bucket, read)| JoinChange::Read(*bucket, *read)))
     }
 
     /// Takes in a change. What speaks of a join that is not known does nothing.
@@ -115,7 +132,10 @@ impl Joins {
             }
             JoinChange::Part(id, part) => self.part(id, part),
             JoinChange::More(id, more) => self.change(id, |join| join.more = more),
-            JoinChange::Made(id, made) => self.change(id, |join| join.made = made),
+            JoinChange::Made(id, made) => {
+                self.number(id, made.is_some());
+                self.change(id, |join| join.made = made);
+            }
             JoinChange::Gone(id) => self.forget(id),
             JoinChange::Forget(bucket) => {
                 self.read.remove(&bucket);
@@ -129,6 +149,7 @@ impl Joins {
                         join.parts.retain(|part| part.oid.bucket != bucket);
                         join.made = None;
                     });
+                    self.number(id, false);
                     if self.get(id).is_some_and(|join| join.parts.is_empty()) {
                         self.forget(id);
                     }
@@ -156,6 +177,18 @@ impl Joins {
         self.parts += 1;
     }
 
+    /// Puts a join behind all others of which is known what they are, or takes it from among them.
+    fn number(&mut self, id: JoinId, made: bool) {
+        if let Some(old) = self.numbers.remove(&id) {
+            self.made.remove(&old);
+        }
+        if made && self.joins.contains_key(&id) {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed) + 1;
+            self.made.insert(number, id);
+            self.numbers.insert(id, number);
+        }
+    }
+
     fn change(&mut self, id: JoinId, with: impl FnOnce(&mut Join)) {
         let Some(join) = self.joins.get_mut(&id) else { return };
         let (bytes, parts) = (join.size(), join.parts.len());
@@ -165,6 +198,7 @@ impl Joins {
     }
 
     fn forget(&mut self, id: JoinId) {
+        self.number(id, false);
         let Some(join) = self.joins.remove(&id) else { return };
         self.bytes = self.bytes.saturating_sub(join.size());
         self.parts = self.parts.saturating_sub(join.parts.len());

@@ -364,11 +364,8 @@ mod tests {
         assert!(JoinsFile::open(&path(folder.path())).unwrap().unwrap().known().all().eq(one.known().all()));
     }
 
-    #[test]
-    fn parts_of_a_bucket_are_forgotten_and_what_they_made_too() {
-        let mut known = Joins::default();
-        let elsewhere = JoinPart { oid: Oid { bucket: BucketId(8), ..part(2, 4..10).oid }, ..part(2, 4..10) };
-        let made = JoinMade {
+    fn made() -> JoinMade {
+        JoinMade {
             digests: Digests { md5: [1; 16], sha1: [2; 20], sha256: [3; 32] },
             digests_encoded: None,
             size: 9,
@@ -377,12 +374,49 @@ mod tests {
             problem: None,
             conflicts: Vec::new(),
             compared: true,
-        };
+        }
+    }
+
+    #[test]
+    fn what_was_made_is_gone_through_in_the_order_in_which_it_was_found() {
+        let folder = TestFolder::new("joins-order");
+        let mut one = writer(folder.path());
+        let ids = |joins: &Joins, since: u64| joins.made_since(since).map(|(_, join)| join.id.0[0]).collect::<Vec<_>>();
+        for n in [5, 1, 9, 3] {
+            one.change(JoinChange::New(id(n), of()));
+            one.change(JoinChange::Part(id(n), part(n.into(), 0..10)));
+            one.change(JoinChange::Made(id(n), Some(made())));
+        }
+        one.commit().unwrap();
+        let mut follower = JoinsFile::open(&path(folder.path())).unwrap().unwrap();
+        assert_eq!(ids(follower.known(), 0), [5, 1, 9, 3]);
+        let last = follower.known().made_since(0).last().unwrap().0;
+        // What changed comes again, what is not made any more does not.
+        one.change(JoinChange::Made(id(1), Some(JoinMade { compared: false, ..made() })));
+        one.change(JoinChange::Made(id(9), None));
+        one.change(JoinChange::Made(id(7), Some(made())));
+        one.change(JoinChange::Gone(id(5)));
+        one.commit().unwrap();
+        assert!(follower.refresh());
+        assert_eq!((ids(follower.known(), last), ids(follower.known(), 0)), (vec![1], vec![3, 1]));
+        // A file that is written anew keeps the order, and whoever remembers a number of the old one misses nothing.
+        one.shorten().unwrap();
+        assert!(!follower.refresh());
+        let anew = JoinsFile::open(&path(folder.path())).unwrap().unwrap();
+        assert_eq!(ids(anew.known(), last), [3, 1]);
+        one.change(JoinChange::Forget(BucketId(7)));
+        assert_eq!(ids(one.known(), 0), [0; 0]);
+    }
+
+    #[test]
+    fn parts_of_a_bucket_are_forgotten_and_what_they_made_too() {
+        let mut known = Joins::default();
+        let elsewhere = JoinPart { oid: Oid { bucket: BucketId(8), ..part(2, 4..10).oid }, ..part(2, 4..10) };
         for change in [
             JoinChange::New(id(1), of()),
             JoinChange::Part(id(1), part(1, 0..4)),
             JoinChange::Part(id(1), elsewhere.clone()),
-            JoinChange::Made(id(1), Some(made)),
+            JoinChange::Made(id(1), Some(made())),
             JoinChange::New(id(2), of()),
             JoinChange::Part(id(2), part(1, 0..4)),
             JoinChange::Read(BucketId(7), RowsRead { to: 9, sum: 1 }),

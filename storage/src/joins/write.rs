@@ -72,7 +72,7 @@ impl JoinsWriter {
     }
 
     /// Writes what is known into a new file, which takes the place of the old one in one step.
-    fn shorten(&mut self) -> Result<()> {
+    pub(super) fn shorten(&mut self) -> Result<()> {
         let other = self.path.with_extension("part");
         let file = fresh(&*self.volume, &other)?;
         let mut buffer = file::head();

@@ -10,13 +10,15 @@
 //!   2 MARK     how far the rows of a bucket were handed on: bucket (varint), last frame's begin (varint) and checksum u32, next
 //!              frame's begin (varint), covered place (varint), flags u8 (1 whole, 2 silent, 4 nothing more comes)
 //!   3 BEGUN    behind the marks of what was there before anybody scanned
+//!   5 JOINED   a joined content was met: its name (16 bytes), the first half of its sha256 (16 bytes), flags u8 (1 complete, 2 first
+//!              seen, 4 handed on)
 //! ```
 
 use std::io;
 
 use streamdb_types::{BlockPlace, BucketId, Oid, Scanner, Verdict};
 
-use super::Scanned;
+use super::{JoinMet, Scanned};
 use crate::derived::{Covered, KeptMark};
 use crate::format::bytes::{Reader, Short, put_varint};
 
@@ -35,6 +37,7 @@ const DETAILS: usize = 1024;
 const SCANNED: u8 = 1;
 const MARK: u8 = 2;
 const BEGUN: u8 = 3;
+const JOINED: u8 = 5;
 
 /// Every scanner's bit.
 const ALL: u8 = (1 << Scanner::ALL.len()) - 1;
@@ -45,6 +48,7 @@ pub(crate) enum Payload {
     Scanned(Scanned),
     Mark(BucketId, KeptMark, Settled),
     Begun,
+    Joined(JoinMet),
 }
 
 /// Whether nothing more comes to the rows of a bucket.
@@ -57,6 +61,10 @@ pub(super) fn put(out: &mut Vec<u8>, position: u64, payload: &Payload) {
     match payload {
         Payload::Scanned(scanned) => put_scanned(&mut bytes, scanned),
         Payload::Begun => bytes.push(BEGUN),
+        Payload::Joined(met) => {
+            bytes.push(JOINED);
+            met.put(&mut bytes);
+        }
         Payload::Mark(bucket, mark, settled) => {
             bytes.push(MARK);
             put_varint(&mut bytes, bucket.0);
@@ -107,6 +115,7 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Payload, Short> {
     let said = match r.u8()? {
         SCANNED => Payload::Scanned(scanned(&mut r)?),
         BEGUN => Payload::Begun,
+        JOINED => Payload::Joined(JoinMet::read(&mut r)?),
         MARK => {
             let bucket = BucketId(r.varint()?);
             let last = (r.varint()?, r.u32()?);
@@ -264,7 +273,11 @@ pub(super) mod tests {
             let covered = Covered { to: BlockPlace(to), whole };
             Payload::Mark(BucketId(bucket), KeptMark { last: (begin, crc), next, covered, silent }, Settled(settled))
         });
-        prop_oneof![scanned, mark, Just(Payload::Begun)]
+        let joined = (any::<[u8; 16]>(), any::<[u8; 16]>(), any::<[bool; 3]>());
+        let joined = joined.prop_map(|(id, content, [complete, first_seen, handed])| {
+            Payload::Joined(JoinMet { id: crate::joins::JoinId(id), content, complete, first_seen, handed })
+        });
+        prop_oneof![scanned, mark, joined, Just(Payload::Begun)]
     }
 
     proptest! {

@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use streamdb_types::{BucketId, Oid, Verdict};
 
-use super::Scanned;
 use super::file::{Frames, HEAD, MAGIC, Payload, Settled, each, put};
+use super::joined::{self, JoinsMet};
+use super::{JoinMet, Scanned};
 use crate::derived::KeptMark;
 use crate::error::{Error, Result};
+use crate::joins::JoinId;
 use crate::volume::{Volume, VolumeFile};
 
 /// Most contents in which nothing was found that are known: beyond, half of them are forgotten, the oldest first, and would be
@@ -57,6 +59,7 @@ struct Said {
     /// What was scanned since the last mark, and whether it was seen first in this object.
     pending: HashMap<[u8; 32], (Oid, bool)>,
     marks: BTreeMap<BucketId, (KeptMark, bool)>,
+    joins: JoinsMet,
     begun: bool,
 }
 
@@ -94,6 +97,7 @@ impl Said {
                 self.pending.clear();
                 self.marks.insert(bucket, (mark, settled));
             }
+            Payload::Joined(met) => _ = self.joins.take(&met),
             Payload::Begun => self.begun = true,
         }
     }
@@ -228,6 +232,24 @@ impl Keeper {
         if self.waste > WASTE && self.waste > self.end / 2 { self.write_anew() } else { Ok(()) }
     }
 
+    /// What is known of a join, if its content is this one; `None` when nobody met it so.
+    pub fn joined(&self, id: JoinId, sha256: &[u8; 32]) -> Option<JoinMet> {
+        self.said.joins.of(id, sha256)
+    }
+
+    /// Keeps that a joined content was met, or handed on.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn join(&mut self, met: JoinMet) -> Result<()> {
+        let before = self.end;
+        self.append(Payload::Joined(met))?;
+        if self.said.joins.take(&met) {
+            self.waste += self.end - before;
+        }
+        if self.said.joins.len() > joined::MOST { self.write_anew() } else { Ok(()) }
+    }
+
     /// Forgets the marks of buckets that are there no more; they go from the file when that is written anew.
     pub fn keep_marks_of(&mut self, buckets: &[BucketId]) {
         self.said.marks.retain(|id, _| buckets.binary_search(id).is_ok());
@@ -298,6 +320,18 @@ impl Keeper {
             })
         };
         scanned(false, &mut out)?;
+        let mut joins = surplus(self.said.joins.len(), joined::MOST);
+        each(&|buffer, at| self.file.read_at(buffer, at), 0, &mut |said| match &said {
+            Payload::Joined(met) if self.said.joins.counts(met) => {
+                // What is not handed on yet is met again with the same word on it.
+                if joins > 0 && met.handed {
+                    joins -= 1;
+                    return Ok(());
+                }
+                out.put(&said)
+            }
+            _ => Ok(()),
+        })?;
         for (bucket, (mark, settled)) in &self.said.marks {
             out.put(&Payload::Mark(*bucket, *mark, Settled(*settled)))?;
         }
@@ -333,7 +367,7 @@ impl Out<'_> {
 }
 
 /// As much of a digest as tells contents apart.
-fn half(sha256: &[u8; 32]) -> [u8; 16] {
+pub(super) fn half(sha256: &[u8; 32]) -> [u8; 16] {
     sha256.first_chunk().copied().unwrap_or_default()
 }
 
@@ -429,6 +463,38 @@ mod tests {
         });
         each.unwrap();
         first
+    }
+
+    #[test]
+    fn joined_contents_are_met_once_and_handed_on_once() {
+        let folder = TestFolder::new("verdicts-joined");
+        let mut keeper = open(folder.path(), MANY);
+        keeper.begin(&[]).unwrap();
+        let id = |number| JoinId([number; 16]);
+        assert_eq!(keeper.joined(id(1), &[1; 32]), None);
+        let met = JoinMet { first_seen: true, ..JoinMet::new(id(1), &[1; 32]) };
+        keeper.join(met).unwrap();
+        keeper.join(JoinMet { handed: true, ..JoinMet::new(id(2), &[1; 32]) }).unwrap();
+        for step in 0..3 {
+            // Marks of rows are another matter.
+            keeper.mark(BucketId(4), mark(9), false).unwrap();
+            if step == 1 {
+                keeper.write_anew().unwrap();
+            }
+            assert_eq!(keeper.joined(id(1), &[1; 32]), Some(met));
+            assert_eq!((keeper.joined(id(1), &[2; 32]), keeper.joined(id(3), &[1; 32])), (None, None));
+            assert!(!met.is_done(false));
+            let other = keeper.joined(id(2), &[1; 32]).unwrap();
+            assert!(other.is_done(false) && !other.is_done(true), "it was not complete then");
+            drop(keeper);
+            keeper = open(folder.path(), MANY);
+        }
+        let done = JoinMet { complete: true, handed: true, ..met };
+        keeper.join(done).unwrap();
+        drop(keeper);
+        let keeper = open(folder.path(), MANY);
+        assert_eq!(keeper.joined(id(1), &[1; 32]), Some(done));
+        assert!(done.is_done(true) && done.is_done(false));
     }
 
     #[test]

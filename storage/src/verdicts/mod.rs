@@ -2,11 +2,13 @@
 //!
 //! - `file` is the file: frames with checksums, and what they say
 //! - `keep` appends, for the one who scans; `look` follows, for all who show it
+//! - `joined` is which joined contents were handed on: they have no rows, and are made of what comes in any order
 //!
 //! None of it is part of the truth: contents can be scanned again. So nothing here is synced; what a power cut tears, the
 //! checksums find, and as how far the scan came lies behind what was found until then, neither is believed without the other.
 
 mod file;
+mod joined;
 mod keep;
 mod look;
 
@@ -16,6 +18,7 @@ use streamdb_types::{Oid, Verdict};
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use file::{replay, seal};
+pub use joined::JoinMet;
 pub use keep::{Keeper, Known};
 pub use look::Verdicts;
 

@@ -1,10 +1,12 @@
-//! Reads contents of objects, and has each of them scanned.
+//! Reads contents of objects, and those that are joined of several, and has each of them scanned.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use streamdb_derive::{BodyLimits, Conversation, Decode, Error, Named, Piece, Store, StoreError, each_object};
+use streamdb_derive::{
+    BodyLimits, BodyOutcome, Conversation, Decode, Error, Joined, Named, Piece, Store, StoreError, each_object,
+};
 use streamdb_scan::{Outcome, Scanners};
 use streamdb_types::{ObjectRow, Oid};
 
@@ -42,14 +44,32 @@ pub(crate) fn each_content(store: &Store, scanners: &mut Scanners, objects: &[&O
     each_object(store, &oids, &mut |place, _, named| {
         let Some(row) = objects.get(place).filter(|_| !broke) else { return };
         let read = named.and_then(|(conversation, named)| read(conversation, &named, scanners.max_bytes()));
-        let look = match read {
-            Err(error @ Error::Store(StoreError::Io { .. })) => Look::Later(error.to_string()),
-            Err(error) => Look::Unreadable(error.to_string()),
-            Ok(content) if !content.is_of(row) => Look::Unreadable("its bytes are not those of its row".to_owned()),
-            Ok(content) => look(scanners, row, content),
-        };
+        let look = of_content(scanners, row, read);
         broke = told(row, look).is_break();
     });
+}
+
+/// Has a joined content scanned; its row is as if it had come at once.
+pub(crate) fn joined_content(joined: &mut Joined<'_>, scanners: &mut Scanners, row: &ObjectRow) -> Look {
+    if !scanners.need_content() {
+        return Look::At(Outcome { verdicts: of_digests(scanners, row), whole: true }, scanners.by());
+    }
+    if let Err(error) = scanners.ask_version() {
+        return Look::Later(error.to_string());
+    }
+    let limits = BodyLimits::default();
+    let read = first_bytes(scanners.max_bytes(), |out| joined.body(Decode::Decoded, &limits, None, out));
+    of_content(scanners, row, read)
+}
+
+/// What comes of a content that was read.
+fn of_content(scanners: &mut Scanners, row: &ObjectRow, read: Result<Content, Error>) -> Look {
+    match read {
+        Err(error @ Error::Store(StoreError::Io { .. })) => Look::Later(error.to_string()),
+        Err(error) => Look::Unreadable(error.to_string()),
+        Ok(content) if !content.is_of(row) => Look::Unreadable("its bytes are not those of its row".to_owned()),
+        Ok(content) => look(scanners, row, content),
+    }
 }
 
 fn look(scanners: &mut Scanners, row: &ObjectRow, content: Content) -> Look {
@@ -83,9 +103,17 @@ impl Content {
 }
 
 fn read(conversation: &mut Conversation, named: &Named, most: u64) -> Result<Content, Error> {
+    first_bytes(most, |out| conversation.body_of(named, Decode::Decoded, &BodyLimits::default(), out))
+}
+
+/// Keeps the first bytes of what `body` hands out, up to a hole.
+fn first_bytes(
+    most: u64,
+    body: impl FnOnce(&mut dyn FnMut(Piece<'_>) -> ControlFlow<()>) -> Result<BodyOutcome, Error>,
+) -> Result<Content, Error> {
     let mut content = Content { bytes: Vec::new(), cut: false };
     let most = usize::try_from(most).unwrap_or(usize::MAX);
-    conversation.body_of(named, Decode::Decoded, &BodyLimits::default(), &mut |piece| {
+    body(&mut |piece| {
         let Piece::Bytes(bytes) = piece else { return ControlFlow::Break(()) };
         let room = most - content.bytes.len();
         content.bytes.extend_from_slice(bytes.get(..room).unwrap_or(bytes));

@@ -6,10 +6,11 @@ use std::ops::ControlFlow;
 use streamdb_query::seen_before;
 use streamdb_scan::Scanners;
 use streamdb_storage::{KeptMark, KnownContent, Scanned, Store, VerdictKeeper};
-use streamdb_types::{BucketId, Digests, ObjectRow, Scanner};
+use streamdb_submit::Fresh;
+use streamdb_types::{BucketId, Digests, ObjectRow, Scanner, Verdict};
 
 use super::contents::{Look, each_content};
-use super::{Handed, Seen, Tally};
+use super::{Handed, Tally};
 
 /// Connections whose rows are taken at once.
 const BATCH: usize = 64;
@@ -36,6 +37,8 @@ pub(super) struct Round<'r> {
     pub(super) scanners: &'r mut Scanners,
     pub(super) handed: &'r mut dyn Handed,
     pub(super) tally: &'r mut Tally,
+    /// The last joined content that was gone through.
+    pub(super) joined: &'r mut u64,
     pub(super) stop: &'r dyn Fn() -> bool,
     pub(super) say: &'r mut (dyn FnMut(&str) + Send),
 }
@@ -52,7 +55,7 @@ impl Round<'_> {
             let settled = !unsettled.contains(&bucket) && self.store.covered(bucket)?.whole;
             self.bucket(bucket, mark, settled)?;
         }
-        Ok(())
+        self.joins()
     }
 
     fn bucket(&mut self, bucket: BucketId, mut mark: KeptMark, settled: bool) -> Result<(), Halt> {
@@ -98,20 +101,23 @@ impl Round<'_> {
         if !new.is_empty() {
             self.scan(&new)?;
         }
-        let mut objects = Vec::with_capacity(rows.len());
-        for row in rows {
+        let known = |row: &ObjectRow| {
             let known = row.digests.and_then(|digests| self.keeper.known(&digests.sha256, row.oid));
-            let (first_seen, verdicts) =
-                known.map_or_else(Default::default, |known| (known.first_seen, known.verdicts));
-            objects.push(Seen { row, first_seen, verdicts });
-        }
+            known.map_or_else(Default::default, |known| (known.first_seen, known.verdicts))
+        };
+        let known: Vec<(bool, Vec<Verdict>)> = rows.iter().map(known).collect();
+        let objects: Vec<Fresh<'_>> = rows
+            .iter()
+            .zip(&known)
+            .map(|(row, (first_seen, verdicts))| Fresh { row, join: None, first_seen: *first_seen, verdicts })
+            .collect();
         self.handed.handed(self.store, &objects).map_err(Halt::Trouble)?;
         self.tally.objects += rows.len() as u64;
         Ok(())
     }
 
     /// Keeps what lists say of a content by now that they did not say before.
-    fn lists(&mut self, row: &ObjectRow, digests: &Digests, known: KnownContent) -> Result<(), Halt> {
+    pub(super) fn lists(&mut self, row: &ObjectRow, digests: &Digests, known: KnownContent) -> Result<(), Halt> {
         let KnownContent { mut verdicts, looked, whole, first_seen } = known;
         let mut new = self.scanners.of_digests(digests);
         new.retain(|verdict| !verdicts.iter().any(|old| (old.scanner, &old.name) == (verdict.scanner, &verdict.name)));
@@ -130,61 +136,70 @@ impl Round<'_> {
     fn scan(&mut self, new: &[&ObjectRow]) -> Result<(), Halt> {
         let mut halt = None;
         let Self { store, keeper, scanners, tally, say, stop, .. } = self;
-        // With rows behind them that were handed on, they are no longer the first.
-        let first = |keeper: &VerdictKeeper, row: &ObjectRow, sha256: &[u8; 32]| {
-            let earlier = |other: &ObjectRow| other.oid != row.oid && keeper.mark_of(other.oid.bucket).is_none();
-            seen_before(store, sha256, &earlier).map(|seen| !seen)
-        };
-        let kinds = scanners.kinds();
+        let mut keeping = Keeping { keeper, tally, say, kinds: scanners.kinds() };
         each_content(store, scanners, new, &mut |row, look| {
-            let Some(digests) = row.digests else { return ControlFlow::Continue(()) };
-            let keep = match look {
-                Look::At(outcome, by) => {
-                    let earlier = keeper.known(&digests.sha256, row.oid);
-                    let first_seen = match &earlier {
-                        Some(known) => Ok(known.first_seen),
-                        None => first(keeper, row, &digests.sha256),
-                    };
-                    first_seen.and_then(|first_seen| {
-                        tally.contents += 1;
-                        tally.found += u64::from(!outcome.verdicts.is_empty());
-                        tally.in_part += u64::from(!outcome.whole);
-                        let scanned = Scanned {
-                            sha256: digests.sha256,
-                            oid: row.oid,
-                            first_seen,
-                            whole: outcome.whole,
-                            by,
-                            looked: kinds,
-                            verdicts: outcome.verdicts,
-                        };
-                        keeper.scanned(match earlier {
-                            Some(earlier) => with(scanned, earlier, kinds),
-                            None => scanned,
-                        })
-                    })
-                }
-                // Another object with the same content may be readable.
-                Look::Unreadable(why) => {
-                    say(&format!("{}: not scanned, as it cannot be read: {why}", row.oid));
-                    Ok(())
-                }
-                Look::Later(why) => {
-                    halt = Some(Halt::Trouble(why));
-                    return ControlFlow::Break(());
-                }
-            };
-            if let Err(error) = keep {
-                halt = Some(error.into());
-                return ControlFlow::Break(());
-            }
-            if stop() {
-                halt = Some(Halt::Told);
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
+            let kept = keeping.keep(row, look, &mut |keeper, sha256| is_first(store, keeper, row, sha256));
+            halt = kept.err().or_else(|| stop().then_some(Halt::Told));
+            if halt.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         halt.map_or(Ok(()), Err)
+    }
+}
+
+/// Whether no earlier object has this content: with rows behind them that were handed on, they are no longer the first.
+pub(super) fn is_first(
+    store: &Store,
+    keeper: &VerdictKeeper,
+    row: &ObjectRow,
+    sha256: &[u8; 32],
+) -> Result<bool, streamdb_storage::Error> {
+    let earlier = |other: &ObjectRow| other.oid != row.oid && keeper.mark_of(other.oid.bucket).is_none();
+    seen_before(store, sha256, &earlier).map(|seen| !seen)
+}
+
+/// Keeps what came of contents.
+pub(super) struct Keeping<'k> {
+    pub(super) keeper: &'k mut VerdictKeeper,
+    pub(super) tally: &'k mut Tally,
+    pub(super) say: &'k mut (dyn FnMut(&str) + Send),
+    /// The scanners that looked.
+    pub(super) kinds: u8,
+}
+
+impl Keeping<'_> {
+    /// Keeps what came of a content; of one that nobody met it is asked whether it is the first.
+    pub(super) fn keep(
+        &mut self,
+        row: &ObjectRow,
+        look: Look,
+        first: &mut dyn FnMut(&VerdictKeeper, &[u8; 32]) -> Result<bool, streamdb_storage::Error>,
+    ) -> Result<(), Halt> {
+        let Self { keeper, tally, say, kinds } = self;
+        let Some(Digests { sha256, .. }) = row.digests else { return Ok(()) };
+        let (outcome, by) = match look {
+            Look::At(outcome, by) => (outcome, by),
+            // Another object with the same content may be readable.
+            Look::Unreadable(why) => {
+                say(&format!("{}: not scanned, as it cannot be read: {why}", row.oid));
+                return Ok(());
+            }
+            Look::Later(why) => return Err(Halt::Trouble(why)),
+        };
+        let earlier = keeper.known(&sha256, row.oid);
+        let first_seen = match &earlier {
+            Some(known) => known.first_seen,
+            None => first(keeper, &sha256)?,
+        };
+        tally.contents += 1;
+        tally.found += u64::from(!outcome.verdicts.is_empty());
+        tally.in_part += u64::from(!outcome.whole);
+        let (oid, whole, verdicts) = (row.oid, outcome.whole, outcome.verdicts);
+        let scanned = Scanned { sha256, oid, first_seen, whole, by, looked: *kinds, verdicts };
+        keeper.scanned(match earlier {
+            Some(earlier) => with(scanned, earlier, *kinds),
+            None => scanned,
+        })?;
+        Ok(())
     }
 }
 
