@@ -135,6 +135,7 @@ fn every_parameter_is_taken_by_both_lists() {
         ("filetype", "executable|html"),
         ("name", "!*.exe"),
         ("fact", "!^macros: "),
+        ("verdict", "!*"),
         ("md5", "!00000000000000000000000000000000"),
         ("sha1", "!0000000000000000000000000000000000000000"),
         ("sha256", sha256),

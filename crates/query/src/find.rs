@@ -18,6 +18,7 @@ use crate::position::Position;
 use crate::scan::{Rank, Start, scan};
 use crate::search::{Search, Told};
 use crate::troubles::Troubles;
+use crate::verdict::Said;
 
 const CONTINUE: ControlFlow<()> = ControlFlow::Continue(());
 const BREAK: ControlFlow<()> = ControlFlow::Break(());
@@ -138,6 +139,12 @@ impl Finder<'_> {
         if most == 0 {
             return Ok(Looked::default());
         }
+        // What comes while it is searched changes nothing.
+        let said = Said::of(&self.filter.objects, self.store.verdicts());
+        if said.as_ref().is_some_and(Said::is_nothing) {
+            return Ok(Looked::default());
+        }
+        let said = said.as_ref();
         let Looking { made, go_on, troubles } = looking;
         // Several have something to tell.
         let troubles = RefCell::new(troubles);
@@ -155,14 +162,14 @@ impl Finder<'_> {
         let searched = match &self.filter.objects.pcre {
             None => {
                 let told = &mut Told { looked: &mut looked, trouble, take };
-                self.by_rows(&mut made, most, go_on, told)?;
+                self.by_rows(said, &mut made, most, go_on, told)?;
                 Searched::default()
             }
             Some(expression) => {
                 let produce = &mut |go_on: &dyn Fn() -> bool, take: &mut Taker<'_>| {
                     let trouble = &mut |why: &dyn Display| troubles.borrow_mut().add(&why);
                     let told = &mut Told { looked: &mut looked, trouble, take };
-                    self.by_rows(&mut made, u64::MAX, go_on, told)
+                    self.by_rows(said, &mut made, u64::MAX, go_on, told)
                 };
                 contents::search(self.store, expression, go_on, produce, take, &mut |error| trouble(error))?
             }
@@ -179,6 +186,7 @@ impl Finder<'_> {
     /// Hands out what is wanted by rows, as far as `go_on` says.
     fn by_rows(
         &self,
+        said: Option<&Said>,
         made: &mut Objects,
         most: u64,
         go_on: &dyn Fn() -> bool,
@@ -186,15 +194,15 @@ impl Finder<'_> {
     ) -> Result<(), Error> {
         let Self { store, filter, objects, after, .. } = *self;
         let mut from = self.from;
-        let mut said = false;
+        let mut told_of = false;
         loop {
-            let search = Search { store, filter, from, objects, after, go_on };
+            let search = Search { store, filter, said, from, objects, after, go_on };
             let snapshot = store.snapshot()?;
-            if !said {
+            if !told_of {
                 snapshot.unread().for_each(|error| (told.trouble)(error));
                 snapshot.damaged.iter().for_each(|why| (told.trouble)(why));
             }
-            said = true;
+            told_of = true;
             if snapshot.is_partial() {
                 return self.by_walk(&search, made, most, told);
             }

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use crate::filter::{Filter, Order};
 use crate::object_row::hex;
 use crate::row::as_text;
+use crate::verdict::Said;
 
 /// Most parts, and most ranges, that are listed of one.
 const LISTED: usize = 1000;
@@ -244,12 +245,13 @@ pub fn find_joins<'s>(
     part: Option<Oid>,
     go_on: &dyn Fn() -> bool,
 ) -> Result<(Vec<Joined<'s>>, bool), Error> {
+    let said = Said::of(&filter.objects, store.verdicts());
     let joins = store.joins()?;
     let mut wanted: Vec<(Timestamp, &Join)> = joins
         .all()
         .filter(|join| is_shown(join) || part.is_some())
         .filter(|join| part.is_none_or(|oid| join.parts.iter().any(|part| part.oid == oid)))
-        .filter(|join| might_match(join, filter))
+        .filter(|join| might_match(join, filter, said.as_ref()))
         .filter_map(|join| Some((join.times()?.0, join)))
         .collect();
     wanted.sort_by_key(|(first, join)| (*first, join.id));
@@ -280,12 +282,13 @@ pub fn find_joins<'s>(
 }
 
 /// Whether a filter wants it, however complete it is.
-fn might_match(join: &Join, filter: &Filter) -> bool {
+fn might_match(join: &Join, filter: &Filter, said: Option<&Said>) -> bool {
     let mut objects = filter.objects.clone();
     objects.incomplete = None;
     let mut row = join_row(join);
     let Some(row) = &mut row else { return false };
     objects.matches(row)
+        && said.is_none_or(|said| said.wants(row))
         && join.parts.iter().any(|part| {
             filter.matches_connection(&part.tuple)
                 && filter.start.is_none_or(|start| part.start >= start)

@@ -8,6 +8,7 @@
 //!   it is gone, `walk` goes through these, and `sieve` looks for rows in the others; `objects` are made where none are kept
 //! - `seen` is where a content was seen
 //! - `row` is how a stream is shown, `object_row` how an object is, `join_line` how a content is that came in several; `community` is a connection's name in other tools
+//! - `verdict` is by which verdicts objects are looked for
 //! - `before` asks the index alone whether a content was seen
 
 mod address;
@@ -40,6 +41,7 @@ mod set;
 mod sieve;
 mod terms;
 mod troubles;
+mod verdict;
 mod walk;
 
 pub use address::{AddressSet, Network};
@@ -63,3 +65,4 @@ pub use row::{StreamRow, json_line, reason_word};
 pub use seen::{Names, Pair, Seen, TOLD, first_sighting, seen, sightings};
 pub use set::Set;
 pub use troubles::Troubles;
+pub use verdict::VerdictPattern;

@@ -9,6 +9,7 @@ use crate::content::BytesExpression;
 use crate::mismatch;
 use crate::pattern::Expression;
 use crate::set::Set;
+use crate::verdict::VerdictPattern;
 
 /// Which objects are wanted; each of its terms has to hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct ObjectFilter {
     pub name: Option<Set<Expression>>,
     /// Over what more is known of it, a line `name: value` for each fact.
     pub fact: Option<Set<Expression>>,
+    /// What scanners found in the content.
+    pub verdict: Option<Set<VerdictPattern>>,
     /// Of the content, or of the bytes as sent.
     pub md5: Option<Set<[u8; 16]>>,
     /// Likewise.
@@ -61,6 +64,7 @@ impl ObjectFilter {
             || named(&self.uri)
             || named(&self.name)
             || named(&self.fact)
+            || self.verdict.as_ref().is_some_and(|set| !set.negated)
             || hashed(self.md5.as_ref().map(|set| set.negated))
             || hashed(self.sha1.as_ref().map(|set| set.negated))
             || hashed(self.sha256.as_ref().map(|set| set.negated))
@@ -76,7 +80,8 @@ impl ObjectFilter {
             || self.mismatch.is_some()
     }
 
-    /// Whether an object is wanted by its row. [`pcre`](Self::pcre), which needs the content, is not looked at.
+    /// Whether an object is wanted by its row. [`pcre`](Self::pcre), which needs the content, is not looked at, nor is
+    /// [`verdict`](Self::verdict), which no row has.
     pub fn matches(&self, row: &ObjectRow) -> bool {
         let digests = || row.digests.iter().chain(&row.digests_encoded);
         let text = |set: &Option<Set<Expression>>, value: Option<&str>| {

@@ -12,6 +12,7 @@ use crate::moment::{self, Zone, parse_moment};
 use crate::object::ObjectFilter;
 use crate::pattern::Expression;
 use crate::set::Set;
+use crate::verdict::VerdictPattern;
 
 /// The parameters of the filter language.
 pub const PARAMETERS: &[&str] = &[
@@ -36,6 +37,7 @@ pub const PARAMETERS: &[&str] = &[
     "mime",
     "filetype",
     "fact",
+    "verdict",
     "name",
     "md5",
     "sha1",
@@ -88,6 +90,7 @@ const KINDS: &str =
 const HOSTS: &str = "host names, as in www.example.com or *.example.com, and ! in front for all others";
 const MIMES: &str = "MIME types, as in application/pdf or image/*, and ! in front for all others";
 const NAMES: &str = "file names, as in setup.exe or *.zip, and ! in front for all others";
+const VERDICTS: &str = "names of rules, signatures or lists, as in *eicar* or Win.*,Unix.*, or of one scanner (yara, clamd, hash-list), as in yara:*; * for all, and ! in front for all others";
 const STATUSES: &str = "status codes, as in 200 or 301,302, and ! in front for all others";
 const MD5: &str = "MD5 digests, 32 hexadecimal digits each, and ! in front for all others";
 const SHA1: &str = "SHA-1 digests, 40 hexadecimal digits each, and ! in front for all others";
@@ -221,6 +224,7 @@ impl ObjectFilter {
             "uri" => self.uri = Some(one(name, value, |text| Expression::name(text, true))?),
             "filetype" => self.filetype = Some(one(name, value, Expression::anywhere)?),
             "fact" => self.fact = Some(one(name, value, Expression::in_lines)?),
+            "verdict" => self.verdict = Some(set(name, value, VERDICTS, VerdictPattern::parse)?),
             "status" => self.status = Some(set(name, value, STATUSES, |item| item.parse().ok().filter(|n| *n < 1000))?),
             "md5" => self.md5 = Some(set(name, value, MD5, unhex)?),
             "sha1" => self.sha1 = Some(set(name, value, SHA1, unhex)?),

@@ -11,7 +11,7 @@ use streamdb_storage::index::{Bad, Reading, Rows, Table, of_time};
 use crate::filter::Filter;
 use crate::scan::{Rank, Start};
 use crate::sieve::Sieve;
-use crate::terms::{Lists, Term, Terms, Test};
+use crate::terms::{Asked, Lists, Term, Terms, Test};
 use crate::walk::{self, Walk, gathered, some};
 
 /// Up to so many rows are gathered from their lists and sorted.
@@ -59,15 +59,16 @@ impl Plan<'_> {
 pub(crate) fn plan<'r>(
     reading: &'r Reading<'r>,
     table: Table,
-    filter: &Filter,
+    asked: Asked<'_>,
     from: Option<Start>,
     go_on: &dyn Fn() -> bool,
 ) -> Result<Plan<'r>, Bad> {
+    let filter = asked.filter;
     let range = range(reading, table, filter, from)?;
     if range.is_empty() {
         return Ok(Plan { walk: Walk::All(range, filter.order), sieves: Vec::new(), tests: Vec::new(), table });
     }
-    let Terms { communities, mut all } = Terms::of(reading, table, filter, &range, go_on)?;
+    let Terms { communities, mut all } = Terms::of(reading, table, asked, &range, go_on)?;
     let planner = Planner { reading, table, filter, range, go_on };
     if let Some(rows) = communities {
         let rows = rows.into_iter().filter(|row| planner.range.contains(row)).collect();

@@ -16,11 +16,15 @@ use crate::objects::Objects;
 use crate::plan::{Plan, plan};
 use crate::position::Position;
 use crate::scan::{Rank, Start};
+use crate::terms::Asked;
+use crate::verdict::Said;
 
 /// What is looked for, and by what.
 pub(crate) struct Search<'s> {
     pub(crate) store: &'s Store,
     pub(crate) filter: &'s Filter,
+    /// The contents with the verdicts that are asked for, if any are.
+    pub(crate) said: Option<&'s Said>,
     /// Where in the order of streams to begin.
     pub(crate) from: Option<Start>,
     /// Whether objects are looked for; then no stream is handed out without one.
@@ -186,7 +190,9 @@ impl Search<'_> {
 
     fn wants(&self, row: &ObjectRow) -> bool {
         let rank = || self.rank(&Position::of_object(row));
-        self.filter.objects.matches(row) && self.after.is_none_or(|after| rank() > after)
+        self.filter.objects.matches(row)
+            && self.said.is_none_or(|said| said.wants(row))
+            && self.after.is_none_or(|after| rank() > after)
     }
 }
 
@@ -216,7 +222,13 @@ impl<'r> File<'r> {
     ) -> Result<Option<(Rank, Candidate)>, Unread> {
         let Some(reading) = reader.files.get(self.file) else { return Ok(None) };
         if self.plan.is_none() {
-            let made = plan(reading, search.table(), search.filter, search.from, search.go_on);
+            let made = plan(
+                reading,
+                search.table(),
+                Asked { filter: search.filter, said: search.said },
+                search.from,
+                search.go_on,
+            );
             self.plan = Some(made.map_err(|bad| Unread::File(self.file, bad))?);
         }
         if !search.objects {

@@ -14,6 +14,7 @@ use crate::object::{CONFLICT, INCOMPLETE, ObjectFilter, Wording, meta_of};
 use crate::pattern::Expression;
 use crate::required::Literals;
 use crate::set::Set;
+use crate::verdict::Said;
 
 /// Looking at a distinct string or class costs about so many times less than looking at a row.
 const STRINGS_A_ROW: u64 = 4;
@@ -25,6 +26,14 @@ const FEW_TEXTS: u64 = 256;
 const MOST_TEXTS: usize = 1 << 20;
 /// Most separate ranges of keys whose lists are looked up.
 const MOST_KEYS: usize = 1 << 14;
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'f> {
+    pub(crate) filter: &'f Filter,
+    /// The contents with the verdicts that it names, if it names some.
+    pub(crate) said: Option<&'f Said>,
+}
 
 /// All terms of a filter.
 pub(crate) struct Terms {
@@ -81,6 +90,7 @@ struct Gatherer<'r, 'f> {
     reading: &'r Reading<'r>,
     table: Table,
     filter: &'f Filter,
+    said: Option<&'f Said>,
     /// So many rows there are to be looked at, when no term has lists.
     rows: u64,
     go_on: &'f dyn Fn() -> bool,
@@ -92,12 +102,13 @@ impl Terms {
     pub(crate) fn of(
         reading: &Reading<'_>,
         table: Table,
-        filter: &Filter,
+        asked: Asked<'_>,
         range: &Range<u32>,
         go_on: &dyn Fn() -> bool,
     ) -> Result<Self, Bad> {
         let rows = u64::from(range.end - range.start);
-        let mut gatherer = Gatherer { reading, table, filter, rows, go_on, terms: Vec::new() };
+        let Asked { filter, said } = asked;
+        let mut gatherer = Gatherer { reading, table, filter, said, rows, go_on, terms: Vec::new() };
         let communities = gatherer.communities()?;
         gatherer.rows = communities.as_ref().map_or(rows, |found| rows.min(found.len() as u64));
         gatherer.connection()?;
@@ -241,6 +252,7 @@ impl Gatherer<'_, '_> {
             self.numbers(o::SIZE, size)?;
         }
         self.digests(wanted)?;
+        self.verdicts()?;
         if let Some(set) = wanted.method.as_ref().filter(|set| !set.negated) {
             let mut keys = Vec::new();
             for method in &set.values {
@@ -292,6 +304,23 @@ impl Gatherer<'_, '_> {
             self.term(vec![(o::DIGESTS, keys.clone()), (o::DIGESTS_ENCODED, keys)], false)?;
         }
         Ok(())
+    }
+
+    /// Objects with contents of which a verdict is known.
+    fn verdicts(&mut self) -> Result<(), Bad> {
+        let Some(contents) = self.said.and_then(Said::contents) else { return Ok(()) };
+        if contents.len() as u64 / STRINGS_A_ROW > self.best() {
+            return Ok(());
+        }
+        let mut keys = Vec::new();
+        for sha256 in contents {
+            if !(self.go_on)() {
+                break;
+            }
+            let found = self.reading.by_sha256(sha256)?;
+            keys.push(found.start.saturating_add(1)..found.end.saturating_add(1));
+        }
+        self.term(vec![(o::DIGESTS, keys)], false)
     }
 
     /// So many rows are left by the best lists until now.

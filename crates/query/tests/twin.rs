@@ -4,17 +4,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use proptest::prelude::*;
 use streamdb_derive::Rows;
 use streamdb_query::{Filter, Looking, Order, Position, Troubles, community_id, find_objects, find_streams};
 use streamdb_storage::index::{Contents, Coverage, Group};
-use streamdb_storage::{DiskVolume, Store, StreamInfo, Superblock, WriteFolder};
+use streamdb_storage::{DiskVolume, Scanned, Store, StreamInfo, Superblock, VerdictKeeper, WriteFolder};
 use streamdb_testkit::{Random, TestFolder};
 use streamdb_types::{
     BlockPlace, BucketId, ConnKey, Digests, Direction, Endpoint, Hop, HopKind, Marks, ObjectKind, ObjectRow, Oid, Path,
-    Protocol, Reason, StreamOffset, Timestamp, Tuple,
+    Protocol, Reason, Scanner, StreamOffset, Timestamp, Tuple, Verdict,
 };
 
 const HOSTS: [&str; 6] =
@@ -64,7 +65,8 @@ impl Dice<'_> {
     }
 
     fn digests(&mut self) -> Option<Digests> {
-        let n = self.roll(5) as u8;
+        // A few contents are met again and again, and many once.
+        let n = if self.roll(4) > 0 { self.roll(5) } else { self.roll(250) } as u8;
         (n > 0).then_some(Digests { md5: [n ^ 7; 16], sha1: [n ^ 2; 20], sha256: [n; 32] })
     }
 
@@ -196,13 +198,14 @@ fn term(which: usize, negated: bool, dice: &mut Dice<'_>) -> String {
         27 => ("md5", format!("{:02x}", dice.roll(6) ^ 7).repeat(16)),
         28 => ("sha1", format!("{:02x}", dice.roll(6) ^ 2).repeat(20)),
         29 => ("sha256", format!("{:02x}", dice.roll(6)).repeat(32)),
+        30 => ("verdict", dice.of(&["*", "yara:*", "*eicar*", "hash-list:bad.txt,r1", "nobody", "clamd:*"]).to_owned()),
         _ => ("fact", dice.of(&["^imphash: 0+$", "signed: no", "a$", "(?s)exe.machine", "."]).to_owned()),
     };
     format!("{name}={}{value}", if negated { "!" } else { "" })
 }
 
 fn filters() -> impl Strategy<Value = Vec<String>> {
-    let one = (0usize..31, any::<bool>(), prop::collection::vec(any::<u32>(), 4));
+    let one = (0usize..32, any::<bool>(), prop::collection::vec(any::<u32>(), 4));
     let one = one.prop_map(|(which, negated, numbers)| term(which, negated, &mut Dice(&numbers, 0)));
     prop::collection::vec(one, 0..4)
 }
@@ -215,6 +218,33 @@ fn store(folder: &TestFolder) -> Store {
         std::fs::write(path.join("buckets").join(format!("{id}.sdb")), superblock.encode()).unwrap();
     }
     Store::open(&path).unwrap()
+}
+
+/// What scanners said, of some contents: nothing at all in one store of four, and of one content in four in the others.
+fn judge(store: &Store, dice: &mut Dice<'_>) -> HashMap<[u8; 32], Vec<Verdict>> {
+    let mut said = HashMap::new();
+    if dice.roll(4) == 0 {
+        return said;
+    }
+    let mut keeper = VerdictKeeper::open(store.path(), Arc::new(DiskVolume)).unwrap().unwrap();
+    for sha256 in (0..250).map(|n| [n; 32]) {
+        let verdict = |dice: &mut Dice<'_>| Verdict {
+            scanner: dice.of(&Scanner::ALL),
+            name: dice.of(&["Win.Test.EICAR_HDB-1", "bad.txt", "r1", "r2"]).to_owned(),
+            details: String::new(),
+        };
+        let verdicts: Vec<Verdict> = match dice.roll(8) {
+            0 => vec![verdict(dice)],
+            1 => vec![verdict(dice), verdict(dice)],
+            2 => Vec::new(),
+            _ => continue,
+        };
+        let (oid, by) = ("1-2-3-0".parse().unwrap(), 7);
+        let scanned = Scanned { sha256, oid, first_seen: true, whole: true, by, looked: 7, verdicts: verdicts.clone() };
+        keeper.scanned(scanned).unwrap();
+        said.insert(sha256, verdicts);
+    }
+    said
 }
 
 /// Everything found, page by page, each page after the position of the last row before.
@@ -313,7 +343,7 @@ fn the_index_answers_as_a_plain_look_does_where_there_are_many_rows() {
             let terms = 1 + n % 3;
             let words = (0..terms).map(|_| {
                 let numbers = numbers(6);
-                term(numbers[5] as usize % 30, numbers[4] % 4 == 0, &mut Dice(&numbers, 0))
+                term(numbers[5] as usize % 32, numbers[4] % 4 == 0, &mut Dice(&numbers, 0))
             });
             (words.collect(), n.is_multiple_of(2), 1500)
         };
@@ -359,13 +389,19 @@ fn agree(
     questions.push((vec![format!("community_id={community}"), "uri=*n*".to_owned()], false, 3));
     questions.push((Vec::new(), false, 1 + conversations.len() as u64 / 5));
     let mut dice = Dice(&conversations[0].numbers, 0);
+    let said = judge(&store, &mut dice);
+    let nothing = Vec::new();
     for (words, newest, page) in questions {
         // A name that is given twice.
         let Ok(mut filter) = Filter::parse_words(&words) else { continue };
         filter.order = if newest { Order::NewestFirst } else { Order::OldestFirst };
         let objects_of = |stream: &StreamInfo| -> Vec<ObjectRow> {
             let rows = all_objects.get(&(stream.key, stream.direction)).into_iter().flatten();
-            let rows = rows.filter(|row| filter.objects.matches(row));
+            let rows = rows.filter(|row| filter.objects.matches(row)).filter(|row| {
+                let said = row.digests.and_then(|digests| said.get(&digests.sha256)).unwrap_or(&nothing);
+                let verdict = filter.objects.verdict.as_ref();
+                verdict.is_none_or(|set| set.wants(|pattern| said.iter().any(|verdict| pattern.is_like(verdict))))
+            });
             let mut rows: Vec<ObjectRow> = rows.map(|row| (*row).clone()).collect();
             rows.sort_by_key(Position::of_object);
             if newest {

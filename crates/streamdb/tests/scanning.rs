@@ -167,7 +167,43 @@ fn a_digest_on_a_list_is_found_as_it_comes_and_shown_everywhere() {
     assert_eq!(verdicts(&shown["rows"][0]), ["hash-list:bad.txt"]);
     let listed: Value = serde_json::from_str(server.get(&format!("/api/v1/objects?sha256={bad}")).text()).unwrap();
     assert_eq!(verdicts(&listed["rows"][0]), ["hash-list:bad.txt"]);
+
+    // And found by it: on the command line, as JSON, line by line, and on the page.
+    for (term, wanted) in [
+        ("verdict=bad*", found.len()),
+        ("verdict=*", found.len()),
+        ("verdict=hash-list:BAD.txt", found.len()),
+        ("verdict=yara:*,nobody", 0),
+        ("verdict=!*", data.json("objects", &[]).len() - found.len()),
+    ] {
+        let rows = data.json("objects", &[term]);
+        assert_eq!(rows.len(), wanted, "{term}");
+        assert!(wanted != found.len() || rows.iter().all(|row| text(row, "sha256") == bad), "{term}");
+        let listed = server.get(&format!("/api/v1/objects?{term}&limit=1000"));
+        let listed: Value = serde_json::from_str(listed.text()).unwrap();
+        assert_eq!(listed["rows"], Value::Array(rows), "{term}");
+    }
+    assert_eq!(data.json("objects", &["verdict=bad*", "mime=*executable", "dstport=80"]).len(), found.len());
+    assert_eq!(data.json("objects", &["verdict=bad*", "dstport=81"]).len(), 0);
+    assert_eq!(data.json("streams", &["verdict=bad*"]).len(), found.len());
+    let page = server.get("/streamdb/?verdict=bad*&as_text=1");
+    assert!(page.text().starts_with("Returning 1 of 1"), "{}", page.text());
+    let said = data.run("objects", &["verdict=yara"]);
+    assert!(
+        said.err.starts_with("streamdb: verdict: \"yara\" is not accepted; it takes names of rules"),
+        "{}",
+        said.err
+    );
     data.is_well();
+}
+
+#[test]
+fn where_nobody_has_scanned_there_are_no_verdicts_and_no_complaints() {
+    let data = Data::new("scan-nobody");
+    data.ingest(&[], &[&data.write("made.pcap", &answers(&bodies(1, 3)))]).well();
+    assert_eq!(data.json("objects", &["verdict=*"]).len(), 0);
+    assert_eq!(data.json("objects", &["verdict=!*"]).len(), data.json("objects", &[]).len());
+    assert!(!data.path().join("derived/verdicts").exists());
 }
 
 #[test]

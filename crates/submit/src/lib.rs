@@ -44,7 +44,7 @@ pub use incoming::Incoming;
 pub use job::{Job, State};
 pub use queue::Queue;
 pub use receipt::{Placed, Receipt};
-pub use rule::{Choice, Policy, Rule, VerdictPattern, row_filter};
+pub use rule::{Choice, Policy, Rule, row_filter};
 pub use sender::{Sender, Signal};
 pub use settings::{Kind, Retry, Server, Settings, Target, TargetName};
 pub use submissions::{Fresh, Rules, Submissions};

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use streamdb_query::{Expression, Filter, PARAMETERS};
-use streamdb_types::{Scanner, Verdict};
+use streamdb_query::{Filter, PARAMETERS, VerdictPattern};
 
 use crate::settings::TargetName;
 use crate::submissions::Fresh;
@@ -11,7 +10,7 @@ use crate::submissions::Fresh;
 /// What of the filter language says nothing of an object by itself: how streams came to their end, what is in contents, and
 /// how a list is cut.
 const NOT_OF_ROWS: &[&str] =
-    &["start", "end", "reason", "length", "pcre", "offset", "limit", "sort", "after", "incomplete"];
+    &["start", "end", "reason", "length", "pcre", "verdict", "offset", "limit", "sort", "after", "incomplete"];
 
 /// Rules, in the order of the configuration.
 #[derive(Clone, Debug, Default)]
@@ -77,35 +76,6 @@ impl Rule {
     }
 }
 
-/// Verdicts, by scanner and name, in which `*` stands for any characters: `yara:*`, `clamd:Win.*`, `hash-list:bad.txt`, `*:*`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerdictPattern {
-    /// `None` is any.
-    scanner: Option<Scanner>,
-    name: Expression,
-}
-
-impl VerdictPattern {
-    /// What [`parse`](Self::parse) takes.
-    pub const ACCEPTED: &'static str = "a scanner (yara, clamd, hash-list or *), a colon and a name in which * stands for anything, as in yara:* or hash-list:bad.txt";
-
-    /// Reads a pattern.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (scanner, name) = text.split_once(':')?;
-        let scanner = match scanner {
-            "*" => None,
-            word => Some(Scanner::ALL.into_iter().find(|scanner| scanner.word() == word)?),
-        };
-        let name = Some(name).filter(|name| !name.is_empty())?;
-        Some(Self { scanner, name: Expression::name(name, false).ok()? })
-    }
-
-    /// Whether a verdict is like this; upper and lower case are alike.
-    pub fn is_like(&self, verdict: &Verdict) -> bool {
-        self.scanner.is_none_or(|scanner| scanner == verdict.scanner) && self.name.is_in(&verdict.name)
-    }
-}
-
 /// Reads a filter over rows of objects: `name=value` pairs of the filter language with blanks between them. A value with
 /// blanks stands in double quotes.
 ///
@@ -120,6 +90,9 @@ pub fn row_filter(text: &str) -> Result<Filter, String> {
         let known = if ["stime", "etime"].contains(&name) { "start" } else { name };
         if NOT_OF_ROWS.contains(&known) {
             let accepted: Vec<&str> = PARAMETERS.iter().copied().filter(|name| !NOT_OF_ROWS.contains(name)).collect();
+            if known == "verdict" {
+                return Err("verdict is a key of a rule beside its filter, as in verdict = [\"yara:*\"]".to_owned());
+            }
             return Err(format!(
                 "{name} is nothing that a rule can ask of an object; its filter takes {}",
                 accepted.join(", ")
@@ -153,7 +126,8 @@ fn words(text: &str) -> Result<Vec<String>, String> {
 mod tests {
     use super::*;
     use streamdb_types::{
-        BucketId, ConnKey, Direction, Endpoint, ObjectKind, ObjectRow, Protocol, StreamOffset, Timestamp, Tuple,
+        BucketId, ConnKey, Direction, Endpoint, ObjectKind, ObjectRow, Protocol, Scanner, StreamOffset, Timestamp,
+        Tuple,
     };
 
     fn row() -> ObjectRow {
@@ -280,9 +254,6 @@ mod tests {
             assert_eq!(!chosen(&[asks(patterns)], &row(), false, &says).is_empty(), wanted, "{patterns:?}");
             assert!(chosen(&[asks(patterns)], &row(), true, &[]).is_empty(), "{patterns:?}");
         }
-        for bad in ["", "yara", "yara:", "Yara:x", "virustotal:x", ":x"] {
-            assert_eq!(VerdictPattern::parse(bad), None, "{bad}");
-        }
     }
 
     #[test]
@@ -296,6 +267,7 @@ mod tests {
             ("executable", "\"executable\" is no filter: name=value is wanted, "),
             ("name=\"a b", "there is a quote (\") without an end"),
             ("pcre=MZ", "pcre is nothing that a rule can ask of an object; its filter takes srcip, dstip, ip, "),
+            ("verdict=yara:*", "verdict is a key of a rule beside its filter, "),
             ("reason!c", "reason is nothing that a rule can ask of an object; "),
             ("stime=today", "stime is nothing that a rule can ask of an object; "),
         ] {

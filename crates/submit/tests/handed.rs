@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use stored::{Said, Talk, store};
 use streamdb_derive::{Rows, objects};
+use streamdb_query::VerdictPattern;
 use streamdb_storage::Store;
 use streamdb_submit::{
-    Error, Fresh, Job, Kind, Policy, Retry, Rule, Settings, State, Submissions, Target, TargetName, VerdictPattern,
-    row_filter,
+    Error, Fresh, Job, Kind, Policy, Retry, Rule, Settings, State, Submissions, Target, TargetName, row_filter,
 };
 use streamdb_testkit::TestFolder;
 use streamdb_types::{Direction, ObjectRow, Reason, Scanner, Verdict};

@@ -212,7 +212,7 @@ fn filter(terms: &[(&str, &str)], now: Timestamp, zone: &Zone) -> Result<Filter,
     if !filter.is_selective() {
         return Err(
             "an address is needed: srcip, dstip or ip, as in srcip=10.0.0.5 (one with ! in front is not enough); \
-                    or a host, uri, name, md5, sha1, sha256 or community_id; or an oid"
+                    or a host, uri, name, verdict, md5, sha1, sha256 or community_id; or an oid"
                 .to_owned(),
         );
     }
@@ -266,12 +266,15 @@ mod tests {
             &[("as_json", "1")],
             &[("filetype", "executable")],
             &[("host", "!a.example")],
+            &[("verdict", "!yara:*")],
             &[("submit", "executable")],
         ] {
             assert!(parse(query).unwrap_err().starts_with("an address is needed"), "{query:?}");
         }
         let digest = "00".repeat(32);
-        for query in [("sha256", digest.as_str()), ("host", "a.example"), ("uri", "/x"), ("name", "*.exe")] {
+        for query in
+            [("sha256", digest.as_str()), ("host", "a.example"), ("uri", "/x"), ("name", "*.exe"), ("verdict", "*")]
+        {
             assert!(matches!(parse(&[query]), Ok(Asked::Search(_))), "{query:?}");
         }
         assert_eq!(parse(&[]), Ok(Asked::Nothing));

@@ -18,6 +18,8 @@ Usage: GET /streamdb/?name=value&name=value...
   filetype           regular expression over what an object is (the line over it), as in filetype=executable
   fact               regular expression over what more is known of an object, a line for each, as in fact=^imphash: f34d
                      or fact=^signed: no (^ and $ are the ends of a line)
+  verdict            what scanners found: *eicar*, yara:*, hash-list:bad.txt (by rule, signature or list; * for anything);
+                     verdict=* is any verdict, verdict=!* none
   mime               by content: application/pdf, image/*
   name               the name that its sender gave it: *.exe
   md5, sha1, sha256  of an object's content, or of its bytes as sent
@@ -40,7 +42,8 @@ Usage: GET /streamdb/?name=value&name=value...
   follow             1: with oid and raw=1: the stream's bytes, and what comes from now on, until it ends
   submit             regular expression: of what is found, the complete objects whose line has it are submitted
 
-At least one of srcip, dstip, ip (not negated), host, uri, name, md5, sha1, sha256 or community_id is needed; or an oid.
+At least one of srcip, dstip, ip (not negated), host, uri, name, verdict, md5, sha1, sha256 or
+community_id is needed; or an oid.
 What takes one value is given once; the others take several, with commas.
 The answer begins with how many objects are shown of how many streams found: Returning 4 of 2 is four objects, two streams.
 JSON has a row for each object, and one without \"object\" and with \"stream\" for each stream in which there is none.

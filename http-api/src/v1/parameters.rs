@@ -135,6 +135,11 @@ fn described(name: &str) -> Option<Described> {
             expression(&format!("^[{BLANKS}]*([^!{BLANKS}]|![\\s\\S]*[^{BLANKS}])")),
             "^signed: no",
         ),
+        "verdict" => (
+            listed("What scanners found in an object's content: the name of a rule, a signature or a list, in which * stands for anything, alone or behind the scanner (yara, clamd, hash-list or *) and a colon, as in yara:*; a scanner's name alone is refused. * is any verdict, !* those without one, also where nobody has looked."),
+            verdicts(),
+            "*eicar*",
+        ),
         "name" => (listed("The name that its sender gave an object; * stands for anything."), names(), "*.exe"),
         "md5" => (listed("MD5 of an object's content, or of its bytes as sent."), digests(32), "d41d8cd98f00b204e9800998ecf8427e"),
         "sha1" => (listed("SHA-1 likewise."), digests(40), "da39a3ee5e6b4b0d3255bfef95601890afd80709"),
@@ -246,6 +251,12 @@ fn methods() -> Object {
 fn names() -> Object {
     let item = format!("[^,]*[^,{BLANKS}][^,]*");
     pattern(&format!("^[{BLANKS}]*(!{item}|[^!,{BLANKS}][^,]*)(,{item})*$"))
+}
+
+fn verdicts() -> Object {
+    let of_scanner = format!(r"(yara|clamd|hash-list|\*):[^,]*[^,{BLANKS}][^,]*");
+    let item = format!("([{BLANKS}]*{of_scanner}|[^,:]*[^,:{BLANKS}][^,:]*)");
+    pattern(&format!("^[{BLANKS}]*(!{item}|{of_scanner}|[^!,:{BLANKS}][^,:]*)(,{item})*$"))
 }
 
 fn one_name() -> Object {

@@ -43,11 +43,12 @@ impl Verdicts {
         state.found.get(sha256).cloned().unwrap_or_default()
     }
 
-    /// Every content of which something was said, in no order.
-    pub fn all(&self) -> Vec<([u8; 32], Vec<Verdict>)> {
+    /// Every content with a verdict of which `is_one` says so, in no order.
+    pub fn contents_with(&self, is_one: &dyn Fn(&Verdict) -> bool) -> Vec<[u8; 32]> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.refresh(&self.path);
-        state.found.iter().map(|(sha256, verdicts)| (*sha256, verdicts.clone())).collect()
+        let with = state.found.iter().filter(|(_, verdicts)| verdicts.iter().any(is_one));
+        with.map(|(sha256, _)| *sha256).collect()
     }
 }
 

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use streamdb_submit::{Kind, Policy, Retry, Rule, Server, Settings, Target, TargetName, VerdictPattern, row_filter};
+use streamdb_query::VerdictPattern;
+use streamdb_submit::{Kind, Policy, Retry, Rule, Server, Settings, Target, TargetName, row_filter};
 
 use super::section::{ConfigError, Section};
 use crate::units;

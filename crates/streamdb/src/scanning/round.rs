@@ -157,6 +157,9 @@ pub(super) fn is_first(
     seen_before(store, sha256, &earlier).map(|seen| !seen)
 }
 
+/// Whether a content that nobody met is the first of its kind.
+type IsFirst<'f> = dyn FnMut(&VerdictKeeper, &[u8; 32]) -> Result<bool, streamdb_storage::Error> + 'f;
+
 /// Keeps what came of contents.
 pub(super) struct Keeping<'k> {
     pub(super) keeper: &'k mut VerdictKeeper,
@@ -168,12 +171,7 @@ pub(super) struct Keeping<'k> {
 
 impl Keeping<'_> {
     /// Keeps what came of a content; of one that nobody met it is asked whether it is the first.
-    pub(super) fn keep(
-        &mut self,
-        row: &ObjectRow,
-        look: Look,
-        first: &mut dyn FnMut(&VerdictKeeper, &[u8; 32]) -> Result<bool, streamdb_storage::Error>,
-    ) -> Result<(), Halt> {
+    pub(super) fn keep(&mut self, row: &ObjectRow, look: Look, first: &mut IsFirst<'_>) -> Result<(), Halt> {
         let Self { keeper, tally, say, kinds } = self;
         let Some(Digests { sha256, .. }) = row.digests else { return Ok(()) };
         let (outcome, by) = match look {
