@@ -127,7 +127,7 @@ mod tests {
     use super::*;
     use streamdb_types::{
         BucketId, ConnKey, Direction, Endpoint, ObjectKind, ObjectRow, Protocol, Scanner, StreamOffset, Timestamp,
-        Tuple,
+        Tuple, Verdict,
     };
 
     fn row() -> ObjectRow {
