@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use streamdb_extract::{Address, Kind, Side, Transfer};
+use streamdb_extract::{Address, Incomplete, Kind, Side, Transfer};
 use streamdb_storage::{Store, StreamInfo};
 use streamdb_types::{ConnKey, Direction, Endpoint, ObjectRow, Oid, Protocol, Timestamp, Tuple};
 
@@ -49,6 +49,8 @@ type Gathered = Option<HashMap<[IpAddr; 2], Vec<StreamInfo>>>;
 /// What a control connection says.
 pub(crate) struct Carried {
     transfer: Transfer,
+    /// Why it may not be whole, though the data connection is.
+    incomplete: Option<Incomplete>,
     server: Endpoint,
 }
 
@@ -67,18 +69,24 @@ impl Controls {
         for control in all.iter().filter(both_ways).take(LOOKED_INTO) {
             let said = self.said(store, control);
             let told = |transfer: &&Transfer| is_told(transfer, &control.tuple, &info.tuple);
-            let mut told = said.iter().filter(told);
+            let told: Vec<&Transfer> = said.iter().filter(told).collect();
             // A port may be used again: as many connections went there since as were told of until this one.
             let there = |data: &&StreamInfo| {
                 let (Tuple { client, server, .. }, begun) = (&data.tuple, data.first);
                 (client.addr, server) == (info.tuple.client.addr, &info.tuple.server)
                     && ![control.key, info.key].contains(&data.key)
-                    && (control.first..info.first).contains(&begun)
+                    && begun >= control.first
             };
-            let before = if all.len() < KNOWN { all.iter().filter(there).count() } else { usize::MAX };
-            if let Some(transfer) = told.nth(before).filter(|transfer| is_sent_so(transfer, sender)) {
-                let server = ends(transfer, &control.tuple).1;
-                return Ok(Some(Carried { transfer: transfer.clone(), server }));
+            let (before, after): (Vec<_>, Vec<_>) = all.iter().filter(there).partition(|data| data.first < info.first);
+            let before = if all.len() < KNOWN { before.len() } else { usize::MAX };
+            if let Some(transfer) = told.get(before).filter(|transfer| is_sent_so(transfer, sender)) {
+                let (transfer, server) = (Transfer::clone(transfer), ends(transfer, &control.tuple).1);
+                let incomplete = transfer.incomplete(info.length.0);
+                // One of them that was not captured makes it another one's.
+                let all_known = before + 1 + after.len() >= told.len();
+                let other = || told.iter().any(|other| other.incomplete(info.length.0).is_some());
+                let incomplete = incomplete.or_else(|| (!all_known && other()).then_some(Incomplete::Unsure));
+                return Ok(Some(Carried { transfer, incomplete, server }));
             }
         }
         Ok(None)
@@ -154,7 +162,7 @@ impl Controls {
 impl Carried {
     /// Says it in the row of the stream.
     pub(crate) fn say(self, row: ObjectRow) -> ObjectRow {
-        let Self { transfer, server } = self;
+        let Self { transfer, incomplete, server } = self;
         let path = transfer.path.as_deref().map(text);
         let user = transfer.user.as_deref().map(|user| format!("{}@", escaped(&text(user)))).unwrap_or_default();
         let server = SocketAddr::new(server.addr, server.port);
@@ -165,13 +173,9 @@ impl Carried {
         });
         let listing = transfer.command.is_listing();
         let uri = below.map(|below| format!("ftp://{user}{server}/{below}{}", if listing { ";type=d" } else { "" }));
-        let refused = transfer.status.is_some_and(|status| status >= 400);
-        let reason = match (row.complete, refused, transfer.offset) {
-            (true, true, _) => Some("closed-early".to_owned()),
-            // The rest of a file is not the file.
-            (true, false, 1..) => Some("partial".to_owned()),
-            _ => None,
-        };
+        // The rest of a file is not the file.
+        let rest = (transfer.offset > 0).then_some(Incomplete::Partial);
+        let reason = incomplete.or(rest).filter(|_| row.complete).map(|why| why.words().to_owned());
         ObjectRow {
             protocol: PROTOCOL.to_owned(),
             method: Some(transfer.command.word().to_owned()),

@@ -161,9 +161,10 @@ fn files_of_ftp_are_named_by_their_control_connection() {
     }
     let program = [b"MZ".as_slice(), &[7; 4000]].concat();
     for (port, command, taken, reply) in [
-        (50_001, "RETR tool.exe", true, "226 done"),
-        (50_002, "STOR up.txt", false, "226 done"),
-        (50_003, "RETR broken.exe", true, "426 broken off"),
+        (50_001, "RETR tool.exe", true, Some("226 done")),
+        (50_002, "STOR up.txt", false, Some("226 done")),
+        (50_003, "RETR broken.exe", true, Some("426 broken off")),
+        (50_004, "RETR last.exe", true, None),
     ] {
         control.ask(&mut made, next(), b"PASV\r\n");
         control.answer(&mut made, next(), b"227 Entering Passive Mode (203,0,113,9,0,80)\r\n");
@@ -177,29 +178,31 @@ fn files_of_ftp_are_named_by_their_control_connection() {
             data.ask(&mut made, next(), b"some notes\n");
         }
         data.close(&mut made, next());
-        control.answer(&mut made, next(), format!("{reply}\r\n").as_bytes());
+        if let Some(reply) = reply {
+            control.answer(&mut made, next(), format!("{reply}\r\n").as_bytes());
+        }
     }
-    control.ask(&mut made, next(), b"QUIT\r\n").answer(&mut made, next(), b"221 bye\r\n");
     control.close(&mut made, next());
     let data = Data::new("inside-ftp");
     let capture = data.write("ftp.pcap", &made.file());
     data.ingest(&[], &[&capture]).well();
 
     let all = objects(&data);
-    for (name, method, complete, bytes) in [
-        ("tool.exe", "RETR", true, &program[..]),
-        ("up.txt", "STOR", true, b"some notes\n"),
-        ("broken.exe", "RETR", false, &program),
+    for (name, method, reason, bytes) in [
+        ("tool.exe", "RETR", None, &program[..]),
+        ("up.txt", "STOR", None, b"some notes\n"),
+        ("broken.exe", "RETR", Some("closed-early"), &program),
+        ("last.exe", "RETR", Some("unsure"), &program),
     ] {
         let (row, found) =
             all.iter().find(|(row, _)| row["filename"] == name).unwrap_or_else(|| panic!("{name}: {:#?}", rows(&all)));
         assert_eq!(found, bytes);
         assert_eq!(
-            (&row["protocol"], &row["method"], &row["complete"]),
-            (&"ftp".into(), &method.into(), &complete.into())
+            (&row["protocol"], &row["method"], &row["complete"], row["reason"].as_str()),
+            (&"ftp".into(), &method.into(), &reason.is_none().into(), reason)
         );
         assert_eq!(row["uri"], format!("ftp://ann%20lee@203.0.113.9:80/%2Fpub/new/{name}"));
     }
-    assert_eq!(data.json("objects", &["name=*.exe", "incomplete=1"]).len(), 1);
+    assert_eq!(data.json("objects", &["name=*.exe", "incomplete=1"]).len(), 2);
     data.run("verify", &["--deep"]).well();
 }

@@ -17,6 +17,8 @@ pub(super) struct Lines<'s> {
     at: StreamOffset,
     /// Whether bytes before `at` are missing.
     pub(super) lossy: bool,
+    /// How many holes there are before `at`.
+    pub(super) holes: u64,
 }
 
 /// A line.
@@ -36,7 +38,7 @@ pub(super) struct Line {
 
 impl<'s> Lines<'s> {
     pub(super) fn new(source: &'s dyn Source) -> Self {
-        Self { window: Window::new(source, READ), at: StreamOffset(0), lossy: false }
+        Self { window: Window::new(source, READ), at: StreamOffset(0), lossy: false, holes: 0 }
     }
 
     /// The next whole line; what lies around a hole is no line.
@@ -49,6 +51,7 @@ impl<'s> Lines<'s> {
                 let Some(Stop::Hole(gap)) = view.stop else { return None };
                 self.at = gap.end();
                 self.lossy = true;
+                self.holes += 1;
                 broken = true;
                 continue;
             }

@@ -16,6 +16,8 @@ pub(super) struct Reply {
     pub(super) first: Vec<u8>,
     /// What its last line says.
     pub(super) last: Vec<u8>,
+    /// Whether a hole took its end.
+    pub(super) broken: bool,
 }
 
 /// The next reply. Lines that are none are passed over.
@@ -43,8 +45,9 @@ pub(super) fn next(lines: &mut Lines<'_>) -> Option<Reply> {
             break;
         }
     }
+    let broken = lines.lossy;
     lines.lossy |= lossy;
-    Some(Reply { code, start, end, first, last })
+    Some(Reply { code, start, end, first, last, broken })
 }
 
 /// The code that a line begins with, and whether more lines follow.

@@ -45,6 +45,8 @@ pub(super) struct Session {
     names: Vec<TransferCommand>,
     /// Whether the next final reply is about a transfer whose command is missing.
     missed: bool,
+    /// Whether no reply is missing since a data connection was announced.
+    followed: bool,
 }
 
 impl Session {
@@ -55,9 +57,12 @@ impl Session {
         let mut asked = Asked { lines: Lines::new(client), next: VecDeque::new(), ended: false };
         let mut answers = Lines::new(server);
         let mut first = true;
+        let mut holes = 0;
         while session.secret.is_none() && session.is_within(limits) {
             let Some(reply) = reply::next(&mut answers) else { break };
             session.guessed |= answers.lossy || asked.lines.lossy;
+            session.followed &= holes == answers.holes;
+            holes = answers.holes;
             if std::mem::take(&mut first) && session.greeting(&reply) {
                 // More may come before it is ready.
                 first = reply.code < 200;
@@ -67,6 +72,7 @@ impl Session {
         }
         // What was not answered may have been all the same: the server's side may be missing.
         session.guessed = true;
+        session.followed = false;
         while session.secret.is_none() && session.is_within(limits) && asked.look(0) {
             session.follow(&mut asked);
             let Some(command) = asked.next.pop_front() else { break };
@@ -103,6 +109,7 @@ impl Session {
         for _ in 0..at {
             // Their answers are missing. They were hardly all refused.
             self.guessed = true;
+            self.followed = false;
             self.begun = None;
             self.follow(asked);
             if let Some(command) = asked.next.pop_front().filter(|command| command.transfers().is_none()) {
@@ -166,6 +173,7 @@ impl Session {
         };
         if begins && place.is_some_and(awaited) {
             self.missed = true;
+            self.followed = false;
             return None;
         }
         if matches!(code, 227 | 229) && awaited(0) {
@@ -207,6 +215,7 @@ impl Session {
             ended_at: None,
             status: None,
             guessed: self.guessed,
+            followed: false,
         });
         self.found.last_mut()
     }
@@ -230,7 +239,7 @@ impl Session {
     }
 
     fn end(&mut self, command: &Command, kind: TransferCommand, reply: &Reply, commands: Direction) {
-        let (guessed, folder) = (self.guessed, self.folder.clone());
+        let (guessed, followed, folder) = (self.guessed, self.followed, self.folder.clone());
         let announced = self.announced;
         let transfer = match self.begun.take() {
             Some(begun) => self.found.get_mut(begun),
@@ -240,6 +249,7 @@ impl Session {
         transfer.status = Some(reply.code);
         transfer.ended_at = Some(reply.start);
         transfer.guessed |= guessed;
+        transfer.followed = followed;
         if kind == TransferCommand::Stou {
             told_name(&folder, reply, transfer);
         }
@@ -260,6 +270,10 @@ impl Session {
                 self.secret = Some(from);
             }
             b"PASV" | b"EPSV" => self.announce(reply),
+            b"PORT" | b"EPRT" if done => {
+                self.assume(command);
+                self.followed = !reply.broken;
+            }
             b"PWD" | b"XPWD" if reply.code == 257 => {
                 self.folder = quoted(&reply.first).map_or_else(Vec::new, |told| join(b"", &told));
             }
@@ -288,6 +302,7 @@ impl Session {
             _ => None,
         };
         self.announced = told.map(|address| (Side::Server, address)).or(self.announced);
+        self.followed = told.is_some() && !reply.broken;
     }
 
     /// What a command that was accepted changes.

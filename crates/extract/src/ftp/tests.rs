@@ -5,6 +5,7 @@ use streamdb_types::{GapKind, Marks};
 
 use super::*;
 use crate::memory::MemorySource;
+use crate::message::Incomplete;
 
 fn session(to_server: &str, to_client: &str) -> Found {
     find([&MemorySource::new(to_server), &MemorySource::new(to_client)], &Limits::default()).unwrap()
@@ -78,6 +79,62 @@ fn status_and_abort_while_it_goes_on() {
         ["RETR big Server Told(1.2.3.4:1286) 0 Some(426)", "RETR small Server Told(1.2.3.4:1287) 0 Some(226)",]
     );
     assert!(found.transfers.iter().all(|transfer| !transfer.guessed));
+}
+
+/// A data connection that was closed carried a whole file where the server says so, in words or in numbers.
+#[test]
+fn what_tells_that_a_file_is_whole() {
+    use Incomplete::{ClosedEarly, Unsure};
+    let why = |to_client: &str, hole: Option<&str>, sent: u64| {
+        let commands = MemorySource::new("USER a\r\nTYPE I\r\nPASV\r\nRETR a\r\nQUIT\r\n");
+        let all = format!("220 ftp\r\n230 In.\r\n200 I.\r\n{to_client}");
+        let mut replies = MemorySource::new(all.clone());
+        if let Some(lost) = hole {
+            replies = replies.with_gap(all.find(lost).unwrap() as u64, lost.len() as u64, GapKind::Missing);
+        }
+        find([&commands, &replies], &Limits::default()).unwrap().transfers[0].incomplete(sent)
+    };
+    let (passive, begun) = ("227 (1,2,3,4,5,6)\r\n", "150 Opening (10 bytes).\r\n");
+    for end in ["226 Done.\r\n", "250 Done.\r\n", "226 Done.\r\n221 Bye.\r\n"] {
+        assert_eq!(why(&format!("{passive}150 Ok.\r\n{end}"), None, 7), None, "{end}");
+        assert_eq!(why(&format!("{passive}{begun}{end}"), None, 7), None, "{end}");
+    }
+    assert_eq!(why(&format!("{passive}{begun}426 Aborted.\r\n"), None, 10), Some(ClosedEarly));
+    assert_eq!(why(&format!("{passive}{begun}451 Aborted.\r\n226 Done.\r\n"), None, 7), Some(ClosedEarly));
+    // The control connection ended before the reply, or nothing else tells.
+    for (replies, sent, wanted) in [
+        (format!("{passive}150 Ok.\r\n"), 7, Some(Unsure)),
+        (format!("{passive}{begun}"), 7, Some(Unsure)),
+        (format!("{passive}{begun}"), 10, None),
+        (format!("{passive}150 Ok.\r\n200 What?\r\n"), 7, Some(Unsure)),
+        (passive.to_owned(), 7, Some(Unsure)),
+    ] {
+        assert_eq!(why(&replies, None, sent), wanted, "{replies}");
+    }
+    // With a hole before it, a reply may be the next one's.
+    let all = format!("{passive}150 Ok.\r\n226 Done.\r\n");
+    assert_eq!(why(&all, Some("230 In."), 7), None);
+    assert_eq!(why(&all, Some("150 Ok."), 7), Some(Unsure));
+    assert_eq!(why(&all, Some("226 Done."), 7), Some(Unsure));
+    // What follows a hole in the announcement itself may be about the next one.
+    let long = "227-(1,2,3,4,5,6)\r\n227 End\r\n150 Ok.\r\n226 Done.\r\n";
+    assert_eq!(why(long, None, 7), None);
+    assert_eq!(why(long, Some("227 End"), 7), Some(Unsure));
+}
+
+/// What a server tells in text, of a part or of other bytes is no measure.
+#[test]
+fn lengths_that_are_told_of_something_else() {
+    let replies = "220 ftp\r\n230 In.\r\n200 Ok.\r\n200 Ok.\r\n227 (1,2,3,4,5,6)\r\n150 Opening (10 bytes).\r\n";
+    let why = |before: &str, transfer: &str| {
+        let found = session(&format!("USER a\r\n{before}PASV\r\n{transfer}\r\n"), replies);
+        found.transfers[0].incomplete(10)
+    };
+    assert_eq!(why("TYPE I\r\nMODE S\r\n", "RETR a"), None);
+    for before in ["TYPE A\r\nMODE S\r\n", "TYPE I\r\nMODE Z\r\n", "TYPE I\r\nSTRU R\r\n"] {
+        assert_eq!(why(before, "RETR a"), Some(Incomplete::Unsure), "{before}");
+    }
+    assert_eq!(why("TYPE I\r\nMODE S\r\n", "LIST"), Some(Incomplete::Unsure));
 }
 
 #[test]

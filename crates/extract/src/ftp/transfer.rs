@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use streamdb_types::{Direction, StreamOffset};
 
-use crate::message::Side;
+use crate::message::{Incomplete, Side};
 
 /// A transfer for which a data connection was announced. Its bytes are all that the sender sends on that connection, in stream
 /// mode (RFC 959 §3.4.1).
@@ -50,12 +50,32 @@ pub struct Transfer {
     pub status: Option<u16>,
     /// Whether part of the conversation is missing, so that reply and command may not belong together.
     pub guessed: bool,
+    /// Whether no reply is missing from the one that announced the data connection to the final one: then that is about this
+    /// data connection, whatever else was guessed.
+    pub followed: bool,
 }
 
 impl Transfer {
     /// Whether the server confirmed that all was transferred (RFC 959 §5.4).
     pub const fn is_confirmed(&self) -> bool {
         matches!(self.status, Some(226 | 250))
+    }
+
+    /// Why the file may not be whole, though its data connection is, which carried so many bytes; `None` when it is. A data
+    /// connection ends in the same way at the end of the file and where it is broken off (RFC 959 §3.4): the server says which.
+    pub fn incomplete(&self, sent: u64) -> Option<Incomplete> {
+        // What it is long was told before it was sent, and may be said in other bytes than those on the wire.
+        let as_it_is = matches!(self.representation, Representation::Image | Representation::Local)
+            && self.mode == b'S'
+            && self.structure == b'F'
+            && self.offset == 0
+            && !self.command.is_listing();
+        match self.status {
+            Some(400..) => Some(Incomplete::ClosedEarly),
+            _ if self.is_confirmed() && self.followed => None,
+            _ if as_it_is && self.told_length == Some(sent) => None,
+            _ => Some(Incomplete::Unsure),
+        }
     }
 }
 

@@ -101,23 +101,33 @@ impl Chunks {
         None
     }
 
-    /// The size of the chunk that begins here, and the length of its line.
+    /// The size of the chunk that begins here, and the length of its line. Firefox passes over empty lines before it, and over
+    /// whatever stands behind the digits, as curl does; that is believed where a line ends behind the data.
     fn size(&mut self, window: &mut Window<'_>) -> Result<(u64, u64), Broken> {
         let mut want = 64;
         loop {
             let view = window.look(self.at, want);
-            if let Some(end) = view.bytes.iter().position(|b| *b == b'\n') {
-                let line = view.bytes.get(..end).unwrap_or_default();
+            let empty = empty_lines(view.bytes);
+            let rest = view.bytes.get(empty..).unwrap_or_default();
+            if let Some(end) = rest.iter().position(|b| *b == b'\n') {
+                let line = rest.get(..end).unwrap_or_default();
                 let size = parse_size(line).ok_or(Broken::Malformed)?;
-                self.odd |= has_stray_blanks(line);
-                return Ok((size, end as u64 + 1));
+                let (stray, doubtful) = (has_stray_blanks(line), empty > 0 || has_more(line));
+                let length = (empty + end) as u64 + 1;
+                let after = self.at.add(length).add(size);
+                if doubtful && !matches!(window.look(after, 2).bytes, [b'\r', b'\n', ..] | [b'\n', ..]) {
+                    return Err(Broken::Malformed);
+                }
+                self.odd |= stray || doubtful;
+                return Ok((size, length));
             }
             // Not a size, however the line goes on.
-            if !view.bytes.is_empty() && parse_size(view.bytes).is_none() {
+            if !rest.is_empty() && parse_size(rest).is_none() {
                 return Err(Broken::Malformed);
             }
             match view.stop {
                 Some(Stop::Hole(gap)) => return Err(Broken::Hole(gap)),
+                Some(Stop::End) if empty > 0 => return Err(Broken::Malformed),
                 Some(Stop::End) => return Err(Broken::Ended { missing: 0 }),
                 None if view.bytes.len() >= SIZE_LINE_BYTES => return Err(Broken::Malformed),
                 None => want = view.bytes.len().saturating_mul(2).max(want),
@@ -163,14 +173,30 @@ fn has_stray_blanks(line: &[u8]) -> bool {
     digits == 0 || (digits < line.len() && !line.contains(&b';'))
 }
 
-/// Hexadecimal digits, then blanks, a semicolon with extensions, or the end of the line.
-fn parse_size(line: &[u8]) -> Option<u64> {
-    let line = line.trim_ascii_start();
-    let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
-    if digits == 0 || !matches!(line.get(digits), None | Some(b' ' | b'\t' | b'\r' | b';')) {
-        return None;
+/// How many bytes of empty lines there are first.
+fn empty_lines(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        at += match bytes.get(at..) {
+            Some([b'\n', ..]) => 1,
+            Some([b'\r', b'\n', ..]) => 2,
+            _ => return at,
+        };
     }
-    line.get(..digits)?.iter().try_fold(0u64, |n, digit| {
+}
+
+/// Whether there is something else around a size than blanks, a semicolon with extensions, and the end of the line.
+fn has_more(line: &[u8]) -> bool {
+    let after = line.trim_ascii_start().iter().find(|b| !b.is_ascii_hexdigit());
+    !matches!(after, None | Some(b' ' | b'\t' | b'\r' | b';'))
+}
+
+/// The hexadecimal digits that come first in a line, behind what C takes for blanks.
+fn parse_size(line: &[u8]) -> Option<u64> {
+    let blanks = line.iter().take_while(|b| b.is_ascii_whitespace() || **b == 0x0b).count();
+    let line = line.get(blanks..)?;
+    let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
+    line.get(..digits).filter(|digits| !digits.is_empty())?.iter().try_fold(0u64, |n, digit| {
         let value = char::from(*digit).to_digit(16)?;
         n.checked_mul(16)?.checked_add(u64::from(value))
     })
@@ -210,6 +236,15 @@ mod tests {
             (b"5\r\n", &[], Step::Broken { at: StreamOffset(3), why: Broken::Ended { missing: 5 } }),
             (b"5", &[], Step::Broken { at: StreamOffset(0), why: Broken::Ended { missing: 0 } }),
             (b"x\r\n", &[], Step::Broken { at: StreamOffset(0), why: Broken::Malformed }),
+            // Behind the digits anything, where what follows bears it out.
+            (b"3x\r\nabc\r\n0\x0c\r\n\r\n", &[span(4, 7)], Step::Last { trailers: span(13, 15) }),
+            (b"3\x0b\nabc\n0\n\n", &[span(3, 6)], Step::Last { trailers: span(9, 10) }),
+            (b"3x\r\nabcd\r\n", &[], Step::Broken { at: StreamOffset(0), why: Broken::Malformed }),
+            (b"3x\r\nabc", &[], Step::Broken { at: StreamOffset(0), why: Broken::Malformed }),
+            (b"\n3\r\nabc\r\n\r\n0\r\n\r\n", &[span(4, 7)], Step::Last { trailers: span(14, 16) }),
+            (b"\x0b3\r\nabc\r\n0\r\n\r\n", &[span(4, 7)], Step::Last { trailers: span(12, 14) }),
+            (b"\r\n3\r\nabcd\r\n", &[], Step::Broken { at: StreamOffset(0), why: Broken::Malformed }),
+            (b"0x\r\nA: b\r\n\r\n", &[], Step::Broken { at: StreamOffset(0), why: Broken::Malformed }),
             (b"\r\n", &[], Step::Broken { at: StreamOffset(0), why: Broken::Malformed }),
             (b"11111111111111111\r\n", &[], Step::Broken { at: StreamOffset(0), why: Broken::Malformed }),
         ];
@@ -228,6 +263,8 @@ mod tests {
             (b"2 \r\nab\r\n0\r\n\r\n", true),
             (b" 2\r\nab\r\n0\r\n\r\n", true),
             (b"2\r\r\nab\r\n0\r\n\r\n", true),
+            (b"\n2\r\nab\r\n0\r\n\r\n", true),
+            (b"2x;y\r\nab\r\n0\r\n\r\n", true),
             (b"2\r\nab0\r\n\r\n", true),
         ];
         for (bytes, odd) in cases {

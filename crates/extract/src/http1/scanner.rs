@@ -20,7 +20,7 @@ use super::framing::{self, Asked, Then};
 use super::head;
 use super::line::{self, Role, Seen};
 use super::search;
-use super::split::head_end;
+use super::split::{head_end, odd_head_end};
 use crate::limits::Limits;
 use crate::message::{Framing, Incomplete, Kind, Message, MessageIndex};
 use crate::notes::Notes;
@@ -237,6 +237,12 @@ impl<'a> Scanner<'a> {
                 (Seen::Yes, stop) => match (head_end(bytes), stop) {
                     (Some(end), _) if end <= self.limits.head => return Start::Whole(end),
                     (Some(_), _) => return Start::TooLong,
+                    (None, Some(Stop::End))
+                        if self.role == Role::Responses
+                            && let Some(end) = odd_head_end(bytes).filter(|end| *end <= self.limits.head) =>
+                    {
+                        return Start::Whole(end);
+                    }
                     (None, Some(stop)) => return Start::Cut(bytes.len(), stop),
                     (None, None) if too_long => return Start::TooLong,
                     (None, None) => {}

@@ -73,14 +73,25 @@ fn is_empty(line: &[u8]) -> bool {
 /// The place after the first empty line: where a head ends. Bare LF ends a line too (RFC 9112 §2.2). A line of two carriage
 /// returns is not empty: programs take off one, if any, and go on.
 pub(super) fn head_end(bytes: &[u8]) -> Option<usize> {
+    end_behind_returns(bytes, 1)
+}
+
+/// The place after the first line of nothing but carriage returns: where a head ends for some programs, curl among them. Asked
+/// only where there is no empty line.
+pub(super) fn odd_head_end(bytes: &[u8]) -> Option<usize> {
+    end_behind_returns(bytes, usize::MAX)
+}
+
+/// The place after the first line of at most so many carriage returns.
+fn end_behind_returns(bytes: &[u8], most: usize) -> Option<usize> {
     let mut at = 0;
     loop {
         let after = bytes.get(at..)?;
         at += after.iter().position(|b| *b == b'\n')? + 1;
-        match bytes.get(at..)? {
-            [b'\n', ..] => return Some(at + 1),
-            [b'\r', b'\n', ..] => return Some(at + 2),
-            _ => {}
+        let line = bytes.get(at..)?;
+        let returns = line.iter().take(most).take_while(|b| **b == b'\r').count();
+        if line.get(returns) == Some(&b'\n') {
+            return Some(at + returns + 1);
         }
     }
 }
@@ -130,5 +141,7 @@ mod tests {
         for (bytes, end) in cases {
             assert_eq!(head_end(bytes), *end, "{}", bytes.escape_ascii());
         }
+        assert_eq!(odd_head_end(b"a\n\r\r\nb"), Some(5));
+        assert_eq!(odd_head_end(b"a\r\n\r"), None);
     }
 }

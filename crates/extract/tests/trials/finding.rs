@@ -49,14 +49,15 @@ pub fn whole_objects(connections: &[Connection]) -> Vec<Vec<u8>> {
             transfers.extend(inside.transfers.into_iter().map(|transfer| (connection.ports[1], transfer)));
         }
     }
-    // A file of FTP is whole when its connection is, and the server says so.
-    for (_, transfer) in transfers.iter().filter(|(_, transfer)| transfer.is_confirmed() && !transfer.guessed) {
+    // A file of FTP is whole when its connection is, and the server does not say otherwise.
+    for (_, transfer) in &transfers {
         assert_eq!(transfer.listener, Side::Server);
         let port = match transfer.address {
             Address::Told(address) => address.port(),
             Address::OfServer(port) => port,
         };
-        let file = unknown.iter().filter(|(at, _, complete)| *at == port && *complete);
+        let is_whole = |content: &[u8]| transfer.incomplete(content.len() as u64).is_none();
+        let file = unknown.iter().filter(|(at, content, complete)| *at == port && *complete && is_whole(content));
         whole.extend(file.map(|(_, content, _)| content.clone()));
     }
     whole.retain(|content| !content.is_empty());

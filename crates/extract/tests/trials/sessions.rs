@@ -360,9 +360,14 @@ pub fn ftp(random: &mut Random) -> Session {
             session.answer(format!("227 Entering Passive Mode (10,0,0,2,{},{})\r\n", port >> 8, port & 255));
         }
         session.ask(format!("{word} f{n}.bin\r\n"));
-        session.answer("150 go\r\n");
         // One that breaks off is not whole, though its connection is.
         let broken = random.one_in(4);
+        let length = content.len() + if broken { 1 + random.below(1000) } else { 0 };
+        match random.below(3) {
+            0 => session.answer(format!("150 go ({length} bytes)\r\n")),
+            1 => session.answer(format!("150 go: f{n}.bin\r\n")),
+            _ => session.answer("150 go\r\n"),
+        }
         let control = std::mem::replace(&mut session.ports, [51_000 + n, port]);
         session.say(!fetched, content.clone());
         session.close(!fetched);
