@@ -54,7 +54,10 @@ pub use read::stream::{Read, Stream, StreamInfo};
 pub use read::tail::Unindexed;
 pub use recover::Recovered;
 pub use retention::{Cause, Choice, Chosen, Dropped, Limits, Retained, Retention, Room, Unmet};
-pub use verdicts::{JoinMet, Keeper as VerdictKeeper, Known as KnownContent, Scanned, Verdicts};
+pub use verdicts::{
+    Forgotten as ForgottenContents, JoinMet, Keeper as VerdictKeeper, Known as KnownContent, Parties, Scanned,
+    Verdicts, VerdictsTally,
+};
 pub use verify::{Finding, Verified, Verify};
 pub use volume::{DiskVolume, Space, Volume, VolumeFile};
 pub use write::bucket_file::Compression;

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use streamdb_storage::{DiskVolume, KeptMark, Scanned, VerdictKeeper, Verdicts};
+use streamdb_storage::{DiskVolume, KeptMark, Parties, Scanned, VerdictKeeper, Verdicts};
 use streamdb_testkit::{Fault, FaultVolume, TestFolder};
 use streamdb_types::{BucketId, Scanner, Verdict};
 
 const NO_SPACE: i32 = 28;
+const PARTIES: Parties = Parties::new(2, true);
 
 fn scanned(number: u32, found: bool) -> Scanned {
     let mut sha256 = [0; 32];
@@ -22,7 +23,7 @@ fn scanned(number: u32, found: bool) -> Scanned {
 fn a_disk_that_fails_now_and_then_costs_nothing() {
     let folder = TestFolder::new("verdicts-fails");
     let volume = FaultVolume::new(DiskVolume);
-    let mut keeper = VerdictKeeper::open(folder.path(), Arc::new(volume.clone())).unwrap().unwrap();
+    let mut keeper = VerdictKeeper::open(folder.path(), Arc::new(volume.clone()), PARTIES).unwrap().unwrap();
     keeper.begin(&[]).unwrap();
     let path = folder.path().join("derived/verdicts");
     let (mut longest, mut anew, mut failed) = (0, 0, 0);
@@ -47,7 +48,7 @@ fn a_disk_that_fails_now_and_then_costs_nothing() {
     }
     assert!(anew > 0 && failed > 0, "{anew} {failed}");
     drop(keeper);
-    let keeper = VerdictKeeper::open(folder.path(), Arc::new(DiskVolume)).unwrap().unwrap();
+    let keeper = VerdictKeeper::open(folder.path(), Arc::new(DiskVolume), PARTIES).unwrap().unwrap();
     assert!(!keeper.is_new());
     let shown = Verdicts::open(folder.path());
     for number in 0..2_000 {

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use streamdb_derive::Rows;
 use streamdb_query::{Filter, Looking, Order, Position, Troubles, community_id, find_objects, find_streams};
 use streamdb_storage::index::{Contents, Coverage, Group};
-use streamdb_storage::{DiskVolume, Scanned, Store, StreamInfo, Superblock, VerdictKeeper, WriteFolder};
+use streamdb_storage::{DiskVolume, Parties, Scanned, Store, StreamInfo, Superblock, VerdictKeeper, WriteFolder};
 use streamdb_testkit::{Random, TestFolder};
 use streamdb_types::{
     BlockPlace, BucketId, ConnKey, Digests, Direction, Endpoint, Hop, HopKind, Marks, ObjectKind, ObjectRow, Oid, Path,
@@ -226,7 +226,7 @@ fn judge(store: &Store, dice: &mut Dice<'_>) -> HashMap<[u8; 32], Vec<Verdict>> 
     if dice.roll(4) == 0 {
         return said;
     }
-    let mut keeper = VerdictKeeper::open(store.path(), Arc::new(DiskVolume)).unwrap().unwrap();
+    let mut keeper = VerdictKeeper::open(store.path(), Arc::new(DiskVolume), Parties::new(7, false)).unwrap().unwrap();
     for sha256 in (0..250).map(|n| [n; 32]) {
         let verdict = |dice: &mut Dice<'_>| Verdict {
             scanner: dice.of(&Scanner::ALL),

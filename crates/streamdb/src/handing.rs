@@ -56,7 +56,7 @@ impl Handing {
         let scans = scanners.is_some();
         if scans && rules.is_none() && others_have_rules(folder) {
             complain(
-                "rules have submitted objects of this data folder, and this process has no rules: what it scans goes to no target; give all \
+                "rules have submitted objects of this data folder, and this process has no rules: what it scans waits for one that has; give all \
                  processes on one data folder the same configuration",
             );
         }

@@ -19,7 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use streamdb_scan::Scanners;
-use streamdb_storage::{DiskVolume, JoinMet, KeptMark, Scanned, Store, VerdictKeeper};
+use streamdb_storage::{DiskVolume, JoinMet, KeptMark, Parties, Scanned, Store, VerdictKeeper};
 use streamdb_submit::Fresh;
 use streamdb_types::BucketId;
 
@@ -50,6 +50,11 @@ pub(crate) trait Handed: Send {
     /// # Errors
     /// What went wrong, as a sentence; it is said to the operator, and tried again.
     fn handed(&mut self, store: &Store, objects: &[Fresh<'_>]) -> Result<(), String>;
+
+    /// Whether anybody takes them.
+    fn is_somebody(&self) -> bool {
+        true
+    }
 }
 
 /// Nobody wants to know.
@@ -58,6 +63,10 @@ pub(crate) struct Nobody;
 impl Handed for Nobody {
     fn handed(&mut self, _: &Store, _: &[Fresh<'_>]) -> Result<(), String> {
         Ok(())
+    }
+
+    fn is_somebody(&self) -> bool {
+        false
     }
 }
 
@@ -97,12 +106,12 @@ impl Scanning {
         handed: Box<dyn Handed>,
     ) -> Result<Option<Self>, Error> {
         let Some(scanners) = scanners else { return Ok(None) };
-        let past = scanners.past();
+        let (past, parties) = (scanners.past(), Parties::new(scanners.kinds(), handed.is_somebody()));
         let step = STEP.saturating_add(scanners.timeout().saturating_mul(2));
         let store = Store::open(folder)?;
         // Now, so that what is kept from now on is new.
         let mut keeper = None;
-        take_right(&store, past, &mut keeper)?;
+        take_right(&store, past, parties, &mut keeper)?;
         let (ending, at_once) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let steps = Arc::new(AtomicU64::new(0));
         let told = (Arc::clone(&ending), Arc::clone(&at_once), Arc::clone(&steps));
@@ -111,7 +120,7 @@ impl Scanning {
             // Of this thread, and of those that it starts: whoever captures or derives comes first.
             let _ = rustix::process::nice(NICE);
             let (ending, at_once, steps) = (&*told.0, &*told.1, &*told.2);
-            let follow = Follow { store: &store, past, ending, at_once, steps, say: &mut complain };
+            let follow = Follow { store: &store, past, parties, ending, at_once, steps, say: &mut complain };
             // Nobody may wait for it any more.
             let _ = tell.send(follow.run(scanners, handed, keeper));
         });
@@ -161,6 +170,7 @@ impl Scanning {
 struct Follow<'f> {
     store: &'f Store,
     past: bool,
+    parties: Parties,
     ending: &'f AtomicBool,
     at_once: &'f AtomicBool,
     steps: &'f AtomicU64,
@@ -171,7 +181,7 @@ impl Follow<'_> {
     /// Follows the store until `ending`, and then to its end. When something cannot be done, that is said once, and again when it
     /// works.
     fn run(self, mut scanners: Scanners, mut handed: Box<dyn Handed>, mut keeper: Option<VerdictKeeper>) -> Tally {
-        let Self { store, past, ending, at_once, steps, say } = self;
+        let Self { store, past, parties, ending, at_once, steps, say } = self;
         let mut tally = Tally::default();
         // The last joined content that was gone through.
         let mut joined = 0;
@@ -185,7 +195,7 @@ impl Follow<'_> {
                 steps.fetch_add(1, Ordering::Relaxed);
                 at_once.load(Ordering::Acquire)
             };
-            let done = match take_right(store, past, &mut keeper) {
+            let done = match take_right(store, past, parties, &mut keeper) {
                 Err(error) => Err(Halt::Trouble(error.to_string())),
                 Ok(None) => Ok(()),
                 Ok(Some(keeper)) => {
@@ -229,14 +239,15 @@ impl Follow<'_> {
     }
 }
 
-/// Takes the right to scan, if nobody has it; and begins there when nobody has scanned yet.
+/// Takes the right to scan, if nobody has it; and begins there for those of the parties that were never there.
 fn take_right<'k>(
     store: &Store,
     past: bool,
+    parties: Parties,
     keeper: &'k mut Option<VerdictKeeper>,
 ) -> Result<Option<&'k mut VerdictKeeper>, streamdb_storage::Error> {
     if keeper.is_none() {
-        let Some(mut new) = VerdictKeeper::open(store.path(), Arc::new(DiskVolume))? else { return Ok(None) };
+        let Some(mut new) = VerdictKeeper::open(store.path(), Arc::new(DiskVolume), parties)? else { return Ok(None) };
         if new.is_new() {
             if !past {
                 met_joined_before(store, &mut new)?;
@@ -267,6 +278,9 @@ fn met_before(
         ControlFlow::Continue(())
     })?;
     for (sha256, oid) in met {
+        if keeper.known(&sha256, oid).is_some() {
+            continue;
+        }
         let (verdicts, by, looked) = (Vec::new(), 0, 0);
         keeper.scanned(Scanned { sha256, oid, first_seen: false, whole: true, by, looked, verdicts })?;
     }
@@ -278,8 +292,11 @@ fn met_joined_before(store: &Store, keeper: &mut VerdictKeeper) -> Result<(), st
     for (_, join) in store.joins()?.made_since(0) {
         let (Some(made), Some(part)) = (&join.made, join.parts.first()) else { continue };
         let (sha256, oid, verdicts) = (made.digests.sha256, part.oid, Vec::new());
-        keeper.scanned(Scanned { sha256, oid, first_seen: false, whole: true, by: 0, looked: 0, verdicts })?;
-        keeper.join(JoinMet { complete: true, handed: true, ..JoinMet::new(join.id, &sha256) })?;
+        let met = keeper.joined(join.id, &sha256).unwrap_or_else(|| JoinMet::new(join.id, &sha256));
+        if keeper.known(&sha256, oid).is_none() {
+            keeper.scanned(Scanned { sha256, oid, first_seen: false, whole: true, by: 0, looked: 0, verdicts })?;
+        }
+        keeper.join_done(JoinMet { complete: true, ..met })?;
     }
     Ok(())
 }
@@ -292,7 +309,7 @@ mod tests {
     use streamdb_derive::Deriver;
     use streamdb_scan::Settings;
     use streamdb_testkit::TestFolder;
-    use streamdb_types::Oid;
+    use streamdb_types::{Oid, Scanner};
 
     /// An object, its content, whether it was seen first, and how much was found in it.
     type Taken = (Oid, Option<[u8; 32]>, bool, usize);
@@ -302,6 +319,8 @@ mod tests {
     struct Taker {
         taken: Arc<Mutex<Vec<Taken>>>,
         refuses: Arc<Mutex<Option<usize>>>,
+        /// Whether it is nobody, to whom nothing is of use.
+        is_nobody: bool,
     }
 
     impl Handed for Taker {
@@ -314,6 +333,10 @@ mod tests {
                 taken.push((row.oid, row.digests.map(|digests| digests.sha256), *first_seen, verdicts.len()));
             }
             Ok(())
+        }
+
+        fn is_somebody(&self) -> bool {
+            !self.is_nobody
         }
     }
 
@@ -329,13 +352,14 @@ mod tests {
         let mut deriver = Deriver::new(store).unwrap();
         let settings = || Settings { hash_lists: vec![list.to_owned()], past, ..Settings::default() };
         let mut keeper = None;
-        take_right(store, past, &mut keeper).unwrap();
+        let parties = Parties::new(Scanner::HashList.bit(), taker.is_somebody());
+        take_right(store, past, parties, &mut keeper).unwrap();
         deriver.catch_up(store, &|| false, &mut |error| panic!("{error}")).unwrap();
         let mut said = Vec::new();
         let (ending, at_once) = (AtomicBool::new(true), AtomicBool::new(false));
         let say = &mut |what: &str| said.push(what.to_owned());
         let steps = AtomicU64::new(0);
-        let follow = Follow { store, past, ending: &ending, at_once: &at_once, steps: &steps, say };
+        let follow = Follow { store, past, parties, ending: &ending, at_once: &at_once, steps: &steps, say };
         let tally = follow.run(Scanners::open(settings()).unwrap(), Box::new(taker.clone()), keeper);
         (tally, said)
     }
@@ -391,6 +415,39 @@ mod tests {
         let (tally, _) = scan(&store, &list, false, &taker);
         assert_eq!((tally.contents, tally.objects as usize), (0, words.len()));
         assert!(taker.taken.lock().unwrap()[taken.len()..].iter().all(|t| !t.2));
+    }
+
+    /// A process without rules scans, and then one with rules comes: it is handed all that it would have been, with the same
+    /// words, and nothing is scanned twice.
+    #[test]
+    fn what_one_without_rules_scanned_is_handed_on_by_the_next_that_has_some() {
+        let folder = TestFolder::new("scanning-without-rules");
+        let list = folder.path().join("bad.txt");
+        std::fs::write(&list, "ec2a3622af18a8dfad692c3e7a81ca1b069cbb71d47be31ff227185213251e9c\n").unwrap();
+        let words = |name: &str, without: bool| {
+            let data = folder.path().join(name);
+            ingest(&data, "nginx-downloads", &[]);
+            let store = Store::open(&data).unwrap();
+            let (taker, nobody) = (Taker::default(), Taker { is_nobody: true, ..Taker::default() });
+            scan(&store, &list, true, &taker);
+            let before = taker.taken.lock().unwrap().len();
+            ingest(&data, "imagedump", &[]);
+            let mut scanned = 0;
+            if without {
+                scanned += scan(&store, &list, true, &nobody).0.contents;
+                assert_eq!(scan(&store, &list, true, &nobody).0, Tally::default());
+                assert!(scanned > 0 && !nobody.taken.lock().unwrap().is_empty());
+            }
+            scanned += scan(&store, &list, true, &taker).0.contents;
+            assert_eq!(scan(&store, &list, true, &taker).0, Tally::default());
+            assert_eq!(scan(&store, &list, true, &nobody).0, Tally::default(), "it went on where the other was");
+            let taken = taker.taken.lock().unwrap()[before..].to_vec();
+            let distinct: BTreeSet<Taken> = taken.into_iter().collect();
+            (scanned, distinct)
+        };
+        let wanted = words("with", false);
+        assert!(wanted.1.iter().any(|taken| taken.2) && wanted.1.iter().any(|taken| taken.3 == 1));
+        assert_eq!(words("without", true), wanted);
     }
 
     #[test]

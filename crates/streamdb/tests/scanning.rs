@@ -16,7 +16,7 @@ use std::time::Duration;
 use common::{Data, Made, Server, Talk, installed, json_lines, noise, testdata, text, until, wait};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use streamdb_storage::{DiskVolume, VerdictKeeper};
+use streamdb_storage::{DiskVolume, Parties, VerdictKeeper};
 
 /// A file that every scanner is to know, and that harms nobody. In two pieces, so that this file is not taken for it.
 const EICAR: [&str; 2] = [r"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR", "-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"];
@@ -262,6 +262,34 @@ fn what_was_only_handed_on_is_looked_at_by_the_scanners_that_come_later() {
 }
 
 #[test]
+fn what_a_process_without_rules_scans_waits_for_one_that_has_them() {
+    let data = Data::new("scan-without-rules");
+    let files = data.beside("files");
+    std::fs::create_dir(&files).unwrap();
+    let list = data.write("bad.txt", format!("{}\n", sha256(&eicar())).as_bytes());
+    let scan = format!("[scan]\nhash_lists = [{list:?}]\n");
+    let rules = format!(
+        "{scan}[[submit.target]]\nname = \"files\"\nkind = \"folder\"\npath = {files:?}\n\
+         [[submit.rule]]\nname = \"bad\"\nto = [\"files\"]\nfirst_seen = true\nverdict = [\"hash-list:*\"]\n"
+    );
+    let config = |text: &str| data.write("streamdb.toml", text.as_bytes()).to_str().unwrap().to_owned();
+    let ingest = |text: &str, name: &str, bodies: &[Vec<u8>]| {
+        let said = data.ingest(&["--config", &config(text)], &[&data.write(name, &answers(bodies))]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+    };
+    ingest(&rules, "one.pcap", &bodies(1, 3));
+    ingest(&scan, "two.pcap", &[bodies(50, 3), vec![eicar()]].concat());
+    assert_eq!(data.json("objects", &["verdict=hash-list:*"]).len(), 1);
+    assert_eq!(std::fs::read_dir(&files).unwrap().count(), 0);
+    let said = data.run("derive", &["--once", "--config", &config(&rules)]);
+    assert_eq!(said.err, "streamdb: 0 contents scanned, something was found in 0\n");
+    let names: Vec<_> = std::fs::read_dir(&files).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.iter().any(|name| name.to_string_lossy().contains(&sha256(&eicar()))), "{names:?}");
+    let stats = data.run("stats", &[]);
+    assert!(String::from_utf8_lossy(&stats.out).contains("\n1 content with a verdict\n"), "{stats:?}");
+}
+
+#[test]
 fn what_was_there_before_is_left_to_hunt_unless_it_is_asked_for() {
     let data = Data::new("scan-past");
     let (old, new) = (bodies(1, 3), bodies(50, 2));
@@ -292,7 +320,9 @@ fn a_kill_costs_no_content_and_repeats_none_that_is_known() {
     let mut kills = 0;
     let mut checked = 0;
     let known = || -> BTreeSet<String> {
-        let keeper = VerdictKeeper::open(&data.path(), Arc::new(DiskVolume)).unwrap().expect("nobody scans");
+        let keeper = VerdictKeeper::open(&data.path(), Arc::new(DiskVolume), Parties::new(2, false))
+            .unwrap()
+            .expect("nobody scans");
         let is_known = |sha256: &&String| {
             let bytes: Vec<u8> = (0..32).map(|n| u8::from_str_radix(&sha256[2 * n..2 * n + 2], 16).unwrap()).collect();
             keeper.known(&bytes.try_into().unwrap(), oids[*sha256]).is_some()

@@ -38,6 +38,17 @@ impl KeptMark {
         Self { covered, silent: self.silent || (self.covered.whole && covered.whole), ..self }
     }
 
+    /// A mark for somebody who is to go on where the first of these two is. Where they differ, only commits are believed, as
+    /// the rows may have been made anew between them: then some connections are read once more, and none is left out.
+    pub(crate) fn least(&self, other: &Self) -> Self {
+        if self == other {
+            return *self;
+        }
+        let covered =
+            Covered { to: self.covered.to.min(other.covered.to), whole: self.covered.whole && other.covered.whole };
+        Self { covered, silent: self.silent && other.silent, ..Self::NOTHING }
+    }
+
     /// Whether what this one has read is in `other`, as far as commits say.
     fn is_in(&self, other: &Self) -> bool {
         self.covered.to <= other.covered.to
@@ -204,6 +215,53 @@ mod tests {
             // What comes twice is the end of what was read before.
             prop_assert!(found.iter().skip(seen).is_sorted());
             prop_assert!(read(&path, &mut mark, usize::MAX).is_empty());
+        }
+    }
+
+    proptest! {
+        /// Two who read by themselves, before and after the rows were made anew, and then together: neither misses any.
+        #[test]
+        fn who_goes_on_for_two_leaves_nothing_out_for_either(
+            sizes in proptest::collection::vec(0..4usize, 1..6),
+            again in proptest::collection::vec(1..4usize, 6),
+            most in [1..5usize, 1..5usize],
+            steps in [0..6usize, 0..6usize],
+            anew: bool,
+        ) {
+            let folder = TestFolder::new("derived-two");
+            let path = folder.path().join("7.objects");
+            let total: usize = sizes.iter().sum();
+            let grouped = |sizes: &[usize]| -> Vec<Vec<u32>> {
+                let mut numbers = (1..=total as u32).peekable();
+                let mut groups = Vec::new();
+                for size in sizes.iter().cycle() {
+                    groups.push(numbers.by_ref().take(*size).collect::<Vec<_>>());
+                    if numbers.peek().is_none() && groups.len() >= sizes.len() {
+                        return groups;
+                    }
+                }
+                groups
+            };
+            let mut marks = [KeptMark::NOTHING; 2];
+            let mut found = [Vec::new(), Vec::new()];
+            for which in 0..2 {
+                if which == 0 || anew {
+                    let groups = grouped(if which == 0 { &sizes } else { &again });
+                    write(&path, &groups, groups.len() - 1);
+                }
+                for _ in 0..steps[which] {
+                    found[which].extend(read(&path, &mut marks[which], most[which]));
+                }
+            }
+            let mut together = marks[0].least(&marks[1]);
+            let rest = read(&path, &mut together, usize::MAX);
+            for mut found in found {
+                found.extend(&rest);
+                found.sort_unstable();
+                found.dedup();
+                prop_assert!(found.iter().copied().eq(1..=total as u32), "{found:?}");
+            }
+            prop_assert!(read(&path, &mut together, usize::MAX).is_empty());
         }
     }
 

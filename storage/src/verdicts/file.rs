@@ -2,27 +2,28 @@
 //!
 //! ```text
 //! FILE   := head frame*
-//! head   : magic "SDBVERD1"
+//! head   : magic "SDBVERD2"
 //! frame  : length u32, crc32 u32 of the payload and the frame's position, payload
 //! payload: kind u8, then
-//!   1 SCANNED  sha256 (32 bytes), oid (4 varints), by u64, flags u8 (1 first seen, 2 whole, and from 4 on which scanners
-//!              looked), verdicts (varint), and for each: scanner u8, name and details (each a length as a varint, and UTF-8)
-//!   2 MARK     how far the rows of a bucket were handed on: bucket (varint), last frame's begin (varint) and checksum u32, next
-//!              frame's begin (varint), covered place (varint), flags u8 (1 whole, 2 silent, 4 nothing more comes)
-//!   3 BEGUN    behind the marks of what was there before anybody scanned
+//!   1 SCANNED  sha256 (32 bytes), first (4 bytes), by u64, flags u8 (1 whole, and from 2 on which scanners looked), verdicts
+//!              (varint), and for each: scanner u8, name and details (each a length as a varint, and UTF-8)
+//!   2 MARK     how far some parties came in the rows of a bucket: parties u8, bucket (varint), last frame's begin (varint) and
+//!              checksum u32, next frame's begin (varint), covered place (varint), flags u8 (1 whole, 2 silent, 4 nothing more comes)
+//!   3 BEGUN    parties u8: behind their marks of what was there before they were
+//!   4 FORGOTTEN contents until now, with a verdict (varint) and without (varint)
 //!   5 JOINED   a joined content was met: its name (16 bytes), the first half of its sha256 (16 bytes), flags u8 (1 complete, 2 first
-//!              seen, 4 handed on)
+//!              seen), and for which parties that was all, u8
 //! ```
 
 use std::io;
 
 use streamdb_types::{BlockPlace, BucketId, Oid, Scanner, Verdict};
 
-use super::{JoinMet, Scanned};
+use super::{Forgotten, JoinMet, Scanned};
 use crate::derived::{Covered, KeptMark};
 use crate::format::bytes::{Reader, Short, put_varint};
 
-pub(super) const MAGIC: &[u8; 8] = b"SDBVERD1";
+pub(super) const MAGIC: &[u8; 8] = b"SDBVERD2";
 pub(super) const HEAD: u64 = MAGIC.len() as u64;
 /// Bytes before a payload.
 const FRAME: usize = 8;
@@ -37,6 +38,7 @@ const DETAILS: usize = 1024;
 const SCANNED: u8 = 1;
 const MARK: u8 = 2;
 const BEGUN: u8 = 3;
+const FORGOTTEN: u8 = 4;
 const JOINED: u8 = 5;
 
 /// Every scanner's bit.
@@ -45,34 +47,71 @@ const ALL: u8 = (1 << Scanner::ALL.len()) - 1;
 /// What a frame says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Payload {
-    Scanned(Scanned),
-    Mark(BucketId, KeptMark, Settled),
-    Begun,
+    Scanned(Said),
+    Mark(BucketId, PartyMark),
+    Begun(u8),
+    Forgotten(Forgotten),
     Joined(JoinMet),
 }
 
-/// Whether nothing more comes to the rows of a bucket.
+/// What came of scanning a content, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) sha256: [u8; 32],
+    pub(crate) first: First,
+    pub(crate) whole: bool,
+    pub(crate) by: u64,
+    pub(crate) looked: u8,
+    pub(crate) verdicts: Vec<Verdict>,
+}
+
+/// By what the first object with a content is known again: a checksum of its oid, or nothing, where that is not known, or was
+/// there before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Settled(pub(crate) bool);
+pub(crate) struct First(pub(crate) [u8; 4]);
+
+impl First {
+    pub(super) fn of(oid: Oid) -> Self {
+        let Oid { bucket, place, length, index } = oid;
+        let mut crc = crc32fast::Hasher::new();
+        [bucket.0, place.0, length, index].iter().for_each(|n| crc.update(&n.to_le_bytes()));
+        Self(crc.finalize().max(1).to_le_bytes())
+    }
+}
+
+/// How far some parties came in the rows of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PartyMark {
+    /// Bit by bit.
+    pub(crate) parties: u8,
+    pub(crate) mark: KeptMark,
+    /// Whether nothing more comes to these rows.
+    pub(crate) settled: bool,
+}
 
 /// Appends a frame that will lie at `position` of the file.
 pub(super) fn put(out: &mut Vec<u8>, position: u64, payload: &Payload) {
     let mut bytes = Vec::new();
     match payload {
         Payload::Scanned(scanned) => put_scanned(&mut bytes, scanned),
-        Payload::Begun => bytes.push(BEGUN),
+        Payload::Begun(parties) => bytes.extend([BEGUN, *parties]),
+        Payload::Forgotten(Forgotten { found, clean }) => {
+            bytes.push(FORGOTTEN);
+            put_varint(&mut bytes, *found);
+            put_varint(&mut bytes, *clean);
+        }
         Payload::Joined(met) => {
             bytes.push(JOINED);
             met.put(&mut bytes);
         }
-        Payload::Mark(bucket, mark, settled) => {
-            bytes.push(MARK);
+        Payload::Mark(bucket, PartyMark { parties, mark, settled }) => {
+            bytes.extend([MARK, *parties]);
             put_varint(&mut bytes, bucket.0);
             put_varint(&mut bytes, mark.last.0);
             bytes.extend(mark.last.1.to_le_bytes());
             put_varint(&mut bytes, mark.next);
             put_varint(&mut bytes, mark.covered.to.0);
-            bytes.push(u8::from(mark.covered.whole) | u8::from(mark.silent) << 1 | u8::from(settled.0) << 2);
+            bytes.push(u8::from(mark.covered.whole) | u8::from(mark.silent) << 1 | u8::from(*settled) << 2);
         }
     }
     out.extend((bytes.len() as u32).to_le_bytes());
@@ -80,17 +119,14 @@ pub(super) fn put(out: &mut Vec<u8>, position: u64, payload: &Payload) {
     out.extend(bytes);
 }
 
-fn put_scanned(bytes: &mut Vec<u8>, scanned: &Scanned) {
+fn put_scanned(bytes: &mut Vec<u8>, scanned: &Said) {
     bytes.push(SCANNED);
     bytes.extend(scanned.sha256);
-    let Oid { bucket, place, length, index } = scanned.oid;
-    for n in [bucket.0, place.0, length, index] {
-        put_varint(bytes, n);
-    }
+    bytes.extend(scanned.first.0);
     bytes.extend(scanned.by.to_le_bytes());
     let kept = scanned.verdicts.get(..Scanned::MOST).unwrap_or(&scanned.verdicts);
     let whole = scanned.whole && kept.len() == scanned.verdicts.len();
-    bytes.push(u8::from(scanned.first_seen) | u8::from(whole) << 1 | (scanned.looked & ALL) << 2);
+    bytes.push(u8::from(whole) | (scanned.looked & ALL) << 1);
     put_varint(bytes, kept.len() as u64);
     for verdict in kept {
         bytes.push(Scanner::ALL.iter().position(|scanner| *scanner == verdict.scanner).unwrap_or_default() as u8);
@@ -114,39 +150,41 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Payload, Short> {
     let mut r = Reader(payload);
     let said = match r.u8()? {
         SCANNED => Payload::Scanned(scanned(&mut r)?),
-        BEGUN => Payload::Begun,
+        BEGUN => Payload::Begun(r.u8()?),
+        FORGOTTEN => Payload::Forgotten(Forgotten { found: r.varint()?, clean: r.varint()? }),
         JOINED => Payload::Joined(JoinMet::read(&mut r)?),
         MARK => {
+            let parties = r.u8()?;
             let bucket = BucketId(r.varint()?);
             let last = (r.varint()?, r.u32()?);
             let next = r.varint()?;
             let to = BlockPlace(r.varint()?);
             let flags = r.u8()?;
             let mark = KeptMark { last, next, covered: Covered { to, whole: flags & 1 != 0 }, silent: flags & 2 != 0 };
-            Payload::Mark(bucket, mark, Settled(flags & 4 != 0))
+            Payload::Mark(bucket, PartyMark { parties, mark, settled: flags & 4 != 0 })
         }
         _ => return Err(Short),
     };
     if r.0.is_empty() { Ok(said) } else { Err(Short) }
 }
 
-fn scanned(r: &mut Reader<'_>) -> Result<Scanned, Short> {
+fn scanned(r: &mut Reader<'_>) -> Result<Said, Short> {
     let sha256 = r.array()?;
-    let oid =
-        Oid { bucket: BucketId(r.varint()?), place: BlockPlace(r.varint()?), length: r.varint()?, index: r.varint()? };
+    let first = First(r.array()?);
     let by = r.u64()?;
     let flags = r.u8()?;
     let count = usize::try_from(r.varint()?).map_err(|_| Short)?;
     if count > Scanned::MOST {
         return Err(Short);
     }
-    let mut verdicts = Vec::new();
+    // As much as is needed: very many of them are in memory.
+    let mut verdicts = Vec::with_capacity(count);
     for _ in 0..count {
         let scanner = *Scanner::ALL.get(usize::from(r.u8()?)).ok_or(Short)?;
         verdicts.push(Verdict { scanner, name: text(r, NAME)?, details: text(r, DETAILS)? });
     }
-    let (first_seen, whole, looked) = (flags & 1 != 0, flags & 2 != 0, flags >> 2 & ALL);
-    Ok(Scanned { sha256, oid, first_seen, whole, by, looked, verdicts })
+    let (whole, looked) = (flags & 1 != 0, flags >> 1 & ALL);
+    Ok(Said { sha256, first, whole, by, looked, verdicts })
 }
 
 fn text(r: &mut Reader<'_>, most: usize) -> Result<String, Short> {
@@ -233,22 +271,10 @@ pub(crate) fn replay(bytes: &[u8]) {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
+    use super::super::Parties;
     use super::*;
     use proptest::prelude::*;
-
-    pub(in crate::verdicts) fn scanned_as(number: u8, names: &[&str]) -> Scanned {
-        let verdict = |name: &&str| Verdict { scanner: Scanner::Yara, name: (*name).into(), details: "tags".into() };
-        Scanned {
-            sha256: [number; 32],
-            oid: "7-11-13-0".parse().unwrap(),
-            first_seen: number.is_multiple_of(2),
-            whole: true,
-            by: 5,
-            looked: number & ALL,
-            verdicts: names.iter().map(verdict).collect(),
-        }
-    }
 
     fn payloads() -> impl Strategy<Value = Payload> {
         let verdict = (0..3usize, "\\PC{0,40}", "\\PC{0,40}").prop_map(|(scanner, name, details)| Verdict {
@@ -256,28 +282,28 @@ pub(super) mod tests {
             name,
             details,
         });
-        let scanned = (
-            any::<[u8; 32]>(),
-            any::<[u64; 5]>(),
-            (any::<[bool; 2]>(), 0..=ALL),
-            proptest::collection::vec(verdict, 0..4),
-        );
-        let scanned = scanned.prop_map(
-            |(sha256, [bucket, place, length, index, by], ([first_seen, whole], looked), verdicts)| {
-                let oid = Oid { bucket: BucketId(bucket), place: BlockPlace(place), length, index };
-                Payload::Scanned(Scanned { sha256, oid, first_seen, whole, by, looked, verdicts })
-            },
-        );
-        let mark = (any::<[u64; 4]>(), any::<u32>(), any::<[bool; 3]>());
-        let mark = mark.prop_map(|([bucket, begin, next, to], crc, [whole, silent, settled])| {
+        let scanned = (any::<([u8; 32], [u8; 4], u64, bool)>(), 0..=ALL, proptest::collection::vec(verdict, 0..4));
+        let scanned = scanned.prop_map(|((sha256, first, by, whole), looked, verdicts)| {
+            Payload::Scanned(Said { sha256, first: First(first), whole, by, looked, verdicts })
+        });
+        let joined = any::<([u8; 16], [u8; 16], [bool; 2], u8)>();
+        let joined = joined.prop_map(|(id, content, [complete, first_seen], done)| {
+            Payload::Joined(JoinMet {
+                id: crate::joins::JoinId(id),
+                content,
+                complete,
+                first_seen,
+                done: Parties(done),
+            })
+        });
+        let mark = (any::<[u64; 4]>(), any::<u32>(), any::<[bool; 3]>(), any::<u8>());
+        let mark = mark.prop_map(|([bucket, begin, next, to], crc, [whole, silent, settled], parties)| {
             let covered = Covered { to: BlockPlace(to), whole };
-            Payload::Mark(BucketId(bucket), KeptMark { last: (begin, crc), next, covered, silent }, Settled(settled))
+            let mark = KeptMark { last: (begin, crc), next, covered, silent };
+            Payload::Mark(BucketId(bucket), PartyMark { parties, mark, settled })
         });
-        let joined = (any::<[u8; 16]>(), any::<[u8; 16]>(), any::<[bool; 3]>());
-        let joined = joined.prop_map(|(id, content, [complete, first_seen, handed])| {
-            Payload::Joined(JoinMet { id: crate::joins::JoinId(id), content, complete, first_seen, handed })
-        });
-        prop_oneof![scanned, mark, joined, Just(Payload::Begun)]
+        let forgotten = any::<[u64; 2]>().prop_map(|[found, clean]| Payload::Forgotten(Forgotten { found, clean }));
+        prop_oneof![scanned, mark, any::<u8>().prop_map(Payload::Begun), forgotten, joined]
     }
 
     proptest! {
@@ -310,9 +336,10 @@ pub(super) mod tests {
 
     #[test]
     fn long_texts_and_many_verdicts_are_cut() {
-        let mut scanned = scanned_as(1, &[]);
         let verdict = Verdict { scanner: Scanner::Clamd, name: "é".repeat(200), details: "x".repeat(5000) };
-        scanned.verdicts = vec![verdict; Scanned::MOST + 1];
+        let verdicts = vec![verdict; Scanned::MOST + 1];
+        let (first, whole, by, looked) = (First::default(), true, 5, 1);
+        let scanned = Said { sha256: [1; 32], first, whole, by, looked, verdicts };
         let mut bytes = Vec::new();
         put(&mut bytes, HEAD, &Payload::Scanned(scanned));
         let Some(Payload::Scanned(read)) = Frames::new(&bytes, HEAD).next() else { panic!("no frame") };

@@ -1,41 +1,24 @@
 //! Keeps what scanners said, each content once, and how far the rows of each bucket were handed on.
 
-use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use streamdb_types::{BucketId, Oid, Verdict};
+use streamdb_types::{BucketId, Oid};
 
-use super::file::{Frames, HEAD, MAGIC, Payload, Settled, each, put};
+use super::file::{First, Frames, HEAD, MAGIC, PartyMark, Payload, Said, each, put};
 use super::joined::{self, JoinsMet};
-use super::{JoinMet, Scanned};
+use super::known::{Bounds, Contents, Known};
+use super::marks::Marks;
+use super::{JoinMet, Parties, Scanned, anew};
 use crate::derived::KeptMark;
 use crate::error::{Error, Result};
 use crate::joins::JoinId;
 use crate::volume::{Volume, VolumeFile};
 
-/// Most contents in which nothing was found that are known: beyond, half of them are forgotten, the oldest first, and would be
-/// scanned again. 17 bytes of each are in memory.
-const CLEAN: usize = 1 << 22;
-/// Most contents in which something was found; likewise.
-const FOUND: usize = 1 << 17;
 /// The file is written anew when so much of it counts no more, and that is more than half of it.
 const WASTE: u64 = 16 << 20;
-
-/// What is known of a content that was scanned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// What was found in it.
-    pub verdicts: Vec<Verdict>,
-    /// Which scanners looked at it, [`Scanner::bit`](streamdb_types::Scanner::bit) by bit.
-    pub looked: u8,
-    /// Whether they looked at all of it.
-    pub whole: bool,
-    /// Whether the object that is asked for is the first one with it. That is known until the next mark.
-    pub first_seen: bool,
-}
 
 /// Appends what scanners say. One at a time, in one process.
 #[derive(Debug)]
@@ -45,74 +28,50 @@ pub struct Keeper {
     path: PathBuf,
     file: Box<dyn VolumeFile>,
     end: u64,
-    said: Said,
+    said: InMemory,
     waste: u64,
-    most: (usize, usize),
+    bounds: Bounds,
+    parties: Parties,
 }
 
 /// What the file says.
 #[derive(Debug, Default)]
-struct Said {
-    /// By the first half of each SHA-256.
-    clean: HashMap<[u8; 16], Looked>,
-    found: HashMap<[u8; 32], (Looked, Vec<Verdict>)>,
-    /// What was scanned since the last mark, and whether it was seen first in this object.
-    pending: HashMap<[u8; 32], (Oid, bool)>,
-    marks: BTreeMap<BucketId, (KeptMark, bool)>,
-    joins: JoinsMet,
-    begun: bool,
+pub(super) struct InMemory {
+    pub(super) contents: Contents,
+    pub(super) marks: Marks,
+    pub(super) joins: JoinsMet,
+    /// Which parties have begun.
+    pub(super) begun: u8,
 }
 
-/// Who looked at a content, and whether at all of it, in one byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Looked(u8);
-
-impl Looked {
-    const WHOLE: u8 = 1 << 7;
-
-    fn of(scanned: &Scanned) -> Self {
-        Self(scanned.looked | if scanned.whole { Self::WHOLE } else { 0 })
-    }
-
-    const fn known(self, verdicts: Vec<Verdict>, first_seen: bool) -> Known {
-        Known { verdicts, looked: self.0 & !Self::WHOLE, whole: self.0 & Self::WHOLE != 0, first_seen }
-    }
-}
-
-impl Said {
-    fn take(&mut self, said: Payload) {
-        match said {
-            Payload::Scanned(scanned) => {
-                self.pending.insert(scanned.sha256, (scanned.oid, scanned.first_seen));
-                let looked = Looked::of(&scanned);
-                if scanned.verdicts.is_empty() {
-                    self.found.remove(&scanned.sha256);
-                    self.clean.insert(half(&scanned.sha256), looked);
-                } else {
-                    self.clean.remove(&half(&scanned.sha256));
-                    self.found.insert(scanned.sha256, (looked, scanned.verdicts));
-                }
+impl InMemory {
+    /// Whether something earlier counts no more.
+    fn take(&mut self, payload: Payload) -> bool {
+        match payload {
+            Payload::Scanned(said) => {
+                let again = self.contents.met(&said.sha256).is_some();
+                self.contents.take(said);
+                return again;
             }
-            Payload::Mark(bucket, mark, Settled(settled)) => {
-                self.pending.clear();
-                self.marks.insert(bucket, (mark, settled));
-            }
-            Payload::Joined(met) => _ = self.joins.take(&met),
-            Payload::Begun => self.begun = true,
+            Payload::Joined(met) => return self.joins.take(&met),
+            Payload::Mark(bucket, mark) => return self.marks.take(bucket, mark),
+            Payload::Begun(parties) => self.begun |= parties,
+            Payload::Forgotten(forgotten) => self.contents.forgotten = forgotten,
         }
+        false
     }
 }
 
 impl Keeper {
-    /// Takes the right to scan, and reads what is known. `None` when another process has the right.
+    /// Takes the right to scan, for these parties, and reads what is known. `None` when another process has the right.
     ///
     /// # Errors
     /// When the folder cannot be written.
-    pub fn open(folder: &Path, volume: Arc<dyn Volume>) -> Result<Option<Self>> {
-        Self::with(folder, volume, (CLEAN, FOUND))
+    pub fn open(folder: &Path, volume: Arc<dyn Volume>, parties: Parties) -> Result<Option<Self>> {
+        Self::with(folder, volume, parties, Bounds::DEFAULT)
     }
 
-    fn with(folder: &Path, volume: Arc<dyn Volume>, most: (usize, usize)) -> Result<Option<Self>> {
+    fn with(folder: &Path, volume: Arc<dyn Volume>, parties: Parties, bounds: Bounds) -> Result<Option<Self>> {
         let derived = folder.join(crate::folder::DERIVED);
         match std::fs::create_dir(&derived) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
@@ -136,7 +95,8 @@ impl Keeper {
             }
             Err(error) => return Err(Error::io(&path, "open the file of verdicts")(error)),
         };
-        let mut keeper = Self { _lock: held, volume, path, file, end: 0, said: Said::default(), waste: 0, most };
+        let said = InMemory::default();
+        let mut keeper = Self { _lock: held, volume, path, file, end: 0, said, waste: 0, bounds, parties };
         keeper.read()?;
         Ok(Some(keeper))
     }
@@ -144,7 +104,7 @@ impl Keeper {
     /// Takes in what the file says, and cuts off what does not count.
     fn read(&mut self) -> Result<()> {
         let wrong = |action| Error::io(&self.path, action);
-        let mut said = Said::default();
+        let mut said = InMemory::default();
         let end = each(&|buffer, at| self.file.read_at(buffer, at), 0, &mut |payload| {
             said.take(payload);
             Ok(())
@@ -163,40 +123,33 @@ impl Keeper {
         Ok(())
     }
 
-    /// Whether nobody has scanned here, or what they said is lost.
+    /// Whether one of the parties was never here, or what it said is lost.
     pub const fn is_new(&self) -> bool {
-        !self.said.begun
+        self.parties.without(self.said.begun) != 0
     }
 
-    /// Begins: what lies before these marks is past, and is not scanned. From now on this is not new.
+    /// Begins for those that were never here: what lies before these marks is past, and not gone through for them. From now on
+    /// none is new.
     ///
     /// # Errors
     /// When it cannot be written and made durable.
     pub fn begin(&mut self, marks: &[(BucketId, KeptMark)]) -> Result<()> {
+        let parties = self.parties.without(self.said.begun);
         for (bucket, mark) in marks {
-            self.mark(*bucket, *mark, false)?;
+            self.append(Payload::Mark(*bucket, PartyMark { parties, mark: *mark, settled: false }))?;
         }
-        let said = self.append(Payload::Begun)?;
-        self.said.take(said);
+        self.append(Payload::Begun(parties))?;
         self.sync()
     }
 
-    /// How far the rows of a bucket were handed on; `None` when nothing more comes to them.
+    /// How far the rows of a bucket were gone through for all of the parties; `None` when nothing more comes to them.
     pub fn mark_of(&self, bucket: BucketId) -> Option<KeptMark> {
-        match self.said.marks.get(&bucket) {
-            None => Some(KeptMark::NOTHING),
-            Some((mark, false)) => Some(*mark),
-            Some((_, true)) => None,
-        }
+        self.said.marks.of(bucket, self.parties)
     }
 
     /// What is known of a content that `oid` has too; `None` when nobody met it.
     pub fn known(&self, sha256: &[u8; 32], oid: Oid) -> Option<Known> {
-        let first_seen = self.said.pending.get(sha256).is_some_and(|(first, first_seen)| *first_seen && *first == oid);
-        match self.said.found.get(sha256) {
-            Some((looked, verdicts)) => Some(looked.known(verdicts.clone(), first_seen)),
-            None => self.said.clean.get(&half(sha256)).map(|looked| looked.known(Vec::new(), first_seen)),
-        }
+        self.said.contents.known(sha256, oid)
     }
 
     /// Keeps what was found in a content.
@@ -204,31 +157,25 @@ impl Keeper {
     /// # Errors
     /// When it cannot be written; it may be tried again.
     pub fn scanned(&mut self, scanned: Scanned) -> Result<()> {
-        let before = self.end;
-        let again = self.known(&scanned.sha256, scanned.oid).is_some();
-        let said = self.append(Payload::Scanned(scanned))?;
-        if again {
-            // As much as the earlier one, or nearly.
-            self.waste += self.end - before;
+        let Scanned { sha256, oid, first_seen, whole, by, looked, verdicts } = scanned;
+        let first = match self.said.contents.met(&sha256) {
+            Some(met) => met.first,
+            None if first_seen => First::of(oid),
+            None => First::default(),
+        };
+        let said = Said { sha256, first, whole, by, looked, verdicts };
+        if !self.said.contents.says(&said) {
+            self.append(Payload::Scanned(said))?;
         }
-        self.said.take(said);
-        if self.said.clean.len() > self.most.0 || self.said.found.len() > self.most.1 {
-            self.write_anew()?;
-        }
-        Ok(())
+        if self.said.contents.is_over(&self.bounds) { self.write_anew() } else { Ok(()) }
     }
 
-    /// Says how far the rows of a bucket were handed on; `settled`: nothing more comes to them.
+    /// Says how far the rows of a bucket were gone through for the parties; `settled`: nothing more comes to them.
     ///
     /// # Errors
     /// The same.
     pub fn mark(&mut self, bucket: BucketId, mark: KeptMark, settled: bool) -> Result<()> {
-        let before = self.end;
-        let said = self.append(Payload::Mark(bucket, mark, Settled(settled)))?;
-        if self.said.marks.contains_key(&bucket) {
-            self.waste += self.end - before;
-        }
-        self.said.take(said);
+        self.append(Payload::Mark(bucket, PartyMark { parties: self.parties.0, mark, settled }))?;
         if self.waste > WASTE && self.waste > self.end / 2 { self.write_anew() } else { Ok(()) }
     }
 
@@ -237,22 +184,34 @@ impl Keeper {
         self.said.joins.of(id, sha256)
     }
 
-    /// Keeps that a joined content was met, or handed on.
+    /// Whether nothing more is to be done about a join for the parties: they did as it is now, or when it was complete.
+    pub const fn is_done(&self, met: &JoinMet, complete: bool) -> bool {
+        self.parties.without(met.done.0) == 0 && (met.complete || !complete)
+    }
+
+    /// Keeps that a joined content was met.
     ///
     /// # Errors
     /// The same.
     pub fn join(&mut self, met: JoinMet) -> Result<()> {
-        let before = self.end;
-        self.append(Payload::Joined(met))?;
-        if self.said.joins.take(&met) {
-            self.waste += self.end - before;
+        if self.said.joins.counts(&met) {
+            return Ok(());
         }
+        self.append(Payload::Joined(met))?;
         if self.said.joins.len() > joined::MOST { self.write_anew() } else { Ok(()) }
+    }
+
+    /// Keeps that this was all for the parties: it was looked into and handed on.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn join_done(&mut self, met: JoinMet) -> Result<()> {
+        self.join(JoinMet { done: Parties(met.done.0 | self.parties.0), ..met })
     }
 
     /// Forgets the marks of buckets that are there no more; they go from the file when that is written anew.
     pub fn keep_marks_of(&mut self, buckets: &[BucketId]) {
-        self.said.marks.retain(|id, _| buckets.binary_search(id).is_ok());
+        self.said.marks.keep(buckets);
     }
 
     /// Makes durable what was kept.
@@ -265,20 +224,24 @@ impl Keeper {
         self.volume.sync_dir(folder).map_err(Error::io(folder, "sync the folder of what is derived"))
     }
 
-    /// Appends a frame. What it says, as it will be read: long texts are cut.
-    fn append(&mut self, said: Payload) -> Result<Payload> {
+    /// Appends a frame, and takes what it says as it will be read: long texts are cut.
+    fn append(&mut self, said: Payload) -> Result<()> {
         let mut bytes = Vec::new();
         put(&mut bytes, self.end, &said);
         let said = Frames::new(&bytes, self.end).next().unwrap_or(said);
         self.file.write_at(&bytes, self.end).map_err(Error::io(&self.path, "write the file of verdicts"))?;
         self.end += bytes.len() as u64;
-        Ok(said)
+        if self.said.take(said) {
+            // As much as the earlier one, or nearly.
+            self.waste += bytes.len() as u64;
+        }
+        Ok(())
     }
 
     /// Writes the file without what counts no more, and takes it in place of the old one.
     fn write_anew(&mut self) -> Result<()> {
         let path = self.path.with_extension("new");
-        let result = self.copy(&path);
+        let result = anew::write(&*self.volume, &path, &*self.file, &self.said, &self.bounds);
         let wrong = |action| Error::io(&self.path, action);
         let (file, length) = result.map_err(wrong("write the file of verdicts anew"))?;
         self.volume.rename(&path, &self.path).map_err(wrong("take the new file of verdicts"))?;
@@ -286,106 +249,39 @@ impl Keeper {
         self.read()?;
         self.sync()
     }
-
-    fn copy(&self, path: &Path) -> io::Result<(Box<dyn VolumeFile>, u64)> {
-        match self.volume.unlink(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let file = self.volume.create(path)?;
-        let surplus = |there: usize, most: usize| if there > most { there - most / 2 } else { 0 };
-        let mut clean = surplus(self.said.clean.len(), self.most.0);
-        let mut found = surplus(self.said.found.len(), self.most.1);
-        let mut out = Out { file: &*file, at: 0, bytes: MAGIC.to_vec() };
-        if self.said.begun {
-            out.put(&Payload::Begun)?;
-        }
-        let mut scanned = |pending: bool, out: &mut Out<'_>| {
-            each(&|buffer, at| self.file.read_at(buffer, at), 0, &mut |said| {
-                let Payload::Scanned(scanned) = &said else { return Ok(()) };
-                // What a later one took the place of goes.
-                let counts = match self.said.found.get(&scanned.sha256) {
-                    Some((looked, verdicts)) => *looked == Looked::of(scanned) && *verdicts == scanned.verdicts,
-                    None => self.said.clean.get(&half(&scanned.sha256)) == Some(&Looked::of(scanned)),
-                };
-                if !counts || self.said.pending.contains_key(&scanned.sha256) != pending {
-                    return Ok(());
-                }
-                let left = if scanned.verdicts.is_empty() { &mut clean } else { &mut found };
-                if *left > 0 && !pending {
-                    *left -= 1;
-                    return Ok(());
-                }
-                out.put(&said)
-            })
-        };
-        scanned(false, &mut out)?;
-        let mut joins = surplus(self.said.joins.len(), joined::MOST);
-        each(&|buffer, at| self.file.read_at(buffer, at), 0, &mut |said| match &said {
-            Payload::Joined(met) if self.said.joins.counts(met) => {
-                // What is not handed on yet is met again with the same word on it.
-                if joins > 0 && met.handed {
-                    joins -= 1;
-                    return Ok(());
-                }
-                out.put(&said)
-            }
-            _ => Ok(()),
-        })?;
-        for (bucket, (mark, settled)) in &self.said.marks {
-            out.put(&Payload::Mark(*bucket, *mark, Settled(*settled)))?;
-        }
-        // What comes behind the marks waits for the next one.
-        scanned(true, &mut out)?;
-        out.flush()?;
-        let length = out.at;
-        file.sync_data()?;
-        Ok((file, length))
-    }
-}
-
-/// A file that is being written.
-struct Out<'f> {
-    file: &'f dyn VolumeFile,
-    at: u64,
-    bytes: Vec<u8>,
-}
-
-impl Out<'_> {
-    fn put(&mut self, said: &Payload) -> io::Result<()> {
-        let position = self.at + self.bytes.len() as u64;
-        put(&mut self.bytes, position, said);
-        if self.bytes.len() < 1 << 20 { Ok(()) } else { self.flush() }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.write_at(&self.bytes, self.at)?;
-        self.at += self.bytes.len() as u64;
-        self.bytes.clear();
-        Ok(())
-    }
-}
-
-/// As much of a digest as tells contents apart.
-pub(super) fn half(sha256: &[u8; 32]) -> [u8; 16] {
-    sha256.first_chunk().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdicts;
-    use super::super::file::tests::scanned_as;
+    use super::super::{Forgotten, Verdicts};
     use super::*;
     use crate::derived::Covered;
     use crate::volume::DiskVolume;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
     use streamdb_testkit::TestFolder;
-    use streamdb_types::BlockPlace;
+    use streamdb_types::{BlockPlace, Scanner, Verdict};
 
-    fn open(folder: &Path, most: (usize, usize)) -> Keeper {
-        Keeper::with(folder, Arc::new(DiskVolume), most).unwrap().unwrap()
+    const SCANNERS: Parties = Parties::new(7, false);
+    const ALL: Parties = Parties::new(7, true);
+    const MANY: Bounds = Bounds { clean: 1000, found: 1 << 20 };
+
+    fn open(folder: &Path, bounds: Bounds) -> Keeper {
+        Keeper::with(folder, Arc::new(DiskVolume), SCANNERS, bounds).unwrap().unwrap()
     }
 
-    const MANY: (usize, usize) = (1000, 1000);
+    fn scanned_as(number: u8, names: &[&str]) -> Scanned {
+        let verdict = |name: &&str| Verdict { scanner: Scanner::Yara, name: (*name).into(), details: "tags".into() };
+        Scanned {
+            sha256: [number; 32],
+            oid: "7-11-13-0".parse().unwrap(),
+            first_seen: number.is_multiple_of(2),
+            whole: true,
+            by: 5,
+            looked: 3,
+            verdicts: names.iter().map(verdict).collect(),
+        }
+    }
 
     fn mark(to: u64) -> KeptMark {
         let covered = Covered { to: BlockPlace(to), whole: false };
@@ -400,7 +296,7 @@ mod tests {
     fn what_was_scanned_is_known_and_shown() {
         let folder = TestFolder::new("verdicts");
         let mut keeper = open(folder.path(), MANY);
-        assert!(keeper.is_new() && Keeper::open(folder.path(), Arc::new(DiskVolume)).unwrap().is_none());
+        assert!(keeper.is_new() && Keeper::open(folder.path(), Arc::new(DiskVolume), ALL).unwrap().is_none());
         keeper.begin(&[]).unwrap();
         let shown = Verdicts::open(folder.path());
         keeper.scanned(scanned_as(1, &["bad"])).unwrap();
@@ -409,7 +305,7 @@ mod tests {
         assert!(shown.of(&[2; 32]).is_empty() && shown.of(&[3; 32]).is_empty());
         let first = scanned_as(2, &[]).oid;
         for _ in 0..2 {
-            assert!(keeper.known(&[2; 32], first).unwrap().first_seen, "its object was not handed on yet");
+            assert!(keeper.known(&[2; 32], first).unwrap().first_seen);
             assert!(!keeper.known(&[2; 32], first.with_index(9)).unwrap().first_seen);
             assert!(!keeper.known(&[1; 32], first).unwrap().first_seen, "as was said of it");
             assert_eq!(keeper.known(&[3; 32], first), None);
@@ -419,9 +315,13 @@ mod tests {
         }
         keeper.mark(BucketId(4), mark(9), false).unwrap();
         keeper.mark(BucketId(5), mark(3), true).unwrap();
-        assert!(!keeper.known(&[2; 32], first).unwrap().first_seen);
+        // By another object it is said anew, and which one was the first stays.
+        keeper.scanned(Scanned { oid: first.with_index(9), looked: 7, ..scanned_as(2, &["bad"]) }).unwrap();
+        keeper.write_anew().unwrap();
         drop(keeper);
         let keeper = open(folder.path(), MANY);
+        assert!(keeper.known(&[2; 32], first).unwrap().first_seen);
+        assert!(!keeper.known(&[2; 32], first.with_index(9)).unwrap().first_seen);
         assert_eq!([4, 5, 6].map(|id| keeper.mark_of(BucketId(id))), [Some(mark(9)), None, Some(KeptMark::NOTHING)]);
         std::fs::remove_file(folder.path().join("derived/verdicts")).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(300));
@@ -474,7 +374,7 @@ mod tests {
         assert_eq!(keeper.joined(id(1), &[1; 32]), None);
         let met = JoinMet { first_seen: true, ..JoinMet::new(id(1), &[1; 32]) };
         keeper.join(met).unwrap();
-        keeper.join(JoinMet { handed: true, ..JoinMet::new(id(2), &[1; 32]) }).unwrap();
+        keeper.join_done(JoinMet::new(id(2), &[1; 32])).unwrap();
         for step in 0..3 {
             // Marks of rows are another matter.
             keeper.mark(BucketId(4), mark(9), false).unwrap();
@@ -483,18 +383,21 @@ mod tests {
             }
             assert_eq!(keeper.joined(id(1), &[1; 32]), Some(met));
             assert_eq!((keeper.joined(id(1), &[2; 32]), keeper.joined(id(3), &[1; 32])), (None, None));
-            assert!(!met.is_done(false));
+            assert!(!keeper.is_done(&met, false));
             let other = keeper.joined(id(2), &[1; 32]).unwrap();
-            assert!(other.is_done(false) && !other.is_done(true), "it was not complete then");
+            assert!(keeper.is_done(&other, false) && !keeper.is_done(&other, true), "it was not complete then");
             drop(keeper);
             keeper = open(folder.path(), MANY);
         }
-        let done = JoinMet { complete: true, handed: true, ..met };
-        keeper.join(done).unwrap();
+        keeper.join_done(JoinMet { complete: true, ..met }).unwrap();
         drop(keeper);
         let keeper = open(folder.path(), MANY);
-        assert_eq!(keeper.joined(id(1), &[1; 32]), Some(done));
-        assert!(done.is_done(true) && done.is_done(false));
+        let done = keeper.joined(id(1), &[1; 32]).unwrap();
+        assert_eq!((done.complete, done.first_seen), (true, true));
+        assert!(keeper.is_done(&done, true) && keeper.is_done(&done, false));
+        drop(keeper);
+        let keeper = Keeper::with(folder.path(), Arc::new(DiskVolume), ALL, MANY).unwrap().unwrap();
+        assert!(!keeper.is_done(&done, true), "nobody asked the rules");
     }
 
     #[test]
@@ -524,10 +427,51 @@ mod tests {
     }
 
     #[test]
+    fn who_has_fewer_parties_moves_no_mark_of_the_others() {
+        let folder = TestFolder::new("verdicts-parties");
+        let open = |parties| Keeper::with(folder.path(), Arc::new(DiskVolume), parties, MANY).unwrap().unwrap();
+        let mut keeper = open(ALL);
+        keeper.begin(&[(BucketId(4), mark(9))]).unwrap();
+        drop(keeper);
+        let mut keeper = open(SCANNERS);
+        assert!(!keeper.is_new());
+        keeper.scanned(scanned_as(2, &["bad"])).unwrap();
+        keeper.mark(BucketId(4), mark(20), false).unwrap();
+        keeper.mark(BucketId(4), mark(30), true).unwrap();
+        keeper.mark(BucketId(5), mark(3), false).unwrap();
+        drop(keeper);
+        for anew in [false, true] {
+            let mut keeper = open(SCANNERS);
+            assert_eq!([4, 5].map(|id| keeper.mark_of(BucketId(id))), [None, Some(mark(3))]);
+            drop(keeper);
+            keeper = open(ALL);
+            assert_eq!([4, 5].map(|id| keeper.mark_of(BucketId(id))), [Some(mark(9)), Some(KeptMark::NOTHING)]);
+            assert!(keeper.known(&[2; 32], scanned_as(2, &[]).oid).unwrap().first_seen, "nobody was told yet");
+            if !anew {
+                keeper.write_anew().unwrap();
+            }
+        }
+        // Who comes later begins for itself, and the others go on where they were.
+        std::fs::remove_file(folder.path().join("derived/verdicts")).unwrap();
+        let mut keeper = open(SCANNERS);
+        keeper.begin(&[(BucketId(4), mark(9))]).unwrap();
+        drop(keeper);
+        let mut keeper = open(ALL);
+        assert!(keeper.is_new());
+        keeper.begin(&[(BucketId(4), mark(20))]).unwrap();
+        assert!(!keeper.is_new());
+        drop(keeper);
+        assert_eq!(open(SCANNERS).mark_of(BucketId(4)), Some(mark(9)));
+        assert_eq!(open(Parties::new(0, true)).mark_of(BucketId(4)), Some(mark(20)));
+    }
+
+    #[test]
     fn beyond_a_bound_the_oldest_are_forgotten() {
         let folder = TestFolder::new("verdicts-bound");
         let shown = Verdicts::open(folder.path());
-        let mut keeper = open(folder.path(), (4, 2));
+        let bounds = Bounds { clean: 4, found: 1 << 20 };
+        let mut keeper = open(folder.path(), bounds);
+        keeper.begin(&[]).unwrap();
         keeper.mark(BucketId(4), mark(9), false).unwrap();
         keeper.mark(BucketId(3), mark(9), true).unwrap();
         keeper.scanned(scanned_as(100, &["bad"])).unwrap();
@@ -538,11 +482,61 @@ mod tests {
         let known = |keeper: &Keeper| (0..5).filter(|number| is_known(keeper, *number)).collect::<Vec<_>>();
         assert_eq!(known(&keeper), [3, 4]);
         assert_eq!(shown.of(&[100; 32]).len(), 1, "the new file is followed");
-        assert!(keeper.known(&[4; 32], scanned_as(4, &[]).oid).unwrap().first_seen, "it still waits for its mark");
-        drop(keeper);
-        let keeper = open(folder.path(), (4, 2));
-        assert_eq!(known(&keeper), [3, 4]);
+        assert_eq!(shown.tally().forgotten, Forgotten { found: 0, clean: 3 });
         assert!(keeper.known(&[4; 32], scanned_as(4, &[]).oid).unwrap().first_seen);
+        drop(keeper);
+        let keeper = open(folder.path(), bounds);
+        assert_eq!(known(&keeper), [3, 4]);
+        assert!(keeper.known(&[4; 32], scanned_as(4, &[]).oid).unwrap().first_seen && !keeper.is_new());
         assert_eq!([keeper.mark_of(BucketId(4)), keeper.mark_of(BucketId(3))], [Some(mark(13)), None]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+        /// Whatever is said in whatever order: there is never more than may be, what is forgotten is counted, what was found
+        /// outlives all that is older and had nothing, and a quarter of the room always has the newest.
+        #[test]
+        fn what_was_found_outlives_what_was_not(
+            words in proptest::collection::vec((any::<u8>(), prop_oneof![Just(0usize), 0..4usize]), 1..120),
+            clean in 2..12usize,
+            found in 1..8usize,
+        ) {
+            let folder = TestFolder::new("verdicts-outlives");
+            let one = |names: usize| crate::verdicts::known::weight(&scanned_as(1, &["bad"].repeat(names)).verdicts);
+            let bounds = Bounds { clean, found: one(3) * (found + 3) };
+            let shown = Verdicts::open(folder.path());
+            let mut keeper = open(folder.path(), bounds);
+            // When each was said last, and how much was found.
+            let mut said: BTreeMap<u8, (usize, usize)> = BTreeMap::new();
+            let mut forgotten = [0, 0];
+            for (time, (number, names)) in words.iter().enumerate() {
+                // What is said of a content grows.
+                let names = said.get(number).map_or(*names, |(_, before)| *names.max(before));
+                let scanned = scanned_as(*number, &["bad"].repeat(names));
+                if keeper.known(&scanned.sha256, scanned.oid).is_none_or(|known| known.verdicts != scanned.verdicts) {
+                    said.insert(*number, (time, names));
+                }
+                keeper.scanned(scanned).unwrap();
+                let gone: Vec<u8> = said.keys().copied().filter(|number| !is_known(&keeper, *number)).collect();
+                let gone: Vec<(usize, usize)> = gone.iter().filter_map(|number| said.remove(number)).collect();
+                gone.iter().for_each(|(_, names)| forgotten[usize::from(*names == 0)] += 1);
+                let clean_left = || said.values().filter(|(_, names)| *names == 0);
+                let found_left: usize = said.values().filter(|(_, names)| *names > 0).map(|(_, names)| one(*names)).sum();
+                prop_assert!(clean_left().count() <= bounds.clean && found_left <= bounds.found);
+                if let Some((youngest, _)) = gone.iter().filter(|(_, names)| *names > 0).max() {
+                    prop_assert!(clean_left().all(|(time, _)| time > youngest));
+                    prop_assert!(said.values().filter(|(_, names)| *names > 0).all(|(time, _)| time > youngest));
+                    prop_assert!(found_left + one(3) > bounds.found / 4);
+                }
+                prop_assert!(said.contains_key(number), "the newest is known");
+            }
+            let known = said.values().filter(|(_, names)| *names > 0).count() as u64;
+            let tally = shown.tally();
+            prop_assert_eq!((tally.contents, [tally.forgotten.found, tally.forgotten.clean]), (known, forgotten));
+            drop(keeper);
+            let keeper = open(folder.path(), bounds);
+            prop_assert!((0..=u8::MAX).all(|number| is_known(&keeper, number) == said.contains_key(&number)));
+        }
     }
 }

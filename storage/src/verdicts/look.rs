@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use streamdb_types::Verdict;
 
+use super::Forgotten;
 use super::file::{Payload, each};
 
 /// How old what is known may be.
@@ -28,6 +29,16 @@ struct State {
     at: u64,
     looked: Option<Instant>,
     found: HashMap<[u8; 32], Vec<Verdict>>,
+    forgotten: Forgotten,
+}
+
+/// How much is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VerdictsTally {
+    /// Contents with a verdict.
+    pub contents: u64,
+    /// What was forgotten, as only so many are kept.
+    pub forgotten: Forgotten,
 }
 
 impl Verdicts {
@@ -41,6 +52,13 @@ impl Verdicts {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.refresh(&self.path);
         state.found.get(sha256).cloned().unwrap_or_default()
+    }
+
+    /// How many there are.
+    pub fn tally(&self) -> VerdictsTally {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.refresh(&self.path);
+        VerdictsTally { contents: state.found.len() as u64, forgotten: state.forgotten }
     }
 
     /// Every content with a verdict of which `is_one` says so, in no order.
@@ -78,18 +96,18 @@ impl State {
     fn forget(&mut self) {
         (self.file, self.at) = (None, 0);
         self.found.clear();
+        self.forgotten = Forgotten::default();
     }
 
     fn read_on(&mut self) {
         let Some((file, _)) = &self.file else { return };
-        let found = &mut self.found;
+        let (found, forgotten) = (&mut self.found, &mut self.forgotten);
         let end = each(&|buffer, at| fill(file, buffer, at), self.at, &mut |said| {
-            if let Payload::Scanned(scanned) = said {
-                if scanned.verdicts.is_empty() {
-                    found.remove(&scanned.sha256);
-                } else {
-                    found.insert(scanned.sha256, scanned.verdicts);
-                }
+            match said {
+                Payload::Scanned(said) if said.verdicts.is_empty() => drop(found.remove(&said.sha256)),
+                Payload::Scanned(said) => drop(found.insert(said.sha256, said.verdicts)),
+                Payload::Forgotten(said) => *forgotten = said,
+                Payload::Mark(..) | Payload::Begun(_) | Payload::Joined(_) => {}
             }
             Ok(())
         });

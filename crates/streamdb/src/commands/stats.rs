@@ -5,9 +5,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use streamdb_storage::{BucketInfo, BucketState, Store};
+use streamdb_storage::{BucketInfo, BucketState, Store, VerdictsTally};
 use streamdb_types::{Counters, Timestamp};
 
+use super::finding::count;
 use super::{Error, held, json_line};
 use crate::cli::Listing;
 use crate::output::{Output, complain};
@@ -28,11 +29,43 @@ struct Report {
     dropped_buckets: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_dropped: Option<String>,
+    /// Contents in which scanners found something, and those that were forgotten, as only so many are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdicts: Option<Verdicts>,
     /// Of these buckets the counters, and the bytes unaccounted for, know nothing: what was counted while they were written is
     /// kept with the seal of their writer, which is still to come or never did.
     not_counted: NotCounted,
     unaccounted_payload_bytes: i64,
     counters: BTreeMap<&'static str, u64>,
+}
+
+/// What is known of contents, where anything is or was.
+#[derive(Serialize)]
+struct Verdicts {
+    contents: u64,
+    forgotten: u64,
+    /// Those that had none, and are scanned again when they come again.
+    forgotten_without: u64,
+}
+
+impl Verdicts {
+    fn of(store: &Store) -> Option<Self> {
+        let VerdictsTally { contents, forgotten } = store.verdicts().tally();
+        let all = Self { contents, forgotten: forgotten.found, forgotten_without: forgotten.clean };
+        (all.contents + all.forgotten + all.forgotten_without > 0).then_some(all)
+    }
+
+    /// For people.
+    fn sentence(&self) -> String {
+        let Self { contents, forgotten, forgotten_without } = self;
+        let mut said = format!("{} with a verdict", count(*contents, "content"));
+        if forgotten + forgotten_without > 0 {
+            said += &format!(
+                "; forgotten are {forgotten} with one and {forgotten_without} without, which are scanned again when they come again"
+            );
+        }
+        said
+    }
 }
 
 /// Buckets that are not in the counters.
@@ -113,6 +146,7 @@ pub(super) fn run(args: &Listing) -> Result<ExitCode, Error> {
             held_bytes,
             dropped_buckets: dropped.len() as u64,
             last_dropped: last_dropped.map(|time| time.to_string()),
+            verdicts: Verdicts::of(&store),
             not_counted,
             unaccounted_payload_bytes: counters.unaccounted(),
             counters: Counters::NAMES.iter().copied().zip(counters.values()).collect(),
@@ -128,6 +162,9 @@ pub(super) fn run(args: &Listing) -> Result<ExitCode, Error> {
         }
         if let Some((first, last)) = times {
             writeln!(out, "from {first} to {last}").map_err(&error)?;
+        }
+        if let Some(verdicts) = Verdicts::of(&store) {
+            writeln!(out, "{}", verdicts.sentence()).map_err(&error)?;
         }
         if let Some(sentence) = not_counted.sentence() {
             writeln!(out, "{sentence}").map_err(&error)?;

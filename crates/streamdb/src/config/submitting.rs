@@ -384,8 +384,8 @@ mod tests {
             ),
             (
                 &format!("{folder}{rule}verdict = [\"yara\"]"),
-                "8: submit.rule.verdict: \"yara\" is not accepted; it takes a scanner (yara, clamd, hash-list or *), a colon and \
-                 a name in which * stands for anything, as in yara:* or hash-list:bad.txt",
+                "8: submit.rule.verdict: \"yara\" is not accepted; it takes names of rules, signatures or lists in which * stands for \
+                 anything, alone or behind a scanner (yara, clamd, hash-list or *) and a colon, as in *eicar* or yara:*",
             ),
             (
                 &format!("{folder}{rule}"),

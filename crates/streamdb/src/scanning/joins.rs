@@ -30,7 +30,7 @@ impl Round<'_> {
         let Some(digests) = row.digests else { return Ok(()) };
         let met = self.keeper.joined(join.id, &digests.sha256);
         // To see whether its parts are all there takes a while, and is not done again for each at each start.
-        if met.is_some_and(|met| met.is_done(row.complete)) {
+        if met.is_some_and(|met| self.keeper.is_done(&met, row.complete)) {
             return Ok(());
         }
         let mut joined = Joined::new(self.store, join).map_err(Halt::from)?;
@@ -44,7 +44,7 @@ impl Round<'_> {
             // Its bytes are not here.
             JoinState::Missing | JoinState::Gone | JoinState::Unread => return Ok(()),
         }
-        if met.is_some_and(|met| met.is_done(row.complete)) {
+        if met.is_some_and(|met| self.keeper.is_done(&met, row.complete)) {
             return Ok(());
         }
         // Before anything is kept of its content, by which it would be known.
@@ -55,14 +55,16 @@ impl Round<'_> {
                 !known && is_first(self.store, self.keeper, &row, &digests.sha256)?
             }
         };
-        let met = JoinMet { complete: row.complete, first_seen, ..JoinMet::new(join.id, &digests.sha256) };
+        let as_now = met.filter(|met| met.complete == row.complete);
+        let new = as_now.unwrap_or_else(|| JoinMet::new(join.id, &digests.sha256));
+        let met = JoinMet { complete: row.complete, first_seen, ..new };
         self.keeper.join(met)?;
         self.look_into(&mut joined, &row, &digests)?;
         let verdicts = self.keeper.known(&digests.sha256, row.oid).map(|known| known.verdicts).unwrap_or_default();
         let object = Fresh { row: &row, join: Some(join), first_seen, verdicts: &verdicts };
         self.handed.handed(self.store, &[object]).map_err(Halt::Trouble)?;
         self.tally.objects += 1;
-        self.keeper.join(JoinMet { handed: true, ..met })?;
+        self.keeper.join_done(met)?;
         Ok(())
     }
 
