@@ -296,6 +296,33 @@ fn might_match(join: &Join, filter: &Filter, said: Option<&Said>) -> bool {
         })
 }
 
+/// The term of a filter that no joined content could meet, if there is one.
+pub fn not_of_joins(filter: &Filter) -> Option<&'static str> {
+    let Filter { after, direction, reason, length, objects, .. } = filter;
+    [
+        ("pcre", objects.pcre.is_some()),
+        ("after", after.is_some()),
+        ("direction", direction.is_some()),
+        ("reason", reason.is_some()),
+        ("length", length.is_some()),
+    ]
+    .into_iter()
+    .find_map(|(name, wanted)| wanted.then_some(name))
+}
+
+/// A joined content as a row, as if it were an object that came at once; `None` when its bytes are not here.
+pub fn joined_row(joined: &Joined<'_>) -> Option<ObjectRow> {
+    let row = join_row(joined.join())?;
+    let state = joined.state();
+    match state {
+        JoinState::Complete => Some(ObjectRow { complete: true, ..row }),
+        JoinState::Candidate | JoinState::Conflicting | JoinState::Undecoded => {
+            Some(ObjectRow { complete: false, reason: Some(state.word().to_owned()), ..row })
+        }
+        JoinState::Missing | JoinState::Gone | JoinState::Unread => None,
+    }
+}
+
 /// It as if it were an object that came at once, in the response that has its first part. Complete, as far as that is known without a
 /// look at its parts.
 pub fn join_row(join: &Join) -> Option<ObjectRow> {

@@ -52,7 +52,9 @@ pub use contents::Searched;
 pub use error::FilterError;
 pub use filter::{End, Filter, Order};
 pub use find::{Looked, Looking, Tally, find_objects, find_streams};
-pub use join_line::{JoinLine, JoinPartLine, find_joins, is_shown as is_join_shown, join_row};
+pub use join_line::{
+    JoinLine, JoinPartLine, find_joins, is_shown as is_join_shown, join_row, joined_row, not_of_joins,
+};
 pub use mismatch::of as is_mismatch;
 pub use moment::{Zone, parse_moment};
 pub use nearest::nearest;

@@ -154,7 +154,7 @@ impl Found {
             !row.get("uri").is_empty() && [url(object), text(object, "uri")].iter().any(|url| plain(url) == whole)
         };
         all("method", &|object, method| object["method"] == method)
-            && all("status", &|object, status| object["status"].to_string() == status)
+            && all("status", &|object, status| object["status"].as_u64() == status.parse().ok())
             && all("host", &|object, host| {
                 let ours = text(object, "host");
                 // A server's name in TLS is stated as a host, too.

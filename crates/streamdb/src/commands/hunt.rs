@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use streamdb_derive::Rows;
-use streamdb_query::{Filter, Looking, ObjectLine, Troubles, Wording, find_objects, json_line, meta};
+use streamdb_query::{
+    Filter, JoinLine, Looking, ObjectLine, Troubles, Wording, find_joins, find_objects, joined_row, json_line, meta,
+    not_of_joins,
+};
 use streamdb_scan::{Scanners, Settings};
 use streamdb_storage::Store;
 use streamdb_types::{ConnKey, ObjectRow, Timestamp, Verdict};
@@ -19,7 +22,7 @@ use super::Error;
 use super::finding::count;
 use crate::cli::Hunt;
 use crate::output::{Output, complain, printable};
-use crate::scanning::contents::{Look, each_content};
+use crate::scanning::contents::{Look, each_content, joined_content};
 use crate::stop::stop_flag;
 
 /// How often it is said how far it came.
@@ -55,11 +58,7 @@ pub(super) fn run(args: &Hunt) -> Result<ExitCode, Error> {
         out,
         json: args.json,
         connection: Vec::new(),
-        clean: HashSet::new(),
-        found: HashMap::new(),
-        tally: Tally::default(),
-        troubles: Troubles::default(),
-        ended: None,
+        came: Came::default(),
         said: Instant::now(),
     };
     let mut troubles = Troubles::default();
@@ -68,7 +67,8 @@ pub(super) fn run(args: &Hunt) -> Result<ExitCode, Error> {
     let looked = find_objects(&store, &filter, looking, &mut |row| hunting.row(row))?;
     // Those of the last connection wait.
     let _ = hunting.look();
-    let Hunting { mut out, tally, troubles: unread, ended, .. } = hunting;
+    hunting.joined(&filter)?;
+    let Hunting { mut out, came: Came { tally, troubles: unread, ended, .. }, .. } = hunting;
     if let Some(Ended::Output(error)) = ended {
         return Err(failed(error));
     }
@@ -131,13 +131,47 @@ struct Hunting<'h> {
     json: bool,
     /// Objects of one connection: that is taken apart once for all of them.
     connection: Vec<ObjectRow>,
+    came: Came,
+    said: Instant,
+}
+
+/// What came of the contents.
+#[derive(Default)]
+struct Came {
     /// The first half of the digest of each content in which nothing was found.
     clean: HashSet<[u8; 16]>,
     found: HashMap<[u8; 32], Vec<Verdict>>,
     tally: Tally,
     troubles: Troubles,
     ended: Option<Ended>,
-    said: Instant,
+}
+
+impl Came {
+    fn is_known(&self, sha256: &[u8; 32]) -> bool {
+        self.clean.contains(&half(sha256)) || self.found.contains_key(sha256)
+    }
+
+    /// Takes in what came of one, unless that ends it all.
+    fn take(&mut self, row: &ObjectRow, look: Look) -> ControlFlow<()> {
+        let Some(digests) = row.digests else { return ControlFlow::Continue(()) };
+        match look {
+            Look::At(outcome, _) => {
+                self.tally.contents += 1;
+                self.tally.in_part += u64::from(!outcome.whole);
+                if outcome.verdicts.is_empty() {
+                    self.clean.insert(half(&digests.sha256));
+                } else {
+                    self.found.insert(digests.sha256, outcome.verdicts);
+                }
+            }
+            Look::Unreadable(why) => self.troubles.add(&format!("{}: {why}", row.oid)),
+            Look::Later(error) => {
+                self.ended = Some(Ended::Scanner(error));
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// Most objects of a connection that are looked at together.
@@ -155,61 +189,90 @@ impl Hunting<'_> {
 
     /// Looks into what waits, and prints what matches.
     fn look(&mut self) -> ControlFlow<()> {
-        if self.ended.is_some() || self.stop.load(Ordering::Relaxed) {
+        if self.came.ended.is_some() || self.stop.load(Ordering::Relaxed) {
             return ControlFlow::Break(());
         }
         let rows = std::mem::take(&mut self.connection);
         let mut met = HashSet::new();
+        let came = &self.came;
         let is_new = |row: &&ObjectRow| {
-            row.digests.is_some_and(|digests| {
-                let known = self.clean.contains(&half(&digests.sha256)) || self.found.contains_key(&digests.sha256);
-                !known && met.insert(digests.sha256)
-            })
+            row.digests.is_some_and(|digests| !came.is_known(&digests.sha256) && met.insert(digests.sha256))
         };
         let new: Vec<&ObjectRow> = rows.iter().filter(is_new).collect();
-        let Self { store, scanners, stop, clean, found, tally, troubles, ended, .. } = self;
+        let Self { store, scanners, stop, came, .. } = self;
         each_content(store, scanners, &new, &mut |row, look| {
-            let Some(digests) = row.digests else { return ControlFlow::Continue(()) };
-            match look {
-                Look::At(outcome, _) => {
-                    tally.contents += 1;
-                    tally.in_part += u64::from(!outcome.whole);
-                    if outcome.verdicts.is_empty() {
-                        clean.insert(half(&digests.sha256));
-                    } else {
-                        found.insert(digests.sha256, outcome.verdicts);
-                    }
-                }
-                Look::Unreadable(why) => troubles.add(&format!("{}: {why}", row.oid)),
-                Look::Later(error) => {
-                    *ended = Some(Ended::Scanner(error));
-                    return ControlFlow::Break(());
-                }
-            }
+            came.take(row, look)?;
             if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         for row in &rows {
-            let found = row.digests.and_then(|digests| self.found.get(&digests.sha256));
-            if let Some(verdicts) = found {
-                self.tally.matching += 1;
-                let printed =
-                    if self.json { json(&mut self.out, row, verdicts) } else { text(&mut self.out, row, verdicts) };
-                // Somebody may be waiting for it.
-                if let Err(error) = printed.and_then(|()| self.out.flush()) {
-                    self.ended = Some(Ended::Output(error));
+            let verdicts = row.digests.and_then(|digests| self.came.found.get(&digests.sha256));
+            if let Some(verdicts) = verdicts {
+                let (json, out) = (self.json, &mut self.out);
+                let printed = if json { line(out, row, verdicts) } else { text(out, row, verdicts) };
+                self.printed(printed);
+            }
+            self.done(Some(row.start));
+        }
+        self.say();
+        if self.came.ended.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Looks into what is joined of several objects, behind all that came at once.
+    fn joined(&mut self, filter: &Filter) -> Result<(), Error> {
+        let stop = self.stop;
+        let go_on = || !stop.load(Ordering::Relaxed);
+        if self.came.ended.is_some() || not_of_joins(filter).is_some() {
+            return Ok(());
+        }
+        let (found, _) = find_joins(self.store, filter, None, &go_on)?;
+        for mut joined in found {
+            if self.came.ended.is_some() || !go_on() {
+                break;
+            }
+            let Some(row) = joined_row(&joined) else { continue };
+            let Some(digests) = row.digests else { continue };
+            if !self.came.is_known(&digests.sha256) {
+                let look = joined_content(&mut joined, &mut self.scanners, &row);
+                if self.came.take(&row, look).is_break() {
+                    break;
                 }
             }
-            if self.ended.is_none() {
-                self.tally.objects += 1;
-                self.tally.until = Some(row.start);
+            if let Some(verdicts) = self.came.found.get(&digests.sha256) {
+                let (json, out) = (self.json, &mut self.out);
+                let of =
+                    JoinLine { verdicts: verdicts.iter().map(ToString::to_string).collect(), ..JoinLine::of(&joined) };
+                let printed = if json { joined_line(out, of, verdicts) } else { joined_text(out, &of) };
+                self.printed(printed);
             }
+            self.done(None);
+            self.say();
         }
+        Ok(())
+    }
+
+    /// One that matches is printed; somebody may be waiting for it.
+    fn printed(&mut self, printed: std::io::Result<()>) {
+        self.came.tally.matching += 1;
+        if let Err(error) = printed.and_then(|()| self.out.flush()) {
+            self.came.ended = Some(Ended::Output(error));
+        }
+    }
+
+    fn done(&mut self, start: Option<Timestamp>) {
+        if self.came.ended.is_none() {
+            self.came.tally.objects += 1;
+            self.came.tally.until = start.or(self.came.tally.until);
+        }
+    }
+
+    /// Says now and then how far it came.
+    fn say(&mut self) {
         if self.said.elapsed() > SAY {
             self.said = Instant::now();
-            let until = self.tally.until.map(|time| format!(", until {time}")).unwrap_or_default();
-            complain(&format!("{}{until}", self.tally.sentence(false)));
+            let tally = &self.came.tally;
+            let until = tally.until.map(|time| format!(", until {time}")).unwrap_or_default();
+            complain(&format!("{}{until}", tally.sentence(false)));
         }
-        if self.ended.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 
@@ -218,11 +281,11 @@ fn half(sha256: &[u8; 32]) -> [u8; 16] {
     sha256.first_chunk().copied().unwrap_or_default()
 }
 
-/// An object that matches, as `--json` prints it.
+/// What matches, as `--json` prints it: an object, or a joined content.
 #[derive(Serialize)]
-struct Line<'r> {
+struct Line<'r, What> {
     #[serde(flatten)]
-    object: ObjectLine<'r>,
+    what: What,
     found: Vec<Found<'r>>,
 }
 
@@ -233,13 +296,29 @@ struct Found<'r> {
     details: &'r str,
 }
 
-fn json(out: &mut Output, row: &ObjectRow, verdicts: &[Verdict]) -> std::io::Result<()> {
-    let verdicts_of = verdicts.iter().map(ToString::to_string).collect();
-    let object = ObjectLine { verdicts: verdicts_of, ..ObjectLine::of(row) };
-    let found = |verdict: &'_ Verdict| (verdict.scanner.word(), verdict.name.clone(), verdict.details.clone());
-    let found: Vec<_> = verdicts.iter().map(found).collect();
-    let found = found.iter().map(|(scanner, name, details)| Found { scanner, name, details }).collect();
-    json_line(out, &Line { object, found })
+fn line(out: &mut Output, row: &ObjectRow, verdicts: &[Verdict]) -> std::io::Result<()> {
+    let said = verdicts.iter().map(ToString::to_string).collect();
+    json_line(out, &Line { what: ObjectLine { verdicts: said, ..ObjectLine::of(row) }, found: found(verdicts) })
+}
+
+fn joined_line(out: &mut Output, of: JoinLine, verdicts: &[Verdict]) -> std::io::Result<()> {
+    json_line(out, &Line { what: of, found: found(verdicts) })
+}
+
+fn found(verdicts: &[Verdict]) -> Vec<Found<'_>> {
+    let mut found = Vec::with_capacity(verdicts.len());
+    for Verdict { scanner, name, details } in verdicts {
+        found.push(Found { scanner: scanner.word(), name, details });
+    }
+    found
+}
+
+/// A joined content for people: when its first part came, what matches, of how many parts, where from, what it is, and its digest.
+fn joined_text(out: &mut Output, of: &JoinLine) -> std::io::Result<()> {
+    let parts = of.parts.len() as u64 + of.more_parts;
+    let (url, what) = (printable(&of.url), printable(of.description.as_deref().unwrap_or_default()));
+    let (found, sha256) = (printable(&of.verdicts.join(",")), of.sha256.as_deref().unwrap_or_default());
+    writeln!(out, "{} {found} joined of {parts} parts {url} {what} {sha256}", of.first_seen)
 }
 
 /// One object for people: when, what matches, who, which way, what it is, its digest and its name.

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use streamdb_query::{Filter, FilterError, JoinLine, find_joins};
+use streamdb_query::{Filter, FilterError, JoinLine, find_joins, not_of_joins};
 use streamdb_storage::Store;
 
 use super::{Error, json_line};
@@ -12,19 +12,9 @@ use crate::output::{Output, printable};
 
 pub(super) fn run(args: &Streams) -> Result<ExitCode, Error> {
     let filter = Filter::parse_words(&args.filters)?;
-    // What no join has is no wish that it could meet.
-    let no = |name, wanted: bool| {
+    if let Some(name) = not_of_joins(&filter) {
         let accepted = "nothing here: it does not go with joined contents".into();
-        wanted.then(|| FilterError::Value { name, given: String::new(), accepted })
-    };
-    let objects = &filter.objects;
-    let refused = no("pcre", objects.pcre.is_some())
-        .or_else(|| no("after", filter.after.is_some()))
-        .or_else(|| no("direction", filter.direction.is_some()))
-        .or_else(|| no("reason", filter.reason.is_some()))
-        .or_else(|| no("length", filter.length.is_some()));
-    if let Some(refused) = refused {
-        return Err(refused.into());
+        return Err(FilterError::Value { name, given: String::new(), accepted }.into());
     }
     let store = Store::open(&args.data.folder)?;
     let (found, _) = find_joins(&store, &filter, None, &|| true)?;
@@ -43,7 +33,7 @@ pub(super) fn run(args: &Streams) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One for people: when, how it stands, of how many parts, where from, and its digest; below it what is missing.
+/// One for people: when, how it stands, of how many parts, where from, and its digest; below it what is missing, and what was found.
 fn text_line(out: &mut Output, line: &JoinLine) -> std::io::Result<()> {
     let parts = line.parts.len() as u64 + line.more_parts;
     let size = line.size.or(line.encoded_size).map_or_else(|| "?".to_owned(), |size| size.to_string());
@@ -60,6 +50,9 @@ fn text_line(out: &mut Output, line: &JoinLine) -> std::io::Result<()> {
         if !ranges.is_empty() {
             writeln!(out, "  {word}: {}", ranges.join(" "))?;
         }
+    }
+    if !line.verdicts.is_empty() {
+        writeln!(out, "  found: {}", printable(&line.verdicts.join(" ")))?;
     }
     if line.servers.len() > 1 {
         writeln!(out, "  servers: {}", line.servers.join(" "))?;

@@ -49,9 +49,10 @@ pub(crate) fn each_content(store: &Store, scanners: &mut Scanners, objects: &[&O
     });
 }
 
-/// Has a joined content scanned; its row is as if it had come at once.
+/// Has a joined content scanned; its row is as if it had come at once. About one of which it is not certain that it is a content, only
+/// lists are asked: a digest that is known says that it is.
 pub(crate) fn joined_content(joined: &mut Joined<'_>, scanners: &mut Scanners, row: &ObjectRow) -> Look {
-    if !scanners.need_content() {
+    if !scanners.need_content() || !row.complete {
         return Look::At(Outcome { verdicts: of_digests(scanners, row), whole: true }, scanners.by());
     }
     if let Err(error) = scanners.ask_version() {

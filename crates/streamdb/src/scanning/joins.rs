@@ -2,8 +2,8 @@
 //! other. One of which that is not certain is no content to be looked into: only lists are asked about it, as a digest that is known says
 //! that it was joined as it was meant.
 
-use streamdb_derive::{Join, JoinState, Joined};
-use streamdb_query::join_row;
+use streamdb_derive::{Join, Joined};
+use streamdb_query::{join_row, joined_row};
 use streamdb_storage::{JoinMet, KnownContent};
 use streamdb_submit::Fresh;
 use streamdb_types::{Digests, ObjectRow, Scanner};
@@ -26,24 +26,15 @@ impl Round<'_> {
     }
 
     fn join(&mut self, join: &Join) -> Result<(), Halt> {
-        let Some(mut row) = join_row(join) else { return Ok(()) };
+        let Some(row) = join_row(join) else { return Ok(()) };
         let Some(digests) = row.digests else { return Ok(()) };
         let met = self.keeper.joined(join.id, &digests.sha256);
         // To see whether its parts are all there takes a while, and is not done again for each at each start.
         if met.is_some_and(|met| self.keeper.is_done(&met, row.complete)) {
             return Ok(());
         }
-        let mut joined = Joined::new(self.store, join).map_err(Halt::from)?;
-        let state = joined.state();
-        row.complete = state == JoinState::Complete;
-        match state {
-            JoinState::Complete => {}
-            JoinState::Candidate | JoinState::Conflicting | JoinState::Undecoded => {
-                row.reason = Some(state.word().to_owned());
-            }
-            // Its bytes are not here.
-            JoinState::Missing | JoinState::Gone | JoinState::Unread => return Ok(()),
-        }
+        let mut joined = Joined::new(self.store, join)?;
+        let Some(row) = joined_row(&joined) else { return Ok(()) };
         if met.is_some_and(|met| self.keeper.is_done(&met, row.complete)) {
             return Ok(());
         }
