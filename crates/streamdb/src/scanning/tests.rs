@@ -1,5 +1,6 @@
 //! What is handed on, in which order, and with which words on it.
 
+#[allow(dead_code, reason = "other tests need more of it")]
 #[path = "../../tests/common/made.rs"]
 mod made;
 
