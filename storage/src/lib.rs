@@ -38,15 +38,12 @@ pub use format::record::{Datagram, Loss};
 pub use format::superblock::Superblock;
 pub use holds::{Holds, NewHold};
 pub use ingests::{CaptureName, Claim, INGEST, SPOOL};
-pub use joins::{
-    Evidence, Join, JoinChange, JoinId, JoinMade, JoinMore, JoinOf, JoinPart, Joins, JoinsWriter, RowsRead,
-};
+pub use joins::{Evidence, Join, JoinChange, JoinId, JoinMade, JoinMore, JoinOf, JoinPart, Joins, JoinsWriter};
 pub use ledger::{DamagedLine, Entry, Event, Facts, Hold, Ledger, LedgerReader, SealedBucket};
 pub use live::{LiveReader, LiveWriter, MAX_WORKERS, Mark, writer_alive};
 pub use map::{Map, MapError, SharedPage, SharedPageWriter};
 pub use read::derived::DeriveLock;
 pub use read::frames::{FrameFilter, StoredFrame};
-pub use read::joins::NewRows;
 pub use read::made::MadeOf;
 pub use read::parts::Parts;
 pub use read::store::{BucketInfo, BucketState, Store};

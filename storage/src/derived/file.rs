@@ -21,9 +21,6 @@ pub(super) const FRAME: usize = 8;
 /// Most bytes of a payload. A connection whose rows take more has none there: they are made when they are asked for.
 pub(super) const MOST: usize = 64 << 20;
 
-/// Bytes of the frame of a commit.
-pub(super) const COMMIT_FRAME: usize = FRAME + 10;
-
 const CONNECTION: u8 = 1;
 const COMMIT: u8 = 2;
 
@@ -77,14 +74,6 @@ fn checksum(payload: &[u8], position: u64) -> u32 {
 pub(super) fn length(frame: &[u8]) -> Result<usize, Short> {
     let length = Reader(frame).u32()? as usize;
     if length == 0 || length > MOST { Err(Short) } else { Ok(length) }
-}
-
-/// The checksum of a commit's frame at `position`; `None` when it is none.
-pub(super) fn commit_sum(frame: &[u8], position: u64) -> Option<u32> {
-    match decode(frame, position) {
-        Ok(Payload::Commit(_)) => Reader(frame.get(4..)?).u32().ok(),
-        _ => None,
-    }
 }
 
 /// The frame at `position`, whole: an error when it is none, or its checksum is wrong.

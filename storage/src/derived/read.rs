@@ -87,29 +87,6 @@ impl Derived {
         (self.covered, self.end)
     }
 
-    /// Where the last commit ends, and its checksum; `None` before the first one.
-    pub(crate) fn last_commit(&self) -> Option<(u64, u32)> {
-        Some((self.end, self.commit_sum(self.end)?))
-    }
-
-    /// Whether a commit with this checksum ends there.
-    pub(crate) fn has_commit(&self, end: u64, sum: u32) -> bool {
-        end <= self.end && self.commit_sum(end) == Some(sum)
-    }
-
-    fn commit_sum(&self, end: u64) -> Option<u32> {
-        let at = end.checked_sub(file::COMMIT_FRAME as u64).filter(|at| *at >= HEAD as u64)?;
-        self.map.read(at, file::COMMIT_FRAME, |frame| file::commit_sum(frame, at)).ok()?
-    }
-
-    /// The connections whose rows lie behind a place in the file, in the order in which they were kept.
-    pub(crate) fn connections_since(&self, from: u64) -> Vec<ConnKey> {
-        let mut found: Vec<(u64, ConnKey)> =
-            self.rows.iter().filter(|(_, (at, _))| *at >= from).map(|(key, (at, _))| (*at, *key)).collect();
-        found.sort_unstable();
-        found.into_iter().map(|(_, key)| key).collect()
-    }
-
     /// The connections that have rows.
     pub(crate) fn connections(&self) -> impl Iterator<Item = ConnKey> + '_ {
         self.rows.keys().copied()

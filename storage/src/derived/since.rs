@@ -12,6 +12,7 @@ use streamdb_types::{BlockPlace, ObjectRow};
 use super::Covered;
 use super::file::{FRAME, HEAD};
 use super::read::{Derived, Found};
+use crate::format::bytes::{Reader, Short, put_varint};
 
 /// How far somebody has read in the rows of a bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +32,25 @@ impl KeptMark {
     /// Whether all that ended in the bucket was read.
     pub const fn is_whole(&self) -> bool {
         self.covered.whole
+    }
+
+    /// Appends it to what somebody keeps, with flags of theirs, of which there are six.
+    pub(crate) fn put(&self, out: &mut Vec<u8>, theirs: u8) {
+        put_varint(out, self.last.0);
+        out.extend(self.last.1.to_le_bytes());
+        put_varint(out, self.next);
+        put_varint(out, self.covered.to.0);
+        out.push(u8::from(self.covered.whole) | u8::from(self.silent) << 1 | theirs << 2);
+    }
+
+    /// Reads it as it was appended, and those flags.
+    pub(crate) fn read(r: &mut Reader<'_>) -> Result<(Self, u8), Short> {
+        let last = (r.varint()?, r.u32()?);
+        let next = r.varint()?;
+        let to = BlockPlace(r.varint()?);
+        let flags = r.u8()?;
+        let mark = Self { last, next, covered: Covered { to, whole: flags & 1 != 0 }, silent: flags & 2 != 0 };
+        Ok((mark, flags >> 2))
     }
 
     /// The same after a commit.
@@ -88,7 +108,7 @@ impl Derived {
     }
 
     /// Whether the frame before this mark is there.
-    fn has(&self, mark: &KeptMark) -> bool {
+    pub(crate) fn has(&self, mark: &KeptMark) -> bool {
         let (at, crc) = mark.last;
         mark.next <= self.committed().1
             && at >= HEAD as u64

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! FILE  := head frame*
-//! head  : magic "SDBJOIN2", derivation u32, crc32 u32 of these 12 bytes
+//! head  : magic "SDBJOIN3", derivation u32, crc32 u32 of these 12 bytes
 //! frame : length u32, crc32 u32 of the payload and the frame's position, payload
 //! payload: kind u8, then what changes; FORMAT.md has the fields
 //! ```
@@ -11,12 +11,12 @@ use std::ops::Range;
 
 use streamdb_types::{BlockPlace, BucketId, ConnKey, Digests, Direction, Oid, StreamOffset, Timestamp};
 
-use super::{Evidence, JoinChange, JoinId, JoinMade, JoinMore, JoinOf, JoinPart, RowsRead};
-use crate::derived::DERIVATION;
+use super::{Evidence, JoinChange, JoinId, JoinMade, JoinMore, JoinOf, JoinPart};
+use crate::derived::{DERIVATION, KeptMark};
 use crate::format::bytes::{Reader, Short, put_varint, put_zigzag};
 use crate::format::record::{put_tuple, tuple};
 
-const MAGIC: &[u8; 8] = b"SDBJOIN2";
+const MAGIC: &[u8; 8] = b"SDBJOIN3";
 pub(super) const HEAD: usize = 16;
 /// Bytes before a payload.
 pub(super) const FRAME: usize = 8;
@@ -135,8 +135,7 @@ fn put_change(out: &mut Vec<u8>, change: &JoinChange) {
         JoinChange::Read(bucket, read) => {
             out.push(READ);
             put_varint(out, bucket.0);
-            put_varint(out, read.to);
-            out.extend(read.sum.to_le_bytes());
+            read.put(out, 0);
         }
     }
 }
@@ -166,7 +165,7 @@ fn read(payload: &[u8]) -> Result<Payload, Short> {
         FORGET => JoinChange::Forget(BucketId(r.varint()?)),
         READ => {
             let bucket = BucketId(r.varint()?);
-            JoinChange::Read(bucket, RowsRead { to: r.varint()?, sum: r.u32()? })
+            JoinChange::Read(bucket, KeptMark::read(&mut r)?.0)
         }
         COMMIT if r.0.is_empty() => return Ok(Payload::Commit),
         _ => return Err(Short),
@@ -393,7 +392,7 @@ mod tests {
             JoinChange::Made(id(1), Some(made)),
             JoinChange::Gone(id(1)),
             JoinChange::Forget(BucketId(7)),
-            JoinChange::Read(BucketId(7), RowsRead { to: 99, sum: 5 }),
+            JoinChange::Read(BucketId(7), KeptMark { last: (99, 5), next: 120, silent: true, ..KeptMark::NOTHING }),
         ] {
             let mut bytes = Vec::new();
             put(&mut bytes, 77, &Payload::Change(change.clone()));

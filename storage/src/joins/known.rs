@@ -13,6 +13,7 @@ use streamdb_types::{BucketId, ConnKey, Direction, Oid};
 
 use super::file::{self, FRAME, HEAD, MOST, Payload};
 use super::{Join, JoinChange, JoinId, JoinMore, JoinPart};
+use crate::derived::KeptMark;
 use crate::error::{Error, Result};
 
 /// What is read of a file at a time.
@@ -21,15 +22,6 @@ const READ: usize = 256 << 10;
 /// The last number that was given to what was made. Each is given once in a process, so that whoever remembers one goes on behind it
 /// also when the file was read anew.
 static NUMBER: AtomicU64 = AtomicU64::new(0);
-
-/// How far in the rows of a bucket all that belongs together was looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RowsRead {
-    /// Where in their file.
-    pub to: u64,
-    /// The checksum of the frame that ends there: of another file it is another one.
-    pub sum: u32,
-}
 
 /// All joins that are known.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +33,7 @@ pub struct Joins {
     made: BTreeMap<u64, JoinId>,
     /// The number of each of these.
     numbers: HashMap<JoinId, u64>,
-    read: BTreeMap<BucketId, RowsRead>,
+    read: BTreeMap<BucketId, KeptMark>,
     bytes: usize,
     parts: usize,
 }
@@ -106,7 +98,7 @@ impl Joins {
     }
 
     /// How far the rows of each bucket were read.
-    pub const fn read(&self) -> &BTreeMap<BucketId, RowsRead> {
+    pub const fn read(&self) -> &BTreeMap<BucketId, KeptMark> {
         &self.read
     }
 

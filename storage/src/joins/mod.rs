@@ -17,10 +17,12 @@ use std::path::{Path, PathBuf};
 
 use streamdb_types::{ConnKey, Digests, Direction, Oid, StreamOffset, Timestamp, Tuple};
 
+use crate::derived::KeptMark;
+
 #[cfg(feature = "fuzzing")]
 pub(crate) use file::decode_any;
+pub use known::Joins;
 pub(crate) use known::JoinsFile;
-pub use known::{Joins, RowsRead};
 pub use write::JoinsWriter;
 
 /// The file.
@@ -237,7 +239,7 @@ pub enum JoinChange {
     /// The parts in a bucket are forgotten, and how far its rows were read.
     Forget(streamdb_types::BucketId),
     /// The rows of a bucket were read so far.
-    Read(streamdb_types::BucketId, RowsRead),
+    Read(streamdb_types::BucketId, KeptMark),
 }
 
 #[cfg(test)]
@@ -419,7 +421,7 @@ mod tests {
             JoinChange::Made(id(1), Some(made())),
             JoinChange::New(id(2), of()),
             JoinChange::Part(id(2), part(1, 0..4)),
-            JoinChange::Read(BucketId(7), RowsRead { to: 9, sum: 1 }),
+            JoinChange::Read(BucketId(7), KeptMark::NOTHING),
         ] {
             known.apply(change);
         }

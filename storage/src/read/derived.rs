@@ -118,6 +118,15 @@ impl Store {
         Ok(self.with_derived(bucket, |derived| derived.since(mark, visit))?.unwrap_or(Some(mark)))
     }
 
+    /// Whether the rows of a bucket, if there are any now, are those in which somebody came as far as `mark`, and were not made anew
+    /// since.
+    ///
+    /// # Errors
+    /// When their file cannot be opened.
+    pub fn has_kept(&self, bucket: BucketId, mark: KeptMark) -> Result<bool> {
+        Ok(self.with_derived(bucket, |derived| derived.has(&mark))?.unwrap_or(true))
+    }
+
     /// The mark of somebody who has read all that is kept of a bucket now.
     ///
     /// # Errors

@@ -1,25 +1,12 @@
-//! What a store knows of contents that came in several responses, and the rows of a bucket since they were read last.
+//! What a store knows of contents that came in several responses.
 
 use std::sync::{Arc, PoisonError};
-
-use streamdb_types::{BucketId, ConnKey};
 
 use super::derived::DeriveLock;
 use super::store::Store;
 use crate::error::{Error, Result};
-use crate::joins::{self, Joins, JoinsFile, JoinsWriter, RowsRead};
+use crate::joins::{self, Joins, JoinsFile, JoinsWriter};
 use crate::volume::Volume;
-
-/// Which connections have rows that were not read yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewRows {
-    /// In the order in which their rows were made.
-    pub connections: Vec<ConnKey>,
-    /// How far they were read with these.
-    pub read: RowsRead,
-    /// Whether this is another file than the one that was read: all rows of the bucket are here.
-    pub anew: bool,
-}
 
 impl Store {
     /// All joins that are known.
@@ -57,23 +44,5 @@ impl Store {
             }
             _ => Ok(()),
         }
-    }
-
-    /// The connections of a bucket whose rows were kept since they were read last; `None` when there are none.
-    ///
-    /// # Errors
-    /// When the file of rows cannot be opened.
-    pub fn new_rows(&self, bucket: BucketId, read: Option<RowsRead>) -> Result<Option<NewRows>> {
-        let found = self.with_derived(bucket, |derived| {
-            let (end, sum) = derived.last_commit()?;
-            let read = read.filter(|read| derived.has_commit(read.to, read.sum));
-            if read.is_some_and(|read| read.to == end) {
-                return None;
-            }
-            let from = read.map_or(0, |read| read.to);
-            let connections = derived.connections_since(from);
-            Some(NewRows { connections, read: RowsRead { to: end, sum }, anew: read.is_none() })
-        })?;
-        Ok(found.flatten())
     }
 }

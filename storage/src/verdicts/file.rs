@@ -17,10 +17,10 @@
 
 use std::io;
 
-use streamdb_types::{BlockPlace, BucketId, Oid, Scanner, Verdict};
+use streamdb_types::{BucketId, Oid, Scanner, Verdict};
 
 use super::{Forgotten, JoinMet, Scanned};
-use crate::derived::{Covered, KeptMark};
+use crate::derived::KeptMark;
 use crate::format::bytes::{Reader, Short, put_varint};
 
 pub(super) const MAGIC: &[u8; 8] = b"SDBVERD2";
@@ -107,11 +107,7 @@ pub(super) fn put(out: &mut Vec<u8>, position: u64, payload: &Payload) {
         Payload::Mark(bucket, PartyMark { parties, mark, settled }) => {
             bytes.extend([MARK, *parties]);
             put_varint(&mut bytes, bucket.0);
-            put_varint(&mut bytes, mark.last.0);
-            bytes.extend(mark.last.1.to_le_bytes());
-            put_varint(&mut bytes, mark.next);
-            put_varint(&mut bytes, mark.covered.to.0);
-            bytes.push(u8::from(mark.covered.whole) | u8::from(mark.silent) << 1 | u8::from(*settled) << 2);
+            mark.put(&mut bytes, u8::from(*settled));
         }
     }
     out.extend((bytes.len() as u32).to_le_bytes());
@@ -156,12 +152,8 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Payload, Short> {
         MARK => {
             let parties = r.u8()?;
             let bucket = BucketId(r.varint()?);
-            let last = (r.varint()?, r.u32()?);
-            let next = r.varint()?;
-            let to = BlockPlace(r.varint()?);
-            let flags = r.u8()?;
-            let mark = KeptMark { last, next, covered: Covered { to, whole: flags & 1 != 0 }, silent: flags & 2 != 0 };
-            Payload::Mark(bucket, PartyMark { parties, mark, settled: flags & 4 != 0 })
+            let (mark, settled) = KeptMark::read(&mut r)?;
+            Payload::Mark(bucket, PartyMark { parties, mark, settled: settled & 1 != 0 })
         }
         _ => return Err(Short),
     };
@@ -274,7 +266,9 @@ pub(crate) fn replay(bytes: &[u8]) {
 mod tests {
     use super::super::Parties;
     use super::*;
+    use crate::derived::Covered;
     use proptest::prelude::*;
+    use streamdb_types::BlockPlace;
 
     fn payloads() -> impl Strategy<Value = Payload> {
         let verdict = (0..3usize, "\\PC{0,40}", "\\PC{0,40}").prop_map(|(scanner, name, details)| Verdict {

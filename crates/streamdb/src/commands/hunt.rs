@@ -236,6 +236,10 @@ impl Hunting<'_> {
                 if self.came.take(&row, look).is_break() {
                     break;
                 }
+                if !row.complete {
+                    // Only lists were asked, and it may come again as what is certain.
+                    self.came.clean.remove(&half(&digests.sha256));
+                }
             }
             if let Some(verdicts) = self.came.found.get(&digests.sha256) {
                 let (json, out) = (self.json, &mut self.out);
