@@ -29,7 +29,7 @@ impl Notes {
     pub const AFTER_LOSS: Self = Self(1 << 9);
     /// An answer that no request asks for, though the requests were seen.
     pub const UNASKED: Self = Self(1 << 10);
-    /// Chunked by its bytes, though the declaration is not as it should be, or the blanks and line ends around chunks are not.
+    /// Chunked by its bytes, though the declaration is not as it should be, or what stands around the sizes is not.
     pub const ODD_CHUNKED: Self = Self(1 << 11);
     /// A carriage return without a line feed in a head. In responses it ends a line, as it does for browsers.
     pub const BARE_RETURN: Self = Self(1 << 12);

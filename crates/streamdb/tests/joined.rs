@@ -196,6 +196,13 @@ fn kills_cost_no_joined_content_and_repeat_none() {
         assert!(kills < 100);
     }
     assert!(kills > 3, "{kills}");
+    // A try that a kill broke off is made again a while later.
+    until("all is sent", || {
+        case.data.run("submit", &["--send", "--config", &case.config]);
+        let record = case.record();
+        let is_sent = |sha256: &String| record.contains(&("sent".to_owned(), sha256.clone()));
+        recorded("complete").iter().all(is_sent).then_some(())
+    });
     let (files, record) = (case.files(), case.record());
     for sha256 in recorded("complete") {
         // That nobody had seen it before was said again after each kill, or no rule would have taken it.

@@ -268,6 +268,9 @@ impl Growing {
 fn a_content_is_first_once_also_while_its_bucket_grows() {
     let mut growing = Growing::new("scanning-growing");
     growing.body(b"one");
+    let derived =
+        Deriver::new(&growing.store).unwrap().catch_up(&growing.store, &|| false, &mut |error| panic!("{error}"));
+    derived.unwrap();
     assert_eq!(growing.scan(false), [false; 0], "it was there before");
     growing.body(b"one");
     growing.body(b"two");
