@@ -29,7 +29,8 @@ pub fn sniff(data: &[u8]) {
     inside(*how, bytes);
     if let Some(key) = kind.xor_key {
         let (key, begins) = (key.as_bytes(), key.begins_at());
-        assert!((1..=32).contains(&key.len()) && begins <= 32);
+        // Behind a header of at most 64 bytes.
+        assert!((1..=32).contains(&key.len()) && begins <= 64);
         let plain: Vec<u8> = bytes[begins..].iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect();
         assert!(plain.starts_with(b"MZ"));
         let inside = sniff_content(Content::beginning(&plain));
