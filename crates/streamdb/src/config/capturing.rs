@@ -28,6 +28,11 @@ impl Flags {
         }
     }
 
+    /// The capture filter.
+    pub(crate) fn filter(&self) -> Option<&str> {
+        self.0.iter().find_map(|flag| flag.strip_prefix("--filter="))
+    }
+
     fn set(&mut self, flag: &str, is_set: bool) {
         if is_set {
             self.0.push(format!("--{flag}"));
