@@ -145,6 +145,17 @@ impl Live {
         })
     }
 
+    /// From now on takes the frames that match this filter, or all.
+    ///
+    /// # Errors
+    /// When libpcap does not take it: then the one before goes on.
+    pub fn set_filter(&mut self, filter: Option<&str>) -> Result<(), LiveError> {
+        let expression = filter.unwrap_or_default();
+        let link_type = self.interface.link_type;
+        let not_taken = |error| LiveError::Filter(crate::filter::error(expression, link_type, error));
+        self.capture.filter(expression, true).map_err(not_taken)
+    }
+
     /// The interface as its frames' capture would describe it.
     pub const fn interface(&self) -> &Interface {
         &self.interface

@@ -30,6 +30,14 @@ pub(crate) enum Command {
     Capture(Capture),
     /// Serve streams and objects over HTTP
     Serve(Serve),
+    /// Be a sensor: capture, find what is in the streams, and serve it, as a configuration file says, until SIGTERM
+    ///
+    /// Each of the three is a process of its own, which is started again when it dies. SIGHUP reads the configuration again;
+    /// SIGTERM and Ctrl-C end all of them, with everything sealed; a second one ends them at once, and loses nothing that was
+    /// written.
+    Run(Run),
+    /// Say whether a configuration file is as it should be
+    CheckConfig(CheckConfig),
     /// Make a token for the HTTP interface, and print what the configuration file needs to know it
     Token(Token),
     /// Hand objects to the targets that the configuration names: sandboxes, folders, programs
@@ -258,6 +266,20 @@ pub(crate) struct Serve {
     /// are accepted when there are tokens
     #[arg(long, value_name = "ADDR", value_parser = listen)]
     pub(crate) listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The configuration file (TOML): `data` names the data folder, [capture] the interface
+    #[arg(long, value_name = "FILE", default_value = config::PLACE)]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckConfig {
+    /// The configuration file
+    #[arg(value_name = "FILE", default_value = config::PLACE)]
+    pub(crate) config: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -565,12 +587,12 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// A bucket's window is whole seconds.
-fn window(text: &str) -> Result<i64, String> {
+pub(crate) fn window(text: &str) -> Result<i64, String> {
     units::duration(text)
         .map_err(|_| "the window of a bucket is 1s or longer, in whole seconds, as in 90s, 5m or 2h".to_owned())
 }
 
-fn bucket_bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn bucket_bytes(text: &str) -> Result<u64, String> {
     const LEAST: u64 = 16 << 20;
     const MOST: u64 = 4 << 30;
     let size = units::size(text)?;
@@ -578,7 +600,7 @@ fn bucket_bytes(text: &str) -> Result<u64, String> {
 }
 
 /// libpcap takes a signed 32-bit number.
-fn ring_bytes(text: &str) -> Result<u32, String> {
+pub(crate) fn ring_bytes(text: &str) -> Result<u32, String> {
     const LEAST: u64 = 1 << 20;
     const MOST: u64 = 2047 << 20;
     let size = units::size(text)?;

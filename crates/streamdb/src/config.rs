@@ -1,13 +1,14 @@
 //! The configuration file, as it is meant: TOML in, settings out, and one sentence for a mistake. A flag on the command line
 //! overrides what the file says.
 
+pub(crate) mod capturing;
 mod scanning;
 mod section;
 mod submitting;
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use streamdb_http_api::{HostName, Origin, Role, Roles, Settings, Token, TokenHash};
 use streamdb_query::Zone;
@@ -15,6 +16,7 @@ use streamdb_scan::Settings as Scan;
 use streamdb_storage::Limits;
 use streamdb_submit::Settings as Submit;
 
+use self::capturing::Flags;
 pub(crate) use self::section::ConfigError;
 use self::section::{File, Section};
 use crate::cutoff::{self, Rule};
@@ -29,6 +31,9 @@ pub(crate) fn listen(text: &str) -> Option<SocketAddr> {
     numbers.as_deref().unwrap_or(text).parse().ok()
 }
 
+/// Where the configuration is looked for if nothing else is said.
+pub(crate) const PLACE: &str = "/etc/streamdb/streamdb.toml";
+
 /// Where the server listens if nothing says otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 /// Longer names are cut in every list.
@@ -41,6 +46,10 @@ const RETENTION: &[&str] = &["max_bytes", "max_age", "min_free"];
 /// What the configuration file says.
 #[derive(Debug)]
 pub(crate) struct Config {
+    /// The data folder.
+    pub(crate) data: Option<PathBuf>,
+    /// What `streamdb run` captures, if anything.
+    pub(crate) capture: Option<Flags>,
     /// Where the server listens.
     pub(crate) listen: SocketAddr,
     /// How it answers.
@@ -65,6 +74,8 @@ impl Config {
 
     fn parse(file: &File) -> Result<Self, ConfigError> {
         let mut config = Self {
+            data: None,
+            capture: None,
             listen: LISTEN,
             http: Settings::default(),
             submit: None,
@@ -72,7 +83,18 @@ impl Config {
             retention: Limits::default(),
             cutoffs: Vec::new(),
         };
-        let mut outer = file.table(&["http", "retention", "submit", "scan", "cutoff"])?;
+        let mut outer = file.table(&["data", "capture", "store", "http", "retention", "submit", "scan", "cutoff"])?;
+        config.data = outer.value("data", capturing::DATA, capturing::data)?;
+        let mut flags = Flags::default();
+        let captures = outer.section("capture", capturing::CAPTURE)?;
+        let is_there = captures.is_some();
+        if let Some(section) = captures {
+            capturing::capture(section, &mut flags)?;
+        }
+        if let Some(section) = outer.section("store", capturing::STORE)? {
+            capturing::store(section, &mut flags)?;
+        }
+        config.capture = is_there.then_some(flags);
         if let Some(http) = outer.section("http", &["listen", "names", "origins", "tokens", "zone"])? {
             config.http(http)?;
         }

@@ -16,6 +16,7 @@ mod settings;
 mod spool;
 mod spooling;
 mod stop;
+mod supervising;
 mod units;
 pub mod worker;
 
@@ -35,6 +36,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(mistake::CODE);
         }
     };
+    supervising::end_with_supervisor();
     match commands::run(cli.command) {
         Ok(code) => code,
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,

@@ -26,37 +26,48 @@ pub(crate) struct Total {
 
 /// The thread, until it is told to end.
 pub(crate) struct Retaining {
-    end: Sender<()>,
+    /// Other limits; it ends when this is gone.
+    limits: Sender<Limits>,
     thread: JoinHandle<Total>,
 }
 
 impl Retaining {
-    /// Begins to keep a folder within limits; `None` when there are none.
-    pub(crate) fn start(folder: &Arc<WriteFolder>, limits: Limits) -> io::Result<Option<Self>> {
-        if !limits.any() {
-            return Ok(None);
-        }
+    /// Begins to keep a folder within limits, if there are any.
+    pub(crate) fn start(folder: &Arc<WriteFolder>, limits: Limits) -> io::Result<Self> {
         let folder = Arc::clone(folder);
-        let (end, told) = channel();
+        let (said, told) = channel();
         let thread = thread::Builder::new().name("retention".into()).spawn(move || {
             let mut looking = Looking::new(limits);
             loop {
                 looking.look(&folder, &mut |_| {});
                 let (looked, lines) = (Instant::now(), lines(&folder));
                 while looked.elapsed() < PAUSE && self::lines(&folder) == lines {
-                    if !matches!(told.recv_timeout(GLANCE), Err(RecvTimeoutError::Timeout)) {
-                        looking.look(&folder, &mut |_| {});
-                        return looking.total;
+                    match told.recv_timeout(GLANCE) {
+                        Err(RecvTimeoutError::Timeout) => {}
+                        Ok(limits) => {
+                            looking.limit(limits);
+                            break;
+                        }
+                        Err(RecvTimeoutError::Disconnected) => {
+                            looking.look(&folder, &mut |_| {});
+                            return looking.total;
+                        }
                     }
                 }
             }
         })?;
-        Ok(Some(Self { end, thread }))
+        Ok(Self { limits: said, thread })
+    }
+
+    /// From now on keeps it within these.
+    pub(crate) fn limit(&self, limits: Limits) {
+        // A thread that died is told of at the end.
+        _ = self.limits.send(limits);
     }
 
     /// All is sealed: it looks once more, and the thread ends.
     pub(crate) fn finish(self) -> Total {
-        drop(self.end);
+        drop(self.limits);
         self.thread.join().unwrap_or_else(|_| {
             complain("the thread that keeps the store within its limits died");
             Total::default()
@@ -84,8 +95,17 @@ impl Looking {
         Self { limits, retention, unmet: BTreeSet::new(), troubles: BTreeSet::new(), total: Total::default() }
     }
 
+    /// From now on looks by these limits.
+    fn limit(&mut self, limits: Limits) {
+        (self.limits, self.retention) = (limits, Retention::new(limits));
+        self.unmet.clear();
+    }
+
     /// Drops what has to go; whether all went well.
     pub(crate) fn look(&mut self, folder: &WriteFolder, done: &mut dyn FnMut(&Dropped)) -> bool {
+        if !self.limits.any() {
+            return true;
+        }
         let Self { total, .. } = self;
         let result = self.retention.look(folder, &mut |dropped| {
             total.buckets += 1;

@@ -1,9 +1,9 @@
-//! Being asked to end.
+//! Being asked to end, or to read the configuration again.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use crate::commands::Error;
@@ -18,4 +18,12 @@ pub(crate) fn stop_flag() -> Result<Arc<AtomicBool>, Error> {
             .map_err(|e| Error::Other(format!("could not set up the signals: {e}")))?;
     }
     Ok(stop)
+}
+
+/// A flag that SIGHUP sets.
+pub(crate) fn reload_flag() -> Result<Arc<AtomicBool>, Error> {
+    let reload = Arc::new(AtomicBool::new(false));
+    flag::register(SIGHUP, Arc::clone(&reload))
+        .map_err(|e| Error::Other(format!("could not set up the signals: {e}")))?;
+    Ok(reload)
 }

@@ -80,6 +80,18 @@ impl Worker {
         Ok(())
     }
 
+    /// Of connections that begin from now on, so much is kept as these rules say; of those that a rule before waited for the bytes
+    /// of, all.
+    ///
+    /// # Errors
+    /// When a rule has a filter that cannot be used on the frames of an interface: then the rules before go on.
+    pub fn set_cutoffs(&mut self, rules: Vec<Rule>) -> std::result::Result<(), streamdb_capture::Error> {
+        let mut cutoffs = Cutoffs::new(rules);
+        self.interfaces.iter().try_for_each(|(_, link_type)| cutoffs.link_type(*link_type))?;
+        self.cutoffs = (!cutoffs.is_empty()).then(|| Box::new(cutoffs));
+        Ok(())
+    }
+
     /// Decryption secrets (with their kind) or names (without) that came with the frames.
     ///
     /// # Errors

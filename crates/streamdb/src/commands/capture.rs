@@ -22,7 +22,7 @@ use crate::progress::Pulse;
 use crate::retaining::Retaining;
 use crate::settings::Settings;
 use crate::spooling::Spooling;
-use crate::stop::stop_flag;
+use crate::stop::{reload_flag, stop_flag};
 use crate::units;
 use crate::worker::{Worker, WorkerConfig};
 
@@ -42,6 +42,7 @@ struct Report<'a> {
 pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let begun = Instant::now();
     let stop = stop_flag()?;
+    let reload = reload_flag()?;
     let storing = &args.storing;
     let said = Config::load(storing.config.as_deref())?;
     let limits = storing::limits(&storing.limiting, &said);
@@ -61,7 +62,16 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let deriving = storing::derive(storing)?;
     let how = if std::io::stderr().is_terminal() { "; Ctrl-C ends it" } else { "" };
     complain(&format!("capturing from {} into {}{how}", args.interface, storing.data.folder.display()));
-    let broken = feed(&mut live, &mut worker, &stop)?;
+    let broken = feed(&mut live, &mut worker, &stop, &mut |live, worker| {
+        if reload.swap(false, Ordering::Relaxed) {
+            match reread(args, live, worker, &retaining) {
+                Ok(()) => complain("the configuration was read again"),
+                Err(error) => {
+                    complain(&format!("the configuration is as it was, as the new one is not right: {error}"))
+                }
+            }
+        }
+    })?;
     drop(live);
     spooling.stop();
     let (counters, written) = worker.finish()?;
@@ -77,9 +87,7 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     });
     // What is not scanned yet is by the next that scans here.
     handing.stop();
-    if let Some(retaining) = retaining {
-        storing::complain_of_dropped(retaining.finish());
-    }
+    storing::complain_of_dropped(retaining.finish());
     let summary = Summary::new(&counters, &written, derived, begun.elapsed());
     let code = report(args, &summary, &counters, broken)?;
     // What was asked for is not all there.
@@ -96,9 +104,29 @@ fn live_settings(args: &Capture) -> LiveSettings {
     }
 }
 
+/// Takes over what can change while it captures: the filter, the cutoffs, and the limits of the store. Flags override the
+/// configuration, as they did at the start.
+fn reread(args: &Capture, live: &mut Live, worker: &mut Worker, retaining: &Retaining) -> Result<(), Error> {
+    let storing = &args.storing;
+    let said = Config::load(storing.config.as_deref())?;
+    let settings = Settings::new(storing, &said)?;
+    if let Some(flags) = &said.capture {
+        live.set_filter(flags.filter())?;
+    }
+    worker.set_cutoffs(settings.worker().cutoffs)?;
+    retaining.limit(storing::limits(&storing.limiting, &said));
+    Ok(())
+}
+
 /// Gives what comes to the worker until the flag is set and the rest is drained, or the interface fails: that error is
 /// handed back, as what came before it is to be sealed all the same.
-fn feed(live: &mut Live, worker: &mut Worker, stop: &AtomicBool) -> Result<Option<LiveError>, Error> {
+/// In between it calls `between`.
+fn feed(
+    live: &mut Live,
+    worker: &mut Worker,
+    stop: &AtomicBool,
+    between: &mut dyn FnMut(&mut Live, &mut Worker),
+) -> Result<Option<LiveError>, Error> {
     let mut pulse = Pulse::new();
     let mut broken = None;
     loop {
@@ -123,6 +151,7 @@ fn feed(live: &mut Live, worker: &mut Worker, stop: &AtomicBool) -> Result<Optio
         if stop.load(Ordering::Relaxed) {
             live.stop();
         }
+        between(live, worker);
         pulse.show(|| (worker.counters(), worker.open_connections()));
     }
     pulse.finish();

@@ -2,6 +2,7 @@
 
 mod buckets;
 mod capture;
+mod check_config;
 mod content;
 mod derive;
 mod export;
@@ -15,6 +16,7 @@ mod objects;
 mod query;
 mod reindex;
 mod retain;
+mod run;
 mod serve;
 mod stats;
 pub(crate) mod storing;
@@ -81,6 +83,8 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Ingest(ingest) => ingest::run(&ingest),
         Command::Capture(capture) => capture::run(&capture),
         Command::Serve(serve) => serve::run(&serve).map(done),
+        Command::Run(run) => run::run(&run),
+        Command::CheckConfig(check) => check_config::run(&check).map(done),
         Command::Token(token) => token::run(&token).map(done),
         Command::Submit(submit) => submit::run(&submit),
         Command::Streams(streams) => streams::run(&streams),

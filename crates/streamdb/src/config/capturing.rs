@@ -1,0 +1,131 @@
+//! `data`, `[capture]` and `[store]`: where from and where to, for `streamdb run`.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use streamdb_capture::MAX_FRAME;
+
+use super::section::{ConfigError, Section};
+use crate::cli::{CompressionFlag, OverlapFlag, PacketsFlag, bucket_bytes, ring_bytes, window};
+
+/// The keys below [capture].
+pub(super) const CAPTURE: &[&str] = &["interface", "filter", "snap_length", "buffer", "promiscuous"];
+/// The keys below [store].
+pub(super) const STORE: &[&str] =
+    &["compression", "packets", "bucket", "bucket_size", "overlap", "reject_bad_checksums"];
+
+pub(super) const DATA: &str = "the path of a folder";
+
+/// What is captured, and how: flags of `streamdb capture`, each of them valid, those that are not said left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flags(pub(crate) Vec<String>);
+
+impl Flags {
+    fn say(&mut self, flag: &str, value: Option<String>) {
+        if let Some(value) = value {
+            // In one word, as a value may begin with a dash.
+            self.0.push(format!("--{flag}={value}"));
+        }
+    }
+
+    /// The capture filter.
+    pub(crate) fn filter(&self) -> Option<&str> {
+        self.0.iter().find_map(|flag| flag.strip_prefix("--filter="))
+    }
+
+    fn set(&mut self, flag: &str, is_set: bool) {
+        if is_set {
+            self.0.push(format!("--{flag}"));
+        }
+    }
+}
+
+pub(super) fn data(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| text.into())
+}
+
+/// What to capture. Without an interface there is nothing to say.
+pub(super) fn capture(mut section: Section<'_>, flags: &mut Flags) -> Result<(), ConfigError> {
+    let name = |text: &str| (!text.is_empty() && !text.contains('\0')).then(|| text.to_owned());
+    flags.say("interface", Some(section.needed("interface", "the name of a network interface, or any", name)?));
+    flags.say("filter", section.value("filter", "an expression in the language of tcpdump", name)?);
+    let length = |text: &str| text.parse().ok().filter(|n: &usize| (64..=MAX_FRAME).contains(n));
+    let accepted = format!("a number of bytes from 64 to {MAX_FRAME}");
+    let length = section.value("snap_length", &accepted, length)?;
+    flags.say("snaplen", length.map(|length| length.to_string()));
+    let checked = |text: &str| ring_bytes(text).ok().map(|_| text.to_owned());
+    flags.say("buffer", section.value("buffer", "a size from 1M to 2047M", checked)?);
+    flags.set("no-promisc", section.flag("promiscuous")? == Some(false));
+    Ok(())
+}
+
+/// How it is stored.
+pub(super) fn store(mut section: Section<'_>, flags: &mut Flags) -> Result<(), ConfigError> {
+    flags.say("compression", one_of::<CompressionFlag>(&mut section, "compression")?);
+    flags.say("packets", one_of::<PacketsFlag>(&mut section, "packets")?);
+    flags.say("overlap", one_of::<OverlapFlag>(&mut section, "overlap")?);
+    let checked = |text: &str| window(text).ok().map(|_| text.to_owned());
+    flags.say("bucket", section.value("bucket", "a time of 1s or more, as in 90s, 5m or 2h", checked)?);
+    let checked = |text: &str| bucket_bytes(text).ok().map(|_| text.to_owned());
+    flags.say("bucket-size", section.value("bucket_size", "a size from 16M to 4G", checked)?);
+    flags.set("reject-bad-checksums", section.flag("reject_bad_checksums")? == Some(true));
+    Ok(())
+}
+
+/// A word that a flag takes.
+fn one_of<F: ValueEnum>(section: &mut Section<'_>, key: &str) -> Result<Option<String>, ConfigError> {
+    let words: Vec<_> = F::value_variants().iter().filter_map(|value| value.to_possible_value()).collect();
+    let names: Vec<_> = words.iter().map(|word| word.get_name()).collect();
+    section.value(key, &names.join(", "), |text| names.contains(&text).then(|| text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::tests::parse;
+
+    #[test]
+    fn what_is_said_becomes_flags() {
+        assert_eq!(parse("").unwrap().capture, None);
+        let config = parse(
+            "data = \"/var/lib/streamdb\"\n[capture]\ninterface = \"eth1\"\nfilter = \"not port 22\"\nsnap_length = 1500\n\
+             buffer = \"256M\"\npromiscuous = false\n[store]\ncompression = \"fast\"\npackets = \"tcp\"\nbucket = \"1m\"\n\
+             bucket_size = \"1G\"\noverlap = \"linux\"\nreject_bad_checksums = true\n",
+        );
+        let config = config.unwrap();
+        assert_eq!(config.data, Some("/var/lib/streamdb".into()));
+        assert_eq!(
+            config.capture.unwrap().0,
+            [
+                "--interface=eth1",
+                "--filter=not port 22",
+                "--snaplen=1500",
+                "--buffer=256M",
+                "--no-promisc",
+                "--compression=fast",
+                "--packets=tcp",
+                "--overlap=linux",
+                "--bucket=1m",
+                "--bucket-size=1G",
+                "--reject-bad-checksums",
+            ]
+        );
+    }
+
+    #[test]
+    fn mistakes_are_sentences() {
+        for (text, wanted) in [
+            ("[capture]", "1: capture.interface is missing; it takes the name of a network interface, or any"),
+            (
+                "[capture]\ninterface = \"eth1\"\nbuffer = \"5G\"",
+                "3: capture.buffer: \"5G\" is not accepted; it takes a size from 1M to 2047M",
+            ),
+            ("[store]\ncompression = \"none\"", "2: store.compression: \"none\" is not accepted; it takes fast, full"),
+            (
+                "[capture]\ninterfaces = \"eth1\"",
+                "2: there is no key \"interfaces\" below [capture]; did you mean interface?",
+            ),
+        ] {
+            assert_eq!(parse(text).unwrap_err(), format!("streamdb.toml, line {wanted}"));
+        }
+    }
+}

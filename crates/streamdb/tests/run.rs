@@ -1,0 +1,206 @@
+//! `streamdb run`: a sensor as its configuration says, with its processes killed, and its configuration read again.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "only tests")]
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use common::{Data, PATIENCE, Pair, Server, head, may_capture, noise, stream_to, streamdb, text, until, wait};
+
+/// A running sensor; it ends with the test, and its processes with it.
+struct Sensor {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Sensor {
+    fn start(config: &Path) -> Self {
+        let mut command = common::command(["run", "--config"]);
+        let mut child = command.arg(config).stderr(Stdio::piped()).spawn().unwrap();
+        let err = BufReader::new(child.stderr.take().unwrap());
+        let (line, lines) = channel();
+        std::thread::spawn(move || err.lines().map_while(Result::ok).for_each(|said| _ = line.send(said)));
+        Self { child, lines }
+    }
+
+    /// Waits until it says something with this in it.
+    fn says(&self, what: &str) -> String {
+        let began = Instant::now();
+        let mut all = Vec::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
+                Ok(line) if line.contains(what) => return line,
+                Ok(line) => all.push(line),
+                Err(error) => panic!("it does not say {what:?} ({error}): {all:#?}"),
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        kill(name, self.child.id());
+    }
+
+    /// The process that does this.
+    fn process(&self, command: &str) -> u32 {
+        let id = self.child.id();
+        until("the process runs", || {
+            let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+            let children = children.split_whitespace().map(|child| child.parse().unwrap());
+            let does = |child: &u32| {
+                let line = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+                line.split(|byte| *byte == 0).nth(1) == Some(command.as_bytes())
+            };
+            { children }.find(does)
+        })
+    }
+}
+
+impl Drop for Sensor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn kill(signal: &str, process: u32) {
+    assert!(Command::new("kill").args([signal, &process.to_string()]).status().unwrap().success());
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn a_sensor_goes_on_whatever_becomes_of_its_processes() {
+    if !may_capture() {
+        return;
+    }
+    let data = Data::new("run");
+    let (listener, address, filter) = Pair::on_loopback();
+    let asked: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+    let text_of = |filter: &str| {
+        format!(
+            "data = {:?}\n[capture]\ninterface = \"lo\"\nfilter = \"{filter}\"\n[store]\ncompression = \"fast\"\n[http]\nlisten = \
+             \"{asked}\"\n",
+            data.path()
+        )
+    };
+    let config = data.write("streamdb.toml", text_of(&filter).as_bytes());
+    assert_eq!(streamdb(["check-config".as_ref(), config.as_os_str()]).well(), {
+        format!("{}: this is a configuration as it should be\n", config.display()).into_bytes()
+    });
+    let mut sensor = Sensor::start(&config);
+    sensor.says("serving ");
+    let captures = sensor.process("capture");
+    let body = noise(0, 100_000);
+    let download = |seed: u32| {
+        let body = noise(seed, 100_000);
+        let mut pair = Pair::connect(&listener, address);
+        pair.download(&body);
+        (pair, head(&body).len() + body.len())
+    };
+    let objects = |port: u16| {
+        until("its object is found over HTTP", || {
+            let socket = Server { child: Command::new("true").spawn().unwrap(), address: asked };
+            let answer = socket.get(&format!("/api/v1/objects?srcport={port}&direction=c"));
+            let row = answer.text().lines().next().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+            row.filter(|row| row["size"] == body.len())
+        })
+    };
+    // It captures from when it says so.
+    until("it captures", || {
+        let (pair, length) = download(0);
+        let filter = format!("srcport={}", pair.port());
+        std::thread::sleep(Duration::from_secs(1));
+        let said = data.run("streams", &["--json", &filter, "direction=c"]);
+        (said.code == Some(0) && common::json_lines(&said.out).iter().any(|row| row["length"] == length)).then_some(())
+    });
+    let (pair, length) = download(0);
+    assert_eq!(text(&stream_to(&data, pair.port(), length), "reason"), "open");
+    assert_eq!(objects(pair.port())["complete"], true);
+
+    // Each of them dies, and comes again.
+    for name in ["capture", "derive", "serve"] {
+        let process = sensor.process(name);
+        kill("-KILL", process);
+        let line = sensor.says(&format!("{name} died (signal: 9 (SIGKILL)); it is started again in 0.2 s"));
+        assert!(line.starts_with("streamdb: "), "{line}");
+        until("it runs again", || (sensor.process(name) != process).then_some(()));
+    }
+    sensor.says("serving ");
+    assert_ne!(sensor.process("capture"), captures);
+    until("the next capture captures", || {
+        let (pair, length) = download(1);
+        std::thread::sleep(Duration::from_secs(1));
+        let said = data.run("streams", &["--json", &format!("srcport={}", pair.port()), "direction=c"]);
+        (said.code == Some(0) && common::json_lines(&said.out).iter().any(|row| row["length"] == length)).then_some(())
+    });
+    let (pair, _) = download(2);
+    objects(pair.port());
+
+    // A configuration that is not right changes nothing; one that is, is taken over while the capture goes on.
+    let captures = sensor.process("capture");
+    fs::write(&config, text_of("no filter at all")).unwrap();
+    sensor.signal("-HUP");
+    sensor.says("the configuration is as it was, as the new one is not right: ");
+    fs::write(&config, text_of("tcp port 1")).unwrap();
+    sensor.signal("-HUP");
+    sensor.says("the configuration was read again");
+    sensor.says("serving ");
+    assert_eq!(sensor.process("capture"), captures);
+    let (other, _) = download(3);
+    let (reader, _) = (pair, ());
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(data.streams(&[&format!("srcport={}", other.port())]).is_empty(), "the filter leaves it out");
+    drop(reader);
+
+    let asked = Instant::now();
+    let serves = sensor.process("serve");
+    sensor.signal("-TERM");
+    assert!(wait(&mut sensor.child).success());
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    assert!(!Path::new(&format!("/proc/{serves}")).exists());
+    data.is_well();
+}
+
+#[test]
+fn its_processes_do_not_outlive_it() {
+    if !may_capture() {
+        return;
+    }
+    let data = Data::new("run-killed");
+    let config = format!(
+        "data = {:?}\n[capture]\ninterface = \"lo\"\nfilter = \"tcp port 1\"\n[http]\nlisten = \"127.0.0.1:{}\"\n",
+        data.path(),
+        free_port()
+    );
+    let mut sensor = Sensor::start(&data.write("streamdb.toml", config.as_bytes()));
+    sensor.says("serving ");
+    let all = ["capture", "derive", "serve"].map(|name| sensor.process(name));
+    sensor.child.kill().unwrap();
+    wait(&mut sensor.child);
+    until("all are gone", || {
+        let gone = |id: &u32| fs::read_to_string(format!("/proc/{id}/stat")).map_or(true, |stat| stat.contains(") Z "));
+        all.iter().all(gone).then_some(())
+    });
+}
+
+#[test]
+fn what_is_not_right_is_one_sentence() {
+    let data = Data::new("run-mistakes");
+    let said = |config: &str| {
+        let path = data.write("streamdb.toml", config.as_bytes());
+        let said = streamdb(["run".as_ref(), "--config".as_ref(), path.as_os_str()]);
+        assert_eq!(said.code, Some(1));
+        said.sentence().replace(&path.display().to_string(), "FILE")
+    };
+    assert_eq!(said(""), "FILE: data is missing; give it the path of the data folder");
+    assert_eq!(said("data = \"d\""), "FILE: there is no [capture]; give it one, with the interface");
+    assert_eq!(said("data = \"d\"\n[captur]\n"), "FILE, line 2: there is no key \"captur\"; did you mean capture?");
+}
