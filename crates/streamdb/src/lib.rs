@@ -11,6 +11,7 @@ mod mistake;
 mod output;
 mod progress;
 mod retaining;
+mod rights;
 mod scanning;
 mod settings;
 mod spool;

@@ -16,10 +16,11 @@ use super::storing::{self, Summary};
 use crate::cli::Capture;
 use crate::config::Config;
 use crate::deriving::Deriving;
-use crate::handing::Handing;
+use crate::handing::{self, Handing};
 use crate::output::{complain, printable};
 use crate::progress::Pulse;
 use crate::retaining::Retaining;
+use crate::rights::{self, Needs, Network};
 use crate::settings::Settings;
 use crate::spooling::Spooling;
 use crate::stop::{reload_flag, stop_flag};
@@ -50,7 +51,15 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let scanners = storing::scanners(storing, &said)?;
     // A mistake in what to capture leaves nothing behind; and while the folder is made whole, the kernel keeps frames.
     let mut live = Live::open(&live_settings(args))?;
+    let needs = if storing.no_derive {
+        Needs { writes: vec![storing.data.folder.clone()], network: Network::Interfaces, ..Needs::default() }
+    } else {
+        let needs = handing::needs(&storing.data.folder, said.submit.as_ref());
+        Needs { writes: [needs.writes, vec![storing.data.folder.clone()]].concat(), ..needs }
+    };
+    rights::lower(&args.giving_up)?;
     let folder = storing::open(&storing.data.folder)?;
+    rights::confine(&args.giving_up, &needs)?;
     let retaining = Retaining::start(&folder, limits);
     let retaining = retaining.map_err(|e| Error::Other(format!("could not start the thread of retention: {e}")))?;
     let config = WorkerConfig { publish_at_ticks: true, ..settings.worker() };
