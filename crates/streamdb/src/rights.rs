@@ -182,3 +182,6 @@ fn drop_capabilities() -> rustix::io::Result<()> {
 fn refused<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Error {
     move |error| Error::Other(format!("the process could not {what}: {error}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -159,6 +159,8 @@ const ITSELF: &[c_long] = &[
     libc::SYS_sysinfo,
     libc::SYS_times,
     libc::SYS_uname,
+    // What became of a program that was not let begin.
+    libc::SYS_wait4,
 ];
 
 /// Waiting for events, and speaking on sockets that are open: with the log, the process that looks after this one, clients.
