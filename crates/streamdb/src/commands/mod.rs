@@ -36,6 +36,7 @@ use streamdb_types::BucketId;
 
 use crate::cli::Command;
 use crate::output::{Output, complain};
+use crate::rights;
 
 /// What ends a command.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +81,9 @@ impl Error {
 
 /// Runs a command.
 pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
+    if let Some(folder) = writes_to(&command) {
+        rights::not_as_root(folder)?;
+    }
     match command {
         Command::Ingest(ingest) => ingest::run(&ingest),
         Command::Capture(capture) => capture::run(&capture),
@@ -105,6 +109,37 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Buckets(buckets) => buckets::run(&buckets),
         Command::Stats(listing) => stats::run(&listing),
     }
+}
+
+/// The data folder that a command writes to as whoever starts it.
+fn writes_to(command: &Command) -> Option<&Path> {
+    let (data, stays) = match command {
+        Command::Ingest(ingest) => (&ingest.storing.data, true),
+        Command::Capture(capture) => (&capture.storing.data, capture.giving_up.user.is_none()),
+        Command::Serve(serve) => (&serve.data, serve.giving_up.user.is_none()),
+        Command::Derive(derive) => (&derive.data, derive.giving_up.user.is_none()),
+        Command::Scan(scan) => (&scan.data, scan.giving_up.user.is_none()),
+        Command::Submit(submit) => (&submit.data, true),
+        Command::Reindex(reindex) => (&reindex.data, true),
+        Command::Retain(retain) => (&retain.data, true),
+        Command::Hold(hold) => (&hold.data, true),
+        Command::Hunt(hunt) => (&hunt.data, true),
+        // This one makes it theirs who go on with it.
+        Command::Run(_) => return None,
+        Command::CheckConfig(_)
+        | Command::Token(_)
+        | Command::Streams(_)
+        | Command::Objects(_)
+        | Command::Joins(_)
+        | Command::Content(_)
+        | Command::Query(_)
+        | Command::Get(_)
+        | Command::Export(_)
+        | Command::Verify(_)
+        | Command::Buckets(_)
+        | Command::Stats(_) => return None,
+    };
+    stays.then_some(data.folder.as_path())
 }
 
 fn done((): ()) -> ExitCode {

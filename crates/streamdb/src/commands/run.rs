@@ -19,7 +19,10 @@ pub(super) fn run(args: &Run) -> Result<ExitCode, Error> {
             rights::hand_over(&data, &user)?;
             rights::as_user(&user, || storing::open(&data).map(drop))?;
         }
-        None => drop(storing::open(&data)?),
+        None => {
+            rights::not_as_root(&data)?;
+            drop(storing::open(&data)?);
+        }
     }
     supervise(jobs, &mut || Ok(sensor(&args.config)?.jobs))
 }
