@@ -130,7 +130,7 @@ fn a_sensor_goes_on_whatever_becomes_of_its_processes() {
         until("its object is found over HTTP", || {
             let socket = Server { child: Command::new("true").spawn().unwrap(), address: asked };
             let answer = socket.get(&format!("/api/v1/objects?srcport={port}&direction=c"));
-            let answer: serde_json::Value = serde_json::from_str(&answer.text()).unwrap();
+            let answer: serde_json::Value = serde_json::from_str(answer.text()).unwrap();
             answer["rows"].as_array().unwrap().iter().find(|row| row["size"] == body.len()).cloned()
         })
     };
