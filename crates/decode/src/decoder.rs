@@ -37,7 +37,7 @@ impl Default for Config {
 /// Decodes frames. Its only state is the fragments that wait for the rest of their packets.
 #[derive(Debug)]
 pub struct Decoder {
-    verify: bool,
+    pub(crate) verify: bool,
     pool: Pool,
     /// The packet that was put together last; the outcome of that frame borrows from it.
     whole: Packet,
@@ -134,7 +134,7 @@ impl Decoder {
 }
 
 /// The outcome with its payload.
-fn filled<'a>(walk: &Walk, found: Found, source: &'a [u8], pieces: &'a [Piece]) -> Decoded<'a> {
+pub(crate) fn filled<'a>(walk: &Walk, found: Found, source: &'a [u8], pieces: &'a [Piece]) -> Decoded<'a> {
     let payload = source.get(found.at..).and_then(|rest| rest.get(..found.len)).unwrap_or(&[]);
     let content = match found.content {
         Content::Tcp(segment) => Content::Tcp(TcpSegment { payload, ..segment }),

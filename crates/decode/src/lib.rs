@@ -12,6 +12,7 @@ mod fragments;
 mod gre;
 mod ip;
 mod link;
+mod look;
 mod nflog;
 mod packet;
 mod span;
@@ -28,4 +29,5 @@ mod frames;
 
 pub use addresses::addresses;
 pub use decoder::{Config, Decoder};
+pub use look::{Ends, Fragment, Look, PacketName};
 pub use packet::{Content, Decoded, Piece, TcpFlags, TcpSegment, UdpDatagram};

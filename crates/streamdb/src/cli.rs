@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use streamdb_capture::MAX_FRAME;
@@ -11,6 +12,7 @@ use streamdb_reassembly::OverlapPolicy;
 use streamdb_storage::Room;
 use streamdb_types::Oid;
 
+use crate::capturing::MAX_WORKERS;
 use crate::cutoff::Rule;
 use crate::{config, units};
 
@@ -240,9 +242,14 @@ pub(crate) struct Ingest {
 
 #[derive(Debug, Args)]
 pub(crate) struct Capture {
-    /// The interface to capture from; `any` is all of them
-    #[arg(short, long, value_name = "IFACE")]
-    pub(crate) interface: String,
+    /// An interface to capture from, given again for each further one; `any` is all of them
+    ///
+    /// Connections whose two directions come over two interfaces, as those of a tap do, are put together.
+    #[arg(short, long, value_name = "IFACE", required = true, value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) interface: Vec<String>,
+    /// How many threads take the frames of each interface; the kernel shares them out by connection
+    #[arg(long, value_name = "N", default_value = "1", value_parser = workers)]
+    pub(crate) workers: usize,
     #[command(flatten)]
     pub(crate) storing: Storing,
     /// The most bytes of a frame to keep
@@ -634,6 +641,12 @@ pub(crate) fn bucket_bytes(text: &str) -> Result<u64, String> {
     const MOST: u64 = 4 << 30;
     let size = units::size(text)?;
     if (LEAST..=MOST).contains(&size) { Ok(size) } else { Err("a bucket has 16M to 4G".into()) }
+}
+
+/// How many workers an interface has.
+pub(crate) fn workers(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=MAX_WORKERS).contains(number));
+    number.ok_or_else(|| format!("an interface has 1 to {MAX_WORKERS} workers"))
 }
 
 /// libpcap takes a signed 32-bit number.

@@ -1,5 +1,6 @@
 //! The `streamdb` command: flags, threads, and what ties the other crates together. The only crate that knows them all.
 
+mod capturing;
 mod cli;
 mod commands;
 mod config;
@@ -14,6 +15,7 @@ mod retaining;
 mod rights;
 mod scanning;
 mod settings;
+pub mod sharing;
 mod spool;
 mod spooling;
 mod stop;

@@ -114,6 +114,10 @@ counters! {
     lost_frames,
     /// Buckets ended before their time, as they had as much as they may have.
     full_buckets,
+    /// Frames that a worker gave to the one whose connection they belong to: they are frames of that one.
+    handed_frames,
+    /// Frames that a worker let go, as the one whose connection they belong to was too far behind to take them.
+    shed_frames,
 }
 
 impl Counters {
@@ -142,7 +146,7 @@ mod tests {
         let n = Counters::NAMES.len() as u64;
         let counters = Counters::from_values(1..=n);
         assert_eq!(counters.frames, 1);
-        assert_eq!(counters.full_buckets, n);
+        assert_eq!(counters.shed_frames, n);
         assert!(counters.values().eq(1..=n));
         let mut twice = counters;
         twice.add(&counters);

@@ -6,10 +6,11 @@ use clap::ValueEnum;
 use streamdb_capture::MAX_FRAME;
 
 use super::section::{ConfigError, Section};
-use crate::cli::{CompressionFlag, OverlapFlag, PacketsFlag, bucket_bytes, ring_bytes, window};
+use crate::capturing::MAX_WORKERS;
+use crate::cli::{CompressionFlag, OverlapFlag, PacketsFlag, bucket_bytes, ring_bytes, window, workers};
 
 /// The keys below [capture].
-pub(super) const CAPTURE: &[&str] = &["interface", "filter", "snap_length", "buffer", "promiscuous"];
+pub(super) const CAPTURE: &[&str] = &["interface", "interfaces", "workers", "filter", "snap_length", "buffer", "promiscuous"];
 /// The keys below [store].
 pub(super) const STORE: &[&str] =
     &["compression", "packets", "bucket", "bucket_size", "overlap", "reject_bad_checksums"];
@@ -53,7 +54,16 @@ pub(super) fn user(text: &str) -> Option<String> {
 /// What to capture. Without an interface there is nothing to say.
 pub(super) fn capture(mut section: Section<'_>, flags: &mut Flags) -> Result<(), ConfigError> {
     let name = |text: &str| (!text.is_empty() && !text.contains('\0')).then(|| text.to_owned());
-    flags.say("interface", Some(section.needed("interface", "the name of a network interface, or any", name)?));
+    let accepted = "the name of a network interface, or any";
+    match (section.value("interface", accepted, name)?, section.list("interfaces", accepted, name)?) {
+        (Some(_), Some(_)) => return Err(section.wrong("[capture] has interface and interfaces; give it one of them")),
+        (Some(one), None) => flags.say("interface", Some(one)),
+        (None, Some(all)) if !all.is_empty() => all.into_iter().for_each(|one| flags.say("interface", Some(one))),
+        _ => return Err(section.wrong(&format!("capture.interface is missing; it takes {accepted}"))),
+    }
+    let checked = |text: &str| workers(text).ok().map(|_| text.to_owned());
+    let accepted = format!("a number of workers for each interface, from 1 to {MAX_WORKERS}");
+    flags.say("workers", section.value("workers", &accepted, checked)?);
     flags.say("filter", section.value("filter", "an expression in the language of tcpdump", name)?);
     let length = |text: &str| text.parse().ok().filter(|n: &usize| (64..=MAX_FRAME).contains(n));
     let accepted = format!("a number of bytes from 64 to {MAX_FRAME}");
@@ -118,6 +128,12 @@ mod tests {
     }
 
     #[test]
+    fn several_interfaces_are_flags_each() {
+        let config = parse("[capture]\ninterfaces = [\"eth1\", \"eth2\"]\nworkers = 2").unwrap();
+        assert_eq!(config.capture.unwrap().0, ["--interface=eth1", "--interface=eth2", "--workers=2"]);
+    }
+
+    #[test]
     fn mistakes_are_sentences() {
         for (text, wanted) in [
             ("[capture]", "1: capture.interface is missing; it takes the name of a network interface, or any"),
@@ -127,8 +143,20 @@ mod tests {
             ),
             ("[store]\ncompression = \"none\"", "2: store.compression: \"none\" is not accepted; it takes fast, full"),
             (
-                "[capture]\ninterfaces = \"eth1\"",
-                "2: there is no key \"interfaces\" below [capture]; did you mean interface?",
+                "[capture]\nintrface = \"eth1\"",
+                "2: there is no key \"intrface\" below [capture]; did you mean interface?",
+            ),
+            (
+                "[capture]\ninterface = \"eth1\"\ninterfaces = [\"eth2\"]",
+                "1: [capture] has interface and interfaces; give it one of them",
+            ),
+            (
+                "[capture]\ninterfaces = []",
+                "1: capture.interface is missing; it takes the name of a network interface, or any",
+            ),
+            (
+                "[capture]\ninterface = \"eth1\"\nworkers = 0",
+                "3: capture.workers: 0 is not accepted; it takes a number of workers for each interface, from 1 to 60",
             ),
         ] {
             assert_eq!(parse(text).unwrap_err(), format!("streamdb.toml, line {wanted}"));
