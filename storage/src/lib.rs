@@ -58,6 +58,6 @@ pub use verdicts::{
 pub use verify::{Finding, Verified, Verify};
 pub use volume::{DiskVolume, Space, Volume, VolumeFile};
 pub use write::bucket_file::Compression;
-pub use write::facts::{FrameIn, Packets, StreamFacts, WriterConfig, WriterSummary};
+pub use write::facts::{FrameIn, Packets, Stalls, StreamFacts, WriterConfig, WriterSummary};
 pub use write::trouble::{Held, Trouble};
 pub use write::writer::Writer;

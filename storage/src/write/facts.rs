@@ -1,5 +1,7 @@
 //! What the writer is set to, what it is told, and what it sums up.
 
+use std::time::Duration;
+
 use streamdb_types::{BucketId, Gap, Marks, StreamOffset, Timestamp};
 
 use super::bucket_file::Compression;
@@ -104,4 +106,13 @@ pub struct WriterSummary {
     pub lost: Held,
     /// What went wrong since [`Writer::take_troubles`](super::writer::Writer::take_troubles).
     pub troubles: Vec<Trouble>,
+}
+
+/// How often, and how long, the worker waited for the store thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stalls {
+    /// Times.
+    pub times: u64,
+    /// In all.
+    pub waited: Duration,
 }

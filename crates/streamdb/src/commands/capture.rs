@@ -53,7 +53,7 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let folder = storing::open(&storing.data.folder)?;
     let retaining = Retaining::start(&folder, limits);
     let retaining = retaining.map_err(|e| Error::Other(format!("could not start the thread of retention: {e}")))?;
-    let config = WorkerConfig { publish_at_ticks: true, ..settings.worker() };
+    let config = WorkerConfig { publish_at_ticks: true, live: true, ..settings.worker() };
     let writer = Writer::new(Arc::clone(&folder), 0, settings.writer())?;
     let mut worker = Worker::new(writer, config);
     let spooling = Spooling::start(&folder)?;
