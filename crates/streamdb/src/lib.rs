@@ -1,5 +1,6 @@
 //! The `streamdb` command: flags, threads, and what ties the other crates together. The only crate that knows them all.
 
+mod account;
 mod cli;
 mod commands;
 mod config;
@@ -7,9 +8,12 @@ pub mod cutoff;
 mod deriving;
 mod handing;
 mod ingesting;
+mod lag;
+mod limiting;
 mod mistake;
 mod output;
 mod progress;
+mod reporting;
 mod retaining;
 mod scanning;
 mod settings;

@@ -298,6 +298,11 @@ impl Worker {
         self.flows.open_connections()
     }
 
+    /// Bytes that are held out of order.
+    pub const fn held_bytes(&self) -> usize {
+        self.flows.held_bytes()
+    }
+
     /// The table, and the sink for what it says between frames: no connection begins then.
     fn without_frame(&mut self) -> (&mut FlowTable, StoreSink<'_>) {
         let Self { flows, sink: store, cutoffs, .. } = self;

@@ -19,6 +19,7 @@ use crate::deriving::Deriving;
 use crate::handing::Handing;
 use crate::output::{complain, printable};
 use crate::progress::Pulse;
+use crate::reporting::{Going, Reporting};
 use crate::retaining::Retaining;
 use crate::settings::Settings;
 use crate::spooling::Spooling;
@@ -56,6 +57,9 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let config = WorkerConfig { publish_at_ticks: true, live: true, ..settings.worker() };
     let writer = Writer::new(Arc::clone(&folder), 0, settings.writer())?;
     let mut worker = Worker::new(writer, config);
+    let reporting = Reporting::start(folder.status()?);
+    let reporting = reporting.map_err(|e| Error::Other(format!("could not start the thread of the status: {e}")))?;
+    let mut reporter = reporting.worker(0, &args.interface);
     let spooling = Spooling::start(&folder)?;
     // It reads what is published, beside this thread: nothing here waits for it.
     let handing = Handing::start(&storing.data.folder, scanners, storing::submissions(storing, &said)?, false)?;
@@ -63,6 +67,11 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let how = if std::io::stderr().is_terminal() { "; Ctrl-C ends it" } else { "" };
     complain(&format!("capturing from {} into {}{how}", args.interface, storing.data.folder.display()));
     let broken = feed(&mut live, &mut worker, &stop, &mut |live, worker| {
+        reporter.tell(|| Going {
+            counters: worker.counters(),
+            open: worker.open_connections(),
+            held: worker.held_bytes(),
+        });
         if reload.swap(false, Ordering::Relaxed) {
             match reread(args, live, worker, &retaining) {
                 Ok(()) => complain("the configuration was read again"),
@@ -75,6 +84,8 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     drop(live);
     spooling.stop();
     let (counters, written) = worker.finish()?;
+    reporter.tell_now(Going { counters, ..Going::default() });
+    reporting.finish();
     storing::complain_of(&written.troubles);
     let lost = written.lost != Held::default();
     if lost {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{Error, storing};
+use crate::account::Account;
 use crate::cli::Run;
 use crate::config::Config;
 use crate::supervising::{Job, Reload, supervise};
@@ -12,7 +13,7 @@ pub(super) fn run(args: &Run) -> Result<ExitCode, Error> {
     let (data, jobs) = jobs(&args.config)?;
     // Made, and whole, before anybody reads it.
     drop(storing::open(&data)?);
-    supervise(jobs, &mut || Ok(self::jobs(&args.config)?.1))
+    supervise(jobs, Account::open(&data), &mut || Ok(self::jobs(&args.config)?.1))
 }
 
 /// What there is to do, and in which data folder.
