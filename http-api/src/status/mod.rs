@@ -98,9 +98,7 @@ fn processes(running: &Running, now: Timestamp, zone: &Zone) -> Vec<Process> {
     let looked_after = running.looked_after();
     let says = |name: &'static str, status: &Option<Status>, does: &str, more: String| {
         let restarts = looked_after.iter().find(|(known, ..)| *known == name).filter(|(_, restarts, _)| *restarts > 0);
-        let died = restarts.map_or_else(String::new, |(_, restarts, millis)| {
-            format!("; died and was started again {restarts} times, {:.1} s without it", *millis as f64 / 1e3)
-        });
+        let died = restarts.map_or_else(String::new, |(_, restarts, millis)| format!("; {}", deaths(*restarts, *millis)));
         let up = status.as_ref().is_some_and(|status| status.is_fresh(now));
         let says = match status {
             None => format!("no process has {does} here that says how it goes"),
@@ -124,10 +122,15 @@ fn processes(running: &Running, now: Timestamp, zone: &Zone) -> Vec<Process> {
     if let Some((_, restarts, millis)) =
         looked_after.iter().find(|(name, restarts, _)| *name == "serve" && *restarts > 0)
     {
-        let says = format!("died and was started again {restarts} times, {:.1} s without it", *millis as f64 / 1e3);
+        let says = deaths(*restarts, *millis);
         all.push(Process { name: "serve", up: true, says });
     }
     all
+}
+
+fn deaths(restarts: u64, millis: u64) -> String {
+    let times = if restarts == 1 { "once".to_owned() } else { format!("{restarts} times") };
+    format!("died and was started again {times}, {:.1} s without it", millis as f64 / 1e3)
 }
 
 /// When a process was not there, the newest first.
