@@ -66,6 +66,8 @@ pub(crate) struct Pool {
     bytes: usize,
     spare: Vec<Packet>,
     pub expired: u64,
+    /// Of those, the ones for which there was no room.
+    pub evicted: u64,
     pub completed: u64,
 }
 
@@ -79,6 +81,7 @@ impl Pool {
             bytes: 0,
             spare: Vec::new(),
             expired: 0,
+            evicted: 0,
             completed: 0,
         }
     }
@@ -110,12 +113,14 @@ impl Pool {
             packet.straighten(&mut self.spare);
             return Some(packet);
         }
+        let expired = self.expired;
         if packet.count > MAX_PIECES || packet.pieces.len() > MAX_PIECES {
             self.give_up(&share.key);
         }
         while self.bytes > self.limits.bytes || self.packets.len() > self.limits.packets {
             self.give_up_oldest();
         }
+        self.evicted += self.expired - expired;
         None
     }
 

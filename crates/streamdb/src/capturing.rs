@@ -13,10 +13,11 @@ use streamdb_capture::{Bell, Live, LiveError, LiveSettings};
 use streamdb_storage::{WriteFolder, Writer, WriterSummary};
 use streamdb_types::{Counters, Interface};
 
-use self::member::{Member, Order, Seen};
+use self::member::{Member, Order};
 use crate::commands::Error;
 use crate::cutoff::{Cutoffs, Rule};
 use crate::output::complain;
+use crate::reporting::{Seen, Told};
 use crate::settings::Settings;
 use crate::sharing::{self, Part};
 use crate::worker::{Worker, WorkerConfig};
@@ -107,7 +108,7 @@ impl Crew {
     /// When a rule about cutoffs cannot be used on an interface, or the system has no more threads.
     pub(crate) fn start(opened: Opened, folder: &Arc<WriteFolder>, settings: &Settings) -> Result<Self, Error> {
         let Opened { sources, lives } = opened;
-        let config = WorkerConfig { publish_at_ticks: true, ..settings.worker() };
+        let config = WorkerConfig { publish_at_ticks: true, live: true, ..settings.worker() };
         let count = lives.iter().map(Vec::len).sum();
         let no_means = |e: std::io::Error| Error::Other(format!("could not set up the workers: {e}"));
         let mut parts = if count > 1 {
@@ -120,7 +121,9 @@ impl Crew {
         let mut members = Vec::new();
         let (said, events) = unbounded();
         let ending = Arc::new(AtomicBool::new(false));
-        for (interface, live) in lives.into_iter().zip(0..).flat_map(|(lives, n)| lives.into_iter().map(move |l| (n, l))) {
+        for (interface, live) in
+            lives.into_iter().zip(0..).flat_map(|(lives, n)| lives.into_iter().map(move |l| (n, l)))
+        {
             let writer = Writer::new(Arc::clone(folder), number(members.len()), settings.writer())?;
             let mut worker = worker(writer, config.clone(), parts.pop());
             for source in &sources {
@@ -209,9 +212,9 @@ impl Crew {
     pub(crate) fn seen(&self) -> (Counters, usize) {
         let mut all = (Counters::default(), 0);
         for seen in &self.seen {
-            let (counters, open) = seen.last();
-            all.0.add(&counters);
-            all.1 += open;
+            let going = seen.last();
+            all.0.add(&going.counters);
+            all.1 += going.open;
         }
         all
     }
@@ -219,6 +222,17 @@ impl Crew {
     /// The interfaces by name, with the numbers of their workers.
     pub(crate) fn sources(&self) -> Vec<(String, Vec<usize>)> {
         self.sources.iter().map(|source| (source.settings.interface.clone(), source.workers.clone())).collect()
+    }
+
+    /// By which each says how it goes.
+    pub(crate) fn told(&self) -> Vec<Told> {
+        let of = |worker: usize| self.sources.iter().find(|source| source.workers.contains(&worker));
+        let told = self.seen.iter().enumerate().map(|(worker, seen)| Told {
+            number: number(worker),
+            interface: of(worker).map_or_else(String::new, |source| source.settings.interface.clone()),
+            seen: Arc::clone(seen),
+        });
+        told.collect()
     }
 
     fn order(&self, worker: usize, order: Order) {
@@ -237,7 +251,10 @@ impl Crew {
             if source.taking == 0 {
                 let text = error.to_string();
                 if others {
-                    complain(&format!("{text}; the capture goes on without it, and looks for it each {} s", AGAIN.as_secs()));
+                    complain(&format!(
+                        "{text}; the capture goes on without it, and looks for it each {} s",
+                        AGAIN.as_secs()
+                    ));
                 }
                 source.failed = Some((Instant::now() + AGAIN, text));
             }

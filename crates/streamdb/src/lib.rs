@@ -1,5 +1,6 @@
 //! The `streamdb` command: flags, threads, and what ties the other crates together. The only crate that knows them all.
 
+mod account;
 mod capturing;
 mod cli;
 mod commands;
@@ -8,9 +9,12 @@ pub mod cutoff;
 mod deriving;
 mod handing;
 mod ingesting;
+mod lag;
+mod limiting;
 mod mistake;
 mod output;
 mod progress;
+mod reporting;
 mod retaining;
 mod rights;
 mod scanning;

@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_dea
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
+use crate::account::Account;
 use crate::commands::Error;
 use crate::output::complain;
 
@@ -23,6 +24,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const RAN_WELL: Duration = Duration::from_secs(60);
 /// How long all may take to end.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How often it is said, for others, how the processes go.
+const TELL: Duration = Duration::from_secs(2);
 /// The variable that says to a process which other one looks after it.
 const SUPERVISOR: &str = "STREAMDB_SUPERVISOR";
 
@@ -44,7 +47,11 @@ pub(crate) enum Reload {
 }
 
 /// Starts the jobs and keeps them running until a signal says to end. `again` says what there is to do when SIGHUP comes.
-pub(crate) fn supervise(jobs: Vec<Job>, again: &mut dyn FnMut() -> Result<Vec<Job>, Error>) -> Result<ExitCode, Error> {
+pub(crate) fn supervise(
+    jobs: Vec<Job>,
+    mut account: Account,
+    again: &mut dyn FnMut() -> Result<Vec<Job>, Error>,
+) -> Result<ExitCode, Error> {
     let mut signals = Signals::new()?;
     let program = std::env::current_exe()
         .map_err(|e| Error::Other(format!("could not find the program of this process: {e}")))?;
@@ -58,9 +65,10 @@ pub(crate) fn supervise(jobs: Vec<Job>, again: &mut dyn FnMut() -> Result<Vec<Jo
                 }
             }
         }
-        children.iter_mut().for_each(Child::look);
-        let due = children.iter().filter_map(Child::due).min().unwrap_or(DRAIN);
-        signals.wait(due);
+        children.iter_mut().for_each(|child| child.look(&mut account));
+        account.tell();
+        let due = children.iter().filter_map(Child::due).min().unwrap_or(TELL);
+        signals.wait(due.min(TELL));
     }
     end(&mut children, &mut signals);
     Ok(ExitCode::SUCCESS)
@@ -107,10 +115,13 @@ impl Child {
     }
 
     /// Starts it if it is time, and sees whether it died.
-    fn look(&mut self) {
+    fn look(&mut self, account: &mut Account) {
         if self.process.is_none() {
             if Instant::now() >= self.start {
                 self.begin();
+                if self.process.is_some() {
+                    account.began(self.job.name);
+                }
             }
             return;
         }
@@ -121,6 +132,7 @@ impl Child {
             self.start = now;
             return;
         }
+        account.died(self.job.name);
         if self.since.elapsed() >= RAN_WELL {
             self.pause = PAUSE;
         }

@@ -20,6 +20,7 @@ use crate::deriving::Deriving;
 use crate::handing::{self, Handing};
 use crate::output::{complain, printable};
 use crate::progress::Pulse;
+use crate::reporting::Reporting;
 use crate::retaining::Retaining;
 use crate::rights::{self, Needs, Network};
 use crate::settings::Settings;
@@ -92,6 +93,8 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let retaining = Retaining::start(&folder, limits);
     let retaining = retaining.map_err(|e| Error::Other(format!("could not start the thread of retention: {e}")))?;
     let mut crew = Crew::start(opened, &folder, &settings)?;
+    let reporting = Reporting::start(folder.status()?, crew.told());
+    let reporting = reporting.map_err(|e| Error::Other(format!("could not start the thread of the status: {e}")))?;
     let spooling = Spooling::start(&folder)?;
     // It reads what is published, beside those who capture: nothing there waits for it.
     let handing = Handing::start(&storing.data.folder, scanners, storing::submissions(storing, &said)?, false)?;
@@ -116,6 +119,7 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let (done, broken) = crew.finish()?;
     spooling.stop();
     let (counters, written) = sum(&done);
+    reporting.finish();
     storing::complain_of(&written.troubles);
     let lost = written.lost != Held::default();
     if lost {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use streamdb_derive::Deriver;
 use streamdb_scan::Scanners;
@@ -14,6 +15,7 @@ use crate::cli::Derive;
 use crate::config::Config;
 use crate::deriving::follow;
 use crate::handing::{Handing, needs, submissions};
+use crate::limiting::{Watchdog, bound_memory, come_last};
 use crate::output::complain;
 use crate::rights::{self, Needs};
 use crate::stop::stop_flag;
@@ -31,13 +33,19 @@ pub(super) fn run(args: &Derive) -> Result<ExitCode, Error> {
     };
     let scanners = config.scan.map(Scanners::open).transpose()?;
     rights::lower(&args.giving_up)?;
+    bound_memory(args.max_memory)?;
+    if !args.once {
+        come_last();
+    }
     let store = Store::open(&args.data.folder)?;
     let deriver = Deriver::new(&store)?;
     let ending = if args.once { Arc::new(AtomicBool::new(true)) } else { stop_flag()? };
     let submissions = submissions(&args.data.folder, config.submit)?;
     rights::confine(&args.giving_up, &needs)?;
     let handing = Handing::start(&args.data.folder, scanners, submissions, false)?;
+    let watchdog = Watchdog::start(&store, deriver.tally(), Duration::from_secs(args.max_seconds.into()))?;
     let progress = follow(&store, deriver, &ending, &mut complain);
+    watchdog.stop();
     if args.once {
         handing.finish()
     } else {

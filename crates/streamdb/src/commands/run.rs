@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{Error, storing};
+use crate::account::Account;
 use crate::cli::Run;
 use crate::config::Config;
 use crate::rights;
@@ -24,7 +25,7 @@ pub(super) fn run(args: &Run) -> Result<ExitCode, Error> {
             drop(storing::open(&data)?);
         }
     }
-    supervise(jobs, &mut || Ok(sensor(&args.config)?.jobs))
+    supervise(jobs, Account::open(&data), &mut || Ok(sensor(&args.config)?.jobs))
 }
 
 /// What there is to do, in which data folder, and as which user.

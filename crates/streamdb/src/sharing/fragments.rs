@@ -104,9 +104,8 @@ impl Fragments {
 
     /// It is known where this fragment goes, and so all of its packet: what waited for that comes first.
     pub(crate) fn goes(&mut self, fragment: &Fragment, time: Timestamp, route: Route) -> (Vec<Kept>, Over) {
-        let another = |packet: &Packet| {
-            packet.ends.is_some() && fragment.ends.is_some() && packet.ends != fragment.ends
-        };
+        let another =
+            |packet: &Packet| packet.ends.is_some() && fragment.ends.is_some() && packet.ends != fragment.ends;
         let mut over = Over::default();
         // Its number was used again before all of the last one came.
         if self.packets.get(&fragment.packet).is_some_and(another) {
