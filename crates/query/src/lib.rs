@@ -55,7 +55,8 @@ pub use error::FilterError;
 pub use filter::{End, Filter, Order};
 pub use find::{Looked, Looking, Tally, find_objects, find_streams};
 pub use join_line::{
-    JoinLine, JoinPartLine, find_joins, is_shown as is_join_shown, join_row, joined_row, not_of_joins,
+    JoinLine, JoinPartLine, NOT_OF_JOINS, best_join, find_joins, is_shown as is_join_shown, join_row, joined_row,
+    not_of_joins,
 };
 pub use loss::LossLine;
 pub use mismatch::of as is_mismatch;
@@ -67,7 +68,7 @@ pub use parse::{ALIASES, PARAMETERS};
 pub use pattern::Expression;
 pub use position::Position;
 pub use row::{StreamRow, json_line, reason_word};
-pub use seen::{Names, Pair, Seen, TOLD, first_sighting, seen, sightings};
+pub use seen::{Names, Pair, Seen, TOLD, first_sighting, seen, sightings, whole_object};
 pub use set::Set;
 pub use troubles::Troubles;
 pub use verdict::VerdictPattern;

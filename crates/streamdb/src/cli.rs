@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -10,7 +11,8 @@ use streamdb_capture::MAX_FRAME;
 use streamdb_http_api::Role;
 use streamdb_reassembly::OverlapPolicy;
 use streamdb_storage::Room;
-use streamdb_types::Oid;
+use streamdb_submit::ContentHash;
+use streamdb_types::{Oid, OidError};
 
 use crate::capturing::MAX_WORKERS;
 use crate::cutoff::Rule;
@@ -82,7 +84,7 @@ pub(crate) enum Command {
     /// Look for rules of YARA, digests, and what ClamAV knows, in what is stored
     ///
     /// Each content is looked into once, whoever had it and however often; every object that has a content in which something is
-    /// found is listed, in order of time. Ctrl-C ends it, and it says where it was. What is new is scanned as it comes where the
+    /// found is listed, in order of time, behind those that are joined of several. Ctrl-C ends it, and it says where it was. What is new is scanned as it comes where the
     /// configuration has a section [scan].
     Hunt(Hunt),
     /// List the buckets
@@ -321,8 +323,26 @@ pub(crate) struct Token {
     pub(crate) role: Vec<Role>,
 }
 
+/// What is to be submitted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wanted {
+    Object(Oid),
+    Content(ContentHash),
+}
+
+impl FromStr for Wanted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match ContentHash::parse(&text.to_ascii_lowercase()) {
+            Some(hash) => Ok(Self::Content(hash)),
+            None => text.parse().map(Self::Object).map_err(|error: OidError| error.to_string()),
+        }
+    }
+}
+
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("what").required(true).args(["oids", "list", "send", "drop_failed"]))]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["wanted", "list", "send", "drop_failed"]))]
 pub(crate) struct Submit {
     #[command(flatten)]
     pub(crate) data: Data,
@@ -330,11 +350,12 @@ pub(crate) struct Submit {
     /// takes a form, a folder, or a program. Each content goes to each of them
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// The objects, as the lists name them. Each content is submitted once; an incomplete one has that in its name
-    #[arg(value_name = "OID")]
-    pub(crate) oids: Vec<Oid>,
+    /// The objects, as the lists name them; or contents by their SHA-256: that of an object that has it whole, or joined of
+    /// several. Each content is submitted once; an incomplete one has that in its name
+    #[arg(value_name = "OID|SHA256")]
+    pub(crate) wanted: Vec<Wanted>,
     /// Submit them again, also those that were sent or given up before
-    #[arg(long, requires = "oids")]
+    #[arg(long, requires = "wanted")]
     pub(crate) again: bool,
     /// Only send what waits and is due
     #[arg(long)]
