@@ -28,4 +28,5 @@ mod frames;
 
 pub use addresses::addresses;
 pub use decoder::{Config, Decoder};
+pub use fragments::FragmentOverlap;
 pub use packet::{Content, Decoded, Piece, TcpFlags, TcpSegment, UdpDatagram};

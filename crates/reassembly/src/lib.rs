@@ -8,6 +8,7 @@ mod connection;
 mod held;
 mod holes;
 mod place;
+mod repeats;
 mod sink;
 mod stream;
 mod table;

@@ -207,6 +207,9 @@ impl Worker {
             }
         };
         if let Some((tag, (slot, direction))) = belongs {
+            if decoded.differs {
+                flows.conflict(slot, direction);
+            }
             sink.store.writer.belongs(tag, slot.0, direction);
             for piece in decoded.pieces {
                 sink.store.writer.belongs(piece.tag, slot.0, direction);
@@ -259,6 +262,7 @@ impl Worker {
         counters.add(&self.flows.counters());
         counters.reassembled_packets = self.decoder.reassembled_packets();
         counters.expired_fragments = self.decoder.expired_fragments();
+        counters.evicted_fragments = self.decoder.evicted_fragments();
         counters
     }
 

@@ -114,6 +114,12 @@ counters! {
     lost_frames,
     /// Buckets ended before their time, as they had as much as they may have.
     full_buckets,
+    /// Of the connections ended early those of TCP that two ends had agreed upon, as there were no others.
+    evicted_established,
+    /// Holes that cannot be filled any more, as there were too many: what came for them later is outside.
+    closed_gaps,
+    /// Fragments given up before their time limit, as the pool was full, or their packet had too many.
+    evicted_fragments,
 }
 
 impl Counters {
@@ -142,7 +148,7 @@ mod tests {
         let n = Counters::NAMES.len() as u64;
         let counters = Counters::from_values(1..=n);
         assert_eq!(counters.frames, 1);
-        assert_eq!(counters.full_buckets, n);
+        assert_eq!(counters.evicted_fragments, n);
         assert!(counters.values().eq(1..=n));
         let mut twice = counters;
         twice.add(&counters);
