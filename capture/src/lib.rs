@@ -9,6 +9,7 @@
 mod bytes;
 mod classic;
 mod error;
+mod feed;
 mod file;
 mod filter;
 mod fingerprint;
@@ -22,6 +23,7 @@ mod ticker;
 mod unpack;
 
 pub use error::{Compression, Error, NotCapture, Place};
+pub use feed::{Feed, FeedError, FeedSettings, Network};
 pub use file::CaptureFile;
 pub use filter::Filter;
 pub use fingerprint::fingerprint;

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use streamdb_types::{Hop, Path};
+use streamdb_types::{Hop, HopKind, Path};
 
 use crate::fragments::Share;
 use crate::packet::Content;
@@ -109,6 +109,19 @@ pub(crate) struct Net {
     pub dst: IpAddr,
     /// Whether a checksum over this packet's payload can be judged.
     pub summable: bool,
+    /// The identification of an IPv4 packet; 0 of others.
+    pub id: u16,
+}
+
+/// What of the configuration a walk needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rules {
+    /// Whether checksums are looked at.
+    pub verify: bool,
+    /// Whether VLANs are no hops.
+    pub fold_vlans: bool,
+    /// Whether GTP-U tunnels are told apart by their endpoint ids.
+    pub split_teids: bool,
 }
 
 /// The state of one walk through one frame.
@@ -118,8 +131,8 @@ pub(crate) struct Walk {
     pub path: Path,
     /// The innermost IP header.
     pub net: Net,
-    /// Whether checksums are looked at.
-    pub verify: bool,
+    /// What of the configuration a walk needs.
+    pub rules: Rules,
     /// Whether the checksums of all IPv4 headers so far are right.
     pub headers_ok: bool,
     /// The datagram that may be a tunnel, and the path that it has if it is none.
@@ -130,12 +143,12 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    pub fn new(verify: bool) -> Self {
+    pub fn new(rules: Rules) -> Self {
         let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         Self {
             path: Path::EMPTY,
-            net: Net { src: nowhere, dst: nowhere, summable: true },
-            verify,
+            net: Net { src: nowhere, dst: nowhere, summable: true, id: 0 },
+            rules,
             headers_ok: true,
             plain: None,
             refused: None,
@@ -145,7 +158,8 @@ impl Walk {
 
     /// Adds a hop; a full path ends the walk.
     pub fn push(&mut self, hop: Hop) -> Result<(), End> {
-        if self.path.push(hop) { Ok(()) } else { Err(End::Deep) }
+        let folded = self.rules.fold_vlans && hop.kind == HopKind::Vlan;
+        if folded || self.path.push(hop) { Ok(()) } else { Err(End::Deep) }
     }
 
     /// Goes on from this header to the end.

@@ -8,6 +8,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use streamdb_capture::MAX_FRAME;
+use streamdb_decode::FragmentOverlap;
 use streamdb_http_api::Role;
 use streamdb_reassembly::OverlapPolicy;
 use streamdb_storage::Room;
@@ -137,9 +138,18 @@ pub(crate) struct Storing {
     /// those of --cutoff, and by what contents are scanned, in its [scan]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Which copy of overlapping bytes a stream keeps, when both wait for earlier ones; the other stays with its frame
+    /// Which copy of overlapping bytes a stream keeps, when both wait for earlier ones, and a packet of fragments that overlap
+    /// (windows: there the first); the other stays with its frame
     #[arg(long, value_enum, default_value = "first")]
     pub(crate) overlap: OverlapFlag,
+    /// Take VLANs for one network: for mirrors on which the two directions of a connection, or copies of a frame, have different
+    /// tags. What uses the same addresses in different VLANs is mixed then
+    #[arg(long)]
+    pub(crate) fold_vlans: bool,
+    /// Take GTP-U tunnels with different endpoint ids for different networks. Each direction of a connection in them has its own id,
+    /// so each is a connection of its own then
+    #[arg(long)]
+    pub(crate) split_teids: bool,
     /// Leave frames with wrong checksums out of streams; they are kept as frames
     #[arg(long)]
     pub(crate) reject_bad_checksums: bool,
@@ -643,6 +653,17 @@ impl From<OverlapFlag> for OverlapPolicy {
             OverlapFlag::Last => Self::Last,
             OverlapFlag::Linux => Self::Linux,
             OverlapFlag::Windows => Self::Windows,
+        }
+    }
+}
+
+impl From<OverlapFlag> for FragmentOverlap {
+    fn from(flag: OverlapFlag) -> Self {
+        match flag {
+            // Windows took the first copy of what came in fragments.
+            OverlapFlag::First | OverlapFlag::Windows => Self::First,
+            OverlapFlag::Last => Self::Last,
+            OverlapFlag::Linux => Self::Linux,
         }
     }
 }

@@ -22,6 +22,10 @@ pub(crate) struct Settings {
     cutoffs: Vec<Rule>,
     overlap: OverlapFlag,
     reject_bad_checksums: bool,
+    #[serde(default)]
+    fold_vlans: bool,
+    #[serde(default)]
+    split_teids: bool,
 }
 
 impl Settings {
@@ -47,6 +51,8 @@ impl Settings {
             cutoffs,
             overlap: args.overlap,
             reject_bad_checksums: args.reject_bad_checksums,
+            fold_vlans: args.fold_vlans,
+            split_teids: args.split_teids,
         })
     }
 
@@ -74,6 +80,9 @@ impl Settings {
         config.reassembly.overlap = self.overlap.into();
         config.reassembly.reject_bad_checksums = self.reject_bad_checksums;
         config.decode.verify_checksums = self.reject_bad_checksums;
+        config.decode.overlap = self.overlap.into();
+        config.decode.fold_vlans = self.fold_vlans;
+        config.decode.split_teids = self.split_teids;
         config
     }
 }

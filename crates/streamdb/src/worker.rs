@@ -276,6 +276,9 @@ impl Worker {
             }
         };
         if let Some((tag, (slot, direction))) = belongs {
+            if decoded.differs {
+                flows.conflict(slot, direction);
+            }
             sink.store.writer.belongs(tag, slot.0, direction);
             for piece in decoded.pieces {
                 sink.store.writer.belongs(piece.tag, slot.0, direction);

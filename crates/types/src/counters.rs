@@ -114,6 +114,10 @@ counters! {
     lost_frames,
     /// Buckets ended before their time, as they had as much as they may have.
     full_buckets,
+    /// Of the connections ended early those of TCP that two ends had agreed upon, as there were no others.
+    evicted_established,
+    /// Holes that cannot be filled any more, as there were too many: what came for them later is outside.
+    closed_gaps,
     /// Of the malformed frames: those that the snap length cut in their headers.
     malformed_cut,
     /// Of them: a header below IP is cut short or contradicts itself.

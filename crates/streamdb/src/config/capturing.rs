@@ -13,8 +13,16 @@ use crate::cli::{CompressionFlag, OverlapFlag, PacketsFlag, bucket_bytes, ring_b
 pub(super) const CAPTURE: &[&str] =
     &["interface", "interfaces", "workers", "filter", "snap_length", "buffer", "promiscuous"];
 /// The keys below [store].
-pub(super) const STORE: &[&str] =
-    &["compression", "packets", "bucket", "bucket_size", "overlap", "reject_bad_checksums"];
+pub(super) const STORE: &[&str] = &[
+    "compression",
+    "packets",
+    "bucket",
+    "bucket_size",
+    "overlap",
+    "reject_bad_checksums",
+    "fold_vlans",
+    "split_teids",
+];
 
 pub(super) const DATA: &str = "the path of a folder";
 
@@ -86,6 +94,8 @@ pub(super) fn store(mut section: Section<'_>, flags: &mut Flags) -> Result<(), C
     let checked = |text: &str| bucket_bytes(text).ok().map(|_| text.to_owned());
     flags.say("bucket-size", section.value("bucket_size", "a size from 16M to 4G", checked)?);
     flags.set("reject-bad-checksums", section.flag("reject_bad_checksums")? == Some(true));
+    flags.set("fold-vlans", section.flag("fold_vlans")? == Some(true));
+    flags.set("split-teids", section.flag("split_teids")? == Some(true));
     Ok(())
 }
 
@@ -106,7 +116,8 @@ mod tests {
         let config = parse(
             "data = \"/var/lib/streamdb\"\n[capture]\ninterface = \"eth1\"\nfilter = \"not port 22\"\nsnap_length = 1500\n\
              buffer = \"256M\"\npromiscuous = false\n[store]\ncompression = \"fast\"\npackets = \"tcp\"\nbucket = \"1m\"\n\
-             bucket_size = \"1G\"\noverlap = \"linux\"\nreject_bad_checksums = true\n",
+             bucket_size = \"1G\"\noverlap = \"linux\"\nreject_bad_checksums = true\n\
+             fold_vlans = true\nsplit_teids = true\n",
         );
         let config = config.unwrap();
         assert_eq!(config.data, Some("/var/lib/streamdb".into()));
@@ -124,6 +135,8 @@ mod tests {
                 "--bucket=1m",
                 "--bucket-size=1G",
                 "--reject-bad-checksums",
+                "--fold-vlans",
+                "--split-teids",
             ]
         );
     }
