@@ -32,11 +32,20 @@ impl Sensor {
 
     /// Waits until it says something with this in it.
     fn says(&self, what: &str) -> String {
+        let [line] = self.says_all([what]);
+        line
+    }
+
+    /// Waits until it has said something with each of these in it, in whatever order.
+    fn says_all<const N: usize>(&self, what: [&str; N]) -> [String; N] {
         let began = Instant::now();
-        let mut all = Vec::new();
+        let mut all: Vec<String> = Vec::new();
         loop {
+            let said = what.map(|what| all.iter().find(|line| line.contains(what)).cloned());
+            if said.iter().all(Option::is_some) {
+                return said.map(Option::unwrap);
+            }
             match self.lines.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
-                Ok(line) if line.contains(what) => return line,
                 Ok(line) => all.push(line),
                 Err(error) => panic!("it does not say {what:?} ({error}): {all:#?}"),
             }
@@ -182,8 +191,7 @@ fn a_sensor_goes_on_whatever_becomes_of_its_processes() {
     sensor.says("the configuration is as it was, as the new one is not right: ");
     fs::write(&config, text_of("tcp port 1")).unwrap();
     sensor.signal("-HUP");
-    sensor.says("the configuration was read again");
-    sensor.says("serving ");
+    sensor.says_all(["the configuration was read again", "serving "]);
     assert_eq!(sensor.process("capture"), captures);
     let (other, _) = download(3);
     let (reader, _) = (pair, ());
