@@ -18,7 +18,13 @@ use streamdb_types::{Counters, Reason};
 const HTML: (&str, &str) = ("accept", "text/html");
 
 fn talk<'a>(said: Vec<Said<'a>>) -> Talk<'a> {
-    Talk { client: "10.0.0.5:49211", server: "203.0.113.9:80", begun: "2012-03-02T07:51:51Z", said, reason: Reason::Fin }
+    Talk {
+        client: "10.0.0.5:49211",
+        server: "203.0.113.9:80",
+        begun: "2012-03-02T07:51:51Z",
+        said,
+        reason: Reason::Fin,
+    }
 }
 
 fn server() -> Server {
@@ -46,8 +52,11 @@ fn reasons(server: &Server) -> (StatusCode, Vec<String>) {
 #[test]
 fn prometheus_is_told_all_that_is_counted() {
     let server = server();
-    let counters: Vec<(String, String)> =
-        Counters::NAMES.iter().enumerate().map(|(at, name)| (format!("worker.0.{name}"), (at + 1).to_string())).collect();
+    let counters: Vec<(String, String)> = Counters::NAMES
+        .iter()
+        .enumerate()
+        .map(|(at, name)| (format!("worker.0.{name}"), (at + 1).to_string()))
+        .collect();
     let mut values: Vec<(&str, &str)> = counters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     values.extend([("worker.0.interface", "eth\"0"), ("worker.0.open", "77"), ("worker.0.held", "78")]);
     say(&server, Teller::Capture, &values);
@@ -80,13 +89,16 @@ fn prometheus_is_told_all_that_is_counted() {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
     // Each family is described once, before its samples, which differ.
-    let described: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let described: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     assert_eq!(described.len(), described.iter().collect::<BTreeSet<_>>().len());
     let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
     let names: BTreeSet<&str> = samples.iter().map(|line| line.rsplit_once(' ').unwrap().0).collect();
     assert_eq!(names.len(), samples.len());
     // Where Prometheus is installed, it says whether it likes that.
-    let Ok(mut promtool) = Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).spawn() else { return };
+    let Ok(mut promtool) = Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).spawn() else {
+        return;
+    };
     promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     assert!(promtool.wait().unwrap().success());
 }
@@ -94,10 +106,15 @@ fn prometheus_is_told_all_that_is_counted() {
 #[test]
 fn metrics_and_the_status_need_a_token_and_health_does_not() {
     let server = server();
-    let token = Token { name: "reader".into(), hash: TokenHash::of(b"secret"), roles: [Role::Read].into_iter().collect() };
+    let token =
+        Token { name: "reader".into(), hash: TokenHash::of(b"secret"), roles: [Role::Read].into_iter().collect() };
     let settings = Settings { tokens: vec![token], ..Settings::default() };
     let app = |listen: &str| App::new(server.store.clone(), listen.parse().unwrap()).with(settings.clone());
-    let with = |listen| Server { router: router(app(listen)), store: server.store.clone(), _folder: asked::common::store(&[]).0 };
+    let with = |listen| Server {
+        router: router(app(listen)),
+        store: server.store.clone(),
+        _folder: asked::common::store(&[]).0,
+    };
     let guarded = with("127.0.0.1");
     for path in ["/metrics", "/status"] {
         assert_eq!(guarded.get(path).status, StatusCode::UNAUTHORIZED, "{path}");
@@ -179,7 +196,11 @@ fn people_are_told_how_it_goes() {
     say(&server, Teller::Capture, &values);
     say(&server, Teller::Derive, &[("lag_millis", "2500"), ("objects", "1"), ("given_up", "1")]);
     let gap = ("gap.00", "capture 1330674711000000000 1330674713500000000");
-    say(&server, Teller::Supervisor, &[gap, ("process.capture.restarts", "1"), ("process.capture.down_millis", "2500")]);
+    say(
+        &server,
+        Teller::Supervisor,
+        &[gap, ("process.capture.restarts", "1"), ("process.capture.down_millis", "2500")],
+    );
     let text = server.ask(Method::GET, "/status", &[HTML]).text();
     for wanted in [
         "<td>997</td>",

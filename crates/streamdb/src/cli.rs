@@ -32,12 +32,14 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Be a sensor: capture, find what is in the streams, and serve it, as a configuration file says, until SIGTERM
     ///
-    /// Each of the three is a process of its own, which is started again when it dies. SIGHUP reads the configuration again;
+    /// Each of these is a process of its own, which is started again when it dies. SIGHUP reads the configuration again;
     /// SIGTERM and Ctrl-C end all of them, with everything sealed; a second one ends them at once, and loses nothing that was
     /// written.
     Run(Run),
     /// Say whether a configuration file is as it should be
     CheckConfig(CheckConfig),
+    /// Look into the contents that were found, and hand objects on, as a configuration file says, until Ctrl-C
+    Scan(Scan),
     /// Make a token for the HTTP interface, and print what the configuration file needs to know it
     Token(Token),
     /// Hand objects to the targets that the configuration names: sandboxes, folders, programs
@@ -253,12 +255,31 @@ pub(crate) struct Capture {
     /// Take only frames that the interface takes by itself
     #[arg(long)]
     pub(crate) no_promisc: bool,
+    #[command(flatten)]
+    pub(crate) giving_up: GivingUp,
+}
+
+/// What a process gives up when it has opened what needs rights.
+#[derive(Debug, Default, Args)]
+pub(crate) struct GivingUp {
+    /// Go on as this user, without any other rights, once what needs them is open
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// Give up all that the work does not need: other files, other system calls, and the network where it is not needed
+    /// (Landlock and seccomp, as far as the kernel has them)
+    #[arg(long)]
+    pub(crate) confine: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) data: Data,
+    #[command(flatten)]
+    pub(crate) giving_up: GivingUp,
+    /// Leave it to others to look into contents and to send what is submitted
+    #[arg(long)]
+    pub(crate) no_scan: bool,
     /// The configuration file (TOML): who may ask, where objects are submitted, and by what contents are scanned
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -406,6 +427,8 @@ pub(crate) struct Query {
 pub(crate) struct Derive {
     #[command(flatten)]
     pub(crate) data: Data,
+    #[command(flatten)]
+    pub(crate) giving_up: GivingUp,
     /// The configuration file (TOML): by what contents are scanned, in its [scan]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -423,6 +446,20 @@ pub(crate) struct Derive {
     /// Print a summary as one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Scan {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    #[command(flatten)]
+    pub(crate) giving_up: GivingUp,
+    /// The configuration file (TOML): by what contents are scanned, and where to objects go
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// End when all that is there is done
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 #[derive(Debug, Args)]

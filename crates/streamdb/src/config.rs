@@ -48,6 +48,10 @@ const RETENTION: &[&str] = &["max_bytes", "max_age", "min_free"];
 pub(crate) struct Config {
     /// The data folder.
     pub(crate) data: Option<PathBuf>,
+    /// Who the processes of `streamdb run` are, if it is root that starts them.
+    pub(crate) user: Option<String>,
+    /// Whether they give up what they do not need; they do unless it says otherwise.
+    pub(crate) confine: Option<bool>,
     /// What `streamdb run` captures, if anything.
     pub(crate) capture: Option<Flags>,
     /// Where the server listens.
@@ -75,6 +79,8 @@ impl Config {
     fn parse(file: &File) -> Result<Self, ConfigError> {
         let mut config = Self {
             data: None,
+            user: None,
+            confine: None,
             capture: None,
             listen: LISTEN,
             http: Settings::default(),
@@ -83,8 +89,21 @@ impl Config {
             retention: Limits::default(),
             cutoffs: Vec::new(),
         };
-        let mut outer = file.table(&["data", "capture", "store", "http", "retention", "submit", "scan", "cutoff"])?;
+        let mut outer = file.table(&[
+            "data",
+            "user",
+            "confine",
+            "capture",
+            "store",
+            "http",
+            "retention",
+            "submit",
+            "scan",
+            "cutoff",
+        ])?;
         config.data = outer.value("data", capturing::DATA, capturing::data)?;
+        config.user = outer.value("user", capturing::USER, capturing::user)?;
+        config.confine = outer.flag("confine")?;
         let mut flags = Flags::default();
         let captures = outer.section("capture", capturing::CAPTURE)?;
         let is_there = captures.is_some();

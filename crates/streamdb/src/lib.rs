@@ -15,6 +15,7 @@ mod output;
 mod progress;
 mod reporting;
 mod retaining;
+mod rights;
 mod scanning;
 mod settings;
 mod spool;

@@ -6,6 +6,7 @@ mod common;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -72,6 +73,25 @@ fn kill(signal: &str, process: u32) {
     assert!(Command::new("kill").args([signal, &process.to_string()]).status().unwrap().success());
 }
 
+/// A user who may nothing, where somebody can become one.
+fn as_another() -> &'static str {
+    if is_root() { "user = \"nobody\"\n" } else { "" }
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// What the kernel says of a process.
+fn status(process: u32, name: &str) -> String {
+    let all = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = all
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .unwrap_or_else(|| panic!("{name}: {all}"));
+    line.split_whitespace().next().unwrap().to_owned()
+}
+
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -86,9 +106,10 @@ fn a_sensor_goes_on_whatever_becomes_of_its_processes() {
     let asked: SocketAddr = ([127, 0, 0, 1], free_port()).into();
     let text_of = |filter: &str| {
         format!(
-            "data = {:?}\n[capture]\ninterface = \"lo\"\nfilter = \"{filter}\"\n[store]\ncompression = \"fast\"\n[http]\nlisten = \
+            "data = {:?}\n{}[capture]\ninterface = \"lo\"\nfilter = \"{filter}\"\n[store]\ncompression = \"fast\"\n[http]\nlisten = \
              \"{asked}\"\n",
-            data.path()
+            data.path(),
+            as_another(),
         )
     };
     let config = data.write("streamdb.toml", text_of(&filter).as_bytes());
@@ -109,8 +130,8 @@ fn a_sensor_goes_on_whatever_becomes_of_its_processes() {
         until("its object is found over HTTP", || {
             let socket = Server { child: Command::new("true").spawn().unwrap(), address: asked };
             let answer = socket.get(&format!("/api/v1/objects?srcport={port}&direction=c"));
-            let row = answer.text().lines().next().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-            row.filter(|row| row["size"] == body.len())
+            let answer: serde_json::Value = serde_json::from_str(&answer.text()).unwrap();
+            answer["rows"].as_array().unwrap().iter().find(|row| row["size"] == body.len()).cloned()
         })
     };
     // It captures from when it says so.
@@ -121,6 +142,16 @@ fn a_sensor_goes_on_whatever_becomes_of_its_processes() {
         let said = data.run("streams", &["--json", &filter, "direction=c"]);
         (said.code == Some(0) && common::json_lines(&said.out).iter().any(|row| row["length"] == length)).then_some(())
     });
+    for name in ["capture", "derive", "serve"] {
+        let process = sensor.process(name);
+        if is_root() {
+            let nobody = fs::metadata(data.path()).unwrap().uid();
+            assert_ne!(nobody, 0);
+            assert_eq!(status(process, "Uid"), nobody.to_string());
+        }
+        let rights = ["CapEff", "CapPrm", "NoNewPrivs", "Seccomp"].map(|what| status(process, what));
+        assert_eq!(rights, ["0000000000000000", "0000000000000000", "1", "2"], "{name}");
+    }
     let (pair, length) = download(0);
     assert_eq!(text(&stream_to(&data, pair.port(), length), "reason"), "open");
     assert_eq!(objects(pair.port())["complete"], true);

@@ -98,7 +98,8 @@ fn processes(running: &Running, now: Timestamp, zone: &Zone) -> Vec<Process> {
     let looked_after = running.looked_after();
     let says = |name: &'static str, status: &Option<Status>, does: &str, more: String| {
         let restarts = looked_after.iter().find(|(known, ..)| *known == name).filter(|(_, restarts, _)| *restarts > 0);
-        let died = restarts.map_or_else(String::new, |(_, restarts, millis)| format!("; {}", deaths(*restarts, *millis)));
+        let died =
+            restarts.map_or_else(String::new, |(_, restarts, millis)| format!("; {}", deaths(*restarts, *millis)));
         let up = status.as_ref().is_some_and(|status| status.is_fresh(now));
         let says = match status {
             None => format!("no process has {does} here that says how it goes"),

@@ -1,6 +1,7 @@
 //! `streamdb capture`: what goes over an interface into the store, until somebody says stop.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,14 +14,15 @@ use streamdb_types::Counters;
 
 use super::Error;
 use super::storing::{self, Summary};
-use crate::cli::Capture;
+use crate::cli::{Capture, Storing};
 use crate::config::Config;
 use crate::deriving::Deriving;
-use crate::handing::Handing;
+use crate::handing::{self, Handing};
 use crate::output::{complain, printable};
 use crate::progress::Pulse;
 use crate::reporting::{Going, Reporting};
 use crate::retaining::Retaining;
+use crate::rights::{self, Needs, Network};
 use crate::settings::Settings;
 use crate::spooling::Spooling;
 use crate::stop::{reload_flag, stop_flag};
@@ -51,7 +53,10 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let scanners = storing::scanners(storing, &said)?;
     // A mistake in what to capture leaves nothing behind; and while the folder is made whole, the kernel keeps frames.
     let mut live = Live::open(&live_settings(args))?;
+    let needs = needs(storing, &said);
+    rights::lower(&args.giving_up)?;
     let folder = storing::open(&storing.data.folder)?;
+    rights::confine(&args.giving_up, &needs)?;
     let retaining = Retaining::start(&folder, limits);
     let retaining = retaining.map_err(|e| Error::Other(format!("could not start the thread of retention: {e}")))?;
     let config = WorkerConfig { publish_at_ticks: true, live: true, ..settings.worker() };
@@ -103,6 +108,20 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let code = report(args, &summary, &counters, broken)?;
     // What was asked for is not all there.
     Ok(if lost { ExitCode::FAILURE } else { code })
+}
+
+/// What it still needs once it captures.
+fn needs(storing: &Storing, said: &Config) -> Needs {
+    let mut needs = if storing.no_derive {
+        Needs { network: Network::Interfaces, ..Needs::default() }
+    } else {
+        handing::needs(&storing.data.folder, said.submit.as_ref())
+    };
+    needs.writes.push(storing.data.folder.clone());
+    // The configuration is read again, and may be another file by then.
+    let config = storing.config.as_deref().and_then(|path| std::path::absolute(path).ok());
+    needs.reads.extend(config.and_then(|path| path.parent().map(Path::to_owned)));
+    needs
 }
 
 fn live_settings(args: &Capture) -> LiveSettings {

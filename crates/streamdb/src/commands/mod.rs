@@ -17,6 +17,7 @@ mod query;
 mod reindex;
 mod retain;
 mod run;
+mod scan;
 mod serve;
 mod stats;
 pub(crate) mod storing;
@@ -84,6 +85,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Capture(capture) => capture::run(&capture),
         Command::Serve(serve) => serve::run(&serve).map(done),
         Command::Run(run) => run::run(&run),
+        Command::Scan(scan) => scan::run(&scan).map(done),
         Command::CheckConfig(check) => check_config::run(&check).map(done),
         Command::Token(token) => token::run(&token).map(done),
         Command::Submit(submit) => submit::run(&submit),
