@@ -3,13 +3,14 @@
 DEMO_PORT ?= 8080
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo release test test-yara soak bench compare bodies files fuzz setup
+.PHONY: help demo release test test-yara test-misbehave soak bench compare bodies files fuzz setup
 
 help:
 	@echo 'make demo    build, store a small capture, serve it on 127.0.0.1 (DEMO_PORT=$(DEMO_PORT)); as root, capture there, too'
 	@echo 'make release the program as it is handed out, with the engine for rules of YARA: target/release/streamdb'
 	@echo 'make test    formatting, lints, documentation, licences, all tests: what must pass before a change lands'
 	@echo 'make test-yara   the tests of scanning with the rule engine, which takes minutes to build'
+	@echo 'make test-misbehave   dissectors that panic, run away and eat memory: each costs the objects of one connection'
 	@echo 'make soak    the tests with many times the cases (STREAMDB_SOAK=1)'
 	@echo 'make bench   the benches: append, flow table, journal, decoding, extraction, look-up; then look-ups in an index of'
 	@echo '             10^6 streams (benches/index.sh takes other sizes); and, with HTTP=capture MIX=capture,'
@@ -40,6 +41,10 @@ test-yara:
 	@scripts/setup.sh
 	cargo test --locked -p streamdb-scan --features yara
 	cargo test --locked -p streamdb --features yara --test scanning
+
+test-misbehave:
+	@scripts/setup.sh
+	cargo test --locked -p streamdb --features misbehave --test misbehave
 
 soak:
 	@scripts/setup.sh

@@ -32,11 +32,11 @@ pub(super) fn run(args: &Derive) -> Result<ExitCode, Error> {
         },
     };
     let scanners = config.scan.map(Scanners::open).transpose()?;
-    rights::lower(&args.giving_up)?;
     bound_memory(args.max_memory)?;
     if !args.once {
         come_last();
     }
+    rights::lower(&args.giving_up)?;
     let store = Store::open(&args.data.folder)?;
     let deriver = Deriver::new(&store)?;
     let ending = if args.once { Arc::new(AtomicBool::new(true)) } else { stop_flag()? };

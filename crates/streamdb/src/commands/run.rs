@@ -14,18 +14,22 @@ use crate::supervising::{Job, Reload, supervise};
 pub(super) fn run(args: &Run) -> Result<ExitCode, Error> {
     let Sensor { data, user, jobs } = sensor(&args.config)?;
     // Made, and whole, before anybody reads it; and theirs who go on with it.
-    match user.map(|name| rights::user(&name)).transpose()? {
+    let begin = || {
+        drop(storing::open(&data)?);
+        Ok(Account::open(&data))
+    };
+    let account = match user.map(|name| rights::user(&name)).transpose()? {
         Some(user) => {
             storing::make(&data)?;
             rights::hand_over(&data, &user)?;
-            rights::as_user(&user, || storing::open(&data).map(drop))?;
+            rights::as_user(&user, begin)?
         }
         None => {
             rights::not_as_root(&data)?;
-            drop(storing::open(&data)?);
+            begin()?
         }
-    }
-    supervise(jobs, Account::open(&data), &mut || Ok(sensor(&args.config)?.jobs))
+    };
+    supervise(jobs, account, &mut || Ok(sensor(&args.config)?.jobs))
 }
 
 /// What there is to do, in which data folder, and as which user.
