@@ -2,6 +2,8 @@
 //! overrides what the file says.
 
 pub(crate) mod capturing;
+#[cfg(test)]
+mod example;
 mod scanning;
 mod section;
 mod submitting;
