@@ -17,12 +17,13 @@ use crate::cli::Capture;
 use crate::config::Config;
 use crate::deriving::Deriving;
 use crate::handing::Handing;
-use crate::output::{complain, printable};
+use crate::output::{complain, inform, printable};
 use crate::progress::Pulse;
 use crate::retaining::Retaining;
 use crate::settings::Settings;
 use crate::spooling::Spooling;
 use crate::stop::{reload_flag, stop_flag};
+use crate::supervising::{alive, ready};
 use crate::units;
 use crate::worker::{Worker, WorkerConfig};
 
@@ -61,15 +62,17 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let handing = Handing::start(&storing.data.folder, scanners, storing::submissions(storing, &said)?, false)?;
     let deriving = storing::derive(storing)?;
     let how = if std::io::stderr().is_terminal() { "; Ctrl-C ends it" } else { "" };
-    complain(&format!("capturing from {} into {}{how}", args.interface, storing.data.folder.display()));
+    inform(&format!("capturing from {} into {}{how}", args.interface, storing.data.folder.display()));
+    ready();
     let broken = feed(&mut live, &mut worker, &stop, &mut |live, worker| {
         if reload.swap(false, Ordering::Relaxed) {
             match reread(args, live, worker, &retaining) {
-                Ok(()) => complain("the configuration was read again"),
+                Ok(()) => inform("the configuration was read again"),
                 Err(error) => {
                     complain(&format!("the configuration is as it was, as the new one is not right: {error}"))
                 }
             }
+            ready();
         }
     })?;
     drop(live);
@@ -152,6 +155,7 @@ fn feed(
             live.stop();
         }
         between(live, worker);
+        alive();
         pulse.show(|| (worker.counters(), worker.open_connections()));
     }
     pulse.finish();

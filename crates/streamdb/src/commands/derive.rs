@@ -16,6 +16,7 @@ use crate::deriving::follow;
 use crate::handing::{Handing, submissions};
 use crate::output::complain;
 use crate::stop::stop_flag;
+use crate::supervising::ready;
 
 pub(super) fn run(args: &Derive) -> Result<ExitCode, Error> {
     let config = Config::load(args.config.as_deref())?;
@@ -25,6 +26,7 @@ pub(super) fn run(args: &Derive) -> Result<ExitCode, Error> {
     let ending = if args.once { Arc::new(AtomicBool::new(true)) } else { stop_flag()? };
     let submissions = submissions(&args.data.folder, config.submit)?;
     let handing = Handing::start(&args.data.folder, scanners, submissions, false)?;
+    ready();
     let progress = follow(&store, deriver, &ending, &mut complain);
     if args.once {
         handing.finish()

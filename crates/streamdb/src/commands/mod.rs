@@ -12,6 +12,7 @@ mod hold;
 mod hunt;
 mod ingest;
 mod joins;
+mod manual;
 mod objects;
 mod query;
 mod reindex;
@@ -33,7 +34,7 @@ use std::process::ExitCode;
 use streamdb_storage::Store;
 use streamdb_types::BucketId;
 
-use crate::cli::Command;
+use crate::cli::{Cli, Command};
 use crate::output::{Output, complain};
 
 /// What ends a command.
@@ -78,12 +79,12 @@ impl Error {
 }
 
 /// Runs a command.
-pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
-    match command {
+pub(crate) fn run(cli: Cli) -> Result<ExitCode, Error> {
+    match cli.command {
         Command::Ingest(ingest) => ingest::run(&ingest),
         Command::Capture(capture) => capture::run(&capture),
         Command::Serve(serve) => serve::run(&serve).map(done),
-        Command::Run(run) => run::run(&run),
+        Command::Run(run) => run::run(&run, cli.log),
         Command::CheckConfig(check) => check_config::run(&check).map(done),
         Command::Token(token) => token::run(&token).map(done),
         Command::Submit(submit) => submit::run(&submit),
@@ -102,6 +103,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Hunt(hunt) => hunt::run(&hunt),
         Command::Buckets(buckets) => buckets::run(&buckets),
         Command::Stats(listing) => stats::run(&listing),
+        Command::Manual(manual) => manual::run(&manual).map(done),
     }
 }
 

@@ -12,7 +12,8 @@ use super::Error;
 use crate::cli::Serve;
 use crate::config::Config;
 use crate::handing::{Handing, submissions};
-use crate::output::complain;
+use crate::output::inform;
+use crate::supervising::{alive, ready};
 
 /// How soon dropped buckets are let go of.
 const LET_GO: Duration = Duration::from_secs(10);
@@ -29,8 +30,9 @@ pub(super) fn run(args: &Serve) -> Result<(), Error> {
     let submissions = settings.submissions.clone();
     let served: Result<Handing, Error> = runtime.block_on(async {
         let server = Server::bind_with(listen, settings).await?;
-        complain(&format!("serving {} on http://{}/", args.data.folder.display(), server.address()));
+        inform(&format!("serving {} on http://{}/", args.data.folder.display(), server.address()));
         let handing = Handing::start(&args.data.folder, scanners, submissions, true)?;
+        ready();
         let letting_go = tokio::spawn(let_go(Arc::clone(&store)));
         server.run(store, stopped()).await;
         letting_go.abort();
@@ -47,6 +49,7 @@ async fn let_go(store: Arc<Store>) {
         tokio::time::sleep(LET_GO).await;
         let store = Arc::clone(&store);
         let _ = tokio::task::spawn_blocking(move || store.bucket_ids()).await;
+        alive();
     }
 }
 
