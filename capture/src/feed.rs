@@ -216,7 +216,7 @@ impl Feed {
                 Err(TryRecvError::Disconnected) => false,
             };
             if !goes_on {
-                sender.numbers.iter().for_each(|number| drop(self.used.remove(number)));
+                sender.numbers.iter().for_each(|number| _ = self.used.remove(number));
             }
             goes_on
         });

@@ -99,6 +99,8 @@ pub(crate) struct Crew {
     ending: Arc<AtomicBool>,
     /// Why the last interface failed.
     broken: Option<LiveError>,
+    /// Whether this process may open an interface again.
+    may_open: bool,
 }
 
 impl Crew {
@@ -106,7 +108,12 @@ impl Crew {
     ///
     /// # Errors
     /// When a rule about cutoffs cannot be used on an interface, or the system has no more threads.
-    pub(crate) fn start(opened: Opened, folder: &Arc<WriteFolder>, settings: &Settings) -> Result<Self, Error> {
+    pub(crate) fn start(
+        opened: Opened,
+        folder: &Arc<WriteFolder>,
+        settings: &Settings,
+        may_open: bool,
+    ) -> Result<Self, Error> {
         let Opened { sources, lives } = opened;
         let config = WorkerConfig { publish_at_ticks: true, live: true, ..settings.worker() };
         let count = lives.iter().map(Vec::len).sum();
@@ -140,6 +147,7 @@ impl Crew {
             events,
             ending,
             broken: None,
+            may_open,
         };
         for (member, _) in members {
             let said = said.clone();
@@ -165,7 +173,12 @@ impl Crew {
                 return;
             }
             self.broken = None;
-            self.try_again();
+            if self.may_open {
+                self.try_again();
+            } else if let Some(name) = self.is_back() {
+                complain(&format!("{name} is up again: this capture may not open it, and ends for one that may"));
+                return;
+            }
             between(self);
         }
     }
@@ -260,6 +273,19 @@ impl Crew {
             }
         }
         self.broken = Some(error);
+    }
+
+    /// An interface that failed and is up again.
+    fn is_back(&mut self) -> Option<String> {
+        let now = Instant::now();
+        for source in &mut self.sources {
+            let Some((due, _)) = source.failed.as_mut().filter(|(due, _)| *due <= now) else { continue };
+            *due = now + AGAIN;
+            if streamdb_capture::is_up(&source.settings.interface) {
+                return Some(source.settings.interface.clone());
+            }
+        }
+        None
     }
 
     /// Opens what failed and is there again.

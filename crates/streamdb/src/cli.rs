@@ -23,8 +23,17 @@ use crate::{config, units};
 #[derive(Debug, Parser)]
 #[command(name = "streamdb", version, about, arg_required_else_help = true)]
 pub(crate) struct Cli {
+    /// What is said on standard error: a sentence a line, or a JSON object a line, with time, level, process and message
+    #[arg(long, global = true, value_enum, value_name = "STYLE")]
+    pub(crate) log: Option<LogFlag>,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFlag {
+    Text,
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -92,6 +101,9 @@ pub(crate) enum Command {
     Buckets(Buckets),
     /// Say how much is stored, and what became of every byte
     Stats(Listing),
+    /// Write the man pages, and the completions for shells, as packages have them
+    #[command(hide = true)]
+    Manual(Manual),
 }
 
 /// The data folder.
@@ -288,6 +300,13 @@ pub(crate) struct GivingUp {
     /// (Landlock and seccomp, as far as the kernel has them)
     #[arg(long)]
     pub(crate) confine: bool,
+}
+
+impl GivingUp {
+    /// Whether anything is given up.
+    pub(crate) const fn any(&self) -> bool {
+        self.user.is_some() || self.confine
+    }
 }
 
 #[derive(Debug, Args)]
@@ -617,6 +636,13 @@ pub(crate) struct Listing {
     /// JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Manual {
+    /// The folder to write them to
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum, Serialize, Deserialize)]

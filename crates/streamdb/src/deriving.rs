@@ -12,6 +12,7 @@ use streamdb_storage::Store;
 use crate::lag::Lag;
 use crate::limiting::come_last;
 use crate::output::complain;
+use crate::supervising::alive;
 
 /// How long a merge of index files may go on when all else is done.
 const SHORT: Duration = Duration::from_secs(2);
@@ -141,13 +142,17 @@ fn derive(
     say: &dyn Fn(&str),
 ) -> Result<Progress, Error> {
     let mut all = Progress::default();
+    let stop = || {
+        alive();
+        false
+    };
     // How long to wait after the last round, when that failed.
     let mut failing: Option<Duration> = None;
     loop {
         // Asked before: what was published until then is still done.
         let last = ending.load(Ordering::Acquire);
         let looked = Lag::begin(store);
-        match deriver.catch_up(store, &|| false, &mut |error| say(&error.to_string())) {
+        match deriver.catch_up(store, &stop, &mut |error| say(&error.to_string())) {
             Err(error) if last => return Err(error),
             Err(error) => {
                 if failing.is_none() {
@@ -189,7 +194,7 @@ mod tests {
         let data = folder.path().join("data");
         let capture = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/imagedump/capture.pcap");
         let arguments = ["streamdb", "ingest", "--no-derive", "--data", data.to_str().unwrap(), capture];
-        crate::commands::run(crate::cli::Cli::parse_from(arguments).command).unwrap();
+        crate::commands::run(crate::cli::Cli::parse_from(arguments)).unwrap();
 
         let store = Store::open(&data).unwrap();
         let volume = FaultVolume::new(DiskVolume);

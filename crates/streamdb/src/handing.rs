@@ -13,7 +13,7 @@ use streamdb_submit::{
 };
 
 use crate::commands::Error;
-use crate::output::complain;
+use crate::output::{complain, inform};
 use crate::rights::{Needs, Network};
 use crate::scanning::{Handed, Nobody, Scanning, Tally};
 
@@ -102,7 +102,7 @@ impl Handing {
                 0 => String::new(),
                 _ => format!("; {in_part} could be looked at in part only (too large, or a scanner gave up)"),
             };
-            complain(&format!("{contents} {word} scanned, something was found in {found}{part}"));
+            inform(&format!("{contents} {word} scanned, something was found in {found}{part}"));
         }
         let Some(sending) = self.sending else { return };
         sending.end();

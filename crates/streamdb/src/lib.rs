@@ -11,6 +11,7 @@ mod handing;
 mod ingesting;
 mod lag;
 mod limiting;
+mod log;
 mod mistake;
 mod output;
 mod progress;
@@ -43,13 +44,25 @@ pub fn main() -> ExitCode {
             return ExitCode::from(mistake::CODE);
         }
     };
+    speak(&cli);
     supervising::end_with_supervisor();
-    match commands::run(cli.command) {
+    let code = match commands::run(cli) {
         Ok(code) => code,
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
         Err(error) => {
-            output::complain(&error.to_string());
+            output::give_up(&error.to_string());
             ExitCode::FAILURE
         }
-    }
+    };
+    output::say_the_rest();
+    code
+}
+
+/// Says on standard error who this is, as the flags have it.
+fn speak(cli: &cli::Cli) {
+    let process = mistake::command(std::env::args().skip(1)).unwrap_or_default();
+    let is_one_of_several = supervising::is_supervised();
+    let forever = is_one_of_several || matches!(cli.command, cli::Command::Run(_));
+    let json = cli.log == Some(cli::LogFlag::Json);
+    output::speak(log::Speaker { process, is_one_of_several }, json, forever);
 }

@@ -3,7 +3,8 @@
 //!
 //! | given up | by | when |
 //! |---|---|---|
-//! | the user, its groups and its capabilities | setresuid(2), setgroups(2), capset(2) | `--user` |
+//! | the user and its groups | setresuid(2), setgroups(2) | `--user` |
+//! | capabilities | capset(2) | either; not those of root |
 //! | more rights by running a program that has them | `PR_SET_NO_NEW_PRIVS` | `--confine` |
 //! | files that it need not write, or read; TCP | Landlock | `--confine`, if the kernel has it |
 //! | system calls that it need not make | seccomp(2) | `--confine`, if the kernel has it |
@@ -54,13 +55,15 @@ pub(crate) enum Network {
 /// # Errors
 /// When there is no such user, or this process may not become it.
 pub(crate) fn lower(giving_up: &GivingUp) -> Result<(), Error> {
-    let Some(name) = &giving_up.user else { return Ok(()) };
-    become_user(&user(name)?)?;
-    if !geteuid().is_root() {
+    if let Some(name) = &giving_up.user {
+        become_user(&user(name)?)?;
+        // Who becomes another user is not told any more when its parent dies.
+        crate::supervising::end_with_supervisor();
+    }
+    // Who was started as a user with a few capabilities needs them no more, either.
+    if giving_up.any() && !geteuid().is_root() {
         drop_capabilities().map_err(refused("give up its capabilities"))?;
     }
-    // Who becomes another user is not told any more when its parent dies.
-    crate::supervising::end_with_supervisor();
     Ok(())
 }
 

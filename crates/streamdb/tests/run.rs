@@ -4,83 +4,15 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Data, PATIENCE, Pair, Server, head, may_capture, noise, stream_to, streamdb, text, until, wait};
-
-/// A running sensor; it ends with the test, and its processes with it.
-struct Sensor {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-impl Sensor {
-    fn start(config: &Path) -> Self {
-        let mut command = common::command(["run", "--config"]);
-        let mut child = command.arg(config).stderr(Stdio::piped()).spawn().unwrap();
-        let err = BufReader::new(child.stderr.take().unwrap());
-        let (line, lines) = channel();
-        std::thread::spawn(move || err.lines().map_while(Result::ok).for_each(|said| _ = line.send(said)));
-        Self { child, lines }
-    }
-
-    /// Waits until it says something with this in it.
-    fn says(&self, what: &str) -> String {
-        let [line] = self.says_all([what]);
-        line
-    }
-
-    /// Waits until it has said something with each of these in it, in whatever order.
-    fn says_all<const N: usize>(&self, what: [&str; N]) -> [String; N] {
-        let began = Instant::now();
-        let mut all: Vec<String> = Vec::new();
-        loop {
-            let said = what.map(|what| all.iter().find(|line| line.contains(what)).cloned());
-            if said.iter().all(Option::is_some) {
-                return said.map(Option::unwrap);
-            }
-            match self.lines.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
-                Ok(line) => all.push(line),
-                Err(error) => panic!("it does not say {what:?} ({error}): {all:#?}"),
-            }
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        kill(name, self.child.id());
-    }
-
-    /// The process that does this.
-    fn process(&self, command: &str) -> u32 {
-        let id = self.child.id();
-        until("the process runs", || {
-            let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
-            let children = children.split_whitespace().map(|child| child.parse().unwrap());
-            let does = |child: &u32| {
-                let line = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
-                line.split(|byte| *byte == 0).nth(1) == Some(command.as_bytes())
-            };
-            { children }.find(does)
-        })
-    }
-}
-
-impl Drop for Sensor {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn kill(signal: &str, process: u32) {
-    assert!(Command::new("kill").args([signal, &process.to_string()]).status().unwrap().success());
-}
+use common::{
+    Data, Pair, Sensor, Server, free_port, head, kill, may_capture, noise, stream_to, streamdb, text, until, wait,
+};
 
 /// A user who may nothing, where somebody can become one.
 fn as_another() -> &'static str {
@@ -99,10 +31,6 @@ fn status(process: u32, name: &str) -> String {
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
         .unwrap_or_else(|| panic!("{name}: {all}"));
     line.split_whitespace().next().unwrap().to_owned()
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[test]

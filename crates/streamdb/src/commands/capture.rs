@@ -18,7 +18,7 @@ use crate::cli::{Capture, Storing};
 use crate::config::Config;
 use crate::deriving::Deriving;
 use crate::handing::{self, Handing};
-use crate::output::{complain, printable};
+use crate::output::{complain, inform, printable};
 use crate::progress::Pulse;
 use crate::reporting::Reporting;
 use crate::retaining::Retaining;
@@ -26,6 +26,7 @@ use crate::rights::{self, Needs, Network};
 use crate::settings::Settings;
 use crate::spooling::Spooling;
 use crate::stop::{reload_flag, stop_flag};
+use crate::supervising::{alive, ready};
 use crate::units;
 
 /// What `--json` prints.
@@ -92,7 +93,7 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     rights::confine(&args.giving_up, &needs)?;
     let retaining = Retaining::start(&folder, limits);
     let retaining = retaining.map_err(|e| Error::Other(format!("could not start the thread of retention: {e}")))?;
-    let mut crew = Crew::start(opened, &folder, &settings)?;
+    let mut crew = Crew::start(opened, &folder, &settings, !args.giving_up.any())?;
     let reporting = Reporting::start(folder.status()?, crew.told());
     let reporting = reporting.map_err(|e| Error::Other(format!("could not start the thread of the status: {e}")))?;
     let spooling = Spooling::start(&folder)?;
@@ -101,16 +102,19 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let deriving = storing::derive(storing)?;
     let how = if std::io::stderr().is_terminal() { "; Ctrl-C ends it" } else { "" };
     let names = args.interface.join(", ");
-    complain(&format!("capturing from {names} into {}{how}", storing.data.folder.display()));
+    inform(&format!("capturing from {names} into {}{how}", storing.data.folder.display()));
+    ready();
     let mut pulse = Pulse::new();
     crew.follow(&stop, &mut |crew| {
+        alive();
         if reload.swap(false, Ordering::Relaxed) {
             match reread(args, crew, &retaining) {
-                Ok(()) => complain("the configuration was read again"),
+                Ok(()) => inform("the configuration was read again"),
                 Err(error) => {
                     complain(&format!("the configuration is as it was, as the new one is not right: {error}"))
                 }
             }
+            ready();
         }
         pulse.show(|| crew.seen());
     });

@@ -19,6 +19,7 @@ use crate::limiting::{Watchdog, bound_memory, come_last};
 use crate::output::complain;
 use crate::rights::{self, Needs};
 use crate::stop::stop_flag;
+use crate::supervising::ready;
 
 pub(super) fn run(args: &Derive) -> Result<ExitCode, Error> {
     let config = Config::load(args.config.as_deref())?;
@@ -44,6 +45,7 @@ pub(super) fn run(args: &Derive) -> Result<ExitCode, Error> {
     rights::confine(&args.giving_up, &needs)?;
     let handing = Handing::start(&args.data.folder, scanners, submissions, false)?;
     let watchdog = Watchdog::start(&store, deriver.tally(), Duration::from_secs(args.max_seconds.into()))?;
+    ready();
     let progress = follow(&store, deriver, &ending, &mut complain);
     watchdog.stop();
     if args.once {

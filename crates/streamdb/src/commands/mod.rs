@@ -12,6 +12,7 @@ mod hold;
 mod hunt;
 mod ingest;
 mod joins;
+mod manual;
 mod objects;
 mod query;
 mod reindex;
@@ -34,7 +35,7 @@ use std::process::ExitCode;
 use streamdb_storage::Store;
 use streamdb_types::BucketId;
 
-use crate::cli::Command;
+use crate::cli::{Cli, Command};
 use crate::output::{Output, complain};
 use crate::rights;
 
@@ -80,7 +81,8 @@ impl Error {
 }
 
 /// Runs a command.
-pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
+pub(crate) fn run(cli: Cli) -> Result<ExitCode, Error> {
+    let Cli { command, log } = cli;
     if let Some(folder) = writes_to(&command) {
         rights::not_as_root(folder)?;
     }
@@ -88,7 +90,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Ingest(ingest) => ingest::run(&ingest),
         Command::Capture(capture) => capture::run(&capture),
         Command::Serve(serve) => serve::run(&serve).map(done),
-        Command::Run(run) => run::run(&run),
+        Command::Run(run) => run::run(&run, log),
         Command::Scan(scan) => scan::run(&scan).map(done),
         Command::CheckConfig(check) => check_config::run(&check).map(done),
         Command::Token(token) => token::run(&token).map(done),
@@ -108,6 +110,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Hunt(hunt) => hunt::run(&hunt),
         Command::Buckets(buckets) => buckets::run(&buckets),
         Command::Stats(listing) => stats::run(&listing),
+        Command::Manual(manual) => manual::run(&manual).map(done),
     }
 }
 
@@ -127,6 +130,7 @@ fn writes_to(command: &Command) -> Option<&Path> {
         // This one makes it theirs who go on with it.
         Command::Run(_) => return None,
         Command::CheckConfig(_)
+        | Command::Manual(_)
         | Command::Token(_)
         | Command::Streams(_)
         | Command::Objects(_)

@@ -6,13 +6,14 @@ use std::process::ExitCode;
 
 use super::{Error, storing};
 use crate::account::Account;
-use crate::cli::Run;
+use crate::cli::{LogFlag, Run};
 use crate::config::Config;
+use crate::output::speak_json;
 use crate::rights;
 use crate::supervising::{Job, Reload, supervise};
 
-pub(super) fn run(args: &Run) -> Result<ExitCode, Error> {
-    let Sensor { data, user, jobs } = sensor(&args.config)?;
+pub(super) fn run(args: &Run, log: Option<LogFlag>) -> Result<ExitCode, Error> {
+    let Sensor { data, user, jobs } = sensor(&args.config, log)?;
     // Made, and whole, before anybody reads it; and theirs who go on with it.
     let begin = || {
         drop(storing::open(&data)?);
@@ -29,7 +30,7 @@ pub(super) fn run(args: &Run) -> Result<ExitCode, Error> {
             begin()?
         }
     };
-    supervise(jobs, account, &mut || Ok(sensor(&args.config)?.jobs))
+    supervise(jobs, account, &mut || Ok(sensor(&args.config, log)?.jobs))
 }
 
 /// What there is to do, in which data folder, and as which user.
@@ -39,11 +40,15 @@ struct Sensor {
     jobs: Vec<Job>,
 }
 
-fn sensor(path: &Path) -> Result<Sensor, Error> {
+/// What the file says; and in which style it is told from now on what goes on, unless the flag says it.
+fn sensor(path: &Path, log: Option<LogFlag>) -> Result<Sensor, Error> {
     let config = Config::load(Some(path))?;
     let missing = |what: &str| Error::Other(format!("{}: {what}", path.display()));
     let data = config.data.ok_or_else(|| missing("data is missing; give it the path of the data folder"))?;
     let flags = config.capture.ok_or_else(|| missing("there is no [capture]; give it one, with the interface"))?;
+    let json = log.or(config.log) == Some(LogFlag::Json);
+    speak_json(json);
+    let style = if json { "--log=json" } else { "--log=text" };
     let mut rights = Vec::new();
     if let Some(name) = &config.user {
         rights.push(format!("--user={name}"));
@@ -52,7 +57,7 @@ fn sensor(path: &Path) -> Result<Sensor, Error> {
         rights.push("--confine".to_owned());
     }
     let job = |command: &'static str, reload: Reload, more: &[OsString]| {
-        let mut arguments: Vec<OsString> = vec![command.into(), "--data".into(), data.clone().into()];
+        let mut arguments: Vec<OsString> = vec![command.into(), style.into(), "--data".into(), data.clone().into()];
         arguments.extend(rights.iter().map(Into::into));
         arguments.extend_from_slice(more);
         Job { name: command, arguments, reload }

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::handing::{Handing, needs, submissions};
 use crate::rights;
 use crate::stop::stop_flag;
+use crate::supervising::{alive, ready};
 
 /// How soon it sees that it is to end.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -28,7 +29,9 @@ pub(super) fn run(args: &Scan) -> Result<(), Error> {
         handing.finish();
         return Ok(());
     }
+    ready();
     while !stop.load(Ordering::Relaxed) {
+        alive();
         std::thread::sleep(GLANCE);
     }
     handing.stop();

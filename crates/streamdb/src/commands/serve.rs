@@ -12,8 +12,9 @@ use super::Error;
 use crate::cli::Serve;
 use crate::config::Config;
 use crate::handing::{Handing, needs, submissions};
-use crate::output::complain;
+use crate::output::inform;
 use crate::rights::{self, Needs, Network};
+use crate::supervising::{alive, ready};
 
 /// How soon dropped buckets are let go of.
 const LET_GO: Duration = Duration::from_secs(10);
@@ -43,9 +44,10 @@ pub(super) fn run(args: &Serve) -> Result<(), Error> {
     let runtime = started.map_err(|e| Error::Other(format!("could not start the threads of the server: {e}")))?;
     let served: Result<Option<Handing>, Error> = runtime.block_on(async {
         let server = Server::bind_with(listen, settings).await?;
-        complain(&format!("serving {} on http://{}/", args.data.folder.display(), server.address()));
+        inform(&format!("serving {} on http://{}/", args.data.folder.display(), server.address()));
         let begin = || Handing::start(folder, scanners, submissions, true);
         let handing = if args.no_scan { None } else { Some(begin()?) };
+        ready();
         let letting_go = tokio::spawn(let_go(Arc::clone(&store)));
         server.run(store, stopped()).await;
         letting_go.abort();
@@ -64,6 +66,7 @@ async fn let_go(store: Arc<Store>) {
         tokio::time::sleep(LET_GO).await;
         let store = Arc::clone(&store);
         let _ = tokio::task::spawn_blocking(move || store.bucket_ids()).await;
+        alive();
     }
 }
 

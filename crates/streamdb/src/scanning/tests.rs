@@ -51,7 +51,7 @@ impl Handed for Taker {
 fn ingest(data: &Path, capture: &str, more: &[&str]) {
     let capture = format!("{}/../../testdata/{capture}/capture.pcap", env!("CARGO_MANIFEST_DIR"));
     let arguments = [&["streamdb", "ingest", "--no-derive", "--data", data.to_str().unwrap(), &capture], more].concat();
-    crate::commands::run(crate::cli::Cli::parse_from(arguments).command).unwrap();
+    crate::commands::run(crate::cli::Cli::parse_from(arguments)).unwrap();
 }
 
 /// Derives what is there, and scans it once; what was said.
