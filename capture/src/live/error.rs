@@ -52,6 +52,18 @@ pub enum LiveError {
         /// What libpcap said.
         message: String,
     },
+    /// The kernel does not share its frames among several sockets.
+    #[error(
+        "{}: this kernel does not share its frames among several workers ({}); give it one worker",
+        Plain(interface),
+        Plain(message)
+    )]
+    NotShared {
+        /// The interface.
+        interface: String,
+        /// What the kernel said.
+        message: String,
+    },
     /// It cannot be read further, for a reason that only libpcap knows.
     #[error("{}: cannot be captured from any more: {}", Plain(interface), Plain(message))]
     Broken {
@@ -76,6 +88,11 @@ impl LiveError {
             let there = std::iter::once(ANY.to_owned()).chain(there).collect();
             Self::NoInterface { interface, there }
         }
+    }
+
+    /// Why its frames could not be shared.
+    pub(super) fn not_shared(name: &str, error: &std::io::Error) -> Self {
+        Self::NotShared { interface: name.to_owned(), message: error.to_string() }
     }
 
     /// Why it could not be read.

@@ -48,7 +48,7 @@ impl Default for Config {
 /// Decodes frames. Its only state is the fragments that wait for the rest of their packets.
 #[derive(Debug)]
 pub struct Decoder {
-    rules: Rules,
+    pub(crate) rules: Rules,
     pool: Pool,
     /// The packet that was put together last; the outcome of that frame borrows from it.
     whole: Packet,
@@ -162,7 +162,7 @@ impl Decoder {
 }
 
 /// The outcome with its payload.
-fn filled<'a>(walk: &Walk, found: Found, source: &'a [u8], pieces: &'a [Piece]) -> Decoded<'a> {
+pub(crate) fn filled<'a>(walk: &Walk, found: Found, source: &'a [u8], pieces: &'a [Piece]) -> Decoded<'a> {
     let payload = source.get(found.at..).and_then(|rest| rest.get(..found.len)).unwrap_or(&[]);
     let content = match found.content {
         Content::Tcp(segment) => Content::Tcp(TcpSegment { payload, ..segment }),

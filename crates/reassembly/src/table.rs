@@ -1,8 +1,5 @@
 //! The flow table: which connection a frame belongs to, when connections end, what is counted.
 
-use std::hash::{BuildHasher, Hasher};
-use std::net::IpAddr;
-
 use ahash::RandomState;
 use hashbrown::HashTable;
 use streamdb_decode::{TcpFlags, TcpSegment, UdpDatagram};
@@ -12,6 +9,7 @@ use crate::ages::{Ages, Class, Worth};
 use crate::config::Config;
 use crate::connection::{Connection, State, Syn};
 use crate::held::Scratch;
+use crate::key::{Key, Place, Seed};
 use crate::repeats::Repeats;
 use crate::sink::{Comparison, FrameTag, Keep, Opened, Sink, Slot, StreamState};
 use crate::stream::{Base, Context, Stream};
@@ -22,59 +20,6 @@ const HALF_CLOSED: i64 = 60_000_000_000;
 /// When the table is full, what had a frame within this time may still become more than it seems. As ages are exact to the tick,
 /// that is more than a second.
 const YOUNG: i64 = 2_000_000_000;
-
-/// What names a connection, seen from one frame.
-struct Key<'a> {
-    protocol: Protocol,
-    path: &'a Path,
-    src: Endpoint,
-    dst: Endpoint,
-}
-
-impl Key<'_> {
-    /// The same for both directions.
-    #[inline]
-    fn hash(&self, state: &RandomState) -> u32 {
-        let mut hasher = state.build_hasher();
-        let (low, high) = if self.src <= self.dst { (self.src, self.dst) } else { (self.dst, self.src) };
-        let ports = u64::from(low.port) << 16 | u64::from(high.port) | u64::from(self.protocol.0) << 32;
-        match (low.addr, high.addr) {
-            (IpAddr::V4(low), IpAddr::V4(high)) => {
-                hasher.write_u64(u64::from(low.to_bits()) << 32 | u64::from(high.to_bits()));
-            }
-            (low, high) => {
-                for addr in [low, high] {
-                    hasher.write_u128(match addr {
-                        IpAddr::V4(addr) => addr.to_bits().into(),
-                        IpAddr::V6(addr) => addr.to_bits(),
-                    });
-                }
-            }
-        }
-        hasher.write_u64(ports);
-        if !self.path.is_empty() {
-            for hop in self.path.hops() {
-                hasher.write_u64((hop.kind as u64) << 32 | u64::from(hop.id));
-            }
-        }
-        // Half of it is enough to tell a million connections apart.
-        hasher.finish() as u32
-    }
-
-    /// The direction of the frame in this connection, if it is its.
-    #[inline]
-    fn direction_in(&self, connection: &Connection) -> Option<Direction> {
-        let tuple = &connection.tuple;
-        let direction = if self.src == tuple.client && self.dst == tuple.server {
-            Direction::ToServer
-        } else if self.src == tuple.server && self.dst == tuple.client {
-            Direction::ToClient
-        } else {
-            return None;
-        };
-        (self.protocol == tuple.protocol && *self.path == connection.path).then_some(direction)
-    }
-}
 
 /// Small, so that many fit into the processor's cache; with the hash, so that the table grows without a look at the
 /// connections.
@@ -97,7 +42,6 @@ fn spread(hash: u32) -> u64 {
 #[derive(Debug)]
 pub struct FlowTable {
     config: Config,
-    /// Seeded anew in each process, as the keys are chosen by strangers.
     seed: RandomState,
     index: HashTable<Entry>,
     connections: Vec<Connection>,
@@ -118,9 +62,14 @@ pub struct FlowTable {
 impl FlowTable {
     /// An empty table.
     pub fn new(config: Config) -> Self {
+        Self::with_seed(config, Seed::default())
+    }
+
+    /// An empty table that hashes as others do.
+    pub fn with_seed(config: Config, seed: Seed) -> Self {
         Self {
             config,
-            seed: RandomState::new(),
+            seed: seed.0,
             index: HashTable::new(),
             connections: Vec::new(),
             free: Vec::new(),
@@ -140,6 +89,7 @@ impl FlowTable {
     ///
     /// `None` when it belongs to none, as its checksum is wrong and such are refused: then nothing was called, and nothing
     /// counted but `bad_checksums`.
+    #[inline]
     pub fn tcp<S: Sink>(
         &mut self,
         tag: FrameTag,
@@ -148,12 +98,48 @@ impl FlowTable {
         segment: &TcpSegment<'_>,
         sink: &mut S,
     ) -> Option<(Slot, Direction)> {
+        let place = self.place(Protocol::TCP, path, segment.src, segment.dst);
+        self.tcp_at(place, tag, time, path, segment, sink)
+    }
+
+    /// Takes a UDP datagram; as [`tcp`](Self::tcp).
+    #[inline]
+    pub fn udp<S: Sink>(
+        &mut self,
+        tag: FrameTag,
+        time: Timestamp,
+        path: &Path,
+        datagram: &UdpDatagram<'_>,
+        sink: &mut S,
+    ) -> Option<(Slot, Direction)> {
+        let place = self.place(Protocol::UDP, path, datagram.src, datagram.dst);
+        self.udp_at(place, tag, time, path, datagram, sink)
+    }
+
+    /// Where the connection is of a frame from one end to the other, if it is known.
+    #[inline]
+    pub fn place(&self, protocol: Protocol, path: &Path, src: Endpoint, dst: Endpoint) -> Place {
+        let key = Key { protocol, path, src, dst };
+        let mut place = Place { hash: key.hash(&self.seed), found: None };
+        place.found = self.find(place.short(), &key);
+        place
+    }
+
+    /// Takes a TCP segment, whose connection was looked up; as [`tcp`](Self::tcp).
+    #[inline]
+    pub fn tcp_at<S: Sink>(
+        &mut self,
+        place: Place,
+        tag: FrameTag,
+        time: Timestamp,
+        path: &Path,
+        segment: &TcpSegment<'_>,
+        sink: &mut S,
+    ) -> Option<(Slot, Direction)> {
         self.checked(segment.checksum_ok)?;
-        let key = Key { protocol: Protocol::TCP, path, src: segment.src, dst: segment.dst };
-        let hash = key.hash(&self.seed);
         let is_syn = segment.flags.contains(TcpFlags::SYN) && !segment.flags.contains(TcpFlags::RST);
         let mut syn = Syn::Belongs;
-        let mut found = self.find(hash, &key);
+        let mut found = place.found;
         if is_syn && let Some((slot, direction)) = found {
             let idle = self.ages.idle(slot);
             if let Some(connection) = self.connections.get_mut(slot as usize) {
@@ -167,14 +153,15 @@ impl FlowTable {
         let (slot, direction) = match found {
             Some(found) => found,
             None => {
+                let key = Key { protocol: Protocol::TCP, path, src: segment.src, dst: segment.dst };
                 let from_client = if is_syn {
                     // A SYN comes from the client, a SYN+ACK goes to it.
                     !segment.flags.contains(TcpFlags::ACK)
                 } else {
-                    looks_like_client(&key)
+                    key.looks_like_client()
                 };
                 let state = if is_syn { State::Opening } else { State::Open };
-                self.open(hash, &key, from_client, time, state, sink)
+                self.open(place.short(), &key, from_client, time, state, sink)
             }
         };
         self.stir(slot);
@@ -202,9 +189,11 @@ impl FlowTable {
         Some((Slot(slot), direction))
     }
 
-    /// Takes a UDP datagram; as [`tcp`](Self::tcp).
-    pub fn udp<S: Sink>(
+    /// Takes a UDP datagram, whose connection was looked up; as [`tcp`](Self::tcp).
+    #[inline]
+    pub fn udp_at<S: Sink>(
         &mut self,
+        place: Place,
         tag: FrameTag,
         time: Timestamp,
         path: &Path,
@@ -212,11 +201,12 @@ impl FlowTable {
         sink: &mut S,
     ) -> Option<(Slot, Direction)> {
         self.checked(datagram.checksum_ok)?;
-        let key = Key { protocol: Protocol::UDP, path, src: datagram.src, dst: datagram.dst };
-        let hash = key.hash(&self.seed);
-        let (slot, direction) = match self.find(hash, &key) {
+        let (slot, direction) = match place.found {
             Some(found) => found,
-            None => self.open(hash, &key, looks_like_client(&key), time, State::Open, sink),
+            None => {
+                let key = Key { protocol: Protocol::UDP, path, src: datagram.src, dst: datagram.dst };
+                self.open(place.short(), &key, key.looks_like_client(), time, State::Open, sink)
+            }
         };
         self.stir(slot);
         let connection = self.connections.get_mut(slot as usize)?;
@@ -519,9 +509,4 @@ impl FlowTable {
         self.free.push(slot);
         sink.closed(Slot(slot));
     }
-}
-
-/// Without a handshake: the source is the client, unless its port is a well-known one and the other is not.
-fn looks_like_client(key: &Key<'_>) -> bool {
-    !(key.src.port < 1024 && key.dst.port >= 1024)
 }

@@ -1,5 +1,6 @@
 //! The `streamdb` command: flags, threads, and what ties the other crates together. The only crate that knows them all.
 
+mod capturing;
 mod cli;
 mod commands;
 mod config;
@@ -13,6 +14,7 @@ mod progress;
 mod retaining;
 mod scanning;
 mod settings;
+pub mod sharing;
 mod spool;
 mod spooling;
 mod stop;

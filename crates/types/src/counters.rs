@@ -114,6 +114,10 @@ counters! {
     lost_frames,
     /// Buckets ended before their time, as they had as much as they may have.
     full_buckets,
+    /// Frames that a worker gave to the one whose connection they belong to: they are frames of that one.
+    handed_frames,
+    /// Frames that a worker let go, as the one whose connection they belong to was too far behind to take them.
+    shed_frames,
     /// Of the connections ended early those of TCP that two ends had agreed upon, as there were no others.
     evicted_established,
     /// Holes that cannot be filled any more, as there were too many: what came for them later is outside.

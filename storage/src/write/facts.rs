@@ -105,3 +105,15 @@ pub struct WriterSummary {
     /// What went wrong since [`Writer::take_troubles`](super::writer::Writer::take_troubles).
     pub troubles: Vec<Trouble>,
 }
+
+impl WriterSummary {
+    /// Adds what another worker of the same run wrote.
+    pub fn add(&mut self, other: &Self) {
+        self.buckets += other.buckets;
+        self.bytes += other.bytes;
+        self.first_bucket = self.first_bucket.into_iter().chain(other.first_bucket).min();
+        self.last_bucket = self.last_bucket.max(other.last_bucket);
+        self.lost.add(other.lost);
+        self.troubles.extend(other.troubles.iter().cloned());
+    }
+}
