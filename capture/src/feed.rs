@@ -186,6 +186,11 @@ impl Feed {
         }
     }
 
+    /// What time it is here.
+    pub fn now() -> Timestamp {
+        clock()
+    }
+
     /// Sentences for the operator since the last call: whose connection ended before its capture did, and why; who was refused. At
     /// most so many in a minute.
     pub fn take_troubles(&self) -> Vec<String> {
@@ -216,7 +221,7 @@ impl Feed {
                 Err(TryRecvError::Disconnected) => false,
             };
             if !goes_on {
-                sender.numbers.iter().for_each(|number| _ = self.used.remove(number));
+                self.used.retain(|number| !sender.numbers.contains(number));
             }
             goes_on
         });

@@ -1,5 +1,6 @@
 //! Live capture by one or several workers, each with a thread, a source, and a bucket of its own; and who tells them what is new.
 
+pub(crate) mod feeding;
 mod member;
 
 use std::collections::BTreeSet;
@@ -9,10 +10,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-use streamdb_capture::{Bell, Live, LiveError, LiveSettings};
+use streamdb_capture::{Bell, Feed, FeedSettings, Live, LiveError, LiveSettings};
 use streamdb_storage::{WriteFolder, Writer, WriterSummary};
 use streamdb_types::{Counters, Interface};
 
+use self::feeding::Feeding;
 use self::member::{Member, Order};
 use crate::commands::Error;
 use crate::cutoff::{Cutoffs, Rule};
@@ -55,19 +57,21 @@ enum Event {
     Over,
 }
 
-/// Interfaces that were opened: from here on the kernel keeps their frames.
+/// Interfaces that were opened: from here on the kernel keeps their frames. And where it is listened for what others send.
 pub(crate) struct Opened {
     sources: Vec<Source>,
     lives: Vec<Vec<Live>>,
+    feed: Option<Feed>,
 }
 
 impl Opened {
-    /// Opens each interface for so many workers.
+    /// Opens each interface for so many workers, and listens.
     ///
     /// # Errors
     /// When one of them cannot be opened, or there are too many.
-    pub(crate) fn new(all: Vec<LiveSettings>, workers: usize) -> Result<Self, Error> {
-        if all.len().saturating_mul(workers) > MAX_WORKERS {
+    pub(crate) fn new(all: Vec<LiveSettings>, workers: usize, feed: &FeedSettings) -> Result<Self, Error> {
+        let feeds = !feed.listen.is_empty();
+        if all.len().saturating_mul(workers) + usize::from(feeds) > MAX_WORKERS {
             return Err(Error::Other(format!(
                 "{} interfaces with {workers} workers each are too many: a store has room for {MAX_WORKERS} workers",
                 all.len()
@@ -77,7 +81,8 @@ impl Opened {
         if names.len() < all.len() || names.len() > 1 && names.contains("any") {
             return Err(Error::Other("an interface is given twice, so that its frames would be stored twice".into()));
         }
-        let mut opened = Self { sources: Vec::new(), lives: Vec::new() };
+        let feed = if feeds { Some(Feed::open(feed)?) } else { None };
+        let mut opened = Self { sources: Vec::new(), lives: Vec::new(), feed };
         for (number, settings) in all.into_iter().enumerate() {
             let lives = Live::open_shared(&settings, workers)?;
             let Some(description) = lives.first().map(|live| live.interface().clone()) else { continue };
@@ -97,6 +102,8 @@ pub(crate) struct Crew {
     threads: Vec<JoinHandle<Result<Done, Error>>>,
     events: Receiver<Event>,
     ending: Arc<AtomicBool>,
+    /// Who takes what others send.
+    feeding: Option<Feeding>,
     /// Why the last interface failed.
     broken: Option<LiveError>,
     /// Whether this process may open an interface again.
@@ -114,7 +121,7 @@ impl Crew {
         settings: &Settings,
         may_open: bool,
     ) -> Result<Self, Error> {
-        let Opened { sources, lives } = opened;
+        let Opened { sources, lives, feed } = opened;
         let config = WorkerConfig { publish_at_ticks: true, live: true, ..settings.worker() };
         let count = lives.iter().map(Vec::len).sum();
         let no_means = |e: std::io::Error| Error::Other(format!("could not set up the workers: {e}"));
@@ -139,6 +146,7 @@ impl Crew {
             let member = Member::new(members.len(), interface, live, worker, said.clone(), Arc::clone(&ending));
             members.push(member.map_err(no_means)?);
         }
+        let feeding = feed.map(|feed| Feeding::start(feed, folder, number(members.len()), settings)).transpose()?;
         let mut crew = Self {
             sources,
             orders: members.iter().map(|(_, orders)| orders.clone()).collect(),
@@ -146,6 +154,7 @@ impl Crew {
             threads: Vec::new(),
             events,
             ending,
+            feeding,
             broken: None,
             may_open,
         };
@@ -166,10 +175,12 @@ impl Crew {
         while !stop.load(Ordering::Relaxed) {
             match self.events.recv_timeout(PAUSE) {
                 Ok(Event::Failed { worker, error }) => self.failed(worker, error),
-                Ok(Event::Over) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Event::Over) => return,
+                // Where there is no interface nobody says anything.
+                Err(RecvTimeoutError::Disconnected) => thread::sleep(PAUSE),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if self.sources.iter().all(|source| source.taking == 0) {
+            if self.feeding.is_none() && self.sources.iter().all(|source| source.taking == 0) {
                 return;
             }
             self.broken = None;
@@ -193,7 +204,8 @@ impl Crew {
         self.orders.iter().for_each(|(_, bell)| bell.ring());
         let died = |_| Err(Error::Other("a thread that captures died".into()));
         let ended: Vec<_> = self.threads.into_iter().map(|thread| thread.join().unwrap_or_else(died)).collect();
-        Ok((ended.into_iter().collect::<Result<_, _>>()?, self.broken))
+        let fed = self.feeding.map(Feeding::finish);
+        Ok((ended.into_iter().chain(fed).collect::<Result<_, _>>()?, self.broken))
     }
 
     /// From now on this filter holds, if one is given, and these rules about cutoffs.
@@ -215,6 +227,9 @@ impl Crew {
             }
         }
         let filter = filter.map(|filter| filter.map(str::to_owned));
+        if let Some(feeding) = &self.feeding {
+            feeding.change(filter.clone(), cutoffs.to_vec());
+        }
         for worker in 0..self.orders.len() {
             self.order(worker, Order::Change { filter: filter.clone(), cutoffs: cutoffs.to_vec() });
         }
@@ -224,28 +239,38 @@ impl Crew {
     /// What all of them counted until a second ago at most, and how many connections are open.
     pub(crate) fn seen(&self) -> (Counters, usize) {
         let mut all = (Counters::default(), 0);
-        for seen in &self.seen {
-            let going = seen.last();
+        for going in self.all_seen().map(|seen| seen.last()) {
             all.0.add(&going.counters);
             all.1 += going.open;
         }
         all
     }
 
-    /// The interfaces by name, with the numbers of their workers.
+    /// The interfaces by name, with the numbers of their workers; and what others send, which has the last.
     pub(crate) fn sources(&self) -> Vec<(String, Vec<usize>)> {
-        self.sources.iter().map(|source| (source.settings.interface.clone(), source.workers.clone())).collect()
+        let fed = self.feeding.iter().map(|_| (feeding::NAME.to_owned(), vec![self.orders.len()]));
+        self.sources
+            .iter()
+            .map(|source| (source.settings.interface.clone(), source.workers.clone()))
+            .chain(fed)
+            .collect()
     }
 
     /// By which each says how it goes.
     pub(crate) fn told(&self) -> Vec<Told> {
-        let of = |worker: usize| self.sources.iter().find(|source| source.workers.contains(&worker));
-        let told = self.seen.iter().enumerate().map(|(worker, seen)| Told {
-            number: number(worker),
-            interface: of(worker).map_or_else(String::new, |source| source.settings.interface.clone()),
-            seen: Arc::clone(seen),
-        });
-        told.collect()
+        let all: Vec<_> = self.all_seen().collect();
+        let of = |(interface, workers): (String, Vec<usize>)| {
+            let told = |worker: usize| {
+                let seen = Arc::clone(all.get(worker)?);
+                Some(Told { number: number(worker), interface: interface.clone(), seen })
+            };
+            workers.into_iter().filter_map(told).collect::<Vec<_>>()
+        };
+        self.sources().into_iter().flat_map(of).collect()
+    }
+
+    fn all_seen(&self) -> impl Iterator<Item = Arc<Seen>> {
+        self.seen.iter().cloned().chain(self.feeding.iter().map(Feeding::seen))
     }
 
     fn order(&self, worker: usize, order: Order) {
@@ -258,7 +283,8 @@ impl Crew {
 
     /// A worker has no interface any more. When all that took from it have none, and others go on, that is said.
     fn failed(&mut self, worker: usize, error: LiveError) {
-        let others = self.sources.iter().any(|source| source.taking > 0 && !source.workers.contains(&worker));
+        let others = self.feeding.is_some()
+            || self.sources.iter().any(|source| source.taking > 0 && !source.workers.contains(&worker));
         if let Some(source) = self.sources.iter_mut().find(|source| source.workers.contains(&worker)) {
             source.taking = source.taking.saturating_sub(1);
             if source.taking == 0 {

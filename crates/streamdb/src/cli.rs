@@ -7,7 +7,7 @@ use std::str::FromStr;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
-use streamdb_capture::MAX_FRAME;
+use streamdb_capture::{MAX_FRAME, Network};
 use streamdb_decode::FragmentOverlap;
 use streamdb_http_api::Role;
 use streamdb_reassembly::OverlapPolicy;
@@ -154,6 +154,13 @@ pub(crate) struct Storing {
     /// (windows: there the first); the other stays with its frame
     #[arg(long, value_enum, default_value = "first")]
     pub(crate) overlap: OverlapFlag,
+    /// The most connections that are known at once, of each worker; at the limit those go first that are over, half-open or of one end
+    /// alone, and established ones last
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1000..=16_000_000))]
+    pub(crate) max_connections: u32,
+    /// The most bytes that wait for earlier ones of their streams, of each worker; beyond it they are written out of order
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = units::size)]
+    pub(crate) max_held: u64,
     /// Take VLANs for one network: for mirrors on which the two directions of a connection, or copies of a frame, have different
     /// tags. What uses the same addresses in different VLANs is mixed then
     #[arg(long)]
@@ -269,8 +276,19 @@ pub(crate) struct Capture {
     /// An interface to capture from, given again for each further one; `any` is all of them
     ///
     /// Connections whose two directions come over two interfaces, as those of a tap do, are put together.
-    #[arg(short, long, value_name = "IFACE", required = true, value_parser = NonEmptyStringValueParser::new())]
+    #[arg(short, long, value_name = "IFACE", required_unless_present = "listen_pcap",
+        value_parser = NonEmptyStringValueParser::new())]
     pub(crate) interface: Vec<String>,
+    /// An address to listen on for captures that others send over TCP, as pcap or pcapng, while they capture them, as
+    /// `tcpdump -U -w - | nc HOST PORT` does; given again for each further one
+    ///
+    /// At most 16 senders at once, each an interface of its own. Nobody shows who they are: besides this machine only
+    /// --listen-pcap-from may send, and others than loopback addresses are accepted only with it.
+    #[arg(long, value_name = "ADDR", value_parser = listen)]
+    pub(crate) listen_pcap: Vec<SocketAddr>,
+    /// A network from which captures may be sent, as in 10.1.0.0/16; given again for each further one
+    #[arg(long, value_name = "NETWORK", requires = "listen_pcap")]
+    pub(crate) listen_pcap_from: Vec<Network>,
     /// How many threads take the frames of each interface; the kernel shares them out by connection
     #[arg(long, value_name = "N", default_value = "1", value_parser = workers)]
     pub(crate) workers: usize,

@@ -30,6 +30,9 @@ pub struct WorkerConfig {
     /// Whether frames come as they go over an interface: then waits for the disk are counted, which a capture file always has,
     /// and what is said to be dropped was so in the last second.
     pub live: bool,
+    /// Whether it is as late as [`Worker::clock`] says, and not as late as the last frame is: where frames come from several
+    /// senders, each with a clock of its own.
+    pub by_clock: bool,
 }
 
 /// How many times a second of packet time what came is published for readers who watch: so that it can be read within a second,
@@ -51,6 +54,7 @@ pub struct Worker {
     ticker: Ticker,
     publish_at_ticks: bool,
     live: bool,
+    by_clock: bool,
     sink: Store,
     /// `None` without rules.
     cutoffs: Option<Box<Cutoffs>>,
@@ -84,6 +88,7 @@ impl Worker {
             flows: FlowTable::with_seed(config.reassembly, seed),
             ticker: if config.publish_at_ticks { Ticker::with_parts(PARTS) } else { Ticker::new() },
             publish_at_ticks: config.publish_at_ticks,
+            by_clock: config.by_clock,
             sink: Store::new(writer),
             live: config.live,
             cutoffs: (!cutoffs.is_empty()).then(|| Box::new(cutoffs)),
@@ -103,9 +108,22 @@ impl Worker {
         if let Some(cutoffs) = &mut self.cutoffs {
             cutoffs.link_type(interface.link_type)?;
         }
+        self.begin(interface);
+        Ok(())
+    }
+
+    /// The same of an interface that is taken all the same when a rule has a filter that cannot be used on its frames.
+    ///
+    /// # Errors
+    /// The first such rule.
+    pub fn any_interface(&mut self, interface: &Interface) -> std::result::Result<(), streamdb_capture::Error> {
+        self.begin(interface);
+        self.cutoffs.as_mut().map_or(Ok(()), |cutoffs| cutoffs.link_type(interface.link_type))
+    }
+
+    fn begin(&mut self, interface: &Interface) {
         let number = self.sink.writer.interface(interface);
         self.interfaces.push((number, interface.link_type));
-        Ok(())
     }
 
     /// Of connections that begin from now on, so much is kept as these rules say; of those that a rule before waited for the bytes
@@ -183,9 +201,8 @@ impl Worker {
         if self.sink.writer.has_news() {
             self.settle()?;
         }
-        self.clock(frame.time)?;
         self.told.get_or_insert(frame.time);
-        Ok(())
+        if self.by_clock { Ok(()) } else { self.clock(frame.time) }
     }
 
     /// Takes a frame. If it may be another worker's that is asked first, as what is in the journal here stays here.

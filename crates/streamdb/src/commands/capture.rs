@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use serde::Serialize;
-use streamdb_capture::{LiveError, LiveSettings};
+use streamdb_capture::{FeedSettings, LiveError, LiveSettings};
 use streamdb_storage::{Held, WriterSummary};
 use streamdb_types::Counters;
 
 use super::Error;
 use super::storing::{self, Summary};
-use crate::capturing::{Crew, Done, Opened};
+use crate::capturing::{Crew, Done, Opened, feeding};
 use crate::cli::{Capture, Storing};
 use crate::config::Config;
 use crate::deriving::Deriving;
@@ -86,7 +86,11 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let settings = Settings::new(storing, &said)?;
     let scanners = storing::scanners(storing, &said)?;
     // A mistake in what to capture leaves nothing behind; and while the folder is made whole, the kernel keeps frames.
-    let opened = Opened::new(args.interface.iter().map(|name| live_settings(args, name)).collect(), args.workers)?;
+    let opened = Opened::new(
+        args.interface.iter().map(|name| live_settings(args, name)).collect(),
+        args.workers,
+        &feed_settings(args),
+    )?;
     let needs = needs(storing, &said);
     rights::lower(&args.giving_up)?;
     let folder = storing::open(&storing.data.folder)?;
@@ -101,7 +105,8 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let handing = Handing::start(&storing.data.folder, scanners, storing::submissions(storing, &said)?, false)?;
     let deriving = storing::derive(storing)?;
     let how = if std::io::stderr().is_terminal() { "; Ctrl-C ends it" } else { "" };
-    let names = args.interface.join(", ");
+    let listening = args.listen_pcap.iter().map(|address| format!("what is sent to {address}"));
+    let names = args.interface.iter().cloned().chain(listening).collect::<Vec<_>>().join(", ");
     inform(&format!("capturing from {names} into {}{how}", storing.data.folder.display()));
     ready();
     let mut pulse = Pulse::new();
@@ -172,6 +177,10 @@ fn needs(storing: &Storing, said: &Config) -> Needs {
     needs
 }
 
+fn feed_settings(args: &Capture) -> FeedSettings {
+    FeedSettings { listen: args.listen_pcap.clone(), from: args.listen_pcap_from.clone() }
+}
+
 fn live_settings(args: &Capture, interface: &str) -> LiveSettings {
     LiveSettings {
         filter: args.storing.filter.clone(),
@@ -222,7 +231,9 @@ fn report(
     }
     for (name, workers) in sources {
         let dropped: u64 = workers.iter().map(|counters| counters.dropped_interface).sum();
-        if dropped > 0 {
+        if dropped > 0 && name == feeding::NAME {
+            complain(&format!("{dropped} frames were dropped where they were captured, before they were sent here"));
+        } else if dropped > 0 {
             complain(&format!(
                 "{dropped} frames were dropped by the interface before the kernel saw them: give it more receive buffers \
                  (ethtool -G {name} rx N)"

@@ -49,6 +49,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Live(#[from] streamdb_capture::LiveError),
     #[error(transparent)]
+    Feed(#[from] streamdb_capture::FeedError),
+    #[error(transparent)]
     Derive(#[from] streamdb_derive::Error),
     #[error(transparent)]
     Filter(#[from] streamdb_query::FilterError),
