@@ -197,6 +197,20 @@ const FAMILIES: &[Family] = &[
         "",
         &[("", "filtered_frames")],
     ),
+    (
+        "streamdb_handed_frames_total",
+        Kind::Counter,
+        "Frames given to the worker whose connection they belong to, which counts them as its own.",
+        "",
+        &[("", "handed_frames")],
+    ),
+    (
+        "streamdb_shed_frames_total",
+        Kind::Counter,
+        "Frames let go, as the worker whose connection they belong to was too far behind.",
+        "",
+        &[("", "shed_frames")],
+    ),
     ("streamdb_lost_frames_total", Kind::Counter, "Frames lost to a failed write.", "", &[("", "lost_frames")]),
     (
         "streamdb_payload_bytes_total",
@@ -213,6 +227,13 @@ const FAMILIES: &[Family] = &[
             ("shed", "payload_shed"),
             ("lost", "payload_lost"),
         ],
+    ),
+    (
+        "streamdb_captured_payload_bytes_total",
+        Kind::Counter,
+        "Payload bytes of TCP and UDP captured.",
+        "",
+        &[("", "payload_captured")],
     ),
     (
         "streamdb_payload_cut_bytes_total",
@@ -241,9 +262,22 @@ const FAMILIES: &[Family] = &[
     (
         "streamdb_evictions_total",
         Kind::Counter,
-        "What was let go early, as a bound was reached: connections, times out-of-order bytes were written early, fragments.",
+        "What was let go early, as a bound was reached: connections, times out-of-order bytes were \
+         written early, holes that are not waited for, fragments.",
         "kind",
-        &[("connections", "evicted_connections"), ("held_bytes", "released_early"), ("fragments", "evicted_fragments")],
+        &[
+            ("connections", "evicted_connections"),
+            ("held_bytes", "released_early"),
+            ("gaps", "closed_gaps"),
+            ("fragments", "evicted_fragments"),
+        ],
+    ),
+    (
+        "streamdb_evicted_established_connections_total",
+        Kind::Counter,
+        "Of the connections let go early those of TCP that two ends had agreed upon, as there were no others.",
+        "",
+        &[("", "evicted_established")],
     ),
     (
         "streamdb_expired_fragments_total",

@@ -116,8 +116,8 @@ fn slots(buckets: &[BucketInfo], end: Timestamp) -> Vec<Slot> {
     for bucket in buckets {
         let Some((first, last)) = bucket.times else { continue };
         let counters = &bucket.counters;
-        let lost =
-            counters.dropped_kernel.saturating_add(counters.dropped_interface).saturating_add(counters.lost_frames);
+        let lost = [counters.dropped_kernel, counters.dropped_interface, counters.lost_frames, counters.shed_frames];
+        let lost = lost.into_iter().fold(0, u64::saturating_add);
         // What recovery sealed has no counters but for the frames.
         let frames = counters.frames.max(bucket.frames) as f64;
         let length = last.since(first).max(1);

@@ -157,10 +157,12 @@ fn gaps(running: &Running, zone: &Zone) -> Vec<String> {
 
 fn shown(worker: &Worker<'_>) -> Shown {
     let n = |name| worker.number(name);
-    let dropped = n("dropped_kernel").saturating_add(n("dropped_interface")).saturating_add(n("lost_frames"));
+    let dropped = ["dropped_kernel", "dropped_interface", "lost_frames", "shed_frames"].map(n);
+    let dropped = dropped.into_iter().fold(0, u64::saturating_add);
     let evicted = [
         ("evicted_connections", "connections"),
         ("released_early", "early writes"),
+        ("closed_gaps", "holes"),
         ("evicted_fragments", "fragments"),
     ];
     let evicted: Vec<String> = evicted

@@ -79,16 +79,18 @@ impl Capturing {
 }
 
 /// Of the counters of a worker what is wanted at a glance: what came, and what was lost of it.
-const AT_A_GLANCE: [&str; 12] = [
+const AT_A_GLANCE: [&str; 14] = [
     "frames",
     "wire_bytes",
     "dropped_kernel",
     "dropped_interface",
     "lost_frames",
+    "shed_frames",
     "payload_shed",
     "payload_lost",
     "malformed_frames",
     "evicted_connections",
+    "evicted_established",
     "released_early",
     "evicted_fragments",
     "disk_stalls",
