@@ -34,8 +34,10 @@ pub(super) fn run(args: &Serve) -> Result<(), Error> {
         let handing = Handing::start(&args.data.folder, scanners, submissions, true)?;
         ready();
         let letting_go = tokio::spawn(let_go(Arc::clone(&store)));
+        let going_on = tokio::spawn(go_on());
         server.run(store, stopped()).await;
         letting_go.abort();
+        going_on.abort();
         Ok(handing)
     });
     served?.stop();
@@ -49,7 +51,14 @@ async fn let_go(store: Arc<Store>) {
         tokio::time::sleep(LET_GO).await;
         let store = Arc::clone(&store);
         let _ = tokio::task::spawn_blocking(move || store.bucket_ids()).await;
+    }
+}
+
+/// Says that this process goes on, whatever it is asked for.
+async fn go_on() {
+    loop {
         alive();
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
