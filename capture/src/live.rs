@@ -1,8 +1,12 @@
 //! A live interface, through libpcap: frames as they come, what was dropped, and the clock when nothing comes.
 
+mod bell;
 mod drops;
 mod error;
+mod fanout;
 
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pcap::{Active, Capture, Linktype, Precision};
@@ -14,8 +18,10 @@ use crate::bytes::Order;
 use crate::filter::link_type;
 use crate::item::{Frame, Item, MAX_FRAME};
 use crate::options::{Tlv, push_interface_option};
+pub use bell::Bell;
 use drops::DropCounts;
-pub use error::LiveError;
+pub use error::{LiveError, is_up};
+use fanout::Group;
 
 /// All interfaces at once.
 const ANY: &str = "any";
@@ -29,6 +35,10 @@ const SETTLED: Duration = Duration::from_millis(200);
 const BATCH: usize = 4096;
 /// How often the counters of the kernel are read, and an idle interface is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// However busy the processors are, after this long no frame is on its way to a socket by what held before.
+const UNDER_WAY: Duration = Duration::from_millis(5);
+/// The most packet sockets that share the frames of one interface; the kernel takes 256.
+pub const MAX_SHARES: usize = 64;
 
 /// What to capture, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +88,32 @@ pub struct Live {
     /// When the counters of the kernel are read next, and the interface is looked at next.
     next_drops: Instant,
     next_look: Instant,
+    /// What may wake it.
+    bell: Option<Arc<Bell>>,
+    beginning: Option<Beginning>,
+    /// Whether it says what the interface dropped: of those that share one interface, one does.
+    says_interface_drops: bool,
     stopping: Option<Stopping>,
+}
+
+/// Of sockets that share an interface each has all frames until it is among the others. So the capture begins when all of them
+/// are: what is older came before it, and is left out, until something newer was there or a second is over, as the clock may be
+/// set back meanwhile.
+#[derive(Clone, Copy, Debug)]
+struct Beginning {
+    at: Timestamp,
+    since: Instant,
+}
+
+/// Why a wait is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Woken {
+    /// There may be frames.
+    Frames,
+    /// The bell rang.
+    Bell,
+    /// It was in vain.
+    Nothing,
 }
 
 /// How the end is known: a frame comes that is later than it, or none comes any more, or more came than the ring held.
@@ -141,8 +176,43 @@ impl Live {
             drops: DropCounts::default(),
             next_drops: now + LOOK,
             next_look: now + LOOK,
+            bell: None,
+            beginning: None,
+            says_interface_drops: true,
             stopping: None,
         })
+    }
+
+    /// Opens an interface so many times that its frames are shared: each frame comes by one of them, those of a connection by
+    /// the same one as far as the kernel can tell. At most [`MAX_SHARES`], and one at least.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and when the kernel does not share this interface's frames.
+    pub fn open_shared(settings: &LiveSettings, shares: usize) -> Result<Vec<Self>, LiveError> {
+        let mut all = vec![Self::open(settings)?];
+        let shares = shares.min(MAX_SHARES);
+        let Some(first) = all.first().filter(|_| shares > 1) else { return Ok(all) };
+        let refused = |error| LiveError::not_shared(&settings.interface, &error);
+        let group = Group::begin(&first.capture).map_err(refused)?;
+        while all.len() < shares {
+            let mut next = Self::open(settings)?;
+            group.join(&next.capture).map_err(refused)?;
+            next.says_interface_drops = false;
+            all.push(next);
+        }
+        thread::sleep(UNDER_WAY);
+        let beginning = Beginning { at: clock(), since: Instant::now() };
+        for live in &mut all {
+            live.beginning = Some(beginning);
+            // What was dropped until now was none of it.
+            live.say_drops(&mut |_| {})?;
+        }
+        Ok(all)
+    }
+
+    /// From now on this bell ends a wait for frames.
+    pub fn listen_for(&mut self, bell: Arc<Bell>) {
+        self.bell = Some(bell);
     }
 
     /// From now on takes the frames that match this filter, or all.
@@ -196,13 +266,17 @@ impl Live {
     /// Hands out frames, waiting for them if there are none.
     fn frames(&mut self, take: &mut impl FnMut(Item<'_>)) -> Result<Batch, LiveError> {
         let mut handed_out = self.dispatch(take)?;
-        if handed_out == Some(0) && self.wait()? {
-            handed_out = self.dispatch(take)?;
+        let mut woken = Woken::Frames;
+        if handed_out == Some(0) {
+            woken = self.wait()?;
+            if woken == Woken::Frames {
+                handed_out = self.dispatch(take)?;
+            }
         }
         match handed_out {
             Some(0) if self.stopping.is_none_or(|stopping| stopping.since.elapsed() < SETTLED) => {
                 self.look()?;
-                Ok(Batch::Idle(clock().plus(-(SETTLED.as_nanos() as i64))))
+                Ok(if woken == Woken::Bell { Batch::Frames(0) } else { Batch::Idle(before_now()) })
             }
             None | Some(0) => Ok(Batch::End),
             Some(count) => Ok(Batch::Frames(count)),
@@ -212,6 +286,7 @@ impl Live {
     /// Hands out frames that are there, and says how many; `None` when those from before the end are all handed out.
     fn dispatch(&mut self, take: &mut impl FnMut(Item<'_>)) -> Result<Option<usize>, LiveError> {
         let (unit, end) = (self.unit, self.stopping.map(|stopping| stopping.at));
+        let mut beginning = self.beginning.filter(|beginning| beginning.since.elapsed() < LOOK);
         let mut late = false;
         let mut bytes = 0;
         let result = self.capture.dispatch(Some(BATCH), |packet| {
@@ -219,12 +294,17 @@ impl Live {
             // With nanoseconds the field of microseconds has those.
             let time = Timestamp::new(header.ts.tv_sec, header.ts.tv_usec.saturating_mul(unit));
             late |= end.is_some_and(|end| time >= end);
-            if !late {
+            let early = beginning.is_some_and(|beginning| time < beginning.at);
+            if !early {
+                beginning = None;
+            }
+            if !late && !early {
                 // Beside its bytes a frame has a header in the ring.
                 bytes += packet.data.len() as u64 + 1;
                 take(Item::Frame(Frame { time, interface: 0, wire_len: header.len, data: packet.data }));
             }
         });
+        self.beginning = beginning;
         let count = result.map_err(|error| LiveError::broken(&self.name, error))?;
         if let Some(stopping) = &mut self.stopping {
             stopping.left = stopping.left.saturating_sub(bytes);
@@ -233,13 +313,34 @@ impl Live {
         Ok((!late).then_some(count))
     }
 
-    /// Waits until there may be frames; false when the wait was in vain.
-    fn wait(&self) -> Result<bool, LiveError> {
-        let mut ring = [PollFd::new(&self.capture, PollFlags::IN)];
-        match poll(&mut ring, Some(&WAIT)) {
-            Ok(ready) => Ok(ready > 0),
+    /// Waits until there may be frames, or the bell rings.
+    fn wait(&self) -> Result<Woken, LiveError> {
+        let ring = PollFd::new(&self.capture, PollFlags::IN);
+        let waited = match &self.bell {
+            None => poll(&mut [ring], Some(&WAIT)).map(|ready| (ready > 0, false)),
+            Some(bell) => {
+                let mut both = [ring, PollFd::new(&**bell, PollFlags::IN)];
+                poll(&mut both, Some(&WAIT)).map(|_| {
+                    let [ring, rung] = both.map(|one| !one.revents().is_empty());
+                    (ring, rung)
+                })
+            }
+        };
+        match waited {
+            Ok((ring, rung)) => {
+                if let Some(bell) = self.bell.as_ref().filter(|_| rung) {
+                    bell.quiet();
+                }
+                Ok(if ring {
+                    Woken::Frames
+                } else if rung {
+                    Woken::Bell
+                } else {
+                    Woken::Nothing
+                })
+            }
             // A signal, perhaps the one that ends us.
-            Err(Errno::INTR) => Ok(false),
+            Err(Errno::INTR) => Ok(Woken::Nothing),
             Err(error) => Err(LiveError::Broken { interface: self.name.clone(), message: error.to_string() }),
         }
     }
@@ -256,7 +357,8 @@ impl Live {
 
     fn say_drops(&mut self, take: &mut impl FnMut(Item<'_>)) -> Result<(), LiveError> {
         let counts = self.capture.stats().map_err(|error| LiveError::broken(&self.name, error))?;
-        if let Some(drops) = self.drops.advance(counts.dropped, counts.if_dropped) {
+        let by_interface = if self.says_interface_drops { counts.if_dropped } else { 0 };
+        if let Some(drops) = self.drops.advance(counts.dropped, by_interface) {
             take(Item::Drops(drops));
         }
         Ok(())
@@ -282,6 +384,11 @@ fn options(settings: &LiveSettings) -> Vec<u8> {
 fn interfaces() -> Vec<String> {
     let list = std::fs::read_to_string("/proc/net/dev").unwrap_or_default();
     list.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned())).collect()
+}
+
+/// The moment from before which everything has come, when nothing came for a wait.
+fn before_now() -> Timestamp {
+    clock().plus(-(SETTLED.as_nanos() as i64))
 }
 
 /// What time it is, by the clock that the kernel stamps frames with.

@@ -52,6 +52,18 @@ pub enum LiveError {
         /// What libpcap said.
         message: String,
     },
+    /// The kernel does not share its frames among several sockets.
+    #[error(
+        "{}: this kernel does not share its frames among several workers ({}); give it one worker",
+        Plain(interface),
+        Plain(message)
+    )]
+    NotShared {
+        /// The interface.
+        interface: String,
+        /// What the kernel said.
+        message: String,
+    },
     /// It cannot be read further, for a reason that only libpcap knows.
     #[error("{}: cannot be captured from any more: {}", Plain(interface), Plain(message))]
     Broken {
@@ -78,6 +90,11 @@ impl LiveError {
         }
     }
 
+    /// Why its frames could not be shared.
+    pub(super) fn not_shared(name: &str, error: &std::io::Error) -> Self {
+        Self::NotShared { interface: name.to_owned(), message: error.to_string() }
+    }
+
     /// Why it could not be read.
     pub(super) fn broken(name: &str, error: pcap::Error) -> Self {
         let interface = name.to_owned();
@@ -92,6 +109,12 @@ impl LiveError {
 pub(super) fn is_down(name: &str) -> bool {
     let devices = pcap::Device::list().unwrap_or_default();
     devices.iter().any(|device| device.name == name && !device.flags.is_up())
+}
+
+/// Whether an interface is there and up.
+pub fn is_up(name: &str) -> bool {
+    let devices = pcap::Device::list().unwrap_or_default();
+    devices.iter().any(|device| device.name == name && device.flags.is_up())
 }
 
 /// What libpcap said, without the name of the library.

@@ -26,6 +26,11 @@ impl<'a> Span<'a> {
         Self { bytes, at: 0, wire: bytes.len(), limit: bytes.len() }
     }
 
+    /// The beginning of a packet of which nobody knows how long it is.
+    pub const fn begun(bytes: &'a [u8], at: usize) -> Self {
+        Self { bytes, at, wire: usize::MAX, limit: usize::MAX }
+    }
+
     /// The first `N` bytes and what follows; `None` when they are not there.
     #[inline]
     pub fn take<const N: usize>(self) -> Option<(&'a [u8; N], Self)> {

@@ -7,11 +7,14 @@ mod config;
 mod connection;
 mod held;
 mod holes;
+mod key;
 mod place;
+mod repeats;
 mod sink;
 mod stream;
 mod table;
 
 pub use config::{Config, OverlapPolicy};
+pub use key::{Place, Seed};
 pub use sink::{Comparison, FrameTag, Keep, Opened, Sink, Slot, StreamState};
 pub use table::FlowTable;

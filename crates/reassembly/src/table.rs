@@ -1,75 +1,25 @@
 //! The flow table: which connection a frame belongs to, when connections end, what is counted.
 
-use std::hash::{BuildHasher, Hasher};
-use std::net::IpAddr;
-
 use ahash::RandomState;
 use hashbrown::HashTable;
 use streamdb_decode::{TcpFlags, TcpSegment, UdpDatagram};
 use streamdb_types::{Counters, Direction, Endpoint, Marks, Path, Protocol, Reason, Timestamp, Tuple};
 
-use crate::ages::{Ages, Class};
+use crate::ages::{Ages, Class, Worth};
 use crate::config::Config;
 use crate::connection::{Connection, State, Syn};
 use crate::held::Scratch;
-use crate::sink::{FrameTag, Keep, Opened, Sink, Slot, StreamState};
+use crate::key::{Key, Place, Seed};
+use crate::repeats::Repeats;
+use crate::sink::{Comparison, FrameTag, Keep, Opened, Sink, Slot, StreamState};
 use crate::stream::{Base, Context, Stream};
 
 /// A half-closed connection is forgotten after this long at most.
 const HALF_CLOSED: i64 = 60_000_000_000;
 
-/// What names a connection, seen from one frame.
-struct Key<'a> {
-    protocol: Protocol,
-    path: &'a Path,
-    src: Endpoint,
-    dst: Endpoint,
-}
-
-impl Key<'_> {
-    /// The same for both directions.
-    #[inline]
-    fn hash(&self, state: &RandomState) -> u32 {
-        let mut hasher = state.build_hasher();
-        let (low, high) = if self.src <= self.dst { (self.src, self.dst) } else { (self.dst, self.src) };
-        let ports = u64::from(low.port) << 16 | u64::from(high.port) | u64::from(self.protocol.0) << 32;
-        match (low.addr, high.addr) {
-            (IpAddr::V4(low), IpAddr::V4(high)) => {
-                hasher.write_u64(u64::from(low.to_bits()) << 32 | u64::from(high.to_bits()));
-            }
-            (low, high) => {
-                for addr in [low, high] {
-                    hasher.write_u128(match addr {
-                        IpAddr::V4(addr) => addr.to_bits().into(),
-                        IpAddr::V6(addr) => addr.to_bits(),
-                    });
-                }
-            }
-        }
-        hasher.write_u64(ports);
-        if !self.path.is_empty() {
-            for hop in self.path.hops() {
-                hasher.write_u64((hop.kind as u64) << 32 | u64::from(hop.id));
-            }
-        }
-        // Half of it is enough to tell a million connections apart.
-        hasher.finish() as u32
-    }
-
-    /// The direction of the frame in this connection, if it is its.
-    #[inline]
-    fn direction_in(&self, connection: &Connection) -> Option<Direction> {
-        let tuple = &connection.tuple;
-        let direction = if self.src == tuple.client && self.dst == tuple.server {
-            Direction::ToServer
-        } else if self.src == tuple.server && self.dst == tuple.client {
-            Direction::ToClient
-        } else {
-            return None;
-        };
-        (self.protocol == tuple.protocol && *self.path == connection.path).then_some(direction)
-    }
-}
+/// When the table is full, what had a frame within this time may still become more than it seems. As ages are exact to the tick,
+/// that is more than a second.
+const YOUNG: i64 = 2_000_000_000;
 
 /// Small, so that many fit into the processor's cache; with the hash, so that the table grows without a look at the
 /// connections.
@@ -92,7 +42,6 @@ fn spread(hash: u32) -> u64 {
 #[derive(Debug)]
 pub struct FlowTable {
     config: Config,
-    /// Seeded anew in each process, as the keys are chosen by strangers.
     seed: RandomState,
     index: HashTable<Entry>,
     connections: Vec<Connection>,
@@ -104,6 +53,8 @@ pub struct FlowTable {
     stirred: Vec<Option<u32>>,
     counters: Counters,
     held: usize,
+    gaps: usize,
+    repeats: Repeats,
     scratch: Scratch,
     states: [StreamState; 2],
 }
@@ -111,9 +62,14 @@ pub struct FlowTable {
 impl FlowTable {
     /// An empty table.
     pub fn new(config: Config) -> Self {
+        Self::with_seed(config, Seed::default())
+    }
+
+    /// An empty table that hashes as others do.
+    pub fn with_seed(config: Config, seed: Seed) -> Self {
         Self {
             config,
-            seed: RandomState::new(),
+            seed: seed.0,
             index: HashTable::new(),
             connections: Vec::new(),
             free: Vec::new(),
@@ -122,6 +78,8 @@ impl FlowTable {
             stirred: Vec::new(),
             counters: Counters::default(),
             held: 0,
+            gaps: 0,
+            repeats: Repeats::default(),
             scratch: Scratch::default(),
             states: <[StreamState; 2]>::default(),
         }
@@ -131,6 +89,7 @@ impl FlowTable {
     ///
     /// `None` when it belongs to none, as its checksum is wrong and such are refused: then nothing was called, and nothing
     /// counted but `bad_checksums`.
+    #[inline]
     pub fn tcp<S: Sink>(
         &mut self,
         tag: FrameTag,
@@ -139,12 +98,48 @@ impl FlowTable {
         segment: &TcpSegment<'_>,
         sink: &mut S,
     ) -> Option<(Slot, Direction)> {
+        let place = self.place(Protocol::TCP, path, segment.src, segment.dst);
+        self.tcp_at(place, tag, time, path, segment, sink)
+    }
+
+    /// Takes a UDP datagram; as [`tcp`](Self::tcp).
+    #[inline]
+    pub fn udp<S: Sink>(
+        &mut self,
+        tag: FrameTag,
+        time: Timestamp,
+        path: &Path,
+        datagram: &UdpDatagram<'_>,
+        sink: &mut S,
+    ) -> Option<(Slot, Direction)> {
+        let place = self.place(Protocol::UDP, path, datagram.src, datagram.dst);
+        self.udp_at(place, tag, time, path, datagram, sink)
+    }
+
+    /// Where the connection is of a frame from one end to the other, if it is known.
+    #[inline]
+    pub fn place(&self, protocol: Protocol, path: &Path, src: Endpoint, dst: Endpoint) -> Place {
+        let key = Key { protocol, path, src, dst };
+        let mut place = Place { hash: key.hash(&self.seed), found: None };
+        place.found = self.find(place.short(), &key);
+        place
+    }
+
+    /// Takes a TCP segment, whose connection was looked up; as [`tcp`](Self::tcp).
+    #[inline]
+    pub fn tcp_at<S: Sink>(
+        &mut self,
+        place: Place,
+        tag: FrameTag,
+        time: Timestamp,
+        path: &Path,
+        segment: &TcpSegment<'_>,
+        sink: &mut S,
+    ) -> Option<(Slot, Direction)> {
         self.checked(segment.checksum_ok)?;
-        let key = Key { protocol: Protocol::TCP, path, src: segment.src, dst: segment.dst };
-        let hash = key.hash(&self.seed);
         let is_syn = segment.flags.contains(TcpFlags::SYN) && !segment.flags.contains(TcpFlags::RST);
         let mut syn = Syn::Belongs;
-        let mut found = self.find(hash, &key);
+        let mut found = place.found;
         if is_syn && let Some((slot, direction)) = found {
             let idle = self.ages.idle(slot);
             if let Some(connection) = self.connections.get_mut(slot as usize) {
@@ -158,14 +153,15 @@ impl FlowTable {
         let (slot, direction) = match found {
             Some(found) => found,
             None => {
+                let key = Key { protocol: Protocol::TCP, path, src: segment.src, dst: segment.dst };
                 let from_client = if is_syn {
                     // A SYN comes from the client, a SYN+ACK goes to it.
                     !segment.flags.contains(TcpFlags::ACK)
                 } else {
-                    looks_like_client(&key)
+                    key.looks_like_client()
                 };
                 let state = if is_syn { State::Opening } else { State::Open };
-                self.open(hash, &key, from_client, time, state, sink)
+                self.open(place.short(), &key, from_client, time, state, sink)
             }
         };
         self.stir(slot);
@@ -184,6 +180,7 @@ impl FlowTable {
             config: &self.config,
             counters: &mut self.counters,
             held: &mut self.held,
+            gaps: &mut self.gaps,
             scratch: &mut self.scratch,
             slot: Slot(slot),
         };
@@ -192,9 +189,11 @@ impl FlowTable {
         Some((Slot(slot), direction))
     }
 
-    /// Takes a UDP datagram; as [`tcp`](Self::tcp).
-    pub fn udp<S: Sink>(
+    /// Takes a UDP datagram, whose connection was looked up; as [`tcp`](Self::tcp).
+    #[inline]
+    pub fn udp_at<S: Sink>(
         &mut self,
+        place: Place,
         tag: FrameTag,
         time: Timestamp,
         path: &Path,
@@ -202,11 +201,12 @@ impl FlowTable {
         sink: &mut S,
     ) -> Option<(Slot, Direction)> {
         self.checked(datagram.checksum_ok)?;
-        let key = Key { protocol: Protocol::UDP, path, src: datagram.src, dst: datagram.dst };
-        let hash = key.hash(&self.seed);
-        let (slot, direction) = match self.find(hash, &key) {
+        let (slot, direction) = match place.found {
             Some(found) => found,
-            None => self.open(hash, &key, looks_like_client(&key), time, State::Open, sink),
+            None => {
+                let key = Key { protocol: Protocol::UDP, path, src: datagram.src, dst: datagram.dst };
+                self.open(place.short(), &key, key.looks_like_client(), time, State::Open, sink)
+            }
         };
         self.stir(slot);
         let connection = self.connections.get_mut(slot as usize)?;
@@ -224,8 +224,22 @@ impl FlowTable {
         let payload = datagram.payload;
         let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
         let wire_len = datagram.wire_len.max(len);
-        let (offset, kept) = stream.datagram(len, wire_len, self.config.max_gaps_per_stream.max(1));
         self.counters.payload_captured += payload.len() as u64;
+        let known = self.repeats.find(Slot(slot), direction, datagram, time);
+        if let Some(offset) = known.filter(|offset| offset.add(len.into()).0 <= stream.next)
+            && sink.compare(Slot(slot), direction, offset, payload) == Comparison::Same
+        {
+            stream.marks.insert(Marks::RETRANSMITTED);
+            self.counters.payload_duplicate += u64::from(len);
+            sink.placed(tag, Slot(slot), direction, offset, len);
+            self.touch(slot);
+            return Some((Slot(slot), direction));
+        }
+        let (offset, kept) = stream.datagram(len, wire_len);
+        stream.limit_holes(&self.config, &mut self.gaps, &mut self.counters);
+        if kept == len {
+            self.repeats.note(Slot(slot), direction, datagram, time, offset);
+        }
         self.counters.payload_stored += u64::from(kept);
         self.counters.payload_not_kept += payload.len() as u64 - u64::from(kept);
         self.counters.payload_cut += u64::from(wire_len - len);
@@ -239,6 +253,13 @@ impl FlowTable {
         }
         self.touch(slot);
         Some((Slot(slot), direction))
+    }
+
+    /// Fragments of a packet of this stream had different bytes for the same place: the frames have those that lost.
+    pub fn conflict(&mut self, slot: Slot, direction: Direction) {
+        if let Some(connection) = self.connections.get_mut(slot.0 as usize) {
+            direction.of_mut(&mut connection.streams).marks.insert(Marks::CONFLICT);
+        }
     }
 
     /// Gives everything held to the sink and says a checkpoint for each connection that had a frame since the last flush,
@@ -276,9 +297,9 @@ impl FlowTable {
             idle > match class {
                 Class::Ended => ended,
                 Class::Opening => opening,
-                Class::Udp => udp,
-                Class::Closing => open.min(HALF_CLOSED),
-                Class::Open => open,
+                Class::Udp | Class::LoneUdp => udp,
+                Class::Closing | Class::LoneClosing => open.min(HALF_CLOSED),
+                Class::Open | Class::LoneOpen => open,
             }
         };
         while let Some(slot) = self.ages.oldest(due) {
@@ -351,10 +372,11 @@ impl FlowTable {
     ) -> (u32, Direction) {
         let most = self.config.max_connections.clamp(1, u32::MAX as usize - 1);
         while self.index.len() >= most
-            && let Some(oldest) = self.ages.oldest(|_, _| true)
+            && let Some((slot, worth)) = self.ages.to_give_up(YOUNG)
         {
             self.counters.evicted_connections += 1;
-            self.close(oldest, Reason::TimeCutoff, sink);
+            self.counters.evicted_established += u64::from(worth == Worth::Much);
+            self.close(slot, Reason::TimeCutoff, sink);
         }
         self.now.get_or_insert(time);
         let (client, server) = if from_client { (key.src, key.dst) } else { (key.dst, key.src) };
@@ -436,6 +458,7 @@ impl FlowTable {
             config: &self.config,
             counters: &mut self.counters,
             held: &mut self.held,
+            gaps: &mut self.gaps,
             scratch: &mut self.scratch,
             slot: Slot(slot),
         };
@@ -476,7 +499,7 @@ impl FlowTable {
         let Some(connection) = self.connections.get_mut(slot as usize) else { return };
         for stream in &mut connection.streams {
             stream.count_gaps(&mut self.counters);
-            stream.disorder = None;
+            stream.let_go(&mut self.gaps);
         }
         connection.live = false;
         if let Ok(entry) = self.index.find_entry(spread(connection.hash), |entry| entry.slot == slot) {
@@ -486,9 +509,4 @@ impl FlowTable {
         self.free.push(slot);
         sink.closed(Slot(slot));
     }
-}
-
-/// Without a handshake: the source is the client, unless its port is a well-known one and the other is not.
-fn looks_like_client(key: &Key<'_>) -> bool {
-    !(key.src.port < 1024 && key.dst.port >= 1024)
 }

@@ -52,6 +52,10 @@ const RETENTION: &[&str] = &["max_bytes", "max_age", "min_free"];
 pub(crate) struct Config {
     /// The data folder.
     pub(crate) data: Option<PathBuf>,
+    /// Who the processes of `streamdb run` are, if it is root that starts them.
+    pub(crate) user: Option<String>,
+    /// Whether they give up what they do not need; they do unless it says otherwise.
+    pub(crate) confine: Option<bool>,
     /// In which style the processes of `streamdb run` say what goes on.
     pub(crate) log: Option<LogFlag>,
     /// What `streamdb run` captures, if anything.
@@ -81,6 +85,8 @@ impl Config {
     fn parse(file: &File) -> Result<Self, ConfigError> {
         let mut config = Self {
             data: None,
+            user: None,
+            confine: None,
             log: None,
             capture: None,
             listen: LISTEN,
@@ -90,9 +96,22 @@ impl Config {
             retention: Limits::default(),
             cutoffs: Vec::new(),
         };
-        let mut outer =
-            file.table(&["data", "log", "capture", "store", "http", "retention", "submit", "scan", "cutoff"])?;
+        let mut outer = file.table(&[
+            "data",
+            "log",
+            "user",
+            "confine",
+            "capture",
+            "store",
+            "http",
+            "retention",
+            "submit",
+            "scan",
+            "cutoff",
+        ])?;
         config.data = outer.value("data", capturing::DATA, capturing::data)?;
+        config.user = outer.value("user", capturing::USER, capturing::user)?;
+        config.confine = outer.flag("confine")?;
         config.log = outer.value("log", "text or json", |text| LogFlag::from_str(text, false).ok())?;
         let mut flags = Flags::default();
         let captures = outer.section("capture", capturing::CAPTURE)?;

@@ -1,5 +1,7 @@
 //! The `streamdb` command: flags, threads, and what ties the other crates together. The only crate that knows them all.
 
+mod account;
+mod capturing;
 mod cli;
 mod commands;
 mod config;
@@ -7,13 +9,18 @@ pub mod cutoff;
 mod deriving;
 mod handing;
 mod ingesting;
+mod lag;
+mod limiting;
 mod log;
 mod mistake;
 mod output;
 mod progress;
+mod reporting;
 mod retaining;
+mod rights;
 mod scanning;
 mod settings;
+pub mod sharing;
 mod spool;
 mod spooling;
 mod stop;

@@ -17,6 +17,7 @@ use self::line::Line;
 pub(crate) use self::line::{alive, ready};
 use self::manager::{Manager, VARIABLES};
 use self::signals::Signals;
+use crate::account::Account;
 use crate::commands::Error;
 use crate::output::{complain, inform};
 
@@ -29,6 +30,8 @@ const RAN_WELL: Duration = Duration::from_secs(60);
 const SILENT: Duration = Duration::from_secs(60);
 /// How long all may take to end.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How often it is said, for others, how the processes go.
+const TELL: Duration = Duration::from_secs(2);
 /// The variable that says to a process which other one looks after it.
 const SUPERVISOR: &str = "STREAMDB_SUPERVISOR";
 
@@ -51,7 +54,11 @@ pub(crate) enum Reload {
 
 /// Starts the jobs and keeps them running until a signal says to end. `again` says what there is to do when SIGHUP comes. One that
 /// cannot even begin, while not all of them have, ends all: whoever starts a sensor is to see that.
-pub(crate) fn supervise(jobs: Vec<Job>, again: &mut dyn FnMut() -> Result<Vec<Job>, Error>) -> Result<ExitCode, Error> {
+pub(crate) fn supervise(
+    jobs: Vec<Job>,
+    mut account: Account,
+    again: &mut dyn FnMut() -> Result<Vec<Job>, Error>,
+) -> Result<ExitCode, Error> {
     let mut signals = Signals::new()?;
     let mut manager = Manager::new();
     let program = std::env::current_exe()
@@ -71,7 +78,7 @@ pub(crate) fn supervise(jobs: Vec<Job>, again: &mut dyn FnMut() -> Result<Vec<Jo
                 }
             }
         }
-        children.iter_mut().for_each(|child| child.look(begun));
+        children.iter_mut().for_each(|child| child.look(begun, &mut account));
         if awaited && children.iter().all(|child| child.ready) {
             (begun, awaited) = (true, false);
             manager.ready();
@@ -83,8 +90,9 @@ pub(crate) fn supervise(jobs: Vec<Job>, again: &mut dyn FnMut() -> Result<Vec<Jo
         if is_well {
             manager.well();
         }
+        account.tell();
         let due = children.iter().filter_map(Child::due).chain(manager.due().filter(|_| is_well)).min();
-        signals.wait(due.unwrap_or(DRAIN), children.iter().filter_map(Child::line));
+        signals.wait(due.unwrap_or(TELL).min(TELL), children.iter().filter_map(Child::line));
     }
     manager.stopping();
     end(&mut children, &mut signals);
@@ -170,11 +178,14 @@ impl Child {
 
     /// Starts it if it is time, hears what it says, and sees whether it died: if not all have `begun` yet, and it
     /// has not, it is not started again.
-    fn look(&mut self, begun: bool) {
+    fn look(&mut self, begun: bool, account: &mut Account) {
         self.hear();
         if self.process.is_none() {
             if Instant::now() >= self.start {
                 self.begin();
+                if self.process.is_some() {
+                    account.began(self.job.name);
+                }
             }
             return;
         }
@@ -191,6 +202,7 @@ impl Child {
             self.failed = Some(status);
             return;
         }
+        account.died(self.job.name);
         if self.since.elapsed() >= RAN_WELL {
             self.pause = PAUSE;
         }

@@ -1,15 +1,19 @@
 //! One worker: the path of a frame from a source to the store. Plain calls on one thread; no clock, no lock, no file.
 
-use std::collections::HashMap;
+mod shared;
+mod store;
+
 use std::num::NonZeroU32;
 
 use streamdb_capture::{Frame, Step, Ticker};
-use streamdb_decode::{Content, Decoder, Piece};
-use streamdb_reassembly::{Comparison, FlowTable, FrameTag, Keep, Opened, Sink, Slot, StreamState};
-use streamdb_storage::{Error, FrameIn, Loss, Result, StreamFacts, Trouble, Writer, WriterSummary};
-use streamdb_types::{Counters, Direction, Interface, LinkType, Reason, StreamOffset, Timestamp};
+use streamdb_decode::{Content, Decoder, Look};
+use streamdb_reassembly::{FlowTable, FrameTag, Sink};
+use streamdb_storage::{FrameIn, Loss, Result, Trouble, Writer, WriterSummary};
+use streamdb_types::{Counters, Interface, LinkType, Protocol, Timestamp};
 
+use self::store::{Store, StoreSink};
 use crate::cutoff::{Cutoffs, Rule};
+use crate::sharing::Part;
 
 /// What becomes of frames.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +27,12 @@ pub struct WorkerConfig {
     /// Whether what came is published [`PARTS`] times a second, for readers who watch. Otherwise blocks are filled first, which
     /// takes less room where frames are few.
     pub publish_at_ticks: bool,
+    /// Whether frames come as they go over an interface: then waits for the disk are counted, which a capture file always has,
+    /// and what is said to be dropped was so in the last second.
+    pub live: bool,
+    /// Whether it is as late as [`Worker::clock`] says, and not as late as the last frame is: where frames come from several
+    /// senders, each with a clock of its own.
+    pub by_clock: bool,
 }
 
 /// How many times a second of packet time what came is published for readers who watch: so that it can be read within a second,
@@ -34,18 +44,27 @@ pub const PARTS: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 /// that frames which come meanwhile are late, or find the kernel's ring full. `benches/live.sh` shows it.
 const AT_A_TIME: usize = 32 << 20;
 
+/// How long what an interface dropped took to be said, in nanoseconds.
+const SECOND: i64 = 1_000_000_000;
+
 /// Decoding, reassembly and the writer, in one.
 pub struct Worker {
     decoder: Decoder,
     flows: FlowTable,
     ticker: Ticker,
     publish_at_ticks: bool,
+    live: bool,
+    by_clock: bool,
     sink: Store,
     /// `None` without rules.
     cutoffs: Option<Box<Cutoffs>>,
+    /// `None` of a worker that shares nothing with others.
+    part: Option<Box<Part>>,
     /// The source's interfaces: the writer's number for each, and its link type.
     interfaces: Vec<(u32, LinkType)>,
     counted: Counters,
+    /// Since when it was not said what was dropped.
+    told: Option<Timestamp>,
     /// Attachments of a capture before its first frame for which there was no room.
     left_out: u64,
 }
@@ -53,16 +72,30 @@ pub struct Worker {
 impl Worker {
     /// A worker that writes to this writer.
     pub fn new(writer: Writer, config: WorkerConfig) -> Self {
+        Self::with_part(writer, config, None)
+    }
+
+    /// One of several, between which each connection is one's.
+    pub fn sharing(writer: Writer, config: WorkerConfig, part: Part) -> Self {
+        Self::with_part(writer, config, Some(Box::new(part)))
+    }
+
+    fn with_part(writer: Writer, config: WorkerConfig, part: Option<Box<Part>>) -> Self {
         let cutoffs = Cutoffs::new(config.cutoffs);
+        let seed = part.as_ref().map(|part| part.seed()).unwrap_or_default();
         Self {
             decoder: Decoder::new(config.decode),
-            flows: FlowTable::new(config.reassembly),
+            flows: FlowTable::with_seed(config.reassembly, seed),
             ticker: if config.publish_at_ticks { Ticker::with_parts(PARTS) } else { Ticker::new() },
             publish_at_ticks: config.publish_at_ticks,
-            sink: Store { writer, pieces: HashMap::new(), error: None },
+            by_clock: config.by_clock,
+            sink: Store::new(writer),
+            live: config.live,
             cutoffs: (!cutoffs.is_empty()).then(|| Box::new(cutoffs)),
+            part,
             interfaces: Vec::new(),
             counted: Counters::default(),
+            told: None,
             left_out: 0,
         }
     }
@@ -75,9 +108,22 @@ impl Worker {
         if let Some(cutoffs) = &mut self.cutoffs {
             cutoffs.link_type(interface.link_type)?;
         }
+        self.begin(interface);
+        Ok(())
+    }
+
+    /// The same of an interface that is taken all the same when a rule has a filter that cannot be used on its frames.
+    ///
+    /// # Errors
+    /// The first such rule.
+    pub fn any_interface(&mut self, interface: &Interface) -> std::result::Result<(), streamdb_capture::Error> {
+        self.begin(interface);
+        self.cutoffs.as_mut().map_or(Ok(()), |cutoffs| cutoffs.link_type(interface.link_type))
+    }
+
+    fn begin(&mut self, interface: &Interface) {
         let number = self.sink.writer.interface(interface);
         self.interfaces.push((number, interface.link_type));
-        Ok(())
     }
 
     /// Of connections that begin from now on, so much is kept as these rules say; of those that a rule before waited for the bytes
@@ -115,7 +161,9 @@ impl Worker {
         let time = self.ticker.clock().unwrap_or(Timestamp(i64::MAX));
         self.counted.dropped_kernel += kernel;
         self.counted.dropped_interface += interface;
-        self.sink.writer.loss(&Loss { from: time, to: time, kernel, interface, shed: 0 })
+        let told = self.told.replace(time).unwrap_or(time).min(time);
+        let from = if self.live { time.plus(-SECOND) } else { told };
+        self.sink.writer.loss(&Loss { from, to: time, kernel, interface, shed: 0 })
     }
 
     /// A frame that the capture filter left out.
@@ -139,23 +187,61 @@ impl Worker {
         }
     }
 
-    /// Takes a frame.
+    /// Takes a frame, or hands it to the worker whose connection it belongs to.
     ///
     /// # Errors
     /// When the store thread is gone. A disk that fails is no error: what is lost is counted, and it is tried again.
     pub fn frame(&mut self, frame: &Frame<'_>) -> Result<()> {
+        self.before(frame)?;
+        self.take(frame, self.part.is_some())
+    }
+
+    /// What is due before a frame.
+    fn before(&mut self, frame: &Frame<'_>) -> Result<()> {
         if self.sink.writer.has_news() {
             self.settle()?;
         }
-        self.clock(frame.time)?;
+        self.told.get_or_insert(frame.time);
+        if self.by_clock { Ok(()) } else { self.clock(frame.time) }
+    }
+
+    /// Takes a frame. If it may be another worker's that is asked first, as what is in the journal here stays here.
+    fn take(&mut self, frame: &Frame<'_>, may_be_anothers: bool) -> Result<()> {
         let (interface, link) = self.interfaces.get(frame.interface as usize).copied().unwrap_or((0, LinkType::NULL));
-        self.count(frame);
-        let Self { decoder, flows, sink: store, cutoffs, counted, .. } = self;
+        let Self { decoder, flows, sink: store, cutoffs, part, counted, .. } = self;
+        let decoded = if may_be_anothers {
+            match decoder.look(link, frame.data, frame.wire_len) {
+                Look::Decoded(decoded) => decoded,
+                Look::Fragment(fragment) => return self.fragment(frame, &fragment),
+            }
+        } else {
+            let tag = store.writer.next_tag();
+            decoder.decode(link, frame.data, frame.wire_len, frame.time, tag)
+        };
+        let ends = match &decoded.content {
+            Content::Tcp(segment) => Some((Protocol::TCP, segment.src, segment.dst)),
+            Content::Udp(datagram) => Some((Protocol::UDP, datagram.src, datagram.dst)),
+            _ => None,
+        };
+        let place = ends.map(|(protocol, src, dst)| flows.place(protocol, &decoded.path, src, dst));
+        if let (Some(part), Some(place)) = (part.as_deref_mut(), place) {
+            if place.is_new()
+                && let Some(owner) = part.whose(place.hash())
+                && may_be_anothers
+            {
+                let handed = part.hand(owner, frame);
+                counted.handed_frames += u64::from(handed);
+                counted.shed_frames += u64::from(!handed);
+                return Ok(());
+            }
+            part.begin(place.hash());
+        }
+        counted.frames += 1;
+        counted.captured_bytes += frame.data.len() as u64;
+        counted.wire_bytes += u64::from(frame.wire_len).max(frame.data.len() as u64);
         let cutoffs = cutoffs.as_deref_mut();
-        let mut sink = StoreSink { store, cutoffs, frame: (link, frame.data) };
+        let mut sink = StoreSink { store, cutoffs, part: part.as_deref_mut(), frame: (link, frame.data) };
         let sink = &mut sink;
-        let tag = sink.store.writer.next_tag();
-        let decoded = decoder.decode(link, frame.data, frame.wire_len, frame.time, tag);
         let mut input = FrameIn {
             time: frame.time,
             interface,
@@ -166,33 +252,33 @@ impl Worker {
             is_tcp: false,
         };
         let whole = decoded.pieces.is_empty();
-        let belongs = match &decoded.content {
-            Content::Tcp(segment) => {
+        let belongs = match (&decoded.content, place) {
+            (Content::Tcp(segment), Some(place)) => {
                 counted.tcp_frames += 1;
                 if whole {
                     (input.payload_at, input.payload_len) = (decoded.payload_at, segment.payload.len());
                 }
                 input.is_tcp = true;
                 let tag = sink.store.take(&input, decoded.pieces)?;
-                let belongs = flows.tcp(FrameTag(tag), frame.time, &decoded.path, segment, sink);
+                let belongs = flows.tcp_at(place, FrameTag(tag), frame.time, &decoded.path, segment, sink);
                 if belongs.is_none() {
                     sink.kept(FrameTag(tag), segment.payload);
                 }
                 belongs.map(|belongs| (tag, belongs))
             }
-            Content::Udp(datagram) => {
+            (Content::Udp(datagram), Some(place)) => {
                 counted.udp_frames += 1;
                 if whole {
                     (input.payload_at, input.payload_len) = (decoded.payload_at, datagram.payload.len());
                 }
                 let tag = sink.store.take(&input, decoded.pieces)?;
-                let belongs = flows.udp(FrameTag(tag), frame.time, &decoded.path, datagram, sink);
+                let belongs = flows.udp_at(place, FrameTag(tag), frame.time, &decoded.path, datagram, sink);
                 if belongs.is_none() {
                     sink.kept(FrameTag(tag), datagram.payload);
                 }
                 belongs.map(|belongs| (tag, belongs))
             }
-            other => {
+            (other, _) => {
                 match other {
                     Content::Fragment => {
                         counted.fragment_frames += 1;
@@ -207,12 +293,18 @@ impl Worker {
             }
         };
         if let Some((tag, (slot, direction))) = belongs {
+            if decoded.differs {
+                flows.conflict(slot, direction);
+            }
             sink.store.writer.belongs(tag, slot.0, direction);
             for piece in decoded.pieces {
                 sink.store.writer.belongs(piece.tag, slot.0, direction);
             }
         }
-        self.sink.error.take().map_or(Ok(()), Err)?;
+        if let Some(part) = &mut self.part {
+            part.end();
+        }
+        self.sink.error()?;
         let writer = &self.sink.writer;
         if writer.wants_commit() || self.publish_at_ticks && writer.waiting() >= AT_A_TIME {
             self.flush()?;
@@ -241,7 +333,7 @@ impl Worker {
         self.flush()?;
         let (flows, mut sink) = self.without_frame();
         flows.finish(&mut sink);
-        self.sink.error.take().map_or(Ok(()), Err)?;
+        self.sink.error()?;
         let counters = self.given();
         let full_buckets = self.counters().full_buckets;
         let summary = self.sink.writer.finish(&counters)?;
@@ -259,6 +351,23 @@ impl Worker {
         counters.add(&self.flows.counters());
         counters.reassembled_packets = self.decoder.reassembled_packets();
         counters.expired_fragments = self.decoder.expired_fragments();
+        counters.evicted_fragments = self.decoder.evicted_fragments();
+        let refused = self.decoder.refused();
+        counters.malformed_cut = refused.cut;
+        counters.malformed_link = refused.link;
+        counters.malformed_ip = refused.ip;
+        counters.malformed_tcp = refused.tcp;
+        counters.malformed_udp = refused.udp;
+        counters.malformed_tunnel = refused.tunnel;
+        counters.other_link_type = refused.link_type;
+        counters.other_not_ip = refused.not_ip;
+        counters.other_protocol = refused.protocol;
+        counters.other_depth = refused.depth;
+        if self.live {
+            let stalls = self.sink.writer.stalls();
+            counters.disk_stalls = stalls.times;
+            counters.disk_stalled_millis = stalls.waited.as_millis() as u64;
+        }
         counters
     }
 
@@ -267,20 +376,21 @@ impl Worker {
         self.flows.open_connections()
     }
 
-    /// The table, and the sink for what it says between frames: no connection begins then.
-    fn without_frame(&mut self) -> (&mut FlowTable, StoreSink<'_>) {
-        let Self { flows, sink: store, cutoffs, .. } = self;
-        (flows, StoreSink { store, cutoffs: cutoffs.as_deref_mut(), frame: (LinkType::NULL, &[]) })
+    /// Bytes that are held out of order.
+    pub const fn held_bytes(&self) -> usize {
+        self.flows.held_bytes()
     }
 
-    fn count(&mut self, frame: &Frame<'_>) {
-        self.counted.frames += 1;
-        self.counted.captured_bytes += frame.data.len() as u64;
-        self.counted.wire_bytes += u64::from(frame.wire_len).max(frame.data.len() as u64);
+    /// The table, and the sink for what it says between frames: no connection begins then.
+    fn without_frame(&mut self) -> (&mut FlowTable, StoreSink<'_>) {
+        let Self { flows, sink: store, cutoffs, part, .. } = self;
+        let (cutoffs, part) = (cutoffs.as_deref_mut(), part.as_deref_mut());
+        (flows, StoreSink { store, cutoffs, part, frame: (LinkType::NULL, &[]) })
     }
 
     /// A second of packet time is over: what is silent ends, what is at hand may be published, and perhaps the bucket ends.
     fn tick(&mut self, now: Timestamp) -> Result<()> {
+        self.tick_of_shared(now)?;
         self.sink.writer.tick();
         self.decoder.tick(now);
         let (flows, mut sink) = self.without_frame();
@@ -300,8 +410,7 @@ impl Worker {
     fn settle(&mut self) -> Result<()> {
         let (flows, mut sink) = self.without_frame();
         flows.flush(&mut sink);
-        self.sink.pieces.clear();
-        self.sink.error.take().map_or(Ok(()), Err)?;
+        self.sink.flushed()?;
         let counters = self.given();
         self.sink.writer.settle(&counters);
         Ok(())
@@ -310,143 +419,7 @@ impl Worker {
     fn flush(&mut self) -> Result<()> {
         let (flows, mut sink) = self.without_frame();
         flows.flush(&mut sink);
-        self.sink.pieces.clear();
-        self.sink.error.take().map_or(Ok(()), Err)?;
+        self.sink.flushed()?;
         self.sink.writer.commit()
-    }
-}
-
-/// The writer, and what is known of its frames.
-struct Store {
-    writer: Writer,
-    /// The frames of packets that came in fragments, by the tag of the last of them, until their payload has a place.
-    pieces: HashMap<u64, Vec<Piece>>,
-    /// The first error; the worker hands it out after the call that met it.
-    error: Option<Error>,
-}
-
-impl Store {
-    fn take(&mut self, input: &FrameIn<'_>, pieces: &[Piece]) -> Result<u64> {
-        let tag = self.writer.frame(input)?;
-        if !pieces.is_empty() {
-            self.pieces.insert(tag, pieces.to_vec());
-        }
-        Ok(tag)
-    }
-
-    fn note(&mut self, result: Result<()>) {
-        if let Err(error) = result {
-            self.error.get_or_insert(error);
-        }
-    }
-}
-
-/// What reassembly says, said to the writer.
-struct StoreSink<'a> {
-    store: &'a mut Store,
-    cutoffs: Option<&'a mut Cutoffs>,
-    /// The frame that is being taken, and its link type.
-    frame: (LinkType, &'a [u8]),
-}
-
-impl Sink for StoreSink<'_> {
-    fn opened(&mut self, slot: Slot, opened: &Opened) {
-        self.store.writer.opened(slot.0, &opened.tuple, &opened.path, opened.time);
-    }
-
-    fn keep(&mut self, slot: Slot, opened: &Opened) -> Keep {
-        let (link_type, frame) = self.frame;
-        self.cutoffs.as_mut().map_or(Keep::All, |cutoffs| cutoffs.opened(slot, &opened.tuple, link_type, frame))
-    }
-
-    fn look(&mut self, slot: Slot, direction: Direction, offset: u64, payload: &[u8]) -> Keep {
-        self.cutoffs.as_mut().map_or(Keep::All, |cutoffs| cutoffs.look(slot, direction, offset, payload))
-    }
-
-    fn data(&mut self, slot: Slot, direction: Direction, offset: StreamOffset, bytes: &[u8]) {
-        let result = self.store.writer.data(slot.0, direction, offset, bytes);
-        self.store.note(result);
-    }
-
-    fn datagram(
-        &mut self,
-        slot: Slot,
-        direction: Direction,
-        offset: StreamOffset,
-        bytes: &[u8],
-        wire_len: u32,
-        time: Timestamp,
-    ) {
-        let result = self.store.writer.datagram(slot.0, direction, offset, bytes, wire_len, time);
-        self.store.note(result);
-    }
-
-    fn compare(&mut self, slot: Slot, direction: Direction, offset: StreamOffset, bytes: &[u8]) -> Comparison {
-        match self.store.writer.compare(slot.0, direction, offset, bytes) {
-            Some(true) => Comparison::Same,
-            Some(false) => Comparison::Differs,
-            None => Comparison::Unknown,
-        }
-    }
-
-    fn cut(&mut self, tag: FrameTag, bytes: &[u8]) {
-        let Store { writer, pieces, .. } = &mut *self.store;
-        let Some(fragments) = pieces.get_mut(&tag.0) else { return writer.cut(tag.0, bytes) };
-        // Those that are written already stay whole.
-        fragments.retain_mut(|piece| {
-            let left = (bytes.len() as u64).saturating_sub(piece.payload_at.into()).min(piece.len.into()) as u32;
-            let whole = left == piece.len;
-            if !whole {
-                writer.cut_later(piece.tag, piece.frame_at as usize + left as usize);
-                piece.len = left;
-            }
-            whole || left > 0
-        });
-        if bytes.is_empty() {
-            pieces.remove(&tag.0);
-        }
-    }
-
-    fn placed(&mut self, tag: FrameTag, slot: Slot, direction: Direction, offset: StreamOffset, _len: u32) {
-        if self.store.pieces.is_empty() {
-            return self.store.writer.placed(tag.0, offset);
-        }
-        match self.store.pieces.remove(&tag.0) {
-            None => self.store.writer.placed(tag.0, offset),
-            Some(pieces) => {
-                for Piece { tag, frame_at, payload_at, len } in pieces {
-                    let offset = offset.add(payload_at.into());
-                    self.store.writer.placed_later(tag, frame_at as usize, len as usize, slot.0, direction, offset);
-                }
-            }
-        }
-    }
-
-    fn kept(&mut self, tag: FrameTag, bytes: &[u8]) {
-        // The frames of a packet that came in fragments were taken whole, and stay so.
-        if self.store.pieces.remove(&tag.0).is_none() {
-            self.store.writer.kept(tag.0, bytes);
-        }
-    }
-
-    fn checkpoint(&mut self, slot: Slot, streams: &[StreamState; 2], ended: Option<Reason>) {
-        let facts = streams.each_ref().map(|stream| StreamFacts {
-            packets: stream.packets,
-            first: stream.first,
-            last: stream.last,
-            length: stream.length,
-            gaps: &stream.gaps,
-            marks: stream.marks,
-            limited: stream.limited,
-        });
-        let result = self.store.writer.checkpoint(slot.0, facts, ended);
-        self.store.note(result);
-    }
-
-    fn closed(&mut self, slot: Slot) {
-        if let Some(cutoffs) = &mut self.cutoffs {
-            cutoffs.closed(slot);
-        }
-        self.store.writer.closed(slot.0);
     }
 }

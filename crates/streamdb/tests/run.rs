@@ -5,6 +5,7 @@ mod common;
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -12,6 +13,25 @@ use std::time::{Duration, Instant};
 use common::{
     Data, Pair, Sensor, Server, free_port, head, kill, may_capture, noise, stream_to, streamdb, text, until, wait,
 };
+
+/// A user who may nothing, where somebody can become one.
+fn as_another() -> &'static str {
+    if is_root() { "user = \"nobody\"\n" } else { "" }
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// What the kernel says of a process.
+fn status(process: u32, name: &str) -> String {
+    let all = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = all
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .unwrap_or_else(|| panic!("{name}: {all}"));
+    line.split_whitespace().next().unwrap().to_owned()
+}
 
 #[test]
 fn a_sensor_goes_on_whatever_becomes_of_its_processes() {
@@ -23,9 +43,10 @@ fn a_sensor_goes_on_whatever_becomes_of_its_processes() {
     let asked: SocketAddr = ([127, 0, 0, 1], free_port()).into();
     let text_of = |filter: &str| {
         format!(
-            "data = {:?}\n[capture]\ninterface = \"lo\"\nfilter = \"{filter}\"\n[store]\ncompression = \"fast\"\n[http]\nlisten = \
+            "data = {:?}\n{}[capture]\ninterface = \"lo\"\nfilter = \"{filter}\"\n[store]\ncompression = \"fast\"\n[http]\nlisten = \
              \"{asked}\"\n",
-            data.path()
+            data.path(),
+            as_another(),
         )
     };
     let config = data.write("streamdb.toml", text_of(&filter).as_bytes());
@@ -46,8 +67,8 @@ fn a_sensor_goes_on_whatever_becomes_of_its_processes() {
         until("its object is found over HTTP", || {
             let socket = Server { child: Command::new("true").spawn().unwrap(), address: asked };
             let answer = socket.get(&format!("/api/v1/objects?srcport={port}&direction=c"));
-            let row = answer.text().lines().next().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-            row.filter(|row| row["size"] == body.len())
+            let answer: serde_json::Value = serde_json::from_str(answer.text()).unwrap();
+            answer["rows"].as_array().unwrap().iter().find(|row| row["size"] == body.len()).cloned()
         })
     };
     // It captures from when it says so.
@@ -58,6 +79,16 @@ fn a_sensor_goes_on_whatever_becomes_of_its_processes() {
         let said = data.run("streams", &["--json", &filter, "direction=c"]);
         (said.code == Some(0) && common::json_lines(&said.out).iter().any(|row| row["length"] == length)).then_some(())
     });
+    for name in ["capture", "derive", "serve"] {
+        let process = sensor.process(name);
+        if is_root() {
+            let nobody = fs::metadata(data.path()).unwrap().uid();
+            assert_ne!(nobody, 0);
+            assert_eq!(status(process, "Uid"), nobody.to_string());
+        }
+        let rights = ["CapEff", "CapPrm", "NoNewPrivs", "Seccomp"].map(|what| status(process, what));
+        assert_eq!(rights, ["0000000000000000", "0000000000000000", "1", "2"], "{name}");
+    }
     let (pair, length) = download(0);
     assert_eq!(text(&stream_to(&data, pair.port(), length), "reason"), "open");
     assert_eq!(objects(pair.port())["complete"], true);
@@ -88,8 +119,7 @@ fn a_sensor_goes_on_whatever_becomes_of_its_processes() {
     sensor.says("the configuration is as it was, as the new one is not right: ");
     fs::write(&config, text_of("tcp port 1")).unwrap();
     sensor.signal("-HUP");
-    sensor.says("the configuration was read again");
-    sensor.says("serving ");
+    sensor.says_all(["the configuration was read again", "serving "]);
     assert_eq!(sensor.process("capture"), captures);
     let (other, _) = download(3);
     let (reader, _) = (pair, ());

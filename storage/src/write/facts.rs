@@ -1,5 +1,7 @@
 //! What the writer is set to, what it is told, and what it sums up.
 
+use std::time::Duration;
+
 use streamdb_types::{BucketId, Gap, Marks, StreamOffset, Timestamp};
 
 use super::bucket_file::Compression;
@@ -104,4 +106,25 @@ pub struct WriterSummary {
     pub lost: Held,
     /// What went wrong since [`Writer::take_troubles`](super::writer::Writer::take_troubles).
     pub troubles: Vec<Trouble>,
+}
+
+impl WriterSummary {
+    /// Adds what another worker of the same run wrote.
+    pub fn add(&mut self, other: &Self) {
+        self.buckets += other.buckets;
+        self.bytes += other.bytes;
+        self.first_bucket = self.first_bucket.into_iter().chain(other.first_bucket).min();
+        self.last_bucket = self.last_bucket.max(other.last_bucket);
+        self.lost.add(other.lost);
+        self.troubles.extend(other.troubles.iter().cloned());
+    }
+}
+
+/// How often, and how long, the worker waited for the store thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stalls {
+    /// Times.
+    pub times: u64,
+    /// In all.
+    pub waited: Duration,
 }

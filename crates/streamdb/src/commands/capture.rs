@@ -1,43 +1,79 @@
-//! `streamdb capture`: what goes over an interface into the store, until somebody says stop.
+//! `streamdb capture`: what goes over interfaces into the store, until somebody says stop.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use serde::Serialize;
-use streamdb_capture::{Batch, Item, Live, LiveError, LiveSettings};
-use streamdb_storage::{Held, Writer};
+use streamdb_capture::{FeedSettings, LiveError, LiveSettings};
+use streamdb_storage::{Held, WriterSummary};
 use streamdb_types::Counters;
 
 use super::Error;
 use super::storing::{self, Summary};
-use crate::cli::Capture;
+use crate::capturing::{Crew, Done, Opened, feeding};
+use crate::cli::{Capture, Storing};
 use crate::config::Config;
 use crate::deriving::Deriving;
-use crate::handing::Handing;
+use crate::handing::{self, Handing};
 use crate::output::{complain, inform, printable};
 use crate::progress::Pulse;
+use crate::reporting::Reporting;
 use crate::retaining::Retaining;
+use crate::rights::{self, Needs, Network};
 use crate::settings::Settings;
 use crate::spooling::Spooling;
 use crate::stop::{reload_flag, stop_flag};
 use crate::supervising::{alive, ready};
 use crate::units;
-use crate::worker::{Worker, WorkerConfig};
 
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Report<'a> {
-    interface: &'a str,
+    interfaces: Vec<OfInterface<'a>>,
     #[serde(flatten)]
     summary: &'a Summary,
     dropped_by_kernel: u64,
     dropped_by_interface: u64,
+    /// Frames that one worker could not hand to another.
+    shed: u64,
     /// Why the capture ended before it was told to.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+}
+
+/// What became of the frames of an interface.
+#[derive(Serialize)]
+struct OfInterface<'a> {
+    interface: &'a str,
+    workers: Vec<OfWorker>,
+}
+
+/// What one worker did.
+#[derive(Serialize)]
+struct OfWorker {
+    /// The frames that it stored, those that others handed to it among them.
+    frames: u64,
+    dropped_by_kernel: u64,
+    dropped_by_interface: u64,
+    /// Frames that came by its interface and are another worker's.
+    handed_over: u64,
+    /// And those that it could not hand over.
+    shed: u64,
+}
+
+impl OfWorker {
+    const fn new(counters: &Counters) -> Self {
+        Self {
+            frames: counters.frames,
+            dropped_by_kernel: counters.dropped_kernel,
+            dropped_by_interface: counters.dropped_interface,
+            handed_over: counters.handed_frames,
+            shed: counters.shed_frames,
+        }
+    }
 }
 
 pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
@@ -50,23 +86,34 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let settings = Settings::new(storing, &said)?;
     let scanners = storing::scanners(storing, &said)?;
     // A mistake in what to capture leaves nothing behind; and while the folder is made whole, the kernel keeps frames.
-    let mut live = Live::open(&live_settings(args))?;
+    let opened = Opened::new(
+        args.interface.iter().map(|name| live_settings(args, name)).collect(),
+        args.workers,
+        &feed_settings(args),
+    )?;
+    let needs = needs(storing, &said);
+    rights::lower(&args.giving_up)?;
     let folder = storing::open(&storing.data.folder)?;
+    rights::confine(&args.giving_up, &needs)?;
     let retaining = Retaining::start(&folder, limits);
     let retaining = retaining.map_err(|e| Error::Other(format!("could not start the thread of retention: {e}")))?;
-    let config = WorkerConfig { publish_at_ticks: true, ..settings.worker() };
-    let writer = Writer::new(Arc::clone(&folder), 0, settings.writer())?;
-    let mut worker = Worker::new(writer, config);
+    let mut crew = Crew::start(opened, &folder, &settings, !args.giving_up.any())?;
+    let reporting = Reporting::start(folder.status()?, crew.told());
+    let reporting = reporting.map_err(|e| Error::Other(format!("could not start the thread of the status: {e}")))?;
     let spooling = Spooling::start(&folder)?;
-    // It reads what is published, beside this thread: nothing here waits for it.
+    // It reads what is published, beside those who capture: nothing there waits for it.
     let handing = Handing::start(&storing.data.folder, scanners, storing::submissions(storing, &said)?, false)?;
     let deriving = storing::derive(storing)?;
     let how = if std::io::stderr().is_terminal() { "; Ctrl-C ends it" } else { "" };
-    inform(&format!("capturing from {} into {}{how}", args.interface, storing.data.folder.display()));
+    let listening = args.listen_pcap.iter().map(|address| format!("what is sent to {address}"));
+    let names = args.interface.iter().cloned().chain(listening).collect::<Vec<_>>().join(", ");
+    inform(&format!("capturing from {names} into {}{how}", storing.data.folder.display()));
     ready();
-    let broken = feed(&mut live, &mut worker, &stop, &mut |live, worker| {
+    let mut pulse = Pulse::new();
+    crew.follow(&stop, &mut |crew| {
+        alive();
         if reload.swap(false, Ordering::Relaxed) {
-            match reread(args, live, worker, &retaining) {
+            match reread(args, crew, &retaining) {
                 Ok(()) => inform("the configuration was read again"),
                 Err(error) => {
                     complain(&format!("the configuration is as it was, as the new one is not right: {error}"))
@@ -74,10 +121,14 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
             }
             ready();
         }
-    })?;
-    drop(live);
+        pulse.show(|| crew.seen());
+    });
+    pulse.finish();
+    let sources = crew.sources();
+    let (done, broken) = crew.finish()?;
     spooling.stop();
-    let (counters, written) = worker.finish()?;
+    let (counters, written) = sum(&done);
+    reporting.finish();
     storing::complain_of(&written.troubles);
     let lost = written.lost != Held::default();
     if lost {
@@ -92,89 +143,68 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     handing.stop();
     storing::complain_of_dropped(retaining.finish());
     let summary = Summary::new(&counters, &written, derived, begun.elapsed());
-    let code = report(args, &summary, &counters, broken)?;
+    let by_interface = |(name, workers): &(String, Vec<usize>)| {
+        let of = |worker: &usize| done.get(*worker).map(|done| done.counters);
+        (name.clone(), workers.iter().filter_map(of).collect())
+    };
+    let sources: Vec<(String, Vec<Counters>)> = sources.iter().map(by_interface).collect();
+    let code = report(args, &sources, &summary, &counters, broken)?;
     // What was asked for is not all there.
     Ok(if lost { ExitCode::FAILURE } else { code })
 }
 
-fn live_settings(args: &Capture) -> LiveSettings {
+/// What all of them did.
+fn sum(done: &[Done]) -> (Counters, WriterSummary) {
+    let mut all = (Counters::default(), WriterSummary::default());
+    for Done { counters, written } in done {
+        all.0.add(counters);
+        all.1.add(written);
+    }
+    all
+}
+
+/// What it still needs once it captures.
+fn needs(storing: &Storing, said: &Config) -> Needs {
+    let mut needs = if storing.no_derive {
+        Needs { network: Network::Interfaces, ..Needs::default() }
+    } else {
+        handing::needs(&storing.data.folder, said.submit.as_ref())
+    };
+    needs.writes.push(storing.data.folder.clone());
+    // The configuration is read again, and may be another file by then.
+    let config = storing.config.as_deref().and_then(|path| std::path::absolute(path).ok());
+    needs.reads.extend(config.and_then(|path| path.parent().map(Path::to_owned)));
+    needs
+}
+
+fn feed_settings(args: &Capture) -> FeedSettings {
+    FeedSettings { listen: args.listen_pcap.clone(), from: args.listen_pcap_from.clone() }
+}
+
+fn live_settings(args: &Capture, interface: &str) -> LiveSettings {
     LiveSettings {
         filter: args.storing.filter.clone(),
         snap_length: args.snaplen,
         buffer: args.buffer,
         promiscuous: !args.no_promisc,
-        ..LiveSettings::new(&args.interface)
+        ..LiveSettings::new(interface)
     }
 }
 
 /// Takes over what can change while it captures: the filter, the cutoffs, and the limits of the store. Flags override the
 /// configuration, as they did at the start.
-fn reread(args: &Capture, live: &mut Live, worker: &mut Worker, retaining: &Retaining) -> Result<(), Error> {
+fn reread(args: &Capture, crew: &mut Crew, retaining: &Retaining) -> Result<(), Error> {
     let storing = &args.storing;
     let said = Config::load(storing.config.as_deref())?;
     let settings = Settings::new(storing, &said)?;
-    if let Some(flags) = &said.capture {
-        live.set_filter(flags.filter())?;
-    }
-    worker.set_cutoffs(settings.worker().cutoffs)?;
+    crew.change(said.capture.as_ref().map(|flags| flags.filter()), &settings.worker().cutoffs)?;
     retaining.limit(storing::limits(&storing.limiting, &said));
-    Ok(())
-}
-
-/// Gives what comes to the worker until the flag is set and the rest is drained, or the interface fails: that error is
-/// handed back, as what came before it is to be sealed all the same.
-/// In between it calls `between`.
-fn feed(
-    live: &mut Live,
-    worker: &mut Worker,
-    stop: &AtomicBool,
-    between: &mut dyn FnMut(&mut Live, &mut Worker),
-) -> Result<Option<LiveError>, Error> {
-    let mut pulse = Pulse::new();
-    let mut broken = None;
-    loop {
-        let mut taken = Ok(());
-        let batch = live.batch(|item| {
-            // After an error the rest of the batch has no place to go.
-            if taken.is_ok() {
-                taken = take(worker, &item);
-            }
-        });
-        taken?;
-        storing::complain_of(&worker.take_troubles());
-        match batch {
-            Ok(Batch::Frames(_)) => {}
-            Ok(Batch::Idle(now)) => worker.clock(now)?,
-            Ok(Batch::End) => break,
-            Err(error) => {
-                broken = Some(error);
-                break;
-            }
-        }
-        if stop.load(Ordering::Relaxed) {
-            live.stop();
-        }
-        between(live, worker);
-        alive();
-        pulse.show(|| (worker.counters(), worker.open_connections()));
-    }
-    pulse.finish();
-    Ok(broken)
-}
-
-fn take(worker: &mut Worker, item: &Item<'_>) -> Result<(), Error> {
-    match item {
-        Item::Frame(frame) => worker.frame(frame)?,
-        Item::Interface(_, interface) => worker.interface(interface)?,
-        Item::Drops(drops) => worker.dropped(drops.by_kernel, drops.by_interface)?,
-        Item::Secrets { kind, data } => worker.attachment(Some(*kind), data)?,
-        Item::Names(data) => worker.attachment(None, data)?,
-    }
     Ok(())
 }
 
 fn report(
     args: &Capture,
+    sources: &[(String, Vec<Counters>)],
     summary: &Summary,
     counters: &Counters,
     broken: Option<LiveError>,
@@ -182,8 +212,13 @@ fn report(
     let (dropped_by_kernel, dropped_by_interface) = (counters.dropped_kernel, counters.dropped_interface);
     if args.storing.json {
         let error = broken.as_ref().map(LiveError::to_string);
-        let interface = args.interface.as_str();
-        storing::print_json(&Report { interface, summary, dropped_by_kernel, dropped_by_interface, error })?;
+        let interfaces = sources.iter().map(|(name, workers)| OfInterface {
+            interface: name,
+            workers: workers.iter().map(OfWorker::new).collect(),
+        });
+        let interfaces = interfaces.collect();
+        let shed = counters.shed_frames;
+        storing::print_json(&Report { interfaces, summary, dropped_by_kernel, dropped_by_interface, shed, error })?;
     } else {
         storing::print_line(&summary.line())?;
     }
@@ -194,11 +229,22 @@ fn report(
             units::binary(args.buffer.into())
         ));
     }
-    if dropped_by_interface > 0 {
+    for (name, workers) in sources {
+        let dropped: u64 = workers.iter().map(|counters| counters.dropped_interface).sum();
+        if dropped > 0 && name == feeding::NAME {
+            complain(&format!("{dropped} frames were dropped where they were captured, before they were sent here"));
+        } else if dropped > 0 {
+            complain(&format!(
+                "{dropped} frames were dropped by the interface before the kernel saw them: give it more receive buffers \
+                 (ethtool -G {name} rx N)"
+            ));
+        }
+    }
+    if counters.shed_frames > 0 {
         complain(&format!(
-            "{dropped_by_interface} frames were dropped by the interface before the kernel saw them: give it more receive \
-             buffers (ethtool -G {} rx N)",
-            args.interface
+            "{} frames were let go on their way from one worker to the one that has their connection, as that one was too far \
+             behind: --compression fast, or less to store by --filter",
+            counters.shed_frames
         ));
     }
     match broken {

@@ -25,8 +25,7 @@ use crate::units;
 /// Opens the data folder for writing, made with its parents if need be, and says what was recovered in it.
 pub(super) fn open(path: &Path) -> Result<Arc<WriteFolder>, Error> {
     if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)
-            .map_err(|e| Error::Other(format!("{}: could not make the folder: {e}", parent.display())))?;
+        make(parent)?;
     }
     let folder = Arc::new(WriteFolder::open(path, Box::new(DiskVolume))?);
     for recovered in folder.recovered() {
@@ -40,6 +39,12 @@ pub(super) fn open(path: &Path) -> Result<Arc<WriteFolder>, Error> {
         complain(&error.to_string());
     }
     Ok(folder)
+}
+
+/// Makes a folder with its parents, unless it is there.
+pub(super) fn make(folder: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(folder)
+        .map_err(|e| Error::Other(format!("{}: could not make the folder: {e}", folder.display())))
 }
 
 /// Begins to derive beside what is stored, unless the flags say otherwise or another process does it.

@@ -32,11 +32,20 @@ impl Sensor {
 
     /// Waits until it says something with this in it.
     pub fn says(&self, what: &str) -> String {
+        let [line] = self.says_all([what]);
+        line
+    }
+
+    /// Waits until it has said something with each of these in it, in whatever order.
+    pub fn says_all<const N: usize>(&self, what: [&str; N]) -> [String; N] {
         let began = Instant::now();
-        let mut all = Vec::new();
+        let mut all: Vec<String> = Vec::new();
         loop {
+            let said = what.map(|what| all.iter().find(|line| line.contains(what)).cloned());
+            if said.iter().all(Option::is_some) {
+                return said.map(Option::unwrap);
+            }
             match self.lines.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
-                Ok(line) if line.contains(what) => return line,
                 Ok(line) => all.push(line),
                 Err(error) => panic!("it does not say {what:?} ({error}): {all:#?}"),
             }

@@ -1,0 +1,194 @@
+//! A look at a frame that remembers nothing: what it carries, or, of a fragment, which packet it is of, and of a first one, whose
+//! packet that is. For those who have to know where a frame belongs before anybody takes it.
+
+use std::net::IpAddr;
+
+use streamdb_types::{Endpoint, LinkType, Path, Protocol};
+
+use crate::decoder::filled;
+use crate::fragments::{Key, Share};
+use crate::packet::{Content, Decoded};
+use crate::span::Span;
+use crate::walk::{Layer, Outcome, Rules, Walk};
+use crate::{Decoder, fast, ip, link};
+
+/// What a look at a frame shows.
+#[derive(Clone, Copy, Debug)]
+pub enum Look<'a> {
+    /// What it carries; never [`Content::Fragment`].
+    Decoded(Decoded<'a>),
+    /// A fragment.
+    Fragment(Fragment),
+}
+
+/// What all fragments of a packet have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PacketName(Key);
+
+/// A fragment of an IP packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Fragment {
+    /// Which packet it is of.
+    pub packet: PacketName,
+    /// Where in the packet it belongs.
+    pub offset: u32,
+    /// Its bytes on the wire.
+    pub len: u32,
+    /// Whether it is not the last one.
+    pub more: bool,
+    /// Between whom the packet goes, inside of all tunnels: of a first fragment, if it is TCP's or UDP's, and shows it.
+    pub ends: Option<Ends>,
+}
+
+/// What names a connection, seen from one frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The VLANs and tunnels around it.
+    pub path: Path,
+    /// The sender.
+    pub src: Endpoint,
+    /// The receiver.
+    pub dst: Endpoint,
+}
+
+impl Decoder {
+    /// Looks at a frame, as [`decode`](Self::decode) does, but keeps no fragment.
+    #[inline]
+    pub fn look<'a>(&self, link: LinkType, frame: &'a [u8], wire_len: u32) -> Look<'a> {
+        if link == LinkType::ETHERNET
+            && !self.rules.verify
+            && let Some(decoded) = fast::ethernet(frame, self.rules.fold_vlans)
+        {
+            return Look::Decoded(decoded);
+        }
+        look_closely(self.rules, link, frame, wire_len)
+    }
+}
+
+fn look_closely(rules: Rules, link: LinkType, frame: &[u8], wire_len: u32) -> Look<'_> {
+    let mut walk = Walk::new(rules);
+    let wire = usize::try_from(wire_len).unwrap_or(usize::MAX);
+    let outcome = match link::open(link, Span::frame(frame, wire)) {
+        Ok((layer, span)) => walk.run(layer, span),
+        Err(end) => Outcome::Found(end.into()),
+    };
+    match outcome {
+        Outcome::Found(found) => Look::Decoded(filled(&walk, found, frame, &[])),
+        Outcome::Share(share) => Look::Fragment(Fragment {
+            packet: PacketName(share.key),
+            offset: share.offset,
+            len: u32::try_from(share.wire).unwrap_or(u32::MAX),
+            more: share.more,
+            ends: if share.offset == 0 { ends(walk, &share, frame) } else { None },
+        }),
+    }
+}
+
+/// Goes on into a first fragment as if the rest of its packet were there.
+fn ends(mut walk: Walk, share: &Share, frame: &[u8]) -> Option<Ends> {
+    let (src, dst, path) = (walk.net.src, walk.net.dst, walk.path);
+    let span = Span::begun(frame.get(share.at..)?.get(..share.len)?, share.at);
+    if let Outcome::Found(found) = walk.run(Layer::Protocol(share.next), span) {
+        match found.content {
+            Content::Tcp(tcp) => return Some(of(Protocol::TCP, walk.path, tcp.src, tcp.dst)),
+            Content::Udp(udp) => return Some(of(Protocol::UDP, walk.path, udp.src, udp.dst)),
+            _ => {}
+        }
+    }
+    // One that ends within the header of TCP has the ports all the same (RFC 1858 §3).
+    let protocol = match share.next {
+        ip::TCP => Protocol::TCP,
+        ip::UDP => Protocol::UDP,
+        _ => return None,
+    };
+    let ([s0, s1, d0, d1], _) = span.take::<4>()?;
+    let end = |addr: IpAddr, port: [u8; 2]| Endpoint::new(addr, u16::from_be_bytes(port));
+    Some(of(protocol, path, end(src, [*s0, *s1]), end(dst, [*d0, *d1])))
+}
+
+const fn of(protocol: Protocol, path: Path, src: Endpoint, dst: Endpoint) -> Ends {
+    Ends { protocol, path, src, dst }
+}
+
+#[cfg(test)]
+mod tests {
+    use streamdb_types::Timestamp;
+
+    use super::*;
+    use crate::Config;
+    use crate::frames::{self, CLIENT, SERVER};
+
+    /// The same from a decoder that puts the packet together.
+    fn decoded(pieces: &[Vec<u8>]) -> Ends {
+        let mut decoder = Decoder::new(Config::default());
+        for (tag, frame) in pieces.iter().enumerate() {
+            let decoded = decoder.decode(LinkType::RAW, frame, frame.len() as u32, Timestamp(0), tag as u64);
+            match decoded.content {
+                Content::Tcp(tcp) => return of(Protocol::TCP, decoded.path, tcp.src, tcp.dst),
+                Content::Udp(udp) => return of(Protocol::UDP, decoded.path, udp.src, udp.dst),
+                _ => {}
+            }
+        }
+        panic!("the packet is not complete");
+    }
+
+    /// An IPv4 packet in pieces of at most so many bytes.
+    fn pieces(packet: &[u8], most: usize) -> Vec<Vec<u8>> {
+        let (header, payload) = packet.split_at(20);
+        let last = payload.len().div_ceil(most) - 1;
+        let piece = |(n, piece): (usize, &[u8])| {
+            let mut header = header.to_vec();
+            header[2..4].copy_from_slice(&(20 + piece.len() as u16).to_be_bytes());
+            let place = (n * most / 8) as u16 | if n < last { 0x2000 } else { 0 };
+            header[6..8].copy_from_slice(&place.to_be_bytes());
+            [&header, piece].concat()
+        };
+        payload.chunks(most).enumerate().map(piece).collect()
+    }
+
+    #[test]
+    fn a_first_fragment_shows_whose_packet_it_is() {
+        let inner = frames::ipv4_of(17, CLIENT, SERVER, &[], &frames::udp(5000, 6000, &[9; 1000]));
+        let frame = frames::eth(0x0800, &inner);
+        let vxlan = frames::udp(50_000, 4789, &[&[8, 0, 0, 0, 0, 0, 7, 0][..], &frame].concat());
+        for (packet, least) in [
+            (frames::tcp4(&[7; 100]), 8),
+            (inner.clone(), 8),
+            (frames::ipv4(17, &vxlan), 64),
+            (frames::ipv4(4, &inner), 32),
+        ] {
+            for most in [least, 72, 400] {
+                let all = pieces(&packet, most);
+                if all.len() < 2 {
+                    continue;
+                }
+                let decoder = Decoder::new(Config::default());
+                let look = |frame: &[u8]| match decoder.look(LinkType::RAW, frame, frame.len() as u32) {
+                    Look::Fragment(fragment) => fragment,
+                    Look::Decoded(decoded) => panic!("{decoded:?}"),
+                };
+                let first = look(&all[0]);
+                assert_eq!(first.ends, Some(decoded(&all)), "{most}");
+                assert_eq!((first.offset, first.len, first.more), (0, most as u32, true));
+                let second = look(&all[1]);
+                assert_eq!((second.packet, second.offset, second.ends), (first.packet, most as u32, None));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_fragment_is_what_decoding_says() {
+        for (name, frame) in frames::every_kind(b"hello") {
+            let mut decoder = Decoder::new(Config::default());
+            let wire = frame.len() as u32 + 7;
+            let looked = decoder.look(LinkType::ETHERNET, &frame, wire);
+            let decoded = decoder.decode(LinkType::ETHERNET, &frame, wire, Timestamp(0), 1);
+            match looked {
+                Look::Decoded(looked) => assert_eq!(format!("{looked:?}"), format!("{decoded:?}"), "{name}"),
+                Look::Fragment(_) => assert!(matches!(decoded.content, Content::Fragment), "{name}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! Live capture by one or several workers, each with a thread, a source, and a bucket of its own; and who tells them what is new.
+
+pub(crate) mod feeding;
+mod member;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use streamdb_capture::{Bell, Feed, FeedSettings, Live, LiveError, LiveSettings};
+use streamdb_storage::{WriteFolder, Writer, WriterSummary};
+use streamdb_types::{Counters, Interface};
+
+use self::feeding::Feeding;
+use self::member::{Member, Order};
+use crate::commands::Error;
+use crate::cutoff::{Cutoffs, Rule};
+use crate::output::complain;
+use crate::reporting::{Seen, Told};
+use crate::settings::Settings;
+use crate::sharing::{self, Part};
+use crate::worker::{Worker, WorkerConfig};
+
+/// The most workers of one capture: the store has room for two more, which ingest.
+pub(crate) const MAX_WORKERS: usize = 60;
+/// How often the signals are looked at.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How often it is tried to capture again from an interface that failed while others go on.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// An interface, and those that take its frames.
+struct Source {
+    settings: LiveSettings,
+    description: Interface,
+    workers: Vec<usize>,
+    /// How many of them take frames from it now.
+    taking: usize,
+    /// When it is tried again, and what was said of why it could not be, since it failed.
+    failed: Option<(Instant, String)>,
+}
+
+/// What one worker did.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Done {
+    pub(crate) counters: Counters,
+    pub(crate) written: WriterSummary,
+}
+
+/// What is said by a worker's thread.
+enum Event {
+    /// Its interface failed.
+    Failed { worker: usize, error: LiveError },
+    /// The thread is about to end, or has died.
+    Over,
+}
+
+/// Interfaces that were opened: from here on the kernel keeps their frames. And where it is listened for what others send.
+pub(crate) struct Opened {
+    sources: Vec<Source>,
+    lives: Vec<Vec<Live>>,
+    feed: Option<Feed>,
+}
+
+impl Opened {
+    /// Opens each interface for so many workers, and listens.
+    ///
+    /// # Errors
+    /// When one of them cannot be opened, or there are too many.
+    pub(crate) fn new(all: Vec<LiveSettings>, workers: usize, feed: &FeedSettings) -> Result<Self, Error> {
+        let feeds = !feed.listen.is_empty();
+        if all.len().saturating_mul(workers) + usize::from(feeds) > MAX_WORKERS {
+            return Err(Error::Other(format!(
+                "{} interfaces with {workers} workers each are too many: a store has room for {MAX_WORKERS} workers",
+                all.len()
+            )));
+        }
+        let names: BTreeSet<&str> = all.iter().map(|settings| settings.interface.as_str()).collect();
+        if names.len() < all.len() || names.len() > 1 && names.contains("any") {
+            return Err(Error::Other("an interface is given twice, so that its frames would be stored twice".into()));
+        }
+        let feed = if feeds { Some(Feed::open(feed)?) } else { None };
+        let mut opened = Self { sources: Vec::new(), lives: Vec::new(), feed };
+        for (number, settings) in all.into_iter().enumerate() {
+            let lives = Live::open_shared(&settings, workers)?;
+            let Some(description) = lives.first().map(|live| live.interface().clone()) else { continue };
+            let workers = (number * workers..(number + 1) * workers).collect();
+            opened.sources.push(Source { settings, description, workers, taking: lives.len(), failed: None });
+            opened.lives.push(lives);
+        }
+        Ok(opened)
+    }
+}
+
+/// Those who capture.
+pub(crate) struct Crew {
+    sources: Vec<Source>,
+    orders: Vec<(Sender<Order>, Arc<Bell>)>,
+    seen: Vec<Arc<Seen>>,
+    threads: Vec<JoinHandle<Result<Done, Error>>>,
+    events: Receiver<Event>,
+    ending: Arc<AtomicBool>,
+    /// Who takes what others send.
+    feeding: Option<Feeding>,
+    /// Why the last interface failed.
+    broken: Option<LiveError>,
+    /// Whether this process may open an interface again.
+    may_open: bool,
+}
+
+impl Crew {
+    /// Sets a worker to work on each of what was opened.
+    ///
+    /// # Errors
+    /// When a rule about cutoffs cannot be used on an interface, or the system has no more threads.
+    pub(crate) fn start(
+        opened: Opened,
+        folder: &Arc<WriteFolder>,
+        settings: &Settings,
+        may_open: bool,
+    ) -> Result<Self, Error> {
+        let Opened { sources, lives, feed } = opened;
+        let config = WorkerConfig { publish_at_ticks: true, live: true, ..settings.worker() };
+        let count = lives.iter().map(Vec::len).sum();
+        let no_means = |e: std::io::Error| Error::Other(format!("could not set up the workers: {e}"));
+        let mut parts = if count > 1 {
+            sharing::parts(count, config.reassembly.max_connections).map_err(no_means)?
+        } else {
+            Vec::new()
+        };
+        parts.reverse();
+        // All that can be refused is, before the first one begins.
+        let mut members = Vec::new();
+        let (said, events) = unbounded();
+        let ending = Arc::new(AtomicBool::new(false));
+        for (interface, live) in
+            lives.into_iter().zip(0..).flat_map(|(lives, n)| lives.into_iter().map(move |l| (n, l)))
+        {
+            let writer = Writer::new(Arc::clone(folder), number(members.len()), settings.writer())?;
+            let mut worker = worker(writer, config.clone(), parts.pop());
+            for source in &sources {
+                worker.interface(&source.description)?;
+            }
+            let member = Member::new(members.len(), interface, live, worker, said.clone(), Arc::clone(&ending));
+            members.push(member.map_err(no_means)?);
+        }
+        let feeding = feed.map(|feed| Feeding::start(feed, folder, number(members.len()), settings)).transpose()?;
+        let mut crew = Self {
+            sources,
+            orders: members.iter().map(|(_, orders)| orders.clone()).collect(),
+            seen: members.iter().map(|(member, _)| member.seen()).collect(),
+            threads: Vec::new(),
+            events,
+            ending,
+            feeding,
+            broken: None,
+            may_open,
+        };
+        for (member, _) in members {
+            let said = said.clone();
+            let name = format!("capture {}", crew.threads.len());
+            let run = move || {
+                let _over = Over(said);
+                member.run()
+            };
+            crew.threads.push(thread::Builder::new().name(name).spawn(run).map_err(no_means)?);
+        }
+        Ok(crew)
+    }
+
+    /// Lets them work until the flag is set or all interfaces have failed; now and then it calls `between`.
+    pub(crate) fn follow(&mut self, stop: &AtomicBool, between: &mut dyn FnMut(&mut Self)) {
+        while !stop.load(Ordering::Relaxed) {
+            match self.events.recv_timeout(PAUSE) {
+                Ok(Event::Failed { worker, error }) => self.failed(worker, error),
+                Ok(Event::Over) => return,
+                // Where there is no interface nobody says anything.
+                Err(RecvTimeoutError::Disconnected) => thread::sleep(PAUSE),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if self.feeding.is_none() && self.sources.iter().all(|source| source.taking == 0) {
+                return;
+            }
+            self.broken = None;
+            if self.may_open {
+                self.try_again();
+            } else if let Some(name) = self.is_back() {
+                complain(&format!("{name} is up again: this capture may not open it, and ends for one that may"));
+                return;
+            }
+            between(self);
+        }
+    }
+
+    /// Of all that came until now everything is stored, and sealed. Gives what each did, in their order, and why the capture
+    /// ended if nobody told it to.
+    ///
+    /// # Errors
+    /// When a worker could not go on.
+    pub(crate) fn finish(self) -> Result<(Vec<Done>, Option<LiveError>), Error> {
+        self.ending.store(true, Ordering::Relaxed);
+        self.orders.iter().for_each(|(_, bell)| bell.ring());
+        let died = |_| Err(Error::Other("a thread that captures died".into()));
+        let ended: Vec<_> = self.threads.into_iter().map(|thread| thread.join().unwrap_or_else(died)).collect();
+        let fed = self.feeding.map(Feeding::finish);
+        Ok((ended.into_iter().chain(fed).collect::<Result<_, _>>()?, self.broken))
+    }
+
+    /// From now on this filter holds, if one is given, and these rules about cutoffs.
+    ///
+    /// # Errors
+    /// When they cannot be used on one of the interfaces: then nothing changes.
+    pub(crate) fn change(&mut self, filter: Option<Option<&str>>, cutoffs: &[Rule]) -> Result<(), Error> {
+        let mut rules = Cutoffs::new(cutoffs.to_vec());
+        for source in &self.sources {
+            let link_type = source.description.link_type;
+            if let Some(Some(filter)) = filter {
+                streamdb_capture::Filter::compile(filter, link_type)?;
+            }
+            rules.link_type(link_type)?;
+        }
+        for source in &mut self.sources {
+            if let Some(filter) = filter {
+                source.settings.filter = filter.map(str::to_owned);
+            }
+        }
+        let filter = filter.map(|filter| filter.map(str::to_owned));
+        if let Some(feeding) = &self.feeding {
+            feeding.change(filter.clone(), cutoffs.to_vec());
+        }
+        for worker in 0..self.orders.len() {
+            self.order(worker, Order::Change { filter: filter.clone(), cutoffs: cutoffs.to_vec() });
+        }
+        Ok(())
+    }
+
+    /// What all of them counted until a second ago at most, and how many connections are open.
+    pub(crate) fn seen(&self) -> (Counters, usize) {
+        let mut all = (Counters::default(), 0);
+        for going in self.all_seen().map(|seen| seen.last()) {
+            all.0.add(&going.counters);
+            all.1 += going.open;
+        }
+        all
+    }
+
+    /// The interfaces by name, with the numbers of their workers; and what others send, which has the last.
+    pub(crate) fn sources(&self) -> Vec<(String, Vec<usize>)> {
+        let fed = self.feeding.iter().map(|_| (feeding::NAME.to_owned(), vec![self.orders.len()]));
+        self.sources
+            .iter()
+            .map(|source| (source.settings.interface.clone(), source.workers.clone()))
+            .chain(fed)
+            .collect()
+    }
+
+    /// By which each says how it goes.
+    pub(crate) fn told(&self) -> Vec<Told> {
+        let all: Vec<_> = self.all_seen().collect();
+        let of = |(interface, workers): (String, Vec<usize>)| {
+            let told = |worker: usize| {
+                let seen = Arc::clone(all.get(worker)?);
+                Some(Told { number: number(worker), interface: interface.clone(), seen })
+            };
+            workers.into_iter().filter_map(told).collect::<Vec<_>>()
+        };
+        self.sources().into_iter().flat_map(of).collect()
+    }
+
+    fn all_seen(&self) -> impl Iterator<Item = Arc<Seen>> {
+        self.seen.iter().cloned().chain(self.feeding.iter().map(Feeding::seen))
+    }
+
+    fn order(&self, worker: usize, order: Order) {
+        if let Some((orders, bell)) = self.orders.get(worker) {
+            // Who has ended needs none.
+            _ = orders.send(order);
+            bell.ring();
+        }
+    }
+
+    /// A worker has no interface any more. When all that took from it have none, and others go on, that is said.
+    fn failed(&mut self, worker: usize, error: LiveError) {
+        let others = self.feeding.is_some()
+            || self.sources.iter().any(|source| source.taking > 0 && !source.workers.contains(&worker));
+        if let Some(source) = self.sources.iter_mut().find(|source| source.workers.contains(&worker)) {
+            source.taking = source.taking.saturating_sub(1);
+            if source.taking == 0 {
+                let text = error.to_string();
+                if others {
+                    complain(&format!(
+                        "{text}; the capture goes on without it, and looks for it each {} s",
+                        AGAIN.as_secs()
+                    ));
+                }
+                source.failed = Some((Instant::now() + AGAIN, text));
+            }
+        }
+        self.broken = Some(error);
+    }
+
+    /// An interface that failed and is up again.
+    fn is_back(&mut self) -> Option<String> {
+        let now = Instant::now();
+        for source in &mut self.sources {
+            let Some((due, _)) = source.failed.as_mut().filter(|(due, _)| *due <= now) else { continue };
+            *due = now + AGAIN;
+            if streamdb_capture::is_up(&source.settings.interface) {
+                return Some(source.settings.interface.clone());
+            }
+        }
+        None
+    }
+
+    /// Opens what failed and is there again.
+    fn try_again(&mut self) {
+        let now = Instant::now();
+        for number in 0..self.sources.len() {
+            let Some(source) = self.sources.get_mut(number) else { return };
+            let Some((due, said)) = source.failed.as_mut().filter(|(due, _)| *due <= now) else { continue };
+            match Live::open_shared(&source.settings, source.workers.len()) {
+                Err(error) => {
+                    *due = now + AGAIN;
+                    let text = error.to_string();
+                    if text != *said {
+                        complain(&text);
+                        *said = text;
+                    }
+                }
+                Ok(lives) => {
+                    source.failed = None;
+                    source.taking = lives.len();
+                    complain(&format!("capturing from {} again", source.settings.interface));
+                    let workers = source.workers.clone();
+                    for (worker, live) in workers.into_iter().zip(lives) {
+                        self.order(worker, Order::Take(Box::new(live)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn worker(writer: Writer, config: WorkerConfig, part: Option<Part>) -> Worker {
+    match part {
+        Some(part) => Worker::sharing(writer, config, part),
+        None => Worker::new(writer, config),
+    }
+}
+
+/// The store's number of a worker: it has 1 and 2 for those who ingest.
+fn number(worker: usize) -> u16 {
+    let number = if worker == 0 { 0 } else { worker + usize::from(streamdb_storage::SPOOL) };
+    u16::try_from(number).unwrap_or(u16::MAX)
+}
+
+/// Says that a thread is over, however it ends.
+struct Over(Sender<Event>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        _ = self.0.send(Event::Over);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_have_numbers_beside_those_who_ingest() {
+        let numbers: Vec<u16> = (0..MAX_WORKERS).map(number).collect();
+        assert_eq!(numbers.get(..3), Some(&[0, 3, 4][..]));
+        assert_eq!(numbers.last(), Some(&61));
+    }
+}

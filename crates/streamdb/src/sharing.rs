@@ -1,0 +1,219 @@
+//! What workers of one capture share, so that each connection is one worker's, whoever sees its frames: the table of who has which,
+//! and the ways over which frames go to the one that has theirs. Mostly the kernel gives all frames of a connection to one worker;
+//! then the table is asked when the connection begins, and nothing else happens here.
+
+mod fragments;
+mod owners;
+mod ring;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use streamdb_capture::{Bell, Frame};
+use streamdb_reassembly::{Seed, Slot};
+use streamdb_storage::Loss;
+use streamdb_types::Timestamp;
+
+pub(crate) use self::fragments::{Fragments, Over, Route};
+pub use self::owners::{Claim, Member, Owners};
+pub(crate) use self::ring::Batch;
+use self::ring::{Inbox, Outbox, Spare, inbox};
+
+/// One worker's part in what is shared.
+#[derive(Debug)]
+pub struct Part {
+    me: Member,
+    owners: Arc<Owners>,
+    seed: Seed,
+    bell: Arc<Bell>,
+    inbox: Inbox,
+    /// By the number of the worker that they are for.
+    outboxes: Vec<Outbox>,
+    spare: Spare,
+    pub(crate) fragments: Fragments,
+    /// By slot: the hash of the connection there.
+    owned: Vec<u64>,
+    /// The hash of the connection of which a frame is being taken.
+    current: Option<u64>,
+    /// That connection was claimed for this frame, and has not begun.
+    unused: bool,
+    /// Frames that were let go since they were last told of.
+    shed: Option<Loss>,
+    /// Workers that may still send something.
+    senders: Arc<AtomicUsize>,
+    sends: bool,
+}
+
+/// Parts for so many workers, of which each may know so many connections.
+///
+/// # Errors
+/// When the process has no descriptor left.
+pub fn parts(workers: usize, connections: usize) -> io::Result<Vec<Part>> {
+    let workers = workers.clamp(1, Member::MOST);
+    let owners = Arc::new(Owners::new(connections.saturating_mul(workers)));
+    let (seed, spare) = (Seed::default(), Spare::new());
+    let senders = Arc::new(AtomicUsize::new(workers));
+    let both: Vec<_> = (0..workers).map(|_| inbox()).collect::<io::Result<_>>()?;
+    let doors: Vec<_> = both.iter().map(|(_, door)| door.clone()).collect();
+    let part = |(number, (inbox, door)): (usize, (Inbox, ring::Door))| {
+        Some(Part {
+            me: Member::new(number)?,
+            owners: Arc::clone(&owners),
+            seed: seed.clone(),
+            bell: Arc::clone(door.bell()),
+            inbox,
+            outboxes: doors.iter().map(|door| Outbox::new(door.clone(), spare.clone())).collect(),
+            spare: spare.clone(),
+            fragments: Fragments::default(),
+            owned: Vec::new(),
+            current: None,
+            unused: false,
+            shed: None,
+            senders: Arc::clone(&senders),
+            sends: true,
+        })
+    };
+    Ok(both.into_iter().enumerate().filter_map(part).collect())
+}
+
+impl Part {
+    pub(crate) fn seed(&self) -> Seed {
+        self.seed.clone()
+    }
+
+    /// It rings when there is something from another worker.
+    pub(crate) const fn bell(&self) -> &Arc<Bell> {
+        &self.bell
+    }
+
+    /// Whose connection it is that this worker does not know: another's, or from now on its own.
+    pub(crate) fn whose(&mut self, hash: u64) -> Option<Member> {
+        let claim = self.owners.claim(hash, self.me);
+        self.unused = claim == Claim::New;
+        match claim {
+            Claim::New | Claim::Mine => None,
+            Claim::Theirs(other) => Some(other),
+            // All agree on somebody without asking.
+            Claim::NoRoom => {
+                let number = hash.checked_rem(self.outboxes.len() as u64).unwrap_or_default();
+                Member::new(number as usize).filter(|other| *other != self.me)
+            }
+        }
+    }
+
+    /// The same for a packet of which not all has come; and whether it was claimed for it.
+    pub(crate) fn whose_packet(&mut self, hash: u64) -> (Option<Member>, bool) {
+        let owner = self.whose(hash);
+        (owner, std::mem::take(&mut self.unused))
+    }
+
+    /// A frame of this connection is about to be taken, whether it was claimed or not.
+    pub(crate) const fn begin(&mut self, hash: u64) {
+        self.current = Some(hash);
+    }
+
+    /// That frame is taken.
+    pub(crate) fn end(&mut self) {
+        if let Some(hash) = self.current.take()
+            && std::mem::take(&mut self.unused)
+        {
+            self.owners.release(hash, self.me);
+        }
+    }
+
+    /// A connection begins.
+    pub(crate) fn opened(&mut self, slot: Slot) {
+        let Some(hash) = self.current else { return };
+        let at = slot.0 as usize;
+        if self.owned.len() <= at {
+            self.owned.resize(at + 1, 0);
+        }
+        if let Some(owned) = self.owned.get_mut(at) {
+            *owned = hash;
+        }
+        self.unused = false;
+    }
+
+    /// A connection is over. When another one of the same addresses takes its place at once, it stays this worker's.
+    pub(crate) fn closed(&mut self, slot: Slot) {
+        let Some(hash) = self.owned.get(slot.0 as usize).copied() else { return };
+        if self.current != Some(hash) {
+            self.owners.release(hash, self.me);
+        }
+    }
+
+    /// Nothing came of a claim.
+    pub(crate) fn give_back(&self, hash: u64) {
+        self.owners.release(hash, self.me);
+    }
+
+    /// Hands a frame to another worker; false when that one is too far behind, and the frame is let go.
+    pub(crate) fn hand(&mut self, to: Member, frame: &Frame<'_>) -> bool {
+        let taken = self.outboxes.get_mut(to.number()).is_some_and(|outbox| outbox.push(frame));
+        if !taken {
+            self.note_shed(1, frame.time, frame.time);
+        }
+        taken
+    }
+
+    fn note_shed(&mut self, frames: u64, from: Timestamp, to: Timestamp) {
+        let shed = self.shed.get_or_insert(Loss { from, to, kernel: 0, interface: 0, shed: 0 });
+        shed.from = shed.from.min(from);
+        shed.to = shed.to.max(to);
+        shed.shed += frames;
+    }
+
+    /// What was let go since this was last asked.
+    pub(crate) const fn take_shed(&mut self) -> Option<Loss> {
+        self.shed.take()
+    }
+
+    /// Sends what was collected for others; false when not all of it could be.
+    pub(crate) fn send(&mut self) -> bool {
+        self.outboxes.iter_mut().fold(true, |all, outbox| outbox.send() && all)
+    }
+
+    /// Lets go what could not be sent, and says how many frames that are.
+    pub(crate) fn give_up(&mut self, now: Timestamp) -> u64 {
+        let frames = self.outboxes.iter_mut().map(Outbox::give_up).sum();
+        if frames > 0 {
+            self.note_shed(frames, now, now);
+        }
+        frames
+    }
+
+    /// The next batch from others.
+    pub(crate) fn next_batch(&self) -> Option<Batch> {
+        self.inbox.next()
+    }
+
+    /// How many batches from others there are.
+    pub(crate) fn batches(&self) -> usize {
+        self.inbox.len()
+    }
+
+    pub(crate) fn give_batch_back(&self, batch: Batch) {
+        self.spare.give(batch);
+    }
+
+    /// This worker sends nothing more.
+    pub(crate) fn ends_sending(&mut self) {
+        if std::mem::take(&mut self.sends) && self.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // It was the last.
+            self.outboxes.iter().for_each(Outbox::ring);
+        }
+    }
+
+    /// Whether another worker may still send something.
+    pub(crate) fn others_send(&self) -> bool {
+        self.senders.load(Ordering::Acquire) > usize::from(self.sends)
+    }
+}
+
+impl Drop for Part {
+    /// However a worker ends, nobody waits for it.
+    fn drop(&mut self) {
+        self.ends_sending();
+    }
+}

@@ -1,0 +1,224 @@
+//! The way of frames from one worker to another: bounded, and nobody waits. Frames are collected in batches, whose memory comes
+//! back, so that a frame costs a copy and nothing is allocated for it.
+
+use std::io;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use streamdb_capture::{Bell, Frame};
+use streamdb_types::Timestamp;
+
+/// A batch with more bytes than this is sent at once, or takes no more.
+const FULL: usize = 256 << 10;
+/// And one with more frames than this.
+const MANY: usize = 4096;
+/// How many batches wait for a worker at most: 16 MiB of frames.
+const WAITING: usize = 64;
+/// How many empty ones are kept for later.
+const SPARE: usize = 64;
+
+/// Some frames, copied.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    bytes: Vec<u8>,
+    heads: Vec<Head>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    time: Timestamp,
+    interface: u32,
+    wire_len: u32,
+    /// Where its bytes end.
+    end: usize,
+}
+
+impl Batch {
+    fn push(&mut self, frame: &Frame<'_>) {
+        self.bytes.extend_from_slice(frame.data);
+        let Frame { time, interface, wire_len, .. } = *frame;
+        self.heads.push(Head { time, interface, wire_len, end: self.bytes.len() });
+    }
+
+    /// The frames, in the order in which they came.
+    pub(crate) fn frames(&self) -> impl Iterator<Item = Frame<'_>> {
+        let mut begin = 0;
+        self.heads.iter().map(move |head| {
+            let data = self.bytes.get(begin..head.end).unwrap_or(&[]);
+            begin = head.end;
+            Frame { time: head.time, interface: head.interface, wire_len: head.wire_len, data }
+        })
+    }
+}
+
+/// Empty batches.
+#[derive(Clone, Debug)]
+pub(crate) struct Spare(Sender<Batch>, Receiver<Batch>);
+
+impl Spare {
+    pub(crate) fn new() -> Self {
+        let (give, take) = bounded(SPARE);
+        Self(give, take)
+    }
+
+    fn take(&self) -> Batch {
+        self.1.try_recv().unwrap_or_default()
+    }
+
+    /// It is not needed any more.
+    pub(crate) fn give(&self, mut batch: Batch) {
+        batch.bytes.clear();
+        batch.heads.clear();
+        // One that holds a frame of the largest kind needs more; it is not kept for all time.
+        if batch.bytes.capacity() <= 2 * FULL {
+            _ = self.0.try_send(batch);
+        }
+    }
+}
+
+/// Where a worker finds what others have for it.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    batches: Receiver<Batch>,
+}
+
+/// How others get there.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    batches: Sender<Batch>,
+    bell: Arc<Bell>,
+}
+
+/// An inbox, and the way to it; the bell rings whenever there is something in it.
+pub(crate) fn inbox() -> io::Result<(Inbox, Door)> {
+    let (sender, receiver) = bounded(WAITING);
+    Ok((Inbox { batches: receiver }, Door { batches: sender, bell: Arc::new(Bell::new()?) }))
+}
+
+impl Door {
+    pub(crate) const fn bell(&self) -> &Arc<Bell> {
+        &self.bell
+    }
+}
+
+impl Inbox {
+    /// The next batch, if there is one.
+    pub(crate) fn next(&self) -> Option<Batch> {
+        self.batches.try_recv().ok()
+    }
+
+    /// How many there are now.
+    pub(crate) fn len(&self) -> usize {
+        self.batches.len()
+    }
+}
+
+/// What one worker has for another.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    door: Door,
+    spare: Spare,
+    batch: Batch,
+}
+
+impl Outbox {
+    pub(crate) const fn new(door: Door, spare: Spare) -> Self {
+        Self { door, spare, batch: Batch { bytes: Vec::new(), heads: Vec::new() } }
+    }
+
+    /// Takes a frame; false when there is no room, as the other one is too far behind.
+    pub(crate) fn push(&mut self, frame: &Frame<'_>) -> bool {
+        let is_full = self.batch.bytes.len() + frame.data.len() > FULL || self.batch.heads.len() >= MANY;
+        if is_full && !self.send() {
+            return false;
+        }
+        self.batch.push(frame);
+        true
+    }
+
+    /// Sends what there is; false when there is no room for it, and it stays.
+    pub(crate) fn send(&mut self) -> bool {
+        if self.batch.heads.is_empty() {
+            return true;
+        }
+        match self.door.batches.try_send(std::mem::take(&mut self.batch)) {
+            Ok(()) => {
+                self.batch = self.spare.take();
+                self.door.bell.ring();
+                true
+            }
+            Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => {
+                self.batch = batch;
+                false
+            }
+        }
+    }
+
+    /// Wakes the other one, for nothing that is in here.
+    pub(crate) fn ring(&self) {
+        self.door.bell.ring();
+    }
+
+    /// Gives up what could not be sent, and says how many frames that are.
+    pub(crate) fn give_up(&mut self) -> u64 {
+        let frames = self.batch.heads.len() as u64;
+        self.batch = Batch::default();
+        frames
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(n: u32, data: &[u8]) -> Frame<'_> {
+        Frame { time: Timestamp(n.into()), interface: n % 3, wire_len: data.len() as u32 + n, data }
+    }
+
+    fn taken(inbox: &Inbox, spare: &Spare) -> Vec<(u32, Vec<u8>)> {
+        let mut all = Vec::new();
+        while let Some(batch) = inbox.next() {
+            for (frame, n) in batch.frames().zip(all.len() as u32..) {
+                assert_eq!((frame.interface, frame.time.0), (frame.time.0 as u32 % 3, frame.time.0), "{n}");
+                all.push((frame.time.0 as u32, frame.data.to_vec()));
+            }
+            spare.give(batch);
+        }
+        all
+    }
+
+    #[test]
+    fn frames_come_out_as_they_went_in() {
+        let (inbox, door) = inbox().unwrap();
+        let spare = Spare::new();
+        let mut outbox = Outbox::new(door, spare.clone());
+        for round in 0..3 {
+            let data: Vec<Vec<u8>> = (0..50usize).map(|n| vec![n as u8; n * 7 + round]).collect();
+            for (n, data) in (0..).zip(&data) {
+                assert!(outbox.push(&frame(n, data)));
+            }
+            assert!(outbox.send() && outbox.send());
+            let wanted: Vec<_> = (0..).zip(data).collect();
+            assert_eq!(taken(&inbox, &spare), wanted);
+        }
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_what_is_refused_is_not_there() {
+        let (inbox, door) = inbox().unwrap();
+        let mut outbox = Outbox::new(door, Spare::new());
+        let large = vec![7; 60_000];
+        let sent = (0..100_000).take_while(|n| outbox.push(&frame(*n, &large))).count();
+        assert!((16 << 20..18 << 20).contains(&(sent * large.len())), "{sent}");
+        assert!(!outbox.push(&frame(0, &[0; 60_000])), "there is none for a large one");
+        assert_eq!(inbox.len(), WAITING);
+        let next = inbox.next().unwrap();
+        assert!(outbox.send(), "there is room again");
+        let got = next.frames().count() + taken(&inbox, &Spare::new()).len();
+        assert_eq!(got, sent);
+        // One that is as large as can be has room in an empty one.
+        assert!(outbox.push(&frame(1, &vec![1; FULL])) && outbox.send());
+        assert!(outbox.push(&frame(1, &[])));
+        assert_eq!(outbox.give_up(), 1);
+    }
+}

@@ -1,0 +1,137 @@
+//! A worker among others: what it hands over, and what it is handed.
+
+use streamdb_capture::{Bell, Frame};
+use streamdb_decode::{Ends, Fragment};
+use streamdb_storage::Result;
+use streamdb_types::Timestamp;
+
+use std::sync::Arc;
+
+use super::Worker;
+use crate::sharing::{Over, Route};
+
+impl Worker {
+    /// What rings when another worker has handed something over.
+    pub fn bell(&self) -> Option<&Arc<Bell>> {
+        self.part.as_ref().map(|part| part.bell())
+    }
+
+    /// Takes what others have handed over by now, and says whether there was anything.
+    ///
+    /// # Errors
+    /// When the store thread is gone.
+    pub fn take_handed(&mut self) -> Result<bool> {
+        let batches = self.part.as_ref().map_or(0, |part| part.batches());
+        // What comes meanwhile is for the next time: those who wait for frames of the interface are not to starve.
+        for _ in 0..batches {
+            let Some(batch) = self.part.as_ref().and_then(|part| part.next_batch()) else { break };
+            for frame in batch.frames() {
+                self.before(&frame)?;
+                self.take(&frame, false)?;
+            }
+            if let Some(part) = &self.part {
+                part.give_batch_back(batch);
+            }
+        }
+        Ok(batches > 0)
+    }
+
+    /// Sends what others are to have; false when there is no room for all of it now.
+    pub fn send_handed(&mut self) -> bool {
+        self.part.as_mut().is_none_or(|part| part.send())
+    }
+
+    /// The source has nothing more: what waited for fragments that did not come is taken.
+    ///
+    /// # Errors
+    /// When the store thread is gone.
+    pub fn source_is_over(&mut self) -> Result<()> {
+        let over = self.part.as_mut().map(|part| part.fragments.finish()).unwrap_or_default();
+        self.settle_over(over)
+    }
+
+    /// This worker hands nothing over any more; what could not be sent is let go.
+    pub fn ends_sending(&mut self) {
+        let now = self.ticker.clock().unwrap_or_default();
+        if let Some(part) = &mut self.part {
+            self.counted.shed_frames += part.give_up(now);
+            part.ends_sending();
+        }
+    }
+
+    /// Whether another worker may still hand something over.
+    pub fn others_send(&self) -> bool {
+        self.part.as_ref().is_some_and(|part| part.others_send())
+    }
+
+    pub(super) fn tick_of_shared(&mut self, now: Timestamp) -> Result<()> {
+        let Some(part) = &mut self.part else { return Ok(()) };
+        if let Some(shed) = part.take_shed() {
+            self.sink.writer.loss(&shed)?;
+        }
+        let over = part.fragments.tick(now);
+        self.settle_over(over)
+    }
+
+    /// A fragment, of which it is to be found out whose it is.
+    pub(super) fn fragment(&mut self, frame: &Frame<'_>, fragment: &Fragment) -> Result<()> {
+        let route = match fragment.ends {
+            Some(ends) => Some(self.route(&ends)),
+            // It is the first, and does not show it: nobody can tell.
+            None if fragment.offset == 0 => Some(Route::Here),
+            None => self.part.as_ref().and_then(|part| part.fragments.route(&fragment.packet)),
+        };
+        let Some(part) = &mut self.part else { return Ok(()) };
+        let Some(route) = route else {
+            let over = part.fragments.wait(fragment, frame);
+            return self.settle_over(over);
+        };
+        let (waited, over) = part.fragments.goes(fragment, frame.time, route);
+        self.settle_over(over)?;
+        for kept in &waited {
+            self.follow(route, &kept.frame())?;
+        }
+        self.follow(route, frame)?;
+        let over = self.part.as_mut().map(|part| part.fragments.went(&fragment.packet)).unwrap_or_default();
+        self.settle_over(over)
+    }
+
+    /// Where the fragments of a packet between these ends belong.
+    fn route(&mut self, ends: &Ends) -> Route {
+        let place = self.flows.place(ends.protocol, &ends.path, ends.src, ends.dst);
+        match &mut self.part {
+            Some(part) if place.is_new() => match part.whose_packet(place.hash()) {
+                (Some(owner), _) => Route::There(owner),
+                (None, true) => Route::Claimed(*ends),
+                (None, false) => Route::Here,
+            },
+            _ => Route::Here,
+        }
+    }
+
+    fn follow(&mut self, route: Route, frame: &Frame<'_>) -> Result<()> {
+        match (route, &mut self.part) {
+            (Route::There(owner), Some(part)) => {
+                let handed = part.hand(owner, frame);
+                self.counted.handed_frames += u64::from(handed);
+                self.counted.shed_frames += u64::from(!handed);
+                Ok(())
+            }
+            _ => self.take(frame, false),
+        }
+    }
+
+    /// What waited in vain is taken here, and what was claimed in vain is nobody's again.
+    fn settle_over(&mut self, over: Over) -> Result<()> {
+        for kept in &over.frames {
+            self.take(&kept.frame(), false)?;
+        }
+        for ends in &over.claims {
+            let place = self.flows.place(ends.protocol, &ends.path, ends.src, ends.dst);
+            if let Some(part) = self.part.as_ref().filter(|_| place.is_new()) {
+                part.give_back(place.hash());
+            }
+        }
+        Ok(())
+    }
+}
