@@ -305,9 +305,9 @@ fn what_was_joined_before_anybody_scanned_is_left_to_hunt() {
 fn a_joined_content_that_was_not_taken_is_submitted_by_its_digest() {
     let case = Case::new("joined-submit", &[], "filter = \"size=200-\"");
     let config = std::fs::read_to_string(&case.config).unwrap();
-    // It is no folder yet.
-    std::fs::remove_dir(&case.files).unwrap();
-    std::fs::write(&case.config, format!("[submit]\nroom = \"350\"\n{config}")).unwrap();
+    let folder = format!("kind = \"folder\"\npath = {:?}", case.files);
+    let nowhere = config.replace(&folder, "kind = \"post\"\nurl = \"http://127.0.0.1:1/\"");
+    std::fs::write(&case.config, format!("[submit]\nroom = \"350\"\n{nowhere}")).unwrap();
     let (first, whole) = (vec![b'f'; 200], (0..300u32).map(|n| n as u8).collect::<Vec<u8>>());
     let mut made = Made::default();
     at_once(&mut made, 1000, 0, "/first", &first);
@@ -320,7 +320,6 @@ fn a_joined_content_that_was_not_taken_is_submitted_by_its_digest() {
     let rows = json_lines(&case.data.run("submit", &["--list", "--json"]).well());
     let joined: Vec<bool> = rows.iter().map(|row| row.get("joined").is_some()).collect();
     assert_eq!(joined, [false, true], "{rows:?}");
-    std::fs::create_dir(&case.files).unwrap();
     std::fs::write(&case.config, &config).unwrap();
     let submit = |name: &str| case.data.run("submit", &["--config", &case.config, name]);
     let said = String::from_utf8(submit(&name.to_uppercase()).well()).unwrap();
