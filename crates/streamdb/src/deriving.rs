@@ -12,7 +12,6 @@ use streamdb_storage::Store;
 use crate::lag::Lag;
 use crate::limiting::come_last;
 use crate::output::complain;
-use crate::supervising::alive;
 
 /// How long a merge of index files may go on when all else is done.
 const SHORT: Duration = Duration::from_secs(2);
@@ -142,17 +141,13 @@ fn derive(
     say: &dyn Fn(&str),
 ) -> Result<Progress, Error> {
     let mut all = Progress::default();
-    let stop = || {
-        alive();
-        false
-    };
     // How long to wait after the last round, when that failed.
     let mut failing: Option<Duration> = None;
     loop {
         // Asked before: what was published until then is still done.
         let last = ending.load(Ordering::Acquire);
         let looked = Lag::begin(store);
-        match deriver.catch_up(store, &stop, &mut |error| say(&error.to_string())) {
+        match deriver.catch_up(store, &|| false, &mut |error| say(&error.to_string())) {
             Err(error) if last => return Err(error),
             Err(error) => {
                 if failing.is_none() {

@@ -146,7 +146,8 @@ struct Child {
     line: Option<Line>,
     /// Whether it said that it does what it is there for, since it was started or told to read its configuration.
     ready: bool,
-    heard: Instant,
+    /// When it last said that it goes on, if it does that.
+    alive: Option<Instant>,
     /// Whether it was told that nothing is heard of it.
     silent: bool,
     /// How often it died.
@@ -168,7 +169,7 @@ impl Child {
             expected: false,
             line: None,
             ready: false,
-            heard: now,
+            alive: None,
             silent: false,
             deaths: 0,
             failed: None,
@@ -229,7 +230,7 @@ impl Child {
         match spawned {
             Ok(process) => {
                 self.process = Some(process);
-                (self.ready, self.silent, self.heard) = (false, false, self.since);
+                (self.ready, self.silent, self.alive) = (false, false, None);
             }
             Err(error) => {
                 self.start = self.since + LONGEST_PAUSE;
@@ -249,12 +250,12 @@ impl Child {
         if heard.over {
             self.line = None;
         }
-        if heard.anything {
-            self.heard = Instant::now();
+        if heard.alive {
+            self.alive = Some(Instant::now());
             if std::mem::take(&mut self.silent) {
                 inform(&format!("{} goes on", self.job.name));
             }
-        } else if self.ready && !self.silent && self.heard.elapsed() >= SILENT {
+        } else if !self.silent && self.alive.is_some_and(|last| last.elapsed() >= SILENT) {
             self.silent = true;
             complain(&format!("{} does not go on: it has said nothing for {} s", self.job.name, SILENT.as_secs()));
         }
@@ -364,11 +365,11 @@ mod tests {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         child.line = Some(Line(ours));
-        let long_ago = Instant::now().checked_sub(SILENT).unwrap();
-        child.heard = long_ago;
+        child.since = Instant::now().checked_sub(SILENT * 2).unwrap();
+        theirs.write_all(b"r").unwrap();
         child.hear();
-        assert!(!child.silent, "it may take its time to begin");
-        child.ready = true;
+        assert!(child.ready && !child.silent, "it never said that it goes on, and is not expected to");
+        child.alive = Instant::now().checked_sub(SILENT);
         child.hear();
         assert!(child.silent);
         theirs.write_all(b"a").unwrap();

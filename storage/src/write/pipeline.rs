@@ -264,13 +264,18 @@ impl Store {
         // The sync thread lets go of the file first; its own error may come only now.
         let synced = self.syncer.before_seal().is_ok() && !bucket.sync_failed;
         let cut = |end: u64| bucket.file.truncate(end).and_then(|()| bucket.file.sync_data());
+        // A trailer that was written goes before what it vouches for: of a cut the zeros behind the end can reach the disk, and
+        // the new length not.
+        let has_no_trailer = bucket.trailer.is_none_or(|trailer| cut(trailer).is_ok());
         let (mut end, mut held) = self.marks.back().copied().unwrap_or_default();
-        if !(synced && cut(end).is_ok()) {
+        if !(synced && has_no_trailer && cut(end).is_ok()) {
             let durable = self.syncer.durable(id).max(bucket.synced);
             let mark = self.marks.iter().rev().find(|(position, _)| *position <= durable);
             (end, held) = mark.copied().unwrap_or((SUPERBLOCK_LEN as u64, Held::default()));
             // Should this fail too, the checksums of the blocks say at the next start what is there.
-            let _ = cut(end);
+            if has_no_trailer {
+                let _ = cut(end);
+            }
         }
         self.marks.clear();
         self.folder.live().end(self.worker.into());

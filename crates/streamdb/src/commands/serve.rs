@@ -49,8 +49,10 @@ pub(super) fn run(args: &Serve) -> Result<(), Error> {
         let handing = if args.no_scan { None } else { Some(begin()?) };
         ready();
         let letting_go = tokio::spawn(let_go(Arc::clone(&store)));
+        let going_on = tokio::spawn(go_on());
         server.run(store, stopped()).await;
         letting_go.abort();
+        going_on.abort();
         Ok(handing)
     });
     if let Some(handing) = served? {
@@ -66,7 +68,14 @@ async fn let_go(store: Arc<Store>) {
         tokio::time::sleep(LET_GO).await;
         let store = Arc::clone(&store);
         let _ = tokio::task::spawn_blocking(move || store.bucket_ids()).await;
+    }
+}
+
+/// Says that this process goes on, whatever it is asked for.
+async fn go_on() {
+    loop {
         alive();
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 

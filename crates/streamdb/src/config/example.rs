@@ -134,8 +134,8 @@ fn a_key_that_is_misspelt_is_told_the_right_one() {
     let (_folder, text) = all();
     for (table, ours) in keys(&text) {
         for key in &ours {
-            let said = refusal(&text, &table, &format!("{key}x = 1"));
-            assert!(said.ends_with(&format!("; did you mean {key}?")), "[{table}] {key}x: {said}");
+            let said = refusal(&text, &table, &format!("x{key} = 1"));
+            assert!(said.ends_with(&format!("; did you mean {key}?")), "[{table}] x{key}: {said}");
         }
     }
 }

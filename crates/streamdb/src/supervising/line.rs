@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// It does what it is there for; also again, after it read its configuration.
 const READY: u8 = b'r';
-/// It goes on doing it.
+/// It goes on doing it. One that never says so is not expected to: to take a stream apart takes as long as it takes.
 const ALIVE: u8 = b'a';
 /// How often it says so.
 const OFTEN: Duration = Duration::from_secs(5);
@@ -61,8 +61,8 @@ pub(super) struct Line(pub(super) UnixStream);
 /// What was heard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Heard {
-    pub(super) anything: bool,
     pub(super) ready: bool,
+    pub(super) alive: bool,
     /// Nobody is at the other end any more.
     pub(super) over: bool,
 }
@@ -84,8 +84,10 @@ impl Line {
                 heard.over = true;
                 break;
             }
-            heard.anything = true;
-            heard.ready |= buffer.iter().take(n).any(|byte| *byte == READY);
+            for byte in buffer.iter().take(n) {
+                heard.ready |= *byte == READY;
+                heard.alive |= *byte == ALIVE;
+            }
         }
         heard
     }
@@ -103,9 +105,9 @@ mod tests {
         let mut line = Line(ours);
         assert_eq!(line.hear(), Heard::default());
         theirs.write_all(&[ALIVE; 100]).unwrap();
-        assert_eq!(line.hear(), Heard { anything: true, ..Heard::default() });
+        assert_eq!(line.hear(), Heard { alive: true, ..Heard::default() });
         theirs.write_all(&[ALIVE, READY, ALIVE]).unwrap();
-        assert_eq!(line.hear(), Heard { anything: true, ready: true, over: false });
+        assert_eq!(line.hear(), Heard { alive: true, ready: true, over: false });
         assert_eq!(line.hear(), Heard::default());
         drop(theirs);
         assert_eq!(line.hear(), Heard { over: true, ..Heard::default() });
