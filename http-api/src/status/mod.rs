@@ -38,7 +38,7 @@ struct Page {
 }
 
 struct Process {
-    name: &'static str,
+    name: String,
     up: bool,
     says: String,
 }
@@ -106,7 +106,7 @@ fn processes(running: &Running, now: Timestamp, zone: &Zone) -> Vec<Process> {
             Some(status) if up => format!("since {}{more}{died}", zone.date(status.since)),
             Some(status) => format!("not running; last heard of at {}{died}", zone.date(status.time)),
         };
-        Process { name, up, says }
+        Process { name: name.to_owned(), up, says }
     };
     let lag = running.lag(now).map_or_else(String::new, |lag| {
         let behind = running.derive.as_ref().map_or(0, |status| status.number("lag_bytes"));
@@ -120,11 +120,12 @@ fn processes(running: &Running, now: Timestamp, zone: &Zone) -> Vec<Process> {
         says("capture", &running.capture, "captured", String::new()),
         says("derive", &running.derive, "looked for objects", lag),
     ];
-    if let Some((_, restarts, millis)) =
-        looked_after.iter().find(|(name, restarts, _)| *name == "serve" && *restarts > 0)
-    {
-        let says = deaths(*restarts, *millis);
-        all.push(Process { name: "serve", up: true, says });
+    // The others say nothing of themselves.
+    for (name, restarts, millis) in &looked_after {
+        if *restarts > 0 && !["capture", "derive"].contains(name) {
+            let up = running.supervisor.as_ref().map_or(0, |status| status.number(&format!("process.{name}.up"))) > 0;
+            all.push(Process { name: (*name).to_owned(), up, says: deaths(*restarts, *millis) });
+        }
     }
     all
 }
