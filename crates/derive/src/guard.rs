@@ -114,14 +114,17 @@ impl Guard {
     ) -> Result<Vec<ObjectRow>, Error> {
         let Some(suspects) = &mut self.suspects else { return work(rows) };
         let key = stream.key;
-        suspects.begin(key)?;
+        // A disk that does not take it says so where rows are kept. Until it does, who fails is not known to the next process.
+        let noted = suspects.begin(key).is_ok();
         self.tally.set(Some(Work { key, length: stream.length.0, since: Instant::now() }));
         let made = catch_unwind(AssertUnwindSafe(|| work(rows)));
         self.tally.set(None);
         match made {
             Ok(Err(Error::GivenUp { .. })) => Ok(Vec::new()),
             Ok(made) => {
-                suspects.done(key)?;
+                if noted {
+                    suspects.done(key)?;
+                }
                 made
             }
             Err(panic) => {
