@@ -10,6 +10,7 @@ command -v dpkg-shlibdeps >/dev/null || stop "dpkg-shlibdeps is missing: \`apt-g
 
 target=${CARGO_TARGET_DIR:-target}
 cargo build --release --locked -p streamdb ${DEB_FEATURES:+--features "$DEB_FEATURES"}
-rm -rf target/packaging
-"$target/release/streamdb" manual target/packaging
+rm -rf "$target/release/packaging"
+"$target/release/streamdb" manual "$target/release/packaging"
+gzip -9n "$target"/release/packaging/man/*.1
 cargo deb --no-build --locked -p streamdb

@@ -80,7 +80,7 @@ is "it runs" "$(inside systemctl is-active streamdb || true)" inactive
 is "its configuration" "$(inside stat -c '%U:%G %a' $config)" "root:streamdb 640"
 is "the configuration as it comes" "$(inside streamdb check-config)" "$config: this is a configuration as it should be"
 is "its user" "$(inside id -un streamdb)" streamdb
-inside systemd-analyze verify streamdb.service
+inside systemd-analyze verify --man=no streamdb.service
 inside systemd-analyze --no-pager security streamdb.service | tail -n 1
 for file in /usr/share/man/man1/streamdb.1.gz /usr/share/man/man1/streamdb-run.1.gz /usr/share/bash-completion/completions/streamdb \
     /usr/share/zsh/vendor-completions/_streamdb /usr/share/fish/vendor_completions.d/streamdb.fish; do
@@ -115,7 +115,7 @@ say "what went over lo is captured, taken apart and found"
 say "reloading"
 pid=$(process capture)
 serves=$(process serve)
-inside sed -i 's/^#filter = .*/filter = "tcp port 8080"/' $config
+inside sed -i '0,/^#filter = .*/s//filter = "tcp port 8080"/' $config
 inside systemctl reload streamdb
 read_again() { inside journalctl -q --no-pager -o cat -u streamdb | grep 'the configuration was read again'; }
 until_so "it says that it has read it" read_again

@@ -101,13 +101,14 @@ fn its_log_is_json_where_that_is_wanted() {
         let config = config(&data, before);
         let mut command = common::command(["run", "--config"]);
         let sensor = Sensor::start_as(command.arg(&config).args(flags));
-        let lines = ["capturing from lo", "serving "].map(|what| (what, sensor.says(what)));
+        let lines = ["capturing from lo", "serving "];
+        let lines = lines.iter().zip(sensor.says_all(lines));
         kill("-KILL", sensor.process("derive"));
         let died = sensor.says("derive died");
         until("it runs again", || Some(sensor.process("derive")));
         let rest = objects(&sensor.end());
-        for (what, line) in &lines {
-            let object = &objects(std::slice::from_ref(line))[0];
+        for (what, line) in lines {
+            let object = &objects(std::slice::from_ref(&line))[0];
             let process = if *what == "serving " { "serve" } else { "capture" };
             assert_eq!((object["level"].as_str(), object["process"].as_str()), (Some("info"), Some(process)), "{line}");
             assert!(object["message"].as_str().unwrap().starts_with(what), "{line}");

@@ -16,13 +16,24 @@ fn left_out(line: &str) -> Option<&str> {
     line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()))
 }
 
-/// The example with those of its settings that are left out and `wanted` (line by line, from 0 on); and with a folder that is
-/// there in place of the one that it names.
+/// Keys that stand for each other; the second one is left out.
+const INSTEAD: [(&str, &str); 1] = [("interface", "interfaces")];
+
+fn is_of(line: &str, key: &str) -> bool {
+    line.split_once(" = ").is_some_and(|(name, _)| name == key)
+}
+
+/// The example with those of its settings that are left out and `wanted` (line by line, from 0 on), without those that they stand
+/// for; and with a folder that is there in place of the one that it names.
 fn with(wanted: impl Fn(usize) -> bool) -> (TestFolder, String) {
     let folder = TestFolder::new("example-configuration");
     let path = folder.path().to_str().unwrap();
     let line = |(n, line): (usize, &'static str)| left_out(line).filter(|_| wanted(n)).unwrap_or(line);
     let text: Vec<&str> = EXAMPLE.lines().enumerate().map(line).collect();
+    let stood_for = INSTEAD.iter().filter(|(_, instead)| text.iter().any(|line| is_of(line, instead)));
+    let stood_for: Vec<&str> = stood_for.map(|(key, _)| *key).collect();
+    let kept = |line: &&str| !stood_for.iter().any(|key| is_of(line, key));
+    let text: Vec<&str> = text.into_iter().filter(kept).collect();
     let text = text.join("\n").replace("/var/spool/streamdb", path);
     (folder, text)
 }
@@ -37,11 +48,12 @@ fn header(line: &str) -> Option<&str> {
     line.starts_with('[').then_some(name)
 }
 
-/// The keys of each table, by its name; of tables of which there are several, those of all of them.
-fn keys(text: &str) -> BTreeMap<String, BTreeSet<String>> {
+/// The keys of each table of the example, by its name; of tables of which there are several, those of all of them.
+fn keys() -> BTreeMap<String, BTreeSet<String>> {
     let mut tables = BTreeMap::<String, BTreeSet<String>>::new();
     let mut name = String::new();
-    for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+    let lines = EXAMPLE.lines().map(|line| left_out(line).unwrap_or(line));
+    for line in lines.filter(|line| !line.starts_with('#') && !line.is_empty()) {
         if let Some(table) = header(line) {
             // It is a key of the one that it lies in, too.
             let (outer, key) = table.rsplit_once('.').unwrap_or(("", table));
@@ -101,7 +113,8 @@ fn each_setting_can_be_taken_in_by_itself() {
 
 #[test]
 fn it_shows_the_defaults() {
-    let (_folder, text) = with(|n| EXAMPLE.lines().nth(n).is_some_and(|line| !line.starts_with("#filter")));
+    let (_folder, text) =
+        with(|n| EXAMPLE.lines().nth(n).is_some_and(|line| !is_of(line, "#filter") && !is_of(line, "#interfaces")));
     let Config { capture, listen, http, submit, scan, .. } = parse(&text).unwrap();
     let command = |flags: &[String]| {
         let words = ["streamdb", "capture", "--data", "d", "--interface", "eth0"].map(str::to_owned);
@@ -121,7 +134,7 @@ fn it_shows_the_defaults() {
 #[test]
 fn it_has_every_key_that_the_parser_takes() {
     let (_folder, text) = all();
-    for (table, ours) in keys(&text) {
+    for (table, ours) in keys() {
         let said = refusal(&text, &table, "qqqqqqqqqqqqqqqqqqqqqqqq = 1");
         let (_, known) = said.split_once("; there are ").unwrap_or_else(|| panic!("[{table}]: {said}"));
         let known: BTreeSet<String> = known.split(", ").map(str::to_owned).collect();
@@ -132,7 +145,7 @@ fn it_has_every_key_that_the_parser_takes() {
 #[test]
 fn a_key_that_is_misspelt_is_told_the_right_one() {
     let (_folder, text) = all();
-    for (table, ours) in keys(&text) {
+    for (table, ours) in keys() {
         for key in &ours {
             let said = refusal(&text, &table, &format!("x{key} = 1"));
             assert!(said.ends_with(&format!("; did you mean {key}?")), "[{table}] x{key}: {said}");
