@@ -37,9 +37,12 @@ struct Took {
 /// Requests since the server began.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
-    /// By route and status. There are as many routes as the router has.
-    answered: Mutex<BTreeMap<String, (BTreeMap<u16, u64>, Took)>>,
+    /// By route. There are as many as the router has.
+    answered: Mutex<BTreeMap<String, Answered>>,
 }
+
+/// What came of the requests of a route: how many by status, and how long they took.
+type Answered = (BTreeMap<u16, u64>, Took);
 
 impl Requests {
     fn note(&self, route: &str, status: u16, took: Duration) {

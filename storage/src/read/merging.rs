@@ -2,6 +2,7 @@
 //! another worker handed over came a little later.
 
 use std::cmp::{Ordering, Reverse};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
@@ -139,21 +140,24 @@ fn read(
     filter: &FrameFilter<'_>,
     visit: &mut dyn FnMut(&StoredFrame<'_>) -> Result<()>,
 ) -> Result<()> {
-    if !open.contains_key(&block.bucket) {
-        let left = left.remove(&block.bucket);
-        let (Some(left), Some(bucket)) = (left, there(store, block.bucket)?) else { return Ok(()) };
-        let contents = store.contents(&bucket)?;
-        let frames = BucketFrames::new(bucket, &contents)?;
-        let only = filter.connections.map(|wanted| frames.connections(wanted)).transpose()?;
-        open.insert(block.bucket, Open { frames, only, left });
-    }
-    let Some(bucket) = open.get_mut(&block.bucket) else { return Ok(()) };
+    let mut entry = match open.entry(block.bucket) {
+        Entry::Occupied(entry) => entry,
+        Entry::Vacant(entry) => {
+            let left = left.remove(&block.bucket);
+            let (Some(left), Some(bucket)) = (left, there(store, block.bucket)?) else { return Ok(()) };
+            let contents = store.contents(&bucket)?;
+            let frames = BucketFrames::new(bucket, &contents)?;
+            let only = filter.connections.map(|wanted| frames.connections(wanted)).transpose()?;
+            entry.insert_entry(Open { frames, only, left })
+        }
+    };
+    let bucket = entry.get_mut();
     bucket.frames.block(block.position, bucket.only.as_deref(), &mut |_, frame| {
         if filter.overlaps(frame.time, frame.time) { visit(frame) } else { Ok(()) }
     })?;
     bucket.left = bucket.left.saturating_sub(1);
     if bucket.left == 0 {
-        open.remove(&block.bucket);
+        entry.remove();
     }
     Ok(())
 }
