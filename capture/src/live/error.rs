@@ -53,8 +53,11 @@ pub enum LiveError {
         message: String,
     },
     /// The kernel does not share its frames among several sockets.
-    #[error("{}: this kernel does not share its frames among several workers ({}); give it one worker",
-        Plain(interface), Plain(message))]
+    #[error(
+        "{}: this kernel does not share its frames among several workers ({}); give it one worker",
+        Plain(interface),
+        Plain(message)
+    )]
     NotShared {
         /// The interface.
         interface: String,

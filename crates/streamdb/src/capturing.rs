@@ -120,7 +120,9 @@ impl Crew {
         let mut members = Vec::new();
         let (said, events) = unbounded();
         let ending = Arc::new(AtomicBool::new(false));
-        for (interface, live) in lives.into_iter().zip(0..).flat_map(|(lives, n)| lives.into_iter().map(move |l| (n, l))) {
+        for (interface, live) in
+            lives.into_iter().zip(0..).flat_map(|(lives, n)| lives.into_iter().map(move |l| (n, l)))
+        {
             let writer = Writer::new(Arc::clone(folder), number(members.len()), settings.writer())?;
             let mut worker = worker(writer, config.clone(), parts.pop());
             for source in &sources {
@@ -237,7 +239,10 @@ impl Crew {
             if source.taking == 0 {
                 let text = error.to_string();
                 if others {
-                    complain(&format!("{text}; the capture goes on without it, and looks for it each {} s", AGAIN.as_secs()));
+                    complain(&format!(
+                        "{text}; the capture goes on without it, and looks for it each {} s",
+                        AGAIN.as_secs()
+                    ));
                 }
                 source.failed = Some((Instant::now() + AGAIN, text));
             }

@@ -8,6 +8,7 @@ pub(crate) mod derived;
 pub(crate) mod frames;
 pub(crate) mod joins;
 pub(crate) mod made;
+pub(crate) mod merging;
 pub(crate) mod parts;
 pub(crate) mod scan;
 pub(crate) mod store;

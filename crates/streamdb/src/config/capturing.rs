@@ -10,7 +10,8 @@ use crate::capturing::MAX_WORKERS;
 use crate::cli::{CompressionFlag, OverlapFlag, PacketsFlag, bucket_bytes, ring_bytes, window, workers};
 
 /// The keys below [capture].
-pub(super) const CAPTURE: &[&str] = &["interface", "interfaces", "workers", "filter", "snap_length", "buffer", "promiscuous"];
+pub(super) const CAPTURE: &[&str] =
+    &["interface", "interfaces", "workers", "filter", "snap_length", "buffer", "promiscuous"];
 /// The keys below [store].
 pub(super) const STORE: &[&str] =
     &["compression", "packets", "bucket", "bucket_size", "overlap", "reject_bad_checksums"];

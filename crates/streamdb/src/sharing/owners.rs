@@ -285,7 +285,12 @@ mod tests {
             for (number, seen) in seen.iter().enumerate() {
                 let mine = seen[n].0 == Claim::New || seen[n].0 == Claim::Mine;
                 assert_eq!(seen[n].1, owner, "round {n}");
-                assert_eq!(mine, owner == Some(member(number)), "round {n}: {number} was told {:?} of {owner:?}", seen[n].0);
+                assert_eq!(
+                    mine,
+                    owner == Some(member(number)),
+                    "round {n}: {number} was told {:?} of {owner:?}",
+                    seen[n].0
+                );
             }
         }
         assert!(owners.entries.iter().all(|entry| entry.load(Ordering::SeqCst) == 0), "nothing is left over");
