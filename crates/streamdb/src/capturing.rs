@@ -10,12 +10,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-use streamdb_capture::{Bell, Feed, FeedSettings, Live, LiveError, LiveSettings};
+use streamdb_capture::{Feed, FeedSettings, Live, LiveError, LiveSettings};
 use streamdb_storage::{WriteFolder, Writer, WriterSummary};
 use streamdb_types::{Counters, Interface};
 
 use self::feeding::Feeding;
-use self::member::{Member, Order};
+use self::member::{Member, Order, Orders};
 use crate::commands::Error;
 use crate::cutoff::{Cutoffs, Rule};
 use crate::output::complain;
@@ -97,7 +97,7 @@ impl Opened {
 /// Those who capture.
 pub(crate) struct Crew {
     sources: Vec<Source>,
-    orders: Vec<(Sender<Order>, Arc<Bell>)>,
+    orders: Vec<Orders>,
     seen: Vec<Arc<Seen>>,
     threads: Vec<JoinHandle<Result<Done, Error>>>,
     events: Receiver<Event>,

@@ -171,7 +171,8 @@ impl Part {
 
     /// Sends what was collected for others; false when not all of it could be.
     pub(crate) fn send(&mut self) -> bool {
-        self.outboxes.iter_mut().fold(true, |all, outbox| outbox.send() && all)
+        // Each of them, whatever became of the ones before.
+        self.outboxes.iter_mut().map(Outbox::send).filter(|sent| !sent).count() == 0
     }
 
     /// Lets go what could not be sent, and says how many frames that are.

@@ -29,6 +29,9 @@ pub(super) enum Order {
     Take(Box<Live>),
 }
 
+/// How a worker is told something: what, and that there is something.
+pub(super) type Orders = (Sender<Order>, Arc<Bell>);
+
 /// A worker, its source, and who tells it what to do.
 pub(super) struct Member {
     number: usize,
@@ -54,7 +57,7 @@ impl Member {
         worker: Worker,
         events: Sender<Event>,
         ending: Arc<AtomicBool>,
-    ) -> io::Result<(Self, (Sender<Order>, Arc<Bell>))> {
+    ) -> io::Result<(Self, Orders)> {
         let bell = match worker.bell() {
             Some(bell) => Arc::clone(bell),
             None => Arc::new(Bell::new()?),

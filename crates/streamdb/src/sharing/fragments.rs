@@ -245,7 +245,7 @@ mod tests {
     fn frame(id: u16, n: u16, mark: u32) -> Vec<u8> {
         let mut frame = vec![0x45, 0, 0, 36];
         frame.extend(id.to_be_bytes());
-        frame.extend((n * 2 | if n < 3 { 0x2000 } else { 0 }).to_be_bytes());
+        frame.extend(((n * 2) | if n < 3 { 0x2000 } else { 0 }).to_be_bytes());
         frame.extend([64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
         // Ports, if it is the first: the packet's number.
         frame.extend([5, 6, 7, 8, 0, 64, 0, 0, 0, 0, 0, 0]);

@@ -37,7 +37,7 @@ pub type Sent = (usize, Vec<u8>);
 impl Flow {
     pub fn new(n: u32) -> Self {
         let kind = n as usize;
-        let (wrap, v6, tcp) = (WRAPS[kind % 6], kind / 6 % 2 == 1, kind / 12 % 2 == 0);
+        let (wrap, v6, tcp) = (WRAPS[kind % 6], kind / 6 % 2 == 1, (kind / 12).is_multiple_of(2));
         Self { n, wrap, v6, tcp, id: n * 64, seq: [n.wrapping_mul(77_777), n.wrapping_mul(99_991)] }
     }
 
