@@ -72,12 +72,13 @@ pub(crate) fn supervise(
             manager.reloading();
             awaited = true;
             match again() {
-                Ok(jobs) => children.iter_mut().zip(jobs).for_each(|(child, job)| child.take_over(job)),
+                Ok(jobs) => take_over(&mut children, jobs, &program),
                 Err(error) => {
                     complain(&format!("the configuration is as it was, as the new one is not right: {error}"))
                 }
             }
         }
+        children.retain_mut(|child| !child.is_over || child.runs());
         children.iter_mut().for_each(|child| child.look(begun, &mut account));
         if awaited && children.iter().all(|child| child.ready) {
             (begun, awaited) = (true, false);
@@ -99,6 +100,20 @@ pub(crate) fn supervise(
     match failed {
         Some(sentence) => Err(Error::Other(sentence)),
         None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Goes on with these jobs: what is new among them begins, and what is not among them any more ends.
+fn take_over(children: &mut Vec<Child>, jobs: Vec<Job>, program: &Path) {
+    for child in children.iter_mut().filter(|child| jobs.iter().all(|job| job.name != child.job.name)) {
+        child.is_over = true;
+        child.tell(Signal::TERM);
+    }
+    for job in jobs {
+        match children.iter_mut().find(|child| child.job.name == job.name && !child.is_over) {
+            Some(child) => child.take_over(job),
+            None => children.push(Child::new(program.to_owned(), job)),
+        }
     }
 }
 
@@ -150,6 +165,8 @@ struct Child {
     alive: Option<Instant>,
     /// Whether it was told that nothing is heard of it.
     silent: bool,
+    /// Whether it was told to end, and there is no such job any more.
+    is_over: bool,
     /// How often it died.
     deaths: u64,
     /// How it ended before it ever was ready, when nothing ran yet.
@@ -171,6 +188,7 @@ impl Child {
             ready: false,
             alive: None,
             silent: false,
+            is_over: false,
             deaths: 0,
             failed: None,
         }
@@ -179,6 +197,9 @@ impl Child {
     /// Starts it if it is time, hears what it says, and sees whether it died: if not all have `begun` yet, and it
     /// has not, it is not started again.
     fn look(&mut self, begun: bool, account: &mut Account) {
+        if self.is_over {
+            return;
+        }
         self.hear();
         if self.process.is_none() {
             if Instant::now() >= self.start {

@@ -136,6 +136,42 @@ fn a_sensor_goes_on_whatever_becomes_of_its_processes() {
     data.is_well();
 }
 
+/// What is scanned by comes and goes with the configuration, and the process that scans with it.
+#[test]
+fn a_process_comes_and_goes_with_its_section() {
+    if !may_capture() {
+        return;
+    }
+    let data = Data::new("run-sections");
+    let list = data.write("bad.txt", b"");
+    let without = format!(
+        "data = {:?}\n[capture]\ninterface = \"lo\"\nfilter = \"tcp port 1\"\n[http]\nlisten = \"127.0.0.1:{}\"\n",
+        data.path(),
+        free_port()
+    );
+    let config = data.write("streamdb.toml", without.as_bytes());
+    let sensor = Sensor::start(&config);
+    sensor.says_all(["serving ", "capturing "]);
+    let scans = |id: u32| -> Option<u32> {
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        children.split_whitespace().map(|child| child.parse().unwrap()).find(|child: &u32| {
+            let line = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).nth(1) == Some(b"scan")
+        })
+    };
+    let (id, captures) = (sensor.child.id(), sensor.process("capture"));
+    assert_eq!(scans(id), None);
+    fs::write(&config, format!("{without}[scan]\nhash_lists = [{list:?}]\n")).unwrap();
+    sensor.signal("-HUP");
+    let first = until("it scans", || scans(id));
+    fs::write(&config, &without).unwrap();
+    sensor.says_all(["the configuration was read again", "serving "]);
+    sensor.signal("-HUP");
+    until("it scans no more", || (scans(id) != Some(first) && scans(id).is_none()).then_some(()));
+    assert_eq!(sensor.process("capture"), captures);
+    assert_eq!(sensor.end().iter().find(|line| line.contains("died")), None);
+}
+
 #[test]
 fn its_processes_do_not_outlive_it() {
     if !may_capture() {
