@@ -6,6 +6,7 @@ use crate::fast;
 use crate::fragments::{FragmentOverlap, Limits, Packet, Pool};
 use crate::link;
 use crate::packet::{Content, Decoded, Piece, TcpSegment, UdpDatagram};
+use crate::refused::Refused;
 use crate::span::Span;
 use crate::walk::{Found, Layer, Outcome, Rules, Walk};
 
@@ -50,6 +51,7 @@ impl Default for Config {
 pub struct Decoder {
     pub(crate) rules: Rules,
     pool: Pool,
+    refused: Refused,
     /// The packet that was put together last; the outcome of that frame borrows from it.
     whole: Packet,
 }
@@ -65,7 +67,7 @@ impl Decoder {
         };
         let Config { verify_checksums: verify, fold_vlans, split_teids, .. } = config;
         let rules = Rules { verify, fold_vlans, split_teids };
-        Self { rules, pool: Pool::new(limits), whole: Packet::default() }
+        Self { rules, pool: Pool::new(limits), refused: Refused::default(), whole: Packet::default() }
     }
 
     /// Decodes one frame of this link type.
@@ -100,7 +102,7 @@ impl Decoder {
         self.pool.expired
     }
 
-    /// Those of them that were given up before their time.
+    /// Of those, the ones that were given up as a bound was reached.
     pub const fn evicted_fragments(&self) -> u64 {
         self.pool.evicted
     }
@@ -108,6 +110,11 @@ impl Decoder {
     /// Packets put together from fragments so far.
     pub const fn reassembled_packets(&self) -> u64 {
         self.pool.completed
+    }
+
+    /// Frames that turned out to have no content so far, by why.
+    pub const fn refused(&self) -> &Refused {
+        &self.refused
     }
 
     /// The long way, for every frame.
@@ -123,7 +130,10 @@ impl Decoder {
         let wire = usize::try_from(wire_len).unwrap_or(usize::MAX);
         let mut outcome = match link::open(link, Span::frame(frame, wire)) {
             Ok((layer, span)) => walk.run(layer, span),
-            Err(end) => Outcome::Found(end.into()),
+            Err(end) => {
+                walk.refused = Some((end, None));
+                Outcome::Found(end.into())
+            }
         };
         let mut in_whole = false;
         // Each turn takes a fragment out of what the last one completed, and the walk's bound on headers ends them.
@@ -152,6 +162,9 @@ impl Decoder {
             walk.headers_ok = self.whole.headers_ok;
             outcome = walk.run(Layer::Protocol(self.whole.next), Span::packet(self.whole.bytes()));
         };
+        if let Some((end, at)) = walk.refused {
+            self.refused.note(end, at, frame.len() < wire);
+        }
         if !in_whole {
             return filled(&walk, found, frame, &[]);
         }

@@ -82,7 +82,7 @@ pub(crate) struct Pool {
     spare: Vec<Packet>,
     /// Fragments given up, for whatever reason.
     pub expired: u64,
-    /// Of those the ones that were given up before their time.
+    /// Of those, the ones for which there was no room.
     pub evicted: u64,
     pub completed: u64,
 }
@@ -129,14 +129,14 @@ impl Pool {
             packet.straighten(&mut self.spare);
             return Some(packet);
         }
-        let before = self.expired;
+        let expired = self.expired;
         if packet.count > MAX_PIECES || packet.pieces.len() > MAX_PIECES {
             self.give_up(&share.key);
         }
         while self.bytes > self.limits.bytes || self.packets.len() > self.limits.packets {
             self.give_up_oldest();
         }
-        self.evicted += self.expired - before;
+        self.evicted += self.expired - expired;
         None
     }
 

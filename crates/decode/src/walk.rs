@@ -49,6 +49,8 @@ pub(crate) enum Layer {
 pub(crate) enum End {
     /// It is nothing that is decoded further.
     Other,
+    /// Nor is this, as too much lies around it.
+    Deep,
     /// A header is cut short or contradicts itself.
     Malformed,
 }
@@ -135,6 +137,8 @@ pub(crate) struct Walk {
     pub headers_ok: bool,
     /// The datagram that may be a tunnel, and the path that it has if it is none.
     pub plain: Option<(Found, Path)>,
+    /// Why there is no content, and at which header, when there is none.
+    pub refused: Option<(End, Option<Layer>)>,
     layers: u32,
 }
 
@@ -147,6 +151,7 @@ impl Walk {
             rules,
             headers_ok: true,
             plain: None,
+            refused: None,
             layers: MAX_LAYERS,
         }
     }
@@ -154,20 +159,20 @@ impl Walk {
     /// Adds a hop; a full path ends the walk.
     pub fn push(&mut self, hop: Hop) -> Result<(), End> {
         let folded = self.rules.fold_vlans && hop.kind == HopKind::Vlan;
-        if folded || self.path.push(hop) { Ok(()) } else { Err(End::Other) }
+        if folded || self.path.push(hop) { Ok(()) } else { Err(End::Deep) }
     }
 
     /// Goes on from this header to the end.
     pub fn run(&mut self, layer: Layer, span: Span<'_>) -> Outcome {
         let (mut layer, mut span) = (layer, span);
         loop {
-            let Some(layers) = self.layers.checked_sub(1) else { return self.end(End::Other) };
+            let Some(layers) = self.layers.checked_sub(1) else { return self.end(End::Deep, layer) };
             self.layers = layers;
             match self.step(layer, span) {
                 Step::Next(next, rest) => (layer, span) = (next, rest),
                 Step::Found(found) => return Outcome::Found(found),
                 Step::Share(share) => return Outcome::Share(share),
-                Step::End(end) => return self.end(end),
+                Step::End(end) => return self.end(end, layer),
             }
         }
     }
@@ -209,13 +214,16 @@ impl Walk {
     }
 
     /// No content: unless this was inside of what only looked like a tunnel, which then is a plain datagram.
-    fn end(&mut self, end: End) -> Outcome {
+    fn end(&mut self, end: End, at: Layer) -> Outcome {
         Outcome::Found(match self.plain.take() {
             Some((datagram, path)) => {
                 self.path = path;
                 datagram
             }
-            None => end.into(),
+            None => {
+                self.refused = Some((end, Some(at)));
+                end.into()
+            }
         })
     }
 }
@@ -223,7 +231,7 @@ impl Walk {
 impl From<End> for Found {
     fn from(end: End) -> Self {
         let content = match end {
-            End::Other => Content::Other,
+            End::Other | End::Deep => Content::Other,
             End::Malformed => Content::Malformed,
         };
         Self { content, at: 0, len: 0 }

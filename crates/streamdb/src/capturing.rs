@@ -15,10 +15,11 @@ use streamdb_storage::{WriteFolder, Writer, WriterSummary};
 use streamdb_types::{Counters, Interface};
 
 use self::feeding::Feeding;
-use self::member::{Member, Order, Seen};
+use self::member::{Member, Order};
 use crate::commands::Error;
 use crate::cutoff::{Cutoffs, Rule};
 use crate::output::complain;
+use crate::reporting::{Seen, Told};
 use crate::settings::Settings;
 use crate::sharing::{self, Part};
 use crate::worker::{Worker, WorkerConfig};
@@ -105,6 +106,8 @@ pub(crate) struct Crew {
     feeding: Option<Feeding>,
     /// Why the last interface failed.
     broken: Option<LiveError>,
+    /// Whether this process may open an interface again.
+    may_open: bool,
 }
 
 impl Crew {
@@ -112,9 +115,14 @@ impl Crew {
     ///
     /// # Errors
     /// When a rule about cutoffs cannot be used on an interface, or the system has no more threads.
-    pub(crate) fn start(opened: Opened, folder: &Arc<WriteFolder>, settings: &Settings) -> Result<Self, Error> {
+    pub(crate) fn start(
+        opened: Opened,
+        folder: &Arc<WriteFolder>,
+        settings: &Settings,
+        may_open: bool,
+    ) -> Result<Self, Error> {
         let Opened { sources, lives, feed } = opened;
-        let config = WorkerConfig { publish_at_ticks: true, ..settings.worker() };
+        let config = WorkerConfig { publish_at_ticks: true, live: true, ..settings.worker() };
         let count = lives.iter().map(Vec::len).sum();
         let no_means = |e: std::io::Error| Error::Other(format!("could not set up the workers: {e}"));
         let mut parts = if count > 1 {
@@ -148,6 +156,7 @@ impl Crew {
             ending,
             feeding,
             broken: None,
+            may_open,
         };
         for (member, _) in members {
             let said = said.clone();
@@ -175,7 +184,12 @@ impl Crew {
                 return;
             }
             self.broken = None;
-            self.try_again();
+            if self.may_open {
+                self.try_again();
+            } else if let Some(name) = self.is_back() {
+                complain(&format!("{name} is up again: this capture may not open it, and ends for one that may"));
+                return;
+            }
             between(self);
         }
     }
@@ -225,10 +239,9 @@ impl Crew {
     /// What all of them counted until a second ago at most, and how many connections are open.
     pub(crate) fn seen(&self) -> (Counters, usize) {
         let mut all = (Counters::default(), 0);
-        let fed = self.feeding.iter().map(Feeding::seen);
-        for (counters, open) in self.seen.iter().map(|seen| seen.last()).chain(fed) {
-            all.0.add(&counters);
-            all.1 += open;
+        for going in self.all_seen().map(|seen| seen.last()) {
+            all.0.add(&going.counters);
+            all.1 += going.open;
         }
         all
     }
@@ -241,6 +254,23 @@ impl Crew {
             .map(|source| (source.settings.interface.clone(), source.workers.clone()))
             .chain(fed)
             .collect()
+    }
+
+    /// By which each says how it goes.
+    pub(crate) fn told(&self) -> Vec<Told> {
+        let all: Vec<_> = self.all_seen().collect();
+        let of = |(interface, workers): (String, Vec<usize>)| {
+            let told = |worker: usize| {
+                let seen = Arc::clone(all.get(worker)?);
+                Some(Told { number: number(worker), interface: interface.clone(), seen })
+            };
+            workers.into_iter().filter_map(told).collect::<Vec<_>>()
+        };
+        self.sources().into_iter().flat_map(of).collect()
+    }
+
+    fn all_seen(&self) -> impl Iterator<Item = Arc<Seen>> {
+        self.seen.iter().cloned().chain(self.feeding.iter().map(Feeding::seen))
     }
 
     fn order(&self, worker: usize, order: Order) {
@@ -269,6 +299,19 @@ impl Crew {
             }
         }
         self.broken = Some(error);
+    }
+
+    /// An interface that failed and is up again.
+    fn is_back(&mut self) -> Option<String> {
+        let now = Instant::now();
+        for source in &mut self.sources {
+            let Some((due, _)) = source.failed.as_mut().filter(|(due, _)| *due <= now) else { continue };
+            *due = now + AGAIN;
+            if streamdb_capture::is_up(&source.settings.interface) {
+                return Some(source.settings.interface.clone());
+            }
+        }
+        None
     }
 
     /// Opens what failed and is there again.

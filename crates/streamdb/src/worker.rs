@@ -27,6 +27,9 @@ pub struct WorkerConfig {
     /// Whether what came is published [`PARTS`] times a second, for readers who watch. Otherwise blocks are filled first, which
     /// takes less room where frames are few.
     pub publish_at_ticks: bool,
+    /// Whether frames come as they go over an interface: then waits for the disk are counted, which a capture file always has,
+    /// and what is said to be dropped was so in the last second.
+    pub live: bool,
     /// Whether it is as late as [`Worker::clock`] says, and not as late as the last frame is: where frames come from several
     /// senders, each with a clock of its own.
     pub by_clock: bool,
@@ -41,12 +44,16 @@ pub const PARTS: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 /// that frames which come meanwhile are late, or find the kernel's ring full. `benches/live.sh` shows it.
 const AT_A_TIME: usize = 32 << 20;
 
+/// How long what an interface dropped took to be said, in nanoseconds.
+const SECOND: i64 = 1_000_000_000;
+
 /// Decoding, reassembly and the writer, in one.
 pub struct Worker {
     decoder: Decoder,
     flows: FlowTable,
     ticker: Ticker,
     publish_at_ticks: bool,
+    live: bool,
     by_clock: bool,
     sink: Store,
     /// `None` without rules.
@@ -56,6 +63,8 @@ pub struct Worker {
     /// The source's interfaces: the writer's number for each, and its link type.
     interfaces: Vec<(u32, LinkType)>,
     counted: Counters,
+    /// Since when it was not said what was dropped.
+    told: Option<Timestamp>,
     /// Attachments of a capture before its first frame for which there was no room.
     left_out: u64,
 }
@@ -81,10 +90,12 @@ impl Worker {
             publish_at_ticks: config.publish_at_ticks,
             by_clock: config.by_clock,
             sink: Store::new(writer),
+            live: config.live,
             cutoffs: (!cutoffs.is_empty()).then(|| Box::new(cutoffs)),
             part,
             interfaces: Vec::new(),
             counted: Counters::default(),
+            told: None,
             left_out: 0,
         }
     }
@@ -150,7 +161,9 @@ impl Worker {
         let time = self.ticker.clock().unwrap_or(Timestamp(i64::MAX));
         self.counted.dropped_kernel += kernel;
         self.counted.dropped_interface += interface;
-        self.sink.writer.loss(&Loss { from: time, to: time, kernel, interface, shed: 0 })
+        let told = self.told.replace(time).unwrap_or(time).min(time);
+        let from = if self.live { time.plus(-SECOND) } else { told };
+        self.sink.writer.loss(&Loss { from, to: time, kernel, interface, shed: 0 })
     }
 
     /// A frame that the capture filter left out.
@@ -188,6 +201,7 @@ impl Worker {
         if self.sink.writer.has_news() {
             self.settle()?;
         }
+        self.told.get_or_insert(frame.time);
         if self.by_clock { Ok(()) } else { self.clock(frame.time) }
     }
 
@@ -338,12 +352,33 @@ impl Worker {
         counters.reassembled_packets = self.decoder.reassembled_packets();
         counters.expired_fragments = self.decoder.expired_fragments();
         counters.evicted_fragments = self.decoder.evicted_fragments();
+        let refused = self.decoder.refused();
+        counters.malformed_cut = refused.cut;
+        counters.malformed_link = refused.link;
+        counters.malformed_ip = refused.ip;
+        counters.malformed_tcp = refused.tcp;
+        counters.malformed_udp = refused.udp;
+        counters.malformed_tunnel = refused.tunnel;
+        counters.other_link_type = refused.link_type;
+        counters.other_not_ip = refused.not_ip;
+        counters.other_protocol = refused.protocol;
+        counters.other_depth = refused.depth;
+        if self.live {
+            let stalls = self.sink.writer.stalls();
+            counters.disk_stalls = stalls.times;
+            counters.disk_stalled_millis = stalls.waited.as_millis() as u64;
+        }
         counters
     }
 
     /// Connections that are known now.
     pub fn open_connections(&self) -> usize {
         self.flows.open_connections()
+    }
+
+    /// Bytes that are held out of order.
+    pub const fn held_bytes(&self) -> usize {
+        self.flows.held_bytes()
     }
 
     /// The table, and the sink for what it says between frames: no connection begins then.

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use streamdb_capture::{Batch, Feed, Filter, Item};
 use streamdb_storage::{WriteFolder, Writer};
-use streamdb_types::{Counters, Interface, LinkType};
+use streamdb_types::{Interface, LinkType};
 
 use super::Done;
-use super::member::Seen;
 use crate::commands::{Error, storing};
 use crate::cutoff::Rule;
 use crate::output::{complain, printable};
+use crate::reporting::{Going, Seen};
 use crate::settings::Settings;
 use crate::worker::{Worker, WorkerConfig};
 
@@ -48,7 +48,7 @@ impl Feeding {
         settings: &Settings,
     ) -> Result<Self, Error> {
         let writer = Writer::new(Arc::clone(folder), number, settings.writer())?;
-        let config = WorkerConfig { publish_at_ticks: true, by_clock: true, ..settings.worker() };
+        let config = WorkerConfig { publish_at_ticks: true, live: true, by_clock: true, ..settings.worker() };
         let (changes, changed) = unbounded();
         let (ending, seen) = (Arc::new(AtomicBool::new(false)), Arc::<Seen>::default());
         let at_work = AtWork {
@@ -72,8 +72,8 @@ impl Feeding {
         _ = self.changes.send((filter, cutoffs));
     }
 
-    pub(crate) fn seen(&self) -> (Counters, usize) {
-        self.seen.last()
+    pub(crate) fn seen(&self) -> Arc<Seen> {
+        Arc::clone(&self.seen)
     }
 
     /// Stores what has come, and seals it.
@@ -132,10 +132,13 @@ impl AtWork {
             }
             if said.elapsed() >= SECOND {
                 said = Instant::now();
-                self.seen.say((self.worker.counters(), self.worker.open_connections()));
+                let Self { worker, .. } = &self;
+                let (counters, open, held) = (worker.counters(), worker.open_connections(), worker.held_bytes());
+                self.seen.say(Going { counters, open, held });
             }
         }
         let (counters, written) = self.worker.finish()?;
+        self.seen.say(Going { counters, ..Going::default() });
         Ok(Done { counters, written })
     }
 }

@@ -39,6 +39,8 @@ pub(super) const STORE: &[&str] = &[
 
 pub(super) const DATA: &str = "the path of a folder";
 
+pub(super) const USER: &str = "the name of a user";
+
 /// What is captured, and how: flags of `streamdb capture`, each of them valid, those that are not said left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flags(pub(crate) Vec<String>);
@@ -65,6 +67,10 @@ impl Flags {
 
 pub(super) fn data(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| text.into())
+}
+
+pub(super) fn user(text: &str) -> Option<String> {
+    (!text.is_empty() && !text.contains('\0')).then(|| text.to_owned())
 }
 
 /// What to capture. Without an interface there is nothing to say.
