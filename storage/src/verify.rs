@@ -188,7 +188,7 @@ fn deep(
     verified: &mut Verified,
     progress: &mut dyn FnMut(u64),
 ) -> Result<()> {
-    let mut frames = BucketFrames::new(bucket, contents)?;
+    let mut frames = BucketFrames::new(&**bucket, contents)?;
     let mut made = 0u64;
     for entry in &contents.blocks {
         progress(entry.position);

@@ -375,22 +375,24 @@ impl Stream {
         (StreamOffset(offset), len.min(room))
     }
 
-    /// The end of the stream as far as it is known.
-    fn length(&self) -> u64 {
+    /// The end of the stream as far as it is known; at last, or while frames may still come.
+    fn length(&self, is_over: bool) -> u64 {
         match self.fin {
             _ if self.base != Base::Fixed => self.next,
             Some(fin) => self.next.max(u64::try_from(fin).unwrap_or(0)),
+            // Of what was acknowledged before it came, the last may turn out to be a FIN, which is no byte.
+            None if !is_over => self.next.max(self.acked.saturating_sub(1)),
             None => self.next.max(self.acked),
         }
     }
 
     /// How the stream stands.
-    pub(crate) fn state(&self, state: &mut StreamState) {
+    pub(crate) fn state(&self, state: &mut StreamState, is_over: bool) {
         state.packets = self.packets;
         state.first = self.first;
         state.last = self.last;
         state.marks = self.marks;
-        let length = self.length();
+        let length = self.length(is_over);
         state.length = StreamOffset(length);
         state.gaps.clear();
         state.closed_gaps = 0;
@@ -416,7 +418,7 @@ impl Stream {
 
     /// Counts the bytes in gaps.
     pub(crate) fn count_gaps(&self, counters: &mut Counters) {
-        let length = self.length();
+        let length = self.length(true);
         let (mut missing, mut cut) = (length.min(self.limit).saturating_sub(self.next), 0);
         if let Some(disorder) = &self.disorder {
             (missing, cut) = (missing + disorder.holes.closed().0, disorder.holes.closed().1);

@@ -473,7 +473,7 @@ impl FlowTable {
     fn checkpoint<S: Sink>(&mut self, slot: u32, ended: Option<Reason>, sink: &mut S) {
         let Some(connection) = self.connections.get_mut(slot as usize) else { return };
         for (stream, state) in connection.streams.iter().zip(&mut self.states) {
-            stream.state(state);
+            stream.state(state, ended.is_some());
         }
         connection.end_is_said = ended.is_some();
         sink.checkpoint(Slot(slot), &self.states, ended);

@@ -89,7 +89,9 @@ fn of_nothing_the_true_length_is_known() {
     wire.s(data(5001, 1050, ""));
     wire.flush();
     assert_eq!((wire.said().as_str(), wire.keeper.pieces), ("", 0));
-    assert_eq!(wire.only().gaps(ToServer), [(0, 49, GapKind::Cutoff)], "also what was acknowledged alone");
+    assert_eq!(wire.only().gaps(ToServer), [(0, 48, GapKind::Cutoff)], "also what was acknowledged alone, less a FIN");
+    wire.finish();
+    assert_eq!(wire.only().gaps(ToServer), [(0, 49, GapKind::Cutoff)], "and none came");
 }
 
 #[test]

@@ -54,6 +54,25 @@ fn both_fins_end_it_at_the_flush() {
 }
 
 #[test]
+fn a_fin_that_comes_after_its_acknowledgement_is_no_byte() {
+    let mut wire = Wire::open(Config::default());
+    wire.c(data(1001, 5001, "ask"));
+    wire.s(Frame { ack: 1005, ..frame(ACK | FIN, 5001) });
+    wire.flush();
+    assert_eq!(wire.only().states[0].length.0, 3);
+    wire.c(Frame { ack: 5002, ..frame(ACK | FIN, 1004) });
+    wire.flush();
+    assert_eq!((wire.only().states[0].length.0, wire.only().ended), (3, Some(Reason::Fin)));
+    // What never comes is missing all the same, and nobody knows whether there was a FIN.
+    let mut wire = Wire::open(Config::default());
+    wire.s(data(5001, 1011, ""));
+    wire.flush();
+    assert_eq!(wire.only().states[0].length.0, 9);
+    wire.finish();
+    assert_eq!(wire.only().states[0].length.0, 10);
+}
+
+#[test]
 fn fins_alone_end_it_too() {
     let mut wire = Wire::new(Config::default());
     wire.c(Frame { ack: 5001, ..frame(ACK | FIN, 1001) });
@@ -331,9 +350,12 @@ fn one_side_alone() {
     wire.wait(1);
     let seen = wire.only();
     assert_eq!((seen.text(ToClient).as_str(), seen.states[0].packets), ("only us", 0));
-    assert_eq!(seen.states[0].length.0, 19, "the other side's acknowledgements tell how much there was");
+    assert_eq!(
+        seen.states[0].length.0, 18,
+        "the other side's acknowledgements tell how much there was, and perhaps a FIN"
+    );
     wire.wait(61);
-    assert_eq!(wire.only().ended, Some(Reason::TimeCutoff));
+    assert_eq!((wire.only().ended, wire.only().states[0].length.0), (Some(Reason::TimeCutoff), 19));
     assert_eq!(wire.table.counters().streams, 1);
 }
 

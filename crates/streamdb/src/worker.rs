@@ -218,27 +218,6 @@ impl Worker {
             let tag = store.writer.next_tag();
             decoder.decode(link, frame.data, frame.wire_len, frame.time, tag)
         };
-        let ends = match &decoded.content {
-            Content::Tcp(segment) => Some((Protocol::TCP, segment.src, segment.dst)),
-            Content::Udp(datagram) => Some((Protocol::UDP, datagram.src, datagram.dst)),
-            _ => None,
-        };
-        let place = ends.map(|(protocol, src, dst)| flows.place(protocol, &decoded.path, src, dst));
-        if let (Some(part), Some(place)) = (part.as_deref_mut(), place) {
-            if place.is_new()
-                && let Some(owner) = part.whose(place.hash())
-                && may_be_anothers
-            {
-                let handed = part.hand(owner, frame);
-                counted.handed_frames += u64::from(handed);
-                counted.shed_frames += u64::from(!handed);
-                return Ok(());
-            }
-            part.begin(place.hash());
-        }
-        counted.frames += 1;
-        counted.captured_bytes += frame.data.len() as u64;
-        counted.wire_bytes += u64::from(frame.wire_len).max(frame.data.len() as u64);
         let cutoffs = cutoffs.as_deref_mut();
         let mut sink = StoreSink { store, cutoffs, part: part.as_deref_mut(), frame: (link, frame.data) };
         let sink = &mut sink;
@@ -252,8 +231,13 @@ impl Worker {
             is_tcp: false,
         };
         let whole = decoded.pieces.is_empty();
-        let belongs = match (&decoded.content, place) {
-            (Content::Tcp(segment), Some(place)) => {
+        let belongs = match &decoded.content {
+            Content::Tcp(segment) => {
+                let place = flows.place(Protocol::TCP, &decoded.path, segment.src, segment.dst);
+                if !shared::stays(sink.part.as_deref_mut(), counted, &place, frame, may_be_anothers) {
+                    return Ok(());
+                }
+                count(counted, frame);
                 counted.tcp_frames += 1;
                 if whole {
                     (input.payload_at, input.payload_len) = (decoded.payload_at, segment.payload.len());
@@ -266,7 +250,12 @@ impl Worker {
                 }
                 belongs.map(|belongs| (tag, belongs))
             }
-            (Content::Udp(datagram), Some(place)) => {
+            Content::Udp(datagram) => {
+                let place = flows.place(Protocol::UDP, &decoded.path, datagram.src, datagram.dst);
+                if !shared::stays(sink.part.as_deref_mut(), counted, &place, frame, may_be_anothers) {
+                    return Ok(());
+                }
+                count(counted, frame);
                 counted.udp_frames += 1;
                 if whole {
                     (input.payload_at, input.payload_len) = (decoded.payload_at, datagram.payload.len());
@@ -278,7 +267,8 @@ impl Worker {
                 }
                 belongs.map(|belongs| (tag, belongs))
             }
-            (other, _) => {
+            other => {
+                count(counted, frame);
                 match other {
                     Content::Fragment => {
                         counted.fragment_frames += 1;
@@ -422,4 +412,11 @@ impl Worker {
         self.sink.flushed()?;
         self.sink.writer.commit()
     }
+}
+
+const fn count(counted: &mut Counters, frame: &Frame<'_>) {
+    let (captured, wire) = (frame.data.len() as u64, frame.wire_len as u64);
+    counted.frames += 1;
+    counted.captured_bytes += captured;
+    counted.wire_bytes += if wire > captured { wire } else { captured };
 }

@@ -46,7 +46,7 @@ fn a_download_over_loopback_is_handed_out_while_it_is_captured() {
     let summary = capturing.summary();
     assert!(asked.elapsed() < Duration::from_secs(20), "an idle capture ends at once: {:?}", asked.elapsed());
     assert_eq!(
-        (&summary["interface"], &summary["connections"], &summary["buckets"]),
+        (&summary["interfaces"][0]["interface"], &summary["connections"], &summary["buckets"]),
         (&"lo".into(), &1.into(), &1.into())
     );
     assert_eq!((&summary["dropped_by_kernel"], &summary["unaccounted_payload_bytes"]), (&0.into(), &0.into()));

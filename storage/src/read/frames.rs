@@ -1,18 +1,21 @@
 //! The frames again: out of the journal, with their payloads out of the streams.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use streamdb_types::{BucketId, Direction, FrameNumber, Interface, Path, StreamOffset, Timestamp, Tuple};
 
 use super::bucket::Bucket;
 use super::chunks::{Part, read_chunk};
+use super::merging::merged;
 use super::store::Store;
 use super::stream::Stream;
 use crate::error::{Error, Result};
 use crate::format::block::BlockKind;
 use crate::format::directory::{Directory, EndEntry};
 use crate::format::record::{Chunk, RecordKind};
+use crate::ingests::{INGEST, SPOOL};
 use crate::journal::{JournalBlock, JournalError, JournalFrame};
 
 /// A frame as it was captured.
@@ -47,7 +50,7 @@ pub struct FrameFilter<'f> {
 pub type ConnectionTest<'f> = &'f dyn Fn(&Tuple, &Path) -> bool;
 
 impl FrameFilter<'_> {
-    fn overlaps(&self, first: Timestamp, last: Timestamp) -> bool {
+    pub(super) fn overlaps(&self, first: Timestamp, last: Timestamp) -> bool {
         self.start.is_none_or(|start| last >= start) && self.end.is_none_or(|end| first <= end)
     }
 }
@@ -71,7 +74,8 @@ impl From<Error> for Problem {
 }
 
 impl Store {
-    /// Calls with each frame that is wanted, in the order in which they were captured.
+    /// Calls with each frame that is wanted, in the order in which they were captured: of several workers at once, in that of
+    /// their times.
     ///
     /// # Errors
     /// At the first block that is damaged, and when `visit` says so.
@@ -80,28 +84,66 @@ impl Store {
         filter: &FrameFilter<'_>,
         visit: &mut dyn FnMut(&StoredFrame<'_>) -> Result<()>,
     ) -> Result<()> {
+        // Those of workers that captured at once are read together; what was ingested is read by itself, as it came.
+        let mut together: Vec<(BucketId, u16)> = Vec::new();
         for id in self.ids()? {
             let bucket = match self.bucket(id) {
                 // Retention took it since the list was made.
                 Err(Error::NoBucket(_)) => continue,
                 bucket => bucket?,
             };
-            let contents = self.contents(&bucket)?;
-            let journal = |b: &&crate::format::directory::BlockEntry| b.kind == BlockKind::Journal;
-            if !contents.blocks.iter().filter(journal).any(|b| filter.overlaps(b.first_time, b.last_time)) {
-                continue;
+            let worker = bucket.superblock.worker;
+            if matches!(worker, INGEST | SPOOL) {
+                self.frames_together(&std::mem::take(&mut together), filter, visit)?;
+                self.frames_of(&bucket, filter, visit)?;
+            } else {
+                together.push((id, worker));
             }
-            let mut frames = BucketFrames::new(&bucket, &contents)?;
-            let only = match filter.connections {
-                Some(wanted) => Some(frames.connections(wanted)?),
-                None => None,
-            };
-            for entry in contents.blocks.iter().filter(journal) {
-                if filter.overlaps(entry.first_time, entry.last_time) {
-                    frames.block(entry.position, only.as_deref(), &mut |_, frame| {
-                        if filter.overlaps(frame.time, frame.time) { visit(frame) } else { Ok(()) }
-                    })?;
-                }
+        }
+        self.frames_together(&together, filter, visit)
+    }
+
+    fn frames_together(
+        &self,
+        buckets: &[(BucketId, u16)],
+        filter: &FrameFilter<'_>,
+        visit: &mut dyn FnMut(&StoredFrame<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let one = buckets.first().map(|(_, worker)| *worker);
+        let ids = buckets.iter().map(|(id, _)| *id);
+        if buckets.iter().any(|(_, worker)| Some(*worker) != one) {
+            return merged(self, &ids.collect::<Vec<_>>(), filter, visit);
+        }
+        for id in ids {
+            match self.bucket(id) {
+                Err(Error::NoBucket(_)) => {}
+                bucket => self.frames_of(&*bucket?, filter, visit)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn frames_of(
+        &self,
+        bucket: &Bucket,
+        filter: &FrameFilter<'_>,
+        visit: &mut dyn FnMut(&StoredFrame<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let contents = self.contents(bucket)?;
+        let journal = |b: &&crate::format::directory::BlockEntry| b.kind == BlockKind::Journal;
+        if !contents.blocks.iter().filter(journal).any(|b| filter.overlaps(b.first_time, b.last_time)) {
+            return Ok(());
+        }
+        let mut frames = BucketFrames::new(bucket, &contents)?;
+        let only = match filter.connections {
+            Some(wanted) => Some(frames.connections(wanted)?),
+            None => None,
+        };
+        for entry in contents.blocks.iter().filter(journal) {
+            if filter.overlaps(entry.first_time, entry.last_time) {
+                frames.block(entry.position, only.as_deref(), &mut |_, frame| {
+                    if filter.overlaps(frame.time, frame.time) { visit(frame) } else { Ok(()) }
+                })?;
             }
         }
         Ok(())
@@ -144,7 +186,7 @@ impl Store {
         for bucket in buckets {
             let contents = self.contents(bucket)?;
             let interfaces: BTreeMap<u32, Arc<Interface>> =
-                BucketFrames::new(bucket, &contents)?.interfaces.into_iter().collect();
+                BucketFrames::new(&**bucket, &contents)?.interfaces.into_iter().collect();
             for interface in interfaces.into_values() {
                 if !all.contains(&interface) {
                     all.push(Arc::unwrap_or_clone(interface));
@@ -166,7 +208,7 @@ impl Store {
             }
             let bucket = self.bucket_or(id, held)?;
             let contents = self.contents(&bucket)?;
-            let mut frames = BucketFrames::new(&bucket, &contents)?;
+            let mut frames = BucketFrames::new(&*bucket, &contents)?;
             let last = first.0.saturating_add(span);
             for entry in contents.blocks.iter().filter(|b| b.kind == BlockKind::Journal) {
                 let begin = entry.first_frame.0;
@@ -183,15 +225,15 @@ impl Store {
 }
 
 /// The frames of one bucket.
-pub(crate) struct BucketFrames<'b> {
-    bucket: &'b Bucket,
+pub(crate) struct BucketFrames<B> {
+    bucket: B,
     ends: HashMap<(u32, Direction), EndEntry>,
     chunks: HashMap<(u32, Direction), Vec<Chunk>>,
     interfaces: HashMap<u32, Arc<Interface>>,
 }
 
-impl<'b> BucketFrames<'b> {
-    pub(crate) fn new(bucket: &'b Bucket, contents: &Directory) -> Result<Self> {
+impl<B: Deref<Target = Bucket>> BucketFrames<B> {
+    pub(crate) fn new(bucket: B, contents: &Directory) -> Result<Self> {
         let mut interfaces = HashMap::new();
         for place in &contents.notes {
             bucket.with_record(*place, |record, _| {
@@ -207,14 +249,14 @@ impl<'b> BucketFrames<'b> {
     }
 
     /// The ordinals of the connections that are wanted, ascending.
-    fn connections(&self, wanted: &dyn Fn(&Tuple, &Path) -> bool) -> Result<Vec<u32>> {
+    pub(super) fn connections(&self, wanted: &dyn Fn(&Tuple, &Path) -> bool) -> Result<Vec<u32>> {
         let mut places: Vec<(u32, &EndEntry)> = self.ends.iter().map(|((conn, _), end)| (*conn, end)).collect();
         places.sort_unstable_by_key(|(conn, end)| (*conn, end.place));
         places.dedup_by_key(|(conn, _)| *conn);
         places.sort_unstable_by_key(|(_, end)| end.place);
         let mut all = Vec::new();
         for (conn, end) in places {
-            let bucket = self.bucket;
+            let bucket = &*self.bucket;
             let (head, _) = bucket.with_record(end.place, |record, _| {
                 record.stream(bucket.id()).map_err(|_| bucket.no_record(end.place))
             })?;
@@ -235,6 +277,7 @@ impl<'b> BucketFrames<'b> {
     ) -> Result<()> {
         let block = self.bucket.block(position)?;
         let Self { bucket, ends, chunks, interfaces } = self;
+        let bucket: &Bucket = bucket;
         let result = JournalBlock::parse(block.bytes()).map_err(Problem::from).and_then(|journal| {
             if journal.first() != block.header.first_frame || journal.len() != block.header.records {
                 return Err(bucket.damaged(position, "the journal block and its header differ").into());

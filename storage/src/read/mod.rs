@@ -10,6 +10,7 @@ pub(crate) mod frames;
 pub(crate) mod joins;
 pub(crate) mod losses;
 pub(crate) mod made;
+pub(crate) mod merging;
 pub(crate) mod parts;
 pub(crate) mod scan;
 pub(crate) mod store;

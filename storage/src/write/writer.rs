@@ -141,6 +141,18 @@ impl Writer {
         self.push_note()
     }
 
+    /// Losses wait for no frame any longer: a bucket is begun for them, if there is none, of this time. For a worker that may
+    /// never have a frame of its own.
+    ///
+    /// # Errors
+    /// When the store thread is gone.
+    pub fn note_losses(&mut self, now: Timestamp) -> Result<()> {
+        if self.bucket.is_none() && self.held_notes.loss.is_some() {
+            self.ensure_bucket(now)?;
+        }
+        Ok(())
+    }
+
     /// What waited for a frame goes into the bucket that was begun for it.
     pub(super) fn push_held_notes(&mut self, time: Timestamp) -> Result<()> {
         let HeldNotes { attachments, loss, .. } = std::mem::take(&mut self.held_notes);

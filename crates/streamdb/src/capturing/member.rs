@@ -123,7 +123,7 @@ impl Member {
                 thread::sleep(Duration::from_millis(1));
             }
         }
-        worker.ends_sending();
+        worker.ends_sending()?;
         while worker.others_send() && since.elapsed() < PATIENCE {
             if !worker.take_handed()? {
                 self.bell.wait();

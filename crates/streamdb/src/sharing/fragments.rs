@@ -228,3 +228,158 @@ impl Packet {
         self.total.is_some_and(|total| self.bytes >= total)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use streamdb_decode::{Config, Decoder, Look};
+    use streamdb_types::LinkType;
+
+    use super::*;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    /// A frame with a fragment of a packet of this number: the n-th of four.
+    fn frame(id: u16, n: u16, mark: u32) -> Vec<u8> {
+        let mut frame = vec![0x45, 0, 0, 36];
+        frame.extend(id.to_be_bytes());
+        frame.extend((n * 2 | if n < 3 { 0x2000 } else { 0 }).to_be_bytes());
+        frame.extend([64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        // Ports, if it is the first: the packet's number.
+        frame.extend([5, 6, 7, 8, 0, 64, 0, 0, 0, 0, 0, 0]);
+        frame.extend(mark.to_be_bytes());
+        frame
+    }
+
+    fn look(frame: &[u8]) -> Fragment {
+        match Decoder::new(Config::default()).look(LinkType::RAW, frame, frame.len() as u32) {
+            Look::Fragment(fragment) => fragment,
+            Look::Decoded(decoded) => panic!("{decoded:?}"),
+        }
+    }
+
+    /// What a worker does with it; where every frame went, by its mark.
+    #[derive(Default)]
+    struct Bench {
+        fragments: Fragments,
+        went: Vec<(u32, Route)>,
+        claims: usize,
+    }
+
+    fn mark(frame: &Frame<'_>) -> u32 {
+        u32::from_be_bytes(*frame.data.last_chunk().unwrap())
+    }
+
+    impl Bench {
+        fn over(&mut self, over: Over) {
+            self.went.extend(over.frames.iter().map(|kept| (mark(&kept.frame()), Route::Here)));
+            self.claims += over.claims.len();
+        }
+
+        fn take(&mut self, data: &[u8], time: i64, of: impl Fn(&Ends) -> Route) {
+            let frame = Frame { time: Timestamp(time), interface: 3, wire_len: data.len() as u32, data };
+            let fragment = look(data);
+            let route = fragment.ends.as_ref().map(of).or_else(|| self.fragments.route(&fragment.packet));
+            let Some(route) = route else {
+                let over = self.fragments.wait(&fragment, &frame);
+                return self.over(over);
+            };
+            let (waited, over) = self.fragments.goes(&fragment, frame.time, route);
+            self.over(over);
+            self.went.extend(waited.iter().map(|kept| (mark(&kept.frame()), route)));
+            self.went.push((mark(&frame), route));
+            let over = self.fragments.went(&fragment.packet);
+            self.over(over);
+        }
+    }
+
+    fn there(_: &Ends) -> Route {
+        Route::There(Member::new(1).unwrap())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Fragments of packets whose numbers are used again, in any order, some twice, some never: the twin keeps every frame
+        /// of a packet until its first fragment is there.
+        #[test]
+        fn every_frame_goes_where_its_packet_goes(steps in prop::collection::vec((0..5u16, 0..4u16), 0..200)) {
+            let mut bench = Bench::default();
+            let mut twin: BTreeMap<u16, (bool, Vec<u32>, [bool; 4])> = BTreeMap::new();
+            let mut wanted: Vec<(u32, Route)> = Vec::new();
+            let to = Route::There(Member::new(1).unwrap());
+            for ((id, n), number) in steps.iter().copied().zip(0..) {
+                bench.take(&frame(id, n, number), i64::from(number), there);
+                let (known, waiting, came) = twin.entry(id).or_default();
+                *known |= n == 0;
+                waiting.push(number);
+                came[usize::from(n)] = true;
+                if *known {
+                    wanted.extend(waiting.drain(..).map(|number| (number, to)));
+                    if came.iter().all(|came| *came) {
+                        twin.remove(&id);
+                    }
+                }
+                prop_assert_eq!(&bench.went, &wanted);
+                let waits: usize = twin.values().map(|(_, waiting, _)| waiting.len() * 36).sum();
+                prop_assert_eq!(bench.fragments.bytes, waits);
+            }
+            let over = bench.fragments.finish();
+            bench.over(over);
+            wanted.extend(twin.values().flat_map(|(_, waiting, _)| waiting).map(|number| (*number, Route::Here)));
+            wanted.sort_by_key(|(number, _)| *number);
+            bench.went.sort_by_key(|(number, _)| *number);
+            prop_assert_eq!(&bench.went, &wanted);
+            prop_assert_eq!((bench.fragments.bytes, bench.fragments.packets.len()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn what_waits_in_vain_stays_here_and_so_does_the_rest() {
+        let mut bench = Bench::default();
+        bench.take(&frame(1, 2, 70), 0, there);
+        let over = bench.fragments.tick(Timestamp(SECOND));
+        bench.over(over);
+        assert_eq!(bench.went, []);
+        let over = bench.fragments.tick(Timestamp(SECOND + 1));
+        bench.over(over);
+        bench.take(&frame(1, 3, 71), SECOND + 2, there);
+        assert_eq!(bench.went, [(70, Route::Here), (71, Route::Here)]);
+        assert_eq!(bench.fragments.bytes, 0);
+    }
+
+    #[test]
+    fn a_claim_is_given_back_once_the_packet_is_over() {
+        let mut bench = Bench::default();
+        let claimed = |ends: &Ends| Route::Claimed(*ends);
+        (0..4).for_each(|n| bench.take(&frame(1, n, n.into()), 0, claimed));
+        assert_eq!(bench.claims, 1, "it is complete");
+        bench.take(&frame(2, 0, 8), 0, claimed);
+        // The first one once more: by now it is known to be this worker's.
+        bench.take(&frame(2, 0, 9), 0, |_| Route::Here);
+        let over = bench.fragments.tick(Timestamp(30 * SECOND));
+        bench.over(over);
+        assert_eq!(bench.claims, 1);
+        let over = bench.fragments.tick(Timestamp(30 * SECOND + 1));
+        bench.over(over);
+        assert_eq!((bench.claims, bench.fragments.packets.len(), bench.fragments.order.len()), (2, 0, 0));
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let mut bench = Bench::default();
+        for id in 0..2 * PACKETS as u16 {
+            bench.take(&frame(id, 1, id.into()), 0, there);
+        }
+        assert_eq!((bench.fragments.packets.len(), bench.went.len()), (PACKETS, PACKETS));
+        assert_eq!(bench.went.first(), Some(&(0, Route::Here)), "the first one first");
+        let mut bench = Bench::default();
+        let large = [frame(1, 1, 0), vec![0; 60_000]].concat();
+        for _ in 0..200 {
+            bench.take(&large, 0, there);
+        }
+        assert!(bench.fragments.bytes <= BYTES && bench.went.len() > 100, "{}", bench.went.len());
+    }
+}

@@ -1,14 +1,43 @@
 //! A worker among others: what it hands over, and what it is handed.
 
-use streamdb_capture::{Bell, Frame};
-use streamdb_decode::{Ends, Fragment};
-use streamdb_storage::Result;
-use streamdb_types::Timestamp;
-
 use std::sync::Arc;
 
+use streamdb_capture::{Bell, Frame};
+use streamdb_decode::{Ends, Fragment};
+use streamdb_reassembly::Place;
+use streamdb_storage::Result;
+use streamdb_types::{Counters, Timestamp};
+
 use super::Worker;
-use crate::sharing::{Over, Route};
+use crate::sharing::{Member, Over, Part, Route};
+
+/// Whether a frame of the connection in this place stays here. If it is another worker's, it is handed over; unless it has to
+/// stay, as it came from another one already, or frames stayed before to which it belongs.
+#[inline]
+pub(super) fn stays(
+    part: Option<&mut Part>,
+    counted: &mut Counters,
+    place: &Place,
+    frame: &Frame<'_>,
+    may_be_anothers: bool,
+) -> bool {
+    let Some(part) = part else { return true };
+    if place.is_new()
+        && let Some(owner) = part.whose(place.hash())
+        && may_be_anothers
+    {
+        hand(part, counted, owner, frame);
+        return false;
+    }
+    part.begin(place.hash());
+    true
+}
+
+fn hand(part: &mut Part, counted: &mut Counters, owner: Member, frame: &Frame<'_>) {
+    let taken = part.hand(owner, frame);
+    counted.handed_frames += u64::from(taken);
+    counted.shed_frames += u64::from(!taken);
+}
 
 impl Worker {
     /// What rings when another worker has handed something over.
@@ -51,12 +80,25 @@ impl Worker {
     }
 
     /// This worker hands nothing over any more; what could not be sent is let go.
-    pub fn ends_sending(&mut self) {
+    ///
+    /// # Errors
+    /// When the store thread is gone.
+    pub fn ends_sending(&mut self) -> Result<()> {
         let now = self.ticker.clock().unwrap_or_default();
         if let Some(part) = &mut self.part {
             self.counted.shed_frames += part.give_up(now);
             part.ends_sending();
         }
+        self.note_losses(now)
+    }
+
+    fn note_losses(&mut self, now: Timestamp) -> Result<()> {
+        let Some(part) = &mut self.part else { return Ok(()) };
+        if let Some(shed) = part.take_shed() {
+            self.sink.writer.loss(&shed)?;
+        }
+        // All frames of this worker may be others'.
+        self.sink.writer.note_losses(now)
     }
 
     /// Whether another worker may still hand something over.
@@ -65,11 +107,8 @@ impl Worker {
     }
 
     pub(super) fn tick_of_shared(&mut self, now: Timestamp) -> Result<()> {
-        let Some(part) = &mut self.part else { return Ok(()) };
-        if let Some(shed) = part.take_shed() {
-            self.sink.writer.loss(&shed)?;
-        }
-        let over = part.fragments.tick(now);
+        self.note_losses(now)?;
+        let over = self.part.as_mut().map(|part| part.fragments.tick(now)).unwrap_or_default();
         self.settle_over(over)
     }
 
@@ -112,9 +151,7 @@ impl Worker {
     fn follow(&mut self, route: Route, frame: &Frame<'_>) -> Result<()> {
         match (route, &mut self.part) {
             (Route::There(owner), Some(part)) => {
-                let handed = part.hand(owner, frame);
-                self.counted.handed_frames += u64::from(handed);
-                self.counted.shed_frames += u64::from(!handed);
+                hand(part, &mut self.counted, owner, frame);
                 Ok(())
             }
             _ => self.take(frame, false),

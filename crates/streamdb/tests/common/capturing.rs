@@ -36,6 +36,13 @@ impl Capturing {
         }
     }
 
+    /// The next thing that it says.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.err.read_line(&mut line).unwrap();
+        line
+    }
+
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());

@@ -4,6 +4,7 @@
 
 mod captures;
 mod capturing;
+pub mod flows;
 mod http;
 mod made;
 mod sensor;

@@ -64,6 +64,24 @@ impl Wire {
         Some(wire)
     }
 
+    /// A second wire between the two: `near1` and `far1`.
+    pub fn second(&self) {
+        ip(&format!("-n {} link add near1 mtu 9000 type veth peer name far1 mtu 9000 netns {}", self.near, self.far));
+        self.quiet(&self.near, "near1");
+        self.quiet(&self.far, "far1");
+    }
+
+    /// Sends frames from the near end in their order, each over the interface of its number.
+    pub fn send(&self, interfaces: &[&str], frames: &[(usize, Vec<u8>)]) {
+        within(&self.near, || {
+            let open = |name: &&str| pcap::Capture::from_device(*name).unwrap().snaplen(64).open().unwrap();
+            let mut senders: Vec<_> = interfaces.iter().map(open).collect();
+            for (on, frame) in frames {
+                senders[*on].sendpacket(&frame[..]).unwrap();
+            }
+        });
+    }
+
     /// Brings an interface up that says nothing by itself.
     fn quiet(&self, namespace: &str, interface: &str) {
         ip(&format!("-n {namespace} link set {interface} addrgenmode none"));

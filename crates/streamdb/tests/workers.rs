@@ -1,0 +1,413 @@
+//! Several workers and interfaces: whoever sees a frame, both directions of each connection are one pair of streams, and every
+//! frame is stored once, as it was. Where the user may not capture, it says so and passes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "only tests")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use common::flows::{Flow, Sent, frames};
+use common::{Capturing, Data, Pair, Wire, head, inside, installed, ip, noise, stream_to, text, until, wait};
+use serde_json::Value;
+use streamdb::sharing::parts;
+use streamdb::worker::{Worker, WorkerConfig};
+use streamdb_capture::Frame;
+use streamdb_storage::{DiskVolume, WriteFolder, Writer, WriterConfig};
+use streamdb_types::{Counters, Interface, LinkType, Resolution, Timestamp};
+
+fn count_of_flows() -> u32 {
+    if std::env::var_os("STREAMDB_SOAK").is_some() { 10_000 } else { 2_000 }
+}
+
+/// A tcpdump beside ours.
+struct Tcpdump {
+    child: Child,
+    file: std::path::PathBuf,
+}
+
+impl Tcpdump {
+    fn start(data: &Data, wire: &Wire, interface: &str) -> Option<Self> {
+        if !installed("tcpdump") {
+            return None;
+        }
+        let file = data.beside(&format!("{interface}.pcap"));
+        let mut tcpdump = Command::new("tcpdump");
+        tcpdump
+            .args(["-i", interface, "--time-stamp-precision=nano", "-B", "65536", "-U", "-Z", "root", "-w"])
+            .arg(&file);
+        let mut child = inside(&wire.far, &tcpdump).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("listening on"), "{line}");
+        Some(Self { child, file })
+    }
+
+    /// How many times it has each frame, when it has so many.
+    fn frames(mut self, wanted: usize) -> BTreeMap<Vec<u8>, u64> {
+        until("tcpdump has written as much", || {
+            (common::read_capture(&self.file).frames.len() >= wanted).then_some(())
+        });
+        assert!(Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap().success());
+        assert!(wait(&mut self.child).success());
+        counted(common::read_capture(&self.file).frames.into_iter().map(|frame| frame.data))
+    }
+}
+
+fn counted(frames: impl IntoIterator<Item = Vec<u8>>) -> BTreeMap<Vec<u8>, u64> {
+    let mut all = BTreeMap::new();
+    for frame in frames {
+        *all.entry(frame).or_default() += 1;
+    }
+    all
+}
+
+/// The streams of each flow, by the client's address and port.
+fn by_flow(data: &Data) -> BTreeMap<(String, u64), Vec<Value>> {
+    let mut all: BTreeMap<_, Vec<Value>> = BTreeMap::new();
+    for row in data.streams(&[]) {
+        let ends = [("src_ip", "src_port"), ("dst_ip", "dst_port")]
+            .map(|(ip, port)| (text(&row, ip).to_owned(), row[port].as_u64().unwrap()));
+        let client = ends.into_iter().find(|(_, port)| *port != 8080).unwrap();
+        all.entry(client).or_default().push(row);
+    }
+    all
+}
+
+/// That there is one pair of streams for each flow, with all that was said in it.
+fn assert_pairs(data: &Data, flows: u32, what: &str) {
+    let rows = by_flow(data);
+    let mut wrong = Vec::new();
+    for flow in (0..flows).map(Flow::new) {
+        let rows = rows.get(&(flow.client(), flow.ports()[0].into())).map_or(&[][..], Vec::as_slice);
+        let mut lengths: Vec<_> = rows.iter().map(|row| (row["length"].as_u64(), row["gap_bytes"].as_u64())).collect();
+        lengths.sort_unstable();
+        if lengths != [0, 1].map(|side| (Some(flow.says(side).len() as u64), Some(0))) {
+            wrong.push(format!("{flow:?}: {rows:?}"));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{what}: {} of {flows} flows, as {}",
+        wrong.len(),
+        wrong[..wrong.len().min(3)].join("\n")
+    );
+    assert_eq!(rows.len(), flows as usize, "{what}: and no others");
+    for flow in (0..flows).step_by(flows as usize / 24 + 1).map(Flow::new) {
+        for row in &rows[&(flow.client(), flow.ports()[0].into())] {
+            let content = data.get(text(row, "oid"), &["--raw"]);
+            assert!([0, 1].iter().any(|side| content == flow.says(*side)), "{what}: {flow:?}");
+        }
+    }
+}
+
+/// Captures what is sent over these interfaces, the frames of each side over one of them, with so many workers each.
+fn captured(interfaces: usize, workers: usize, flows: u32) {
+    let Some(wire) = Wire::new() else { return };
+    let names = ["far0", "far1"];
+    if interfaces > 1 {
+        wire.second();
+    }
+    let data = Data::new(&format!("workers-{interfaces}-{workers}"));
+    let sent: Vec<Sent> = frames(flows).into_iter().map(|(side, frame)| (side % interfaces, frame)).collect();
+    let dumps: Vec<_> = names[..interfaces].iter().map(|name| Tcpdump::start(&data, &wire, name)).collect();
+    let count = workers.to_string();
+    let mut flags = vec!["--json", "--no-derive", "--workers", &count, "--buffer", "64M"];
+    names[..interfaces].iter().for_each(|name| flags.extend(["-i", name]));
+    let capturing = Capturing::start(&data, Some(&wire.far), &flags);
+    wire.send(&["near0", "near1"][..interfaces], &sent);
+    let summary = capturing.summary();
+    let what = format!("{interfaces} interfaces, {workers} workers: {summary}");
+    for zero in ["dropped_by_kernel", "shed", "unaccounted_payload_bytes"] {
+        assert_eq!(summary[zero], 0, "{what}");
+    }
+    assert_eq!(summary["frames"], sent.len(), "{what}");
+    let of_workers: Vec<&Value> =
+        summary["interfaces"].as_array().unwrap().iter().flat_map(|one| one["workers"].as_array().unwrap()).collect();
+    assert_eq!(of_workers.len(), interfaces * workers);
+    let sum = |name: &str| of_workers.iter().map(|one| one[name].as_u64().unwrap()).sum::<u64>();
+    assert_eq!(sum("frames"), sent.len() as u64, "{what}");
+    assert_eq!(sum("handed_over") > 0, of_workers.len() > 1, "{what}");
+    assert!(of_workers.iter().all(|one| one["frames"] != 0), "each has something to do: {what}");
+
+    let ours = data.export().frames;
+    for (number, (name, dump)) in names[..interfaces].iter().zip(dumps).enumerate() {
+        let here = ours.iter().filter(|frame| frame.interface.options.contains(&(2, name.as_bytes().to_vec())));
+        let here = counted(here.map(|frame| frame.data.clone()));
+        let wanted: Vec<_> = sent.iter().filter(|(on, _)| *on == number).map(|(_, frame)| frame.clone()).collect();
+        let all = wanted.len();
+        assert!(here == counted(wanted), "the frames of {name} are those that were sent: {what}");
+        if let Some(dump) = dump {
+            assert!(here == dump.frames(all), "the frames of {name} are those that tcpdump saw: {what}");
+        }
+    }
+    assert_pairs(&data, flows, &what);
+    data.is_well();
+    println!("{what}");
+}
+
+#[test]
+fn one_worker_keeps_every_flow_together() {
+    captured(1, 1, count_of_flows());
+}
+
+#[test]
+fn two_workers_keep_every_flow_together() {
+    captured(1, 2, count_of_flows());
+}
+
+#[test]
+fn three_workers_keep_every_flow_together() {
+    captured(1, 3, count_of_flows() / 2);
+}
+
+#[test]
+fn two_interfaces_with_a_direction_each_keep_every_flow_together() {
+    captured(2, 1, count_of_flows());
+}
+
+#[test]
+fn two_interfaces_with_two_workers_each_keep_every_flow_together() {
+    captured(2, 2, count_of_flows() / 2);
+}
+
+/// Three workers of one store, without a wire.
+fn workers_of(data: &Data, count: usize) -> Vec<Worker> {
+    let folder = Arc::new(WriteFolder::open(&data.path(), Box::new(DiskVolume)).unwrap());
+    let interface = Interface {
+        link_type: LinkType::ETHERNET,
+        snap_length: 262_144,
+        resolution: Resolution::NANOS,
+        time_offset: 0,
+        fcs_length: None,
+        options: Vec::new(),
+    };
+    let worker = |(part, number)| {
+        let writer = Writer::new(Arc::clone(&folder), number, WriterConfig::default()).unwrap();
+        let mut worker = Worker::sharing(writer, WorkerConfig::default(), part);
+        worker.interface(&interface).unwrap();
+        worker
+    };
+    parts(count, 10_000).unwrap().into_iter().zip([0, 3, 4]).map(worker).collect()
+}
+
+/// The frame of this number, ten microseconds after the one before.
+fn numbered(n: usize, data: &[u8]) -> Frame<'_> {
+    let time = Timestamp(1_700_000_000_000_000_000 + n as i64 * 10_000);
+    Frame { time, interface: 0, wire_len: data.len() as u32, data }
+}
+
+/// Without a wire: each direction of each pair of addresses comes to any worker, and what is handed over arrives now or then.
+#[test]
+fn whoever_sees_a_frame_its_connection_is_one() {
+    const FLOWS: u32 = 480;
+    let rounds = if std::env::var_os("STREAMDB_SOAK").is_some() { 50 } else { 3 };
+    for seed in 0..rounds {
+        let data = Data::new("workers-handing");
+        let mut workers = workers_of(&data, 3);
+        let chance = |what: &dyn Fn(&mut DefaultHasher), of: u64| {
+            let mut hasher = DefaultHasher::new();
+            seed.hash(&mut hasher);
+            what(&mut hasher);
+            hasher.finish() % of
+        };
+        let sent = frames(FLOWS);
+        for (n, (_, data)) in sent.iter().enumerate() {
+            let addresses = if data[12] == 8 { 26..34 } else { 22..54 };
+            let at = chance(&|hasher| data[addresses.clone()].hash(hasher), 3) as usize;
+            workers[at].frame(&numbered(n, data)).unwrap();
+            for (number, worker) in workers.iter_mut().enumerate() {
+                if chance(&|hasher| (n, number).hash(hasher), 12) == 0 {
+                    worker.send_handed();
+                }
+                if chance(&|hasher| (number, n, 1).hash(hasher), 12) == 0 {
+                    worker.take_handed().unwrap();
+                }
+            }
+        }
+        for worker in &mut workers {
+            worker.source_is_over().unwrap();
+            assert!(worker.send_handed());
+            worker.ends_sending().unwrap();
+        }
+        let mut all = Counters::default();
+        for mut worker in workers {
+            while worker.take_handed().unwrap() {}
+            assert!(!worker.others_send());
+            let (counters, written) = worker.finish().unwrap();
+            assert_eq!((counters.unaccounted(), written.troubles.len()), (0, 0));
+            all.add(&counters);
+        }
+        assert_eq!((all.frames, all.shed_frames, all.expired_fragments), (sent.len() as u64, 0, 0), "{all:?}");
+        assert!(all.handed_frames > all.frames / 8, "{all:?}");
+        // Although they are in three buckets, and some came late to theirs.
+        let frames: Vec<Vec<u8>> = data.export().frames.into_iter().map(|frame| frame.data).collect();
+        assert!(frames.iter().eq(sent.iter().map(|(_, frame)| frame)), "they come back in their order");
+        assert_pairs(&data, FLOWS, &format!("seed {seed}: {all:?}"));
+        data.is_well();
+    }
+}
+
+#[test]
+fn what_a_worker_cannot_take_any_more_is_let_go_and_counted() {
+    let data = Data::new("workers-behind");
+    let mut workers = workers_of(&data, 2);
+    let mut flow = frames(1);
+    let (last, longest) =
+        (flow.pop().unwrap().1, flow.iter().map(|(_, frame)| frame.clone()).max_by_key(Vec::len).unwrap());
+    workers[0].frame(&numbered(0, &flow[0].1)).unwrap();
+    let mut sent = 1;
+    for _ in 0..40_000 {
+        workers[1].frame(&numbered(sent, &longest)).unwrap();
+        sent += 1;
+    }
+    assert!(!workers[1].send_handed(), "there is no room");
+    let shed = workers[1].counters().shed_frames;
+    assert!(shed > 1000, "{shed}");
+    // It catches up, and takes what comes then.
+    while workers[0].take_handed().unwrap() {
+        workers[1].send_handed();
+    }
+    workers[1].frame(&numbered(sent, &last)).unwrap();
+    sent += 1;
+    assert!(workers[1].send_handed());
+    let mut all = Counters::default();
+    for worker in &mut workers {
+        worker.source_is_over().unwrap();
+        worker.ends_sending().unwrap();
+    }
+    for mut worker in workers {
+        while worker.take_handed().unwrap() {}
+        all.add(&worker.finish().unwrap().0);
+    }
+    assert_eq!((all.frames + all.shed_frames, all.shed_frames), (sent as u64, shed), "{all:?}");
+    assert_eq!((all.handed_frames, all.unaccounted()), (all.frames - 1, 0));
+    assert_eq!(data.export().frames.len() as u64, all.frames);
+    let stats: Value = serde_json::from_slice(&data.run("stats", &["--json"]).well()).unwrap();
+    assert_eq!(stats["counters"]["shed_frames"], shed, "{stats}");
+    data.is_well();
+}
+
+#[test]
+fn a_burst_adds_up_to_the_frame() {
+    let Some(wire) = Wire::new() else { return };
+    let data = Data::new("workers-burst");
+    // The smallest ring may overflow.
+    let flags = ["-i", "far0", "--workers", "2", "--json", "--no-derive", "--buffer", "1M"];
+    let capturing = Capturing::start(&data, Some(&wire.far), &flags);
+    let burst = only_on_0(&frames(1000));
+    (0..10).for_each(|_| wire.send(&["near0"], &burst));
+    let said = capturing.stop();
+    let summary = &common::json_lines(&said.out)[0];
+    let count = |name: &str| summary[name].as_u64().unwrap();
+    let sent = 10 * burst.len() as u64;
+    assert_eq!(count("frames") + count("dropped_by_kernel") + count("shed"), sent, "{summary}");
+    assert_eq!((&summary["unaccounted_payload_bytes"], &summary["dropped_by_interface"]), (&0.into(), &0.into()));
+    assert_eq!(data.export().frames.len() as u64, count("frames"));
+    data.is_well();
+}
+
+/// The kernel takes tags out of frames, and makes one large frame of many small ones: both come back as tcpdump shows them.
+#[test]
+fn tags_and_large_frames_are_kept() {
+    let Some(wire) = Wire::new() else { return };
+    let mut tagged = true;
+    for (namespace, interface, host) in [(&wire.near, "near0", 1), (&wire.far, "far0", 2)] {
+        let mut add = Command::new("ip");
+        add.args(["-n", namespace, "link", "add", "link", interface, "name", "vlan7", "type", "vlan", "id", "7"]);
+        tagged &= add.output().unwrap().status.success();
+        let device = if tagged { "vlan7" } else { interface };
+        ip(&format!("-n {namespace} link set {device} addrgenmode none"));
+        ip(&format!("-n {namespace} address add 10.9.0.{host}/24 dev {device}"));
+        ip(&format!("-n {namespace} link set {device} up"));
+    }
+    if !tagged {
+        println!("skipped: this kernel has no VLAN devices; large frames alone are looked at");
+    }
+    let data = Data::new("workers-vlan");
+    let dump = Tcpdump::start(&data, &wire, "far0");
+    let capturing = Capturing::start(&data, Some(&wire.far), &["-i", "far0", "--workers", "2", "--json"]);
+    let body = noise(0, 2_000_000);
+    let mut pair = Pair::across(&wire, "10.9.0.2:0");
+    pair.download(&body);
+    let row = stream_to(&data, pair.port(), head(&body).len() + body.len());
+    assert_eq!((row["vlan"] == 7, &row["gap_bytes"]), (tagged, &0.into()));
+    let summary = capturing.summary();
+    assert_eq!((&summary["dropped_by_kernel"], &summary["shed"]), (&0.into(), &0.into()));
+    let ours = data.export().frames;
+    assert!(!tagged || ours.iter().all(|frame| frame.data[12..14] == [0x81, 0]), "every frame has its tag");
+    assert!(ours.iter().any(|frame| frame.data.len() > 9100), "and some are larger than the wire allows");
+    assert!(ours.iter().any(|frame| frame.nanos() % 1000 != 0), "in nanoseconds");
+    let all = ours.len();
+    let ours = counted(ours.into_iter().map(|frame| frame.data));
+    assert!(dump.is_none_or(|dump| dump.frames(all) == ours), "as tcpdump sees them");
+    assert_eq!(data.get(text(&row, "oid"), &[]), body);
+    data.is_well();
+}
+
+#[test]
+fn an_interface_that_fails_ends_no_other_and_is_taken_again() {
+    let Some(wire) = Wire::new() else { return };
+    wire.second();
+    let data = Data::new("workers-failing");
+    let mut capturing =
+        Capturing::start(&data, Some(&wire.far), &["-i", "far0", "-i", "far1", "--workers", "2", "--json"]);
+    let flow = |n: u32| frames(n + 1).into_iter().filter(|(_, frame)| frame.len() < 100).collect::<Vec<_>>();
+    let both = |frames: Vec<Sent>, on: usize| frames.into_iter().map(|(_, frame)| (on, frame)).collect::<Vec<_>>();
+    let first = both(flow(6), 0);
+    wire.send(&["near0", "near1"], &first);
+    ip(&format!("-n {} link set far0 down", wire.far));
+    let line = capturing.line();
+    assert!(
+        line.starts_with("streamdb: far0: this interface is down; ")
+            && line.ends_with("; the capture goes on without it, and looks for it each 5 s\n"),
+        "{line}"
+    );
+    let second = both(flow(7), 1);
+    wire.send(&["near0", "near1"], &second);
+    ip(&format!("-n {} link set far0 up", wire.far));
+    assert_eq!(capturing.line(), "streamdb: capturing from far0 again\n");
+    let third = both(flow(8), 0);
+    wire.send(&["near0", "near1"], &third);
+    let summary = capturing.summary();
+    let sent = counted([first, second, third].concat().into_iter().map(|(_, frame)| frame));
+    assert!(counted(data.export().frames.into_iter().map(|frame| frame.data)) == sent, "{summary}");
+    data.is_well();
+}
+
+#[test]
+fn what_is_changed_by_a_signal_holds_for_all_workers() {
+    let Some(wire) = Wire::new() else { return };
+    let data = Data::new("workers-reload");
+    let text_of = |filter: &str| format!("[capture]\ninterface = \"far0\"\nfilter = \"{filter}\"\n");
+    let config = data.write("streamdb.toml", text_of("ip or ip6").as_bytes());
+    let config = config.to_str().unwrap();
+    let mut capturing =
+        Capturing::start(&data, Some(&wire.far), &["-i", "far0", "--workers", "2", "--json", "--config", config]);
+    let sent = frames(240);
+    wire.send(&["near0"], &only_on_0(&sent));
+    until("all of it is stored", || {
+        let said = data.run("export", &["--pcap", data.beside("seen.pcapng").to_str().unwrap()]);
+        let seen =
+            if said.code == Some(0) { common::read_capture(&data.beside("seen.pcapng")).frames.len() } else { 0 };
+        (seen == sent.len()).then_some(())
+    });
+    data.write("streamdb.toml", text_of("ip6").as_bytes());
+    capturing.signal("-HUP");
+    assert_eq!(capturing.line(), "streamdb: the configuration was read again\n");
+    // The workers read their orders between two batches.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    wire.send(&["near0"], &only_on_0(&sent));
+    let summary = capturing.summary();
+    let of_v6 = sent.iter().filter(|(_, frame)| frame[12..14] == [0x86, 0xdd]).count();
+    assert!(of_v6 > 0);
+    assert_eq!(summary["frames"], sent.len() + of_v6, "{summary}");
+    data.is_well();
+}
+
+fn only_on_0(frames: &[Sent]) -> Vec<Sent> {
+    frames.iter().map(|(_, frame)| (0, frame.clone())).collect()
+}
