@@ -47,7 +47,7 @@ impl Flood {
             }
             Self::Fragments => {
                 // More fragments follow, says each, and it lies somewhere.
-                let place = 0x2000 | if n % 2 == 0 { 0 } else { n as u16 & 0x0fff };
+                let place = 0x2000 | if n.is_multiple_of(2) { 0 } else { n as u16 & 0x0fff };
                 ip(0x0a2a_0000 | n & 0xffff, 17, place, &[n as u8; 480])
             }
             Self::OutOfOrder => {
@@ -94,16 +94,18 @@ fn tcp(port: u16, seq: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
 
 /// A packet from this host, with a right header checksum, in a frame that no interface takes for its own.
 fn ip(src: u32, protocol: u8, place: u16, payload: &[u8]) -> Vec<u8> {
-    let mut header = vec![0x45, 0];
-    header.extend((20 + payload.len() as u16).to_be_bytes());
-    header.extend((src as u16 ^ place).to_be_bytes());
-    header.extend(place.to_be_bytes());
-    header.extend([64, protocol, 0, 0]);
-    header.extend(src.to_be_bytes());
-    header.extend([10, 42, 255, 254]);
-    let words = header.chunks_exact(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1]));
-    let sum: u32 = words.sum();
-    let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
-    header[10..12].copy_from_slice(&sum.to_be_bytes());
+    let header = |sum: u16| {
+        let mut header = vec![0x45, 0];
+        header.extend((20 + payload.len() as u16).to_be_bytes());
+        header.extend((src as u16 ^ place).to_be_bytes());
+        header.extend(place.to_be_bytes());
+        header.extend([64, protocol]);
+        header.extend(sum.to_be_bytes());
+        header.extend(src.to_be_bytes());
+        header.extend([10, 42, 255, 254]);
+        header
+    };
+    let sum: u32 = header(0).as_chunks::<2>().0.iter().map(|word| u32::from(u16::from_be_bytes(*word))).sum();
+    let header = header(!((sum & 0xffff) + (sum >> 16)) as u16);
     [&[2, 0, 0, 0, 0, 0x99, 2, 0, 0, 0, 0, 0x98, 8, 0], &header[..], payload].concat()
 }
