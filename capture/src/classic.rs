@@ -126,6 +126,17 @@ impl Classic {
         Some((time, wire_len, input.take(header + length).part(header, length)))
     }
 
+    /// Whether the next record lies whole in the buffer.
+    pub(crate) fn is_at_hand(&self, input: &Input) -> bool {
+        let rest = input.rest();
+        !self.announced
+            || self.header(rest).is_some_and(|(_, captured, _)| {
+                let length = captured as usize;
+                // One that claims more is damaged, which is known at once.
+                length > MAX_FRAME || rest.len() >= self.record_header + length
+            })
+    }
+
     /// What a record header says: the time, and the lengths as captured and on the wire.
     #[inline]
     fn header(&self, bytes: &[u8]) -> Option<(Timestamp, u32, u32)> {

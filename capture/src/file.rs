@@ -89,6 +89,15 @@ impl CaptureFile {
         Ok(self.step()?.map(|found| self.item(found)))
     }
 
+    /// Whether the next step needs no bytes that were not read yet, as far as that can be told: where it does, it waits for them.
+    pub(crate) fn is_at_hand(&self) -> bool {
+        match &self.format {
+            _ if self.stopped => true,
+            Format::Classic(reader) => reader.is_at_hand(&self.input),
+            Format::Pcapng(reader) => reader.is_at_hand(&self.input),
+        }
+    }
+
     /// Bytes of the file used up so far: compressed ones, if it is compressed.
     pub fn position(&self) -> u64 {
         self.input.position()

@@ -9,6 +9,7 @@
 mod bytes;
 mod classic;
 mod error;
+mod feed;
 mod file;
 mod filter;
 mod fingerprint;
@@ -22,10 +23,11 @@ mod ticker;
 mod unpack;
 
 pub use error::{Compression, Error, NotCapture, Place};
+pub use feed::{Feed, FeedError, FeedSettings, Network};
 pub use file::CaptureFile;
 pub use filter::Filter;
 pub use fingerprint::fingerprint;
 pub use item::{Drops, Frame, Item, MAX_FRAME, MAX_INTERFACES};
-pub use live::{Batch, Bell, Live, LiveError, LiveSettings, MAX_SHARES};
+pub use live::{Batch, Bell, Live, LiveError, LiveSettings, MAX_SHARES, is_up};
 pub use merged::Merged;
 pub use ticker::{Step, Ticker};

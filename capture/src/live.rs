@@ -20,7 +20,7 @@ use crate::item::{Frame, Item, MAX_FRAME};
 use crate::options::{Tlv, push_interface_option};
 pub use bell::Bell;
 use drops::DropCounts;
-pub use error::LiveError;
+pub use error::{LiveError, is_up};
 use fanout::Group;
 
 /// All interfaces at once.

@@ -91,6 +91,14 @@ impl Pcapng {
         &self.described
     }
 
+    /// Whether the next block lies whole in the buffer. One in the other byte order, a new section, is taken for one that does not.
+    pub(crate) fn is_at_hand(&self, input: &Input) -> bool {
+        let rest = input.rest();
+        self.pending.is_some()
+            || words(rest, self.order)
+                .is_some_and(|([_, length], _)| rest.len() >= length as usize && length >= FRAMING)
+    }
+
     /// The next block of which there is something to say.
     pub(crate) fn step(&mut self, input: &mut Input) -> Checked<Option<Found>> {
         if let Some(found) = self.pending.take() {

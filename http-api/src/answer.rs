@@ -44,6 +44,7 @@ pub(crate) fn failed(error: &Error) -> Response {
         Error::NoSuchMessage { .. }
         | Error::NothingInside(_)
         | Error::NoOther(_)
+        | Error::GivenUp { .. }
         | Error::Store(StoreError::NoSuchStream(_)) => StatusCode::NOT_FOUND,
         Error::Store(StoreError::Gone { .. }) | Error::Taken { .. } => StatusCode::GONE,
         Error::Store(_) | Error::Stream { .. } | Error::Output(_) => StatusCode::INTERNAL_SERVER_ERROR,

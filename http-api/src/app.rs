@@ -16,8 +16,9 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::answer::refuse;
 use crate::auth::{self, Auth};
+use crate::metrics::Requests;
 use crate::settings::Settings;
-use crate::{cors, front, guard, hosts, streamdb, submit, v1};
+use crate::{cors, front, guard, health, hosts, metrics, status, streamdb, submit, v1};
 
 /// How many searches may work on the store at the same time; others wait.
 const AT_A_TIME: usize = 16;
@@ -27,6 +28,8 @@ const DOWNLOADS: usize = 128;
 /// How many lists may be under way that are sent as rows are found. They take as long as their clients, and work as hard as
 /// searches.
 const LISTS: usize = 32;
+/// How many may look at how it goes, which takes little; so no search keeps that waiting.
+const GLANCES: usize = 4;
 
 /// What the routes share.
 #[derive(Clone)]
@@ -38,6 +41,8 @@ pub struct App {
     turns: Arc<Semaphore>,
     downloads: Arc<Semaphore>,
     lists: Arc<Semaphore>,
+    glances: Arc<Semaphore>,
+    requests: Arc<Requests>,
 }
 
 impl App {
@@ -51,6 +56,8 @@ impl App {
             turns: Arc::new(Semaphore::new(AT_A_TIME)),
             downloads: Arc::new(Semaphore::new(DOWNLOADS)),
             lists: Arc::new(Semaphore::new(LISTS)),
+            glances: Arc::new(Semaphore::new(GLANCES)),
+            requests: Arc::default(),
         }
     }
 
@@ -106,6 +113,19 @@ impl App {
         self.start_in(&self.lists, work).await
     }
 
+    /// Starts a look at how it goes.
+    pub(crate) async fn start_glance<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Store>) -> T + Send + 'static,
+    ) -> Result<JoinHandle<T>, Response> {
+        self.start_in(&self.glances, work).await
+    }
+
+    /// What was asked so far.
+    pub(crate) fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
     async fn start_in<T: Send + 'static>(
         &self,
         turns: &Arc<Semaphore>,
@@ -132,15 +152,20 @@ pub fn router(app: App) -> Router {
         .route("/style.css", get(front::style))
         .route("/streamdb", get(streamdb::answer))
         .route("/streamdb/", get(streamdb::answer))
+        .route("/metrics", get(metrics::answer))
+        .route("/status", get(status::answer))
         .fallback(|| async { refuse(StatusCode::NOT_FOUND, "There is no such page here; / says what there is.") })
         .merge(submit::routes())
         .layer(from_fn_with_state(app.clone(), auth::check))
         .merge(auth::routes())
+        .route("/health", get(health::health))
+        .route("/ready", get(health::ready))
         .layer(from_fn_with_state(app.clone(), auth::same_origin))
         .merge(v1::routes().layer(from_fn_with_state(app.clone(), auth::check)))
         .layer(from_fn_with_state(app.clone(), cors::check))
         .layer(from_fn_with_state(app.clone(), hosts::check))
         .layer(from_fn(v1::dress))
         .layer(from_fn(guard::harmless))
+        .layer(from_fn_with_state(app.clone(), metrics::count))
         .with_state(app)
 }

@@ -4,6 +4,7 @@
 //! - `guard`, `hosts`, `cors` and `auth` are what every request and answer passes; `auth` has the login page too
 //! - `answer` and `channel` are how answers are made: short ones, and long ones piece by piece; `asking` says whether anybody still waits
 //! - `streamdb` is the endpoint; `v1` the same for programs, as resources; `front` the page at `/`; `submit` hands objects to targets, `submitted` says what became of them
+//! - `metrics` is what Prometheus reads, `health` what a supervisor asks, `status` the page about how the sensor goes
 //! - `small_page` is what the login and questions look like
 //!
 //! All work on the store is done on threads where it may block, a bounded number at a time.
@@ -17,10 +18,13 @@ mod connections;
 mod cors;
 mod front;
 mod guard;
+mod health;
 mod hosts;
+mod metrics;
 mod serve;
 mod settings;
 mod small_page;
+mod status;
 mod streamdb;
 mod submit;
 mod submitted;

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use asked::{Answer, objects};
 use axum::http::StatusCode;
 use serde_json::Value;
-use streamdb_query::{ObjectLine, PARAMETERS, StreamRow};
+use streamdb_query::{LossLine, ObjectLine, PARAMETERS, StreamRow};
+use streamdb_storage::LossAround;
 
 const KINDS: [&str; 2] = ["streams", "objects"];
 
@@ -73,6 +74,11 @@ fn schemas_of_rows_have_their_fields_and_no_others() {
     let mut stream = StreamRow::of(&streams[0]);
     stream.peer_oid.get_or_insert_with(String::new);
     (stream.vlan, stream.dropped, stream.conflict) = (Some(1), Some(stream.start), true);
+    let loss = || {
+        let (from, to) = (streams[0].first, streams[0].last);
+        Some(LossLine::of(&LossAround { from, to, frames: 9, kernel: 1, interface: 0, shed: 0 }))
+    };
+    stream.loss = loss();
     assert_eq!(full(serde_json::to_value(stream).unwrap()), fields("StreamRow"));
     let mut object =
         streamdb_derive::objects(&server.store, &streams[0], &mut streamdb_derive::Rows::new()).unwrap().remove(0);
@@ -82,7 +88,7 @@ fn schemas_of_rows_have_their_fields_and_no_others() {
     object.status = Some(200);
     let digests = streamdb_types::Digests { md5: [0; 16], sha1: [0; 20], sha256: [0; 32] };
     (object.digests, object.digests_encoded) = (Some(digests), Some(digests));
-    let line = ObjectLine { verdicts: vec!["yara:x".to_owned()], ..ObjectLine::of(&object) };
+    let line = ObjectLine { verdicts: vec!["yara:x".to_owned()], loss: loss(), ..ObjectLine::of(&object) };
     assert_eq!(full(serde_json::to_value(line).unwrap()), fields("ObjectLine"));
 }
 

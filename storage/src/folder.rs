@@ -15,6 +15,7 @@ use crate::live::{LiveReader, LiveWriter, MAX_WORKERS, writer_alive};
 use crate::read::bucket::Bucket;
 use crate::read::cache::BlockCache;
 use crate::recover::{Recovered, Unsealed, recover};
+use crate::status::{StatusWriter, Teller};
 use crate::volume::Volume;
 
 pub(crate) const LEDGER: &str = "ledger";
@@ -100,6 +101,14 @@ impl WriteFolder {
     /// The folder of the buckets.
     pub(crate) fn buckets(&self) -> PathBuf {
         self.path.join(BUCKETS)
+    }
+
+    /// Begins to say how the writing goes.
+    ///
+    /// # Errors
+    /// When the file for that cannot be made.
+    pub fn status(&self) -> Result<StatusWriter> {
+        StatusWriter::open(&*self.volume, &self.path, Teller::Capture)
     }
 
     /// What recovery did when the folder was opened.

@@ -24,6 +24,8 @@ mod map;
 mod read;
 mod recover;
 mod retention;
+mod status;
+mod suspects;
 mod verdicts;
 mod verify;
 mod volume;
@@ -43,7 +45,9 @@ pub use ledger::{DamagedLine, Entry, Event, Facts, Hold, Ledger, LedgerReader, S
 pub use live::{LiveReader, LiveWriter, MAX_WORKERS, Mark, writer_alive};
 pub use map::{Map, MapError, SharedPage, SharedPageWriter};
 pub use read::derived::DeriveLock;
+pub use read::extent::StoreExtent;
 pub use read::frames::{FrameFilter, StoredFrame};
+pub use read::losses::LossAround;
 pub use read::made::MadeOf;
 pub use read::parts::Parts;
 pub use read::store::{BucketInfo, BucketState, Store};
@@ -51,6 +55,8 @@ pub use read::stream::{Read, Stream, StreamInfo};
 pub use read::tail::Unindexed;
 pub use recover::Recovered;
 pub use retention::{Cause, Choice, Chosen, Dropped, Limits, Retained, Retention, Room, Unmet};
+pub use status::{FRESH, Status, StatusWriter, Teller};
+pub use suspects::{Accuser, Suspects};
 pub use verdicts::{
     Forgotten as ForgottenContents, JoinMet, Keeper as VerdictKeeper, Known as KnownContent, Parties, Scanned,
     Verdicts, VerdictsTally,
@@ -58,6 +64,6 @@ pub use verdicts::{
 pub use verify::{Finding, Verified, Verify};
 pub use volume::{DiskVolume, Space, Volume, VolumeFile};
 pub use write::bucket_file::Compression;
-pub use write::facts::{FrameIn, Packets, StreamFacts, WriterConfig, WriterSummary};
+pub use write::facts::{FrameIn, Packets, Stalls, StreamFacts, WriterConfig, WriterSummary};
 pub use write::trouble::{Held, Trouble};
 pub use write::writer::Writer;

@@ -111,6 +111,12 @@ pub(super) fn is_down(name: &str) -> bool {
     devices.iter().any(|device| device.name == name && !device.flags.is_up())
 }
 
+/// Whether an interface is there and up.
+pub fn is_up(name: &str) -> bool {
+    let devices = pcap::Device::list().unwrap_or_default();
+    devices.iter().any(|device| device.name == name && device.flags.is_up())
+}
+
 /// What libpcap said, without the name of the library.
 fn words(error: &pcap::Error) -> String {
     match error {

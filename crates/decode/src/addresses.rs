@@ -6,12 +6,12 @@ use streamdb_types::LinkType;
 
 use crate::link;
 use crate::span::Span;
-use crate::walk::Walk;
+use crate::walk::{Rules, Walk};
 
 /// The source and the destination of the innermost IP packet that a frame carries; `None` when it carries none. Of a
 /// fragment they are those of the packet that it is part of.
 pub fn addresses(link: LinkType, frame: &[u8]) -> Option<(IpAddr, IpAddr)> {
-    let mut walk = Walk::new(false);
+    let mut walk = Walk::new(Rules::default());
     let (layer, span) = link::open(link, Span::frame(frame, frame.len())).ok()?;
     let nowhere = (walk.net.src, walk.net.dst);
     // What the walk comes to does not matter here: the addresses it met on its way do.

@@ -13,9 +13,9 @@ use crate::{ip, link, transport, udp_tunnel};
 /// The most VLAN tags that are still plain.
 const MAX_TAGS: usize = 2;
 
-/// Decodes a plain Ethernet frame; `None` when anything about it is not plain.
+/// Decodes a plain Ethernet frame, with its VLANs or without; `None` when anything about it is not plain.
 #[inline]
-pub(crate) fn ethernet(frame: &[u8]) -> Option<Decoded<'_>> {
+pub(crate) fn ethernet(frame: &[u8], fold_vlans: bool) -> Option<Decoded<'_>> {
     let (header, mut rest) = frame.split_first_chunk::<14>()?;
     let mut ethertype = u16::from_be_bytes([header[12], header[13]]);
     let mut path = Path::EMPTY;
@@ -27,7 +27,7 @@ pub(crate) fn ethernet(frame: &[u8]) -> Option<Decoded<'_>> {
         let (&[t0, t1, e0, e1], tagged) = rest.split_first_chunk::<4>()?;
         // A tag without a VLAN goes the long way, and a path has room for two.
         let id = u16::from_be_bytes([t0, t1]) & 0x0fff;
-        if id == 0 || !path.push(Hop { kind: HopKind::Vlan, id: id.into() }) {
+        if id == 0 || !fold_vlans && !path.push(Hop { kind: HopKind::Vlan, id: id.into() }) {
             return None;
         }
         (ethertype, rest, at) = (u16::from_be_bytes([e0, e1]), tagged, at + 4);
@@ -49,8 +49,9 @@ fn ipv4(path: Path, packet: &[u8], at: usize) -> Option<Decoded<'_>> {
     let wire = usize::from(u16::from_be_bytes([h[2], h[3]])).checked_sub(20)?;
     let src = IpAddr::V4(Ipv4Addr::new(h[12], h[13], h[14], h[15]));
     let dst = IpAddr::V4(Ipv4Addr::new(h[16], h[17], h[18], h[19]));
-    let (content, header_len) = by_protocol(h[9], src, dst, rest, wire)?;
-    Some(Decoded { path, content, payload_at: at + 20 + header_len, pieces: &[] })
+    let id = u16::from_be_bytes([h[4], h[5]]);
+    let (content, header_len) = by_protocol(h[9], src, dst, id, rest, wire)?;
+    Some(Decoded { path, content, payload_at: at + 20 + header_len, pieces: &[], differs: false })
 }
 
 #[inline]
@@ -64,17 +65,24 @@ fn ipv6(path: Path, packet: &[u8], at: usize) -> Option<Decoded<'_>> {
     let (src, dst) = addrs.split_first_chunk::<16>()?;
     let src = IpAddr::V6(Ipv6Addr::from(*src));
     let dst = IpAddr::V6(Ipv6Addr::from(*dst.first_chunk::<16>()?));
-    let (content, header_len) = by_protocol(h[6], src, dst, rest, wire)?;
-    Some(Decoded { path, content, payload_at: at + 40 + header_len, pieces: &[] })
+    let (content, header_len) = by_protocol(h[6], src, dst, 0, rest, wire)?;
+    Some(Decoded { path, content, payload_at: at + 40 + header_len, pieces: &[], differs: false })
 }
 
 /// The content, and the length of its header.
 #[inline]
-fn by_protocol(number: u8, src: IpAddr, dst: IpAddr, rest: &[u8], wire: usize) -> Option<(Content<'_>, usize)> {
+fn by_protocol(
+    number: u8,
+    src: IpAddr,
+    dst: IpAddr,
+    id: u16,
+    rest: &[u8],
+    wire: usize,
+) -> Option<(Content<'_>, usize)> {
     let segment = rest.get(..wire).unwrap_or(rest);
     match number {
         ip::TCP => tcp(src, dst, segment, wire),
-        ip::UDP => udp(src, dst, segment, wire),
+        ip::UDP => udp(src, dst, id, segment, wire),
         _ => None,
     }
 }
@@ -103,7 +111,7 @@ fn tcp(src: IpAddr, dst: IpAddr, segment: &[u8], wire: usize) -> Option<(Content
 }
 
 #[inline]
-fn udp(src: IpAddr, dst: IpAddr, segment: &[u8], wire: usize) -> Option<(Content<'_>, usize)> {
+fn udp(src: IpAddr, dst: IpAddr, id: u16, segment: &[u8], wire: usize) -> Option<(Content<'_>, usize)> {
     let (h, rest) = segment.split_first_chunk::<8>()?;
     let (from, to) = (u16::from_be_bytes([h[0], h[1]]), u16::from_be_bytes([h[2], h[3]]));
     let length = usize::from(u16::from_be_bytes([h[4], h[5]]));
@@ -122,6 +130,7 @@ fn udp(src: IpAddr, dst: IpAddr, segment: &[u8], wire: usize) -> Option<(Content
         // Below 64 KiB.
         wire_len: wire as u32,
         checksum_ok: None,
+        id,
     });
     Some((content, 8))
 }

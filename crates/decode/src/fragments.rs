@@ -1,4 +1,5 @@
-//! The pool of IP fragments (RFC 791 §3.2, RFC 8200 §4.5): bounded, first copy wins, and every byte's frame is known.
+//! The pool of IP fragments (RFC 791 §3.2, RFC 8200 §4.5): bounded, a policy says which copy wins, and every byte's frame is
+//! known.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -16,9 +17,23 @@ const MAX_PIECES: usize = 1024;
 /// How many cleared packets are kept, for their memory.
 const MAX_SPARE: usize = 16;
 
-/// The bounds of a pool.
+/// Which copy of a byte goes into the packet when fragments overlap. The rules are those of Shankar and Paxson, "Active Mapping"
+/// (2003); Windows took the first copy always. Systems of today drop a packet whose fragments overlap; a sensor keeps it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum FragmentOverlap {
+    /// That of the fragment that came first.
+    #[default]
+    First,
+    /// That of the fragment that came last.
+    Last,
+    /// That of the fragment that begins first; of those that begin at the same byte the one that came last (Linux before 4.20).
+    Linux,
+}
+
+/// The bounds of a pool, and its policy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
+    pub overlap: FragmentOverlap,
     pub packets: usize,
     pub bytes: usize,
     /// Nanoseconds.
@@ -65,7 +80,10 @@ pub(crate) struct Pool {
     /// Memory that `packets` has taken.
     bytes: usize,
     spare: Vec<Packet>,
+    /// Fragments given up, for whatever reason.
     pub expired: u64,
+    /// Of those, the ones for which there was no room.
+    pub evicted: u64,
     pub completed: u64,
 }
 
@@ -79,6 +97,7 @@ impl Pool {
             bytes: 0,
             spare: Vec::new(),
             expired: 0,
+            evicted: 0,
             completed: 0,
         }
     }
@@ -102,20 +121,22 @@ impl Pool {
             packet
         });
         let before = packet.memory();
-        packet.add(share, bytes, pieces);
+        packet.add(share, bytes, pieces, self.limits.overlap);
         self.bytes = self.bytes + packet.memory() - before;
-        if packet.is_complete() {
+        if packet.is_complete() && packet.pieces.len() <= MAX_PIECES {
             self.completed += 1;
             let mut packet = self.remove(&share.key)?;
             packet.straighten(&mut self.spare);
             return Some(packet);
         }
+        let expired = self.expired;
         if packet.count > MAX_PIECES || packet.pieces.len() > MAX_PIECES {
             self.give_up(&share.key);
         }
         while self.bytes > self.limits.bytes || self.packets.len() > self.limits.packets {
             self.give_up_oldest();
         }
+        self.evicted += self.expired - expired;
         None
     }
 
@@ -182,6 +203,8 @@ pub(crate) struct Packet {
     pub next: u8,
     /// Whether the checksums of all headers around the fragments are right.
     pub headers_ok: bool,
+    /// Whether fragments had different bytes for the same place.
+    pub differs: bool,
 }
 
 /// Bytes of the packet that lie side by side in `data`.
@@ -190,6 +213,8 @@ struct Range {
     at: u32,
     len: u32,
     data_at: u32,
+    /// Where the fragment began that they are of, if the policy asks for that.
+    owner: u32,
 }
 
 impl Range {
@@ -240,8 +265,8 @@ impl Packet {
         self.total.is_some_and(|total| self.data.len() == total as usize)
     }
 
-    /// Takes a fragment. What contradicts the length of the packet is left out, as are bytes that are there already.
-    fn add(&mut self, share: &Share, bytes: &[u8], sources: &[Piece]) {
+    /// Takes a fragment. What contradicts the length of the packet is left out; of bytes that are there already the policy decides.
+    fn add(&mut self, share: &Share, bytes: &[u8], sources: &[Piece], overlap: FragmentOverlap) {
         if self.count == 0 {
             self.next = share.next;
             self.headers_ok = true;
@@ -269,13 +294,15 @@ impl Packet {
             self.next = share.next;
         }
         self.headers_ok &= share.headers_ok;
-        self.insert(share.offset, bytes, share.at, sources);
+        self.insert(share.offset, bytes, share.at, sources, overlap);
     }
 
-    /// Puts bytes into the holes of the packet from `offset` on. `from` is where they lie in what `sources` made up.
-    fn insert(&mut self, offset: u32, bytes: &[u8], from: usize, sources: &[Piece]) {
+    /// Puts bytes into the packet from `offset` on: into its holes, and where the policy says so over others. `from` is where they
+    /// lie in what `sources` made up.
+    fn insert(&mut self, offset: u32, bytes: &[u8], from: usize, sources: &[Piece], overlap: FragmentOverlap) {
+        let owner = if overlap == FragmentOverlap::Linux { offset } else { 0 };
         let noted = self.pieces.len();
-        let mut differs = false;
+        let (mut loses, mut wins) = (false, false);
         let mut i = self.ranges.partition_point(|r| r.end() <= offset);
         let mut at = offset;
         let mut rest = bytes;
@@ -285,15 +312,36 @@ impl Packet {
                 let n = rest.len().min((range.end() - at) as usize);
                 let (new, after) = rest.split_at(n);
                 let start = (range.data_at + (at - range.at)) as usize;
-                differs |= self.data.get(start..).and_then(|d| d.get(..n)) != Some(new);
-                (at, rest, i) = (at + n as u32, after, i + 1);
+                let Some(there) = self.data.get_mut(start..).and_then(|d| d.get_mut(..n)) else { return };
+                let equal = there == new;
+                self.differs |= !equal;
+                let better = match overlap {
+                    FragmentOverlap::First => false,
+                    FragmentOverlap::Last => true,
+                    FragmentOverlap::Linux => offset <= range.owner,
+                };
+                if better && !equal {
+                    there.copy_from_slice(new);
+                    self.untie(at, n);
+                    self.note(at, from + (at - offset) as usize, n, sources);
+                    wins = true;
+                }
+                loses |= !better && !equal;
+                if better && range.owner != owner {
+                    i = self.give(i, at, n as u32, owner);
+                } else if range.end() <= at + n as u32 {
+                    i += 1;
+                }
+                (at, rest) = (at + n as u32, after);
                 continue;
             }
             let n = next.map_or(rest.len(), |r| rest.len().min((r.at - at) as usize));
             let (new, after) = rest.split_at(n);
-            let range = Range { at, len: n as u32, data_at: self.data.len() as u32 };
+            let range = Range { at, len: n as u32, data_at: self.data.len() as u32, owner };
             match i.checked_sub(1).and_then(|before| self.ranges.get_mut(before)) {
-                Some(before) if before.end() == at && before.data_at + before.len == range.data_at => {
+                Some(before)
+                    if before.end() == at && before.data_at + before.len == range.data_at && before.owner == owner =>
+                {
                     before.len += range.len;
                 }
                 _ => {
@@ -305,11 +353,52 @@ impl Packet {
             self.note(at, from + (at - offset) as usize, n, sources);
             (at, rest) = (at + n as u32, after);
         }
-        // Where nothing differs the frame has all of its bytes of the packet, those of other frames included.
-        if !differs && !bytes.is_empty() {
-            self.pieces.truncate(noted);
+        // Where it loses nothing the frame has all of its bytes of the packet, those of other frames included.
+        if !loses && !bytes.is_empty() {
+            // Where it won, pieces before its own may be fewer now, and are not to be touched.
+            if !wins {
+                self.pieces.truncate(noted);
+            }
             self.note(offset, from, bytes.len(), sources);
         }
+    }
+
+    /// The `len` bytes from `at` on, which lie in the range of this number, are from now on of another fragment. Says the number of
+    /// the range that comes after them.
+    fn give(&mut self, i: usize, at: u32, len: u32, owner: u32) -> usize {
+        let Some(range) = self.ranges.get(i).copied() else { return i };
+        let part = |from: u32, to: u32, owner: u32| Range {
+            at: from,
+            len: to - from,
+            data_at: range.data_at + (from - range.at),
+            owner,
+        };
+        let (end, mine) = (at + len, i + usize::from(at > range.at));
+        let parts = [part(range.at, at, range.owner), part(at, end, owner), part(end, range.end(), range.owner)];
+        self.ranges.splice(i..=i, parts.into_iter().filter(|part| part.len > 0));
+        mine + 1
+    }
+
+    /// The frames noted so far have other bytes than the packet has now in the `len` bytes from `at` on.
+    fn untie(&mut self, at: u32, len: usize) {
+        let (from, to) = (u64::from(at), u64::from(at) + len as u64);
+        let mut rests = Vec::new();
+        self.pieces.retain_mut(|piece| {
+            let (first, end) = (u64::from(piece.payload_at), u64::from(piece.payload_at) + u64::from(piece.len));
+            if end <= from || to <= first {
+                return true;
+            }
+            if to < end {
+                // Within the piece, so below 2^32.
+                let skip = (to - first) as u32;
+                let (frame_at, payload_at) = (piece.frame_at + skip, piece.payload_at + skip);
+                rests.push(Piece { frame_at, payload_at, len: piece.len - skip, ..*piece });
+            }
+            piece.len = from.saturating_sub(first) as u32;
+            piece.len > 0
+        });
+        let room = (MAX_PIECES + 1).saturating_sub(self.pieces.len());
+        self.pieces.extend(rests.into_iter().take(room));
     }
 
     /// Notes which frames have `len` bytes of the packet from `at` on, which lie at `from` in what `sources` make up.

@@ -3,7 +3,7 @@
 use streamdb_types::{Hop, HopKind};
 
 use crate::ip::pair_id;
-use crate::link::by_ethertype;
+use crate::link::{by_ethertype, is_vlan};
 use crate::span::Span;
 use crate::walk::{End, Layer, Next, Walk};
 
@@ -89,9 +89,10 @@ fn pptp<'s>(walk: &mut Walk, flags: u16, rest: Span<'s>) -> Next<'s> {
     Ok((Layer::Ppp, if length < rest.wire { rest.with_wire(length) } else { rest }))
 }
 
-/// ERSPAN type II (version 1) and III (version 2) (draft-foschiano-erspan-03 §4.2, §4.3).
+/// ERSPAN type II (version 1) and III (version 2) (draft-foschiano-erspan-03 §4.2, §4.3). The VLAN of the mirrored frame stands
+/// in the header when the mirror took its tag away, or when it had none; a tag that is left is a hop where it stands.
 fn erspan<'s>(walk: &mut Walk, span: Span<'s>, version: u8) -> Next<'s> {
-    let (&[first, ..], type2) = span.take::<8>().ok_or(End::Malformed)?;
+    let (&[first, vlan, encapsulation, ..], type2) = span.take::<8>().ok_or(End::Malformed)?;
     if first >> 4 != version {
         return Err(End::Other);
     }
@@ -109,6 +110,14 @@ fn erspan<'s>(walk: &mut Walk, span: Span<'s>, version: u8) -> Next<'s> {
         (Layer::Ethernet, type2)
     };
     walk.push(Hop { kind: HopKind::Erspan, id: 0 })?;
+    let vlan = u16::from_be_bytes([first & 0x0f, vlan]);
+    // Of type II the field says nothing when the tag is kept.
+    let said = version == 2 || encapsulation >> 3 & 3 != 3;
+    let tagged = layer == Layer::Ethernet
+        && rest.take::<14>().is_some_and(|(header, _)| is_vlan(u16::from_be_bytes([header[12], header[13]])));
+    if vlan != 0 && said && !tagged {
+        walk.push(Hop { kind: HopKind::Vlan, id: vlan.into() })?;
+    }
     Ok((layer, rest))
 }
 
@@ -116,7 +125,7 @@ fn erspan<'s>(walk: &mut Walk, span: Span<'s>, version: u8) -> Next<'s> {
 mod tests {
     use streamdb_types::LinkType;
 
-    use crate::frames::{self, CLIENT, SERVER, cat, eth, ipv4, tcp4, tcp6};
+    use crate::frames::{self, CLIENT, SERVER, cat, eth, ipv4, tag, tcp4, tcp6};
     use crate::said::{self, hello4, hello6};
 
     /// The hash of the builder's two IPv4 addresses.
@@ -173,7 +182,7 @@ mod tests {
         assert_eq!(gre(0, 0x88be, &[], &frame), hello4("erspan 0"));
         let two = [0, 0, 0, 1, 0x10, 7, 0xfc, 5, 0, 0, 0, 0];
         assert_eq!(gre(0x1000, 0x88be, &two, &frame), hello4("erspan 0"));
-        let three = [0, 0, 0, 1, 0x20, 7, 0xfd, 5, 0, 0, 0, 0, 0, 0, 0, 0];
+        let three = [0, 0, 0, 1, 0x20, 0, 0xfd, 5, 0, 0, 0, 0, 0, 0, 0, 0];
         assert_eq!(gre(0x1000, 0x22eb, &three, &frame), hello4("erspan 0"));
         let mut platform = cat(&[&three, &[0; 8]]);
         platform[15] = 1;
@@ -182,5 +191,26 @@ mod tests {
         ip[14] = 2 << 2;
         assert_eq!(gre(0x1000, 0x22eb, &ip, &tcp4(b"hello")), hello4("erspan 0"));
         assert_eq!(gre(0x1000, 0x22eb, &two, &frame), ": other", "type II under the number of type III");
+    }
+
+    #[test]
+    fn a_mirror_says_the_vlan_of_what_it_mirrors() {
+        let (plain, tagged) = (eth(0x0800, &tcp4(b"hello")), eth(0x8100, &tag(9, 0x0800, &tcp4(b"hello"))));
+        // Of type II: without a tag, with one that was taken away, with one that is kept.
+        for (encapsulation, frame, path) in [
+            (0x00, &plain, "erspan 0, vlan 263"),
+            (0x10, &plain, "erspan 0, vlan 263"),
+            (0x18, &plain, "erspan 0"),
+            (0x18, &tagged, "erspan 0, vlan 9"),
+            (0x10, &tagged, "erspan 0, vlan 9"),
+        ] {
+            let two = [0, 0, 0, 1, 0x11, 7, encapsulation, 5, 0, 0, 0, 0];
+            assert_eq!(gre(0x1000, 0x88be, &two, frame), hello4(path), "{encapsulation}");
+        }
+        let mut three = [0, 0, 0, 1, 0x21, 7, 0x18, 5, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(gre(0x1000, 0x22eb, &three, &plain), hello4("erspan 0, vlan 263"));
+        assert_eq!(gre(0x1000, 0x22eb, &three, &tagged), hello4("erspan 0, vlan 9"));
+        three[14] = 2 << 2;
+        assert_eq!(gre(0x1000, 0x22eb, &three, &tcp4(b"hello")), hello4("erspan 0, vlan 263"));
     }
 }

@@ -37,11 +37,15 @@ pub(crate) fn ipv4<'s>(walk: &mut Walk, span: Span<'s>) -> Step<'s> {
     if let Err(end) = enter(walk, span, total) {
         return Step::End(end);
     }
-    if walk.verify && !checksum::header_ok(header.slice()) {
+    if walk.rules.verify && !checksum::header_ok(header.slice()) {
         walk.headers_ok = false;
     }
-    walk.net =
-        Net { src: IpAddr::V4(header.source_addr()), dst: IpAddr::V4(header.destination_addr()), summable: total != 0 };
+    walk.net = Net {
+        src: IpAddr::V4(header.source_addr()),
+        dst: IpAddr::V4(header.destination_addr()),
+        summable: total != 0,
+        id: header.identification(),
+    };
     let protocol = header.protocol().0;
     if header.is_fragmenting_payload() {
         let id = u32::from(header.identification());
@@ -61,6 +65,7 @@ pub(crate) fn ipv6<'s>(walk: &mut Walk, span: Span<'s>) -> Next<'s> {
         src: IpAddr::V6(header.source_addr()),
         dst: IpAddr::V6(header.destination_addr()),
         summable: length != 0,
+        id: 0,
     };
     // Length 0: a jumbogram (RFC 2675 §3) or segmentation offload, to the end of the frame.
     Ok((Layer::Protocol(header.next_header().0), if length == 0 { rest } else { rest.with_wire(length) }))

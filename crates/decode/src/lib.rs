@@ -15,6 +15,7 @@ mod link;
 mod look;
 mod nflog;
 mod packet;
+mod refused;
 mod span;
 mod transport;
 mod udp_tunnel;
@@ -29,5 +30,7 @@ mod frames;
 
 pub use addresses::addresses;
 pub use decoder::{Config, Decoder};
+pub use fragments::FragmentOverlap;
 pub use look::{Ends, Fragment, Look, PacketName};
 pub use packet::{Content, Decoded, Piece, TcpFlags, TcpSegment, UdpDatagram};
+pub use refused::Refused;

@@ -9,7 +9,7 @@ use crate::decoder::filled;
 use crate::fragments::{Key, Share};
 use crate::packet::{Content, Decoded};
 use crate::span::Span;
-use crate::walk::{Layer, Outcome, Walk};
+use crate::walk::{Layer, Outcome, Rules, Walk};
 use crate::{Decoder, fast, ip, link};
 
 /// What a look at a frame shows.
@@ -58,17 +58,17 @@ impl Decoder {
     #[inline]
     pub fn look<'a>(&self, link: LinkType, frame: &'a [u8], wire_len: u32) -> Look<'a> {
         if link == LinkType::ETHERNET
-            && !self.verify
-            && let Some(decoded) = fast::ethernet(frame)
+            && !self.rules.verify
+            && let Some(decoded) = fast::ethernet(frame, self.rules.fold_vlans)
         {
             return Look::Decoded(decoded);
         }
-        look_closely(self.verify, link, frame, wire_len)
+        look_closely(self.rules, link, frame, wire_len)
     }
 }
 
-fn look_closely(verify: bool, link: LinkType, frame: &[u8], wire_len: u32) -> Look<'_> {
-    let mut walk = Walk::new(verify);
+fn look_closely(rules: Rules, link: LinkType, frame: &[u8], wire_len: u32) -> Look<'_> {
+    let mut walk = Walk::new(rules);
     let wire = usize::try_from(wire_len).unwrap_or(usize::MAX);
     let outcome = match link::open(link, Span::frame(frame, wire)) {
         Ok((layer, span)) => walk.run(layer, span),

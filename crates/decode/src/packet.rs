@@ -64,6 +64,9 @@ pub struct UdpDatagram<'a> {
     pub wire_len: u32,
     /// Whether the checksum is right; `None` when it was not looked at, is absent, or cannot be known.
     pub checksum_ok: Option<bool>,
+    /// The identification of its IPv4 packet (RFC 791 §3.1), which the same sender does not use again soon; 0 when it has none, as
+    /// in IPv6 and where nothing may be fragmented (RFC 6864).
+    pub id: u16,
 }
 
 /// A frame that one of the pieces of a packet came in.
@@ -106,7 +109,8 @@ pub struct Decoded<'a> {
     pub payload_at: usize,
     /// When this frame completed a fragmented packet: the frames that its payload came in, this one included. The payload
     /// then lies in the decoder's memory, not in this frame. Every byte of the payload is in at least one piece; frames that
-    /// came twice are listed twice, and one that lost some of its bytes to an earlier copy may have several pieces. In the
-    /// order of arrival. Empty otherwise.
+    /// came twice are listed twice, and one that lost some of its bytes to another copy may have several pieces. Empty otherwise.
     pub pieces: &'a [Piece],
+    /// Whether frames of the packet had different bytes for the same place: those of the ones that lost are in no piece.
+    pub differs: bool,
 }

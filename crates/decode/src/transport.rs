@@ -87,9 +87,10 @@ pub(crate) fn udp<'s>(walk: &mut Walk, span: Span<'s>) -> Step<'s> {
         payload: &[],
         wire_len: wire_len(rest),
         checksum_ok: if absent { headers_bad(walk, whole) } else { checksum_ok(walk, ip::UDP, whole) },
+        id: walk.net.id,
     };
     let found = Found { content: Content::Udp(datagram), at: rest.at, len: rest.bytes.len() };
-    if let Some((hop, layer, inner)) = udp_tunnel::open(src, dst, &walk.net, rest) {
+    if let Some((hop, layer, inner)) = udp_tunnel::open(src, dst, &walk.net, walk.rules, rest) {
         let outside = walk.path;
         if hop.is_none_or(|hop| walk.push(hop).is_ok()) {
             walk.plain = Some((found, outside));
@@ -104,7 +105,7 @@ fn wire_len(payload: Span<'_>) -> u32 {
 }
 
 fn checksum_ok(walk: &Walk, protocol: u8, segment: Span<'_>) -> Option<bool> {
-    if !walk.verify || segment.is_cut() {
+    if !walk.rules.verify || segment.is_cut() {
         return None;
     }
     if !walk.headers_ok {
@@ -115,7 +116,7 @@ fn checksum_ok(walk: &Walk, protocol: u8, segment: Span<'_>) -> Option<bool> {
 
 /// Without a checksum of its own, a datagram is still wrong when the headers around it are.
 fn headers_bad(walk: &Walk, datagram: Span<'_>) -> Option<bool> {
-    if walk.verify && !walk.headers_ok && !datagram.is_cut() { Some(false) } else { None }
+    if walk.rules.verify && !walk.headers_ok && !datagram.is_cut() { Some(false) } else { None }
 }
 
 #[cfg(test)]

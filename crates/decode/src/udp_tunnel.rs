@@ -6,7 +6,7 @@ use streamdb_types::{Hop, HopKind};
 use crate::ip::{self, pair_id};
 use crate::link::by_ethertype;
 use crate::span::Span;
-use crate::walk::{Layer, Net};
+use crate::walk::{Layer, Net, Rules};
 
 const VXLAN: u16 = 4789;
 const VXLAN_LINUX: u16 = 8472;
@@ -33,12 +33,18 @@ const fn is_tunnel(port: u16) -> bool {
 }
 
 /// The tunnel that this payload may be: its hop, if it is one by itself, the first header in it, and where that begins.
-pub(crate) fn open<'s>(src: u16, dst: u16, net: &Net, payload: Span<'s>) -> Option<(Option<Hop>, Layer, Span<'s>)> {
+pub(crate) fn open<'s>(
+    src: u16,
+    dst: u16,
+    net: &Net,
+    rules: Rules,
+    payload: Span<'s>,
+) -> Option<(Option<Hop>, Layer, Span<'s>)> {
     let (hop, layer, inner) = match if is_tunnel(dst) { dst } else { src } {
         VXLAN | VXLAN_LINUX => vxlan(payload),
         VXLAN_GPE => vxlan_gpe(payload),
         GENEVE => geneve(payload),
-        GTP => gtp(payload),
+        GTP => gtp(rules, payload),
         // RFC 8086 §3: a GRE header, which makes the hop.
         GRE => return Some((None, Layer::Protocol(ip::GRE), payload)),
         TEREDO => teredo(net, payload),
@@ -81,9 +87,10 @@ fn geneve(span: Span<'_>) -> Option<(Hop, Layer, Span<'_>)> {
     Some((Hop { kind: HopKind::Geneve, id: u32::from_be_bytes([0, v0, v1, v2]) }, layer, rest))
 }
 
-/// A G-PDU (3GPP TS 29.281 §5.1, §5.2).
-fn gtp(span: Span<'_>) -> Option<(Hop, Layer, Span<'_>)> {
-    let (&[flags, kind, ..], mut rest) = span.take::<8>()?;
+/// A G-PDU (3GPP TS 29.281 §5.1, §5.2). Its endpoint id is that of the receiver, so the two directions of a connection have
+/// different ones, and a handover brings others.
+fn gtp(rules: Rules, span: Span<'_>) -> Option<(Hop, Layer, Span<'_>)> {
+    let (&[flags, kind, _, _, t0, t1, t2, t3], mut rest) = span.take::<8>()?;
     // Version 1, protocol type GTP.
     if flags & 0xf0 != 0x30 || kind != 255 {
         return None;
@@ -101,7 +108,8 @@ fn gtp(span: Span<'_>) -> Option<(Hop, Layer, Span<'_>)> {
             }
         }
     }
-    Some((Hop { kind: HopKind::Gtp, id: 0 }, ip_layer(rest)?, rest))
+    let id = if rules.split_teids { u32::from_be_bytes([t0, t1, t2, t3]) } else { 0 };
+    Some((Hop { kind: HopKind::Gtp, id }, ip_layer(rest)?, rest))
 }
 
 /// RFC 4380 §5.1.1: IPv6, perhaps after an authentication header and an origin indication.

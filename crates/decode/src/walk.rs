@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use streamdb_types::{Hop, Path};
+use streamdb_types::{Hop, HopKind, Path};
 
 use crate::fragments::Share;
 use crate::packet::Content;
@@ -49,6 +49,8 @@ pub(crate) enum Layer {
 pub(crate) enum End {
     /// It is nothing that is decoded further.
     Other,
+    /// Nor is this, as too much lies around it.
+    Deep,
     /// A header is cut short or contradicts itself.
     Malformed,
 }
@@ -107,6 +109,19 @@ pub(crate) struct Net {
     pub dst: IpAddr,
     /// Whether a checksum over this packet's payload can be judged.
     pub summable: bool,
+    /// The identification of an IPv4 packet; 0 of others.
+    pub id: u16,
+}
+
+/// What of the configuration a walk needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rules {
+    /// Whether checksums are looked at.
+    pub verify: bool,
+    /// Whether VLANs are no hops.
+    pub fold_vlans: bool,
+    /// Whether GTP-U tunnels are told apart by their endpoint ids.
+    pub split_teids: bool,
 }
 
 /// The state of one walk through one frame.
@@ -116,44 +131,48 @@ pub(crate) struct Walk {
     pub path: Path,
     /// The innermost IP header.
     pub net: Net,
-    /// Whether checksums are looked at.
-    pub verify: bool,
+    /// What of the configuration a walk needs.
+    pub rules: Rules,
     /// Whether the checksums of all IPv4 headers so far are right.
     pub headers_ok: bool,
     /// The datagram that may be a tunnel, and the path that it has if it is none.
     pub plain: Option<(Found, Path)>,
+    /// Why there is no content, and at which header, when there is none.
+    pub refused: Option<(End, Option<Layer>)>,
     layers: u32,
 }
 
 impl Walk {
-    pub fn new(verify: bool) -> Self {
+    pub fn new(rules: Rules) -> Self {
         let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         Self {
             path: Path::EMPTY,
-            net: Net { src: nowhere, dst: nowhere, summable: true },
-            verify,
+            net: Net { src: nowhere, dst: nowhere, summable: true, id: 0 },
+            rules,
             headers_ok: true,
             plain: None,
+            refused: None,
             layers: MAX_LAYERS,
         }
     }
 
     /// Adds a hop; a full path ends the walk.
     pub fn push(&mut self, hop: Hop) -> Result<(), End> {
-        if self.path.push(hop) { Ok(()) } else { Err(End::Other) }
+        let folded = self.rules.fold_vlans && hop.kind == HopKind::Vlan;
+        if folded || self.path.push(hop) { Ok(()) } else { Err(End::Deep) }
     }
 
     /// Goes on from this header to the end.
     pub fn run(&mut self, layer: Layer, span: Span<'_>) -> Outcome {
         let (mut layer, mut span) = (layer, span);
         loop {
-            let Some(layers) = self.layers.checked_sub(1) else { return self.end(End::Other) };
+            let Some(layers) = self.layers.checked_sub(1) else { return self.end(End::Deep, layer) };
             self.layers = layers;
             match self.step(layer, span) {
                 Step::Next(next, rest) => (layer, span) = (next, rest),
                 Step::Found(found) => return Outcome::Found(found),
                 Step::Share(share) => return Outcome::Share(share),
-                Step::End(end) => return self.end(end),
+                Step::End(end) => return self.end(end, layer),
             }
         }
     }
@@ -195,13 +214,16 @@ impl Walk {
     }
 
     /// No content: unless this was inside of what only looked like a tunnel, which then is a plain datagram.
-    fn end(&mut self, end: End) -> Outcome {
+    fn end(&mut self, end: End, at: Layer) -> Outcome {
         Outcome::Found(match self.plain.take() {
             Some((datagram, path)) => {
                 self.path = path;
                 datagram
             }
-            None => end.into(),
+            None => {
+                self.refused = Some((end, Some(at)));
+                end.into()
+            }
         })
     }
 }
@@ -209,7 +231,7 @@ impl Walk {
 impl From<End> for Found {
     fn from(end: End) -> Self {
         let content = match end {
-            End::Other => Content::Other,
+            End::Other | End::Deep => Content::Other,
             End::Malformed => Content::Malformed,
         };
         Self { content, at: 0, len: 0 }

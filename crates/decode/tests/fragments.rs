@@ -7,22 +7,23 @@ use std::collections::BTreeMap;
 
 use frames::{cat, eth, gre, ipv4, ipv4_fragment, ipv6_fragment, summed4, summed6, tcp, tcp4, udp};
 use proptest::prelude::*;
-use streamdb_decode::{Config, Content, Decoder, Piece};
+use streamdb_decode::{Config, Content, Decoder, FragmentOverlap, Piece};
 use streamdb_types::{LinkType, Timestamp};
 
 /// What a frame led to, by value.
 #[derive(Debug, PartialEq, Eq)]
 enum Said {
     Fragment,
-    Payload(Vec<u8>, Vec<Piece>),
+    /// Payload, pieces, and whether copies differ.
+    Payload(Vec<u8>, Vec<Piece>, bool),
     Nothing,
 }
 
 fn decode_at(decoder: &mut Decoder, frame: &[u8], time: i64, tag: u64) -> Said {
     let decoded = decoder.decode(LinkType::ETHERNET, frame, frame.len() as u32, Timestamp(time), tag);
     match decoded.content {
-        Content::Tcp(s) => Said::Payload(s.payload.to_vec(), decoded.pieces.to_vec()),
-        Content::Udp(d) => Said::Payload(d.payload.to_vec(), decoded.pieces.to_vec()),
+        Content::Tcp(s) => Said::Payload(s.payload.to_vec(), decoded.pieces.to_vec(), decoded.differs),
+        Content::Udp(d) => Said::Payload(d.payload.to_vec(), decoded.pieces.to_vec(), decoded.differs),
         Content::Fragment => Said::Fragment,
         Content::Other | Content::Malformed => Said::Nothing,
     }
@@ -53,16 +54,17 @@ struct Cut {
     more: bool,
 }
 
-/// The slow twin of one packet: the rules of the pool, with a map of single bytes.
+/// The slow twin of one packet: the rules of the pool, with a map of single bytes, and where the fragment began that each is of.
 #[derive(Default)]
 struct Twin {
-    bytes: BTreeMap<usize, u8>,
+    bytes: BTreeMap<usize, (u8, usize)>,
     total: Option<usize>,
+    differs: bool,
 }
 
 impl Twin {
     /// The whole packet, once this fragment completed it.
-    fn add(&mut self, cut: &Cut) -> Option<Vec<u8>> {
+    fn add(&mut self, cut: &Cut, overlap: FragmentOverlap) -> Option<Vec<u8>> {
         let len = if cut.more { cut.bytes.len() / 8 * 8 } else { cut.bytes.len() };
         let end = cut.offset + len;
         let beyond = self.bytes.keys().any(|at| *at >= end);
@@ -83,10 +85,19 @@ impl Twin {
             self.total = Some(end);
         }
         for (i, byte) in cut.bytes[..len].iter().enumerate() {
-            self.bytes.entry(cut.offset + i).or_insert(*byte);
+            let there = self.bytes.entry(cut.offset + i).or_insert((*byte, cut.offset));
+            self.differs |= there.0 != *byte;
+            let wins = match overlap {
+                FragmentOverlap::First => false,
+                FragmentOverlap::Last => true,
+                FragmentOverlap::Linux => cut.offset <= there.1,
+            };
+            if wins {
+                *there = (*byte, cut.offset);
+            }
         }
         let total = self.total?;
-        (0..total).map(|at| self.bytes.get(&at).copied()).collect()
+        (0..total).map(|at| self.bytes.get(&at).map(|(byte, _)| *byte)).collect()
     }
 }
 
@@ -139,8 +150,9 @@ proptest! {
     #![proptest_config(cases(400))]
 
     #[test]
-    fn packets_are_put_together_as_by_the_twin(cuts in cuts(), six in any::<bool>()) {
-        let mut decoder = Decoder::new(Config::default());
+    fn packets_are_put_together_as_by_the_twin(cuts in cuts(), six in any::<bool>(), overlap in 0..3usize) {
+        let overlap = [FragmentOverlap::First, FragmentOverlap::Last, FragmentOverlap::Linux][overlap];
+        let mut decoder = Decoder::new(Config { overlap, ..Config::default() });
         let mut twins: BTreeMap<u8, Twin> = BTreeMap::new();
         let mut frames = Vec::new();
         let mut completed = 0;
@@ -154,11 +166,11 @@ proptest! {
             frames.resize(tag + 1, Vec::new());
             frames[tag] = frame;
             let said = decode(&mut decoder, &frames[tag], tag as u64);
-            let Some(packet) = twins.entry(cut.id).or_default().add(cut) else {
+            let Some(packet) = twins.entry(cut.id).or_default().add(cut, overlap) else {
                 prop_assert_eq!(said, Said::Fragment);
                 continue;
             };
-            twins.remove(&cut.id);
+            let differs = twins.remove(&cut.id).unwrap().differs;
             completed += 1;
             // The twin's header may be one that lost to no copy of itself, so its length may say less than IP.
             let stated = packet.get(4..6).map_or(0, |l| usize::from(u16::from_be_bytes([l[0], l[1]])));
@@ -167,8 +179,9 @@ proptest! {
                 continue;
             }
             let end = if stated == 0 { packet.len() } else { stated.min(packet.len()) };
-            let Said::Payload(payload, pieces) = said else { panic!("{said:?}") };
+            let Said::Payload(payload, pieces, said_to_differ) = said else { panic!("{said:?}") };
             prop_assert_eq!(&payload, &packet[8..end]);
+            prop_assert_eq!(said_to_differ, differs);
             check_pieces(&payload, &pieces, &frames);
         }
         prop_assert_eq!(decoder.reassembled_packets(), completed);
@@ -247,7 +260,7 @@ fn what_the_fragments_carry_may_be_a_tunnel_with_fragments() {
         for tag in order {
             assert_eq!(decode(&mut decoder, &frames[tag], tag as u64), Said::Fragment);
         }
-        let Said::Payload(payload, pieces) = decode(&mut decoder, &frames[last], last as u64) else { panic!() };
+        let Said::Payload(payload, pieces, _) = decode(&mut decoder, &frames[last], last as u64) else { panic!() };
         assert_eq!(payload, body);
         check_pieces(&payload, &pieces, &frames);
         assert_eq!(decoder.reassembled_packets(), 3);
@@ -260,7 +273,7 @@ fn a_tunnel_in_fragments_is_entered() {
     let mut decoder = Decoder::new(Config::default());
     decode(&mut decoder, &frames[0], 0);
     decode(&mut decoder, &frames[1], 1);
-    let Said::Payload(payload, pieces) = decode(&mut decoder, &frames[2], 2) else { panic!() };
+    let Said::Payload(payload, pieces, _) = decode(&mut decoder, &frames[2], 2) else { panic!() };
     assert_eq!(payload, b"hello, world");
     check_pieces(&payload, &pieces, &frames);
 }
@@ -279,11 +292,42 @@ fn only_pieces_with_the_winning_bytes_are_listed() {
     for (tag, frame) in frames[..3].iter().enumerate() {
         decode(&mut decoder, frame, tag as u64);
     }
-    let Said::Payload(payload, pieces) = decode(&mut decoder, &frames[3], 3) else { panic!() };
+    let Said::Payload(payload, pieces, _) = decode(&mut decoder, &frames[3], 3) else { panic!() };
     assert_eq!(payload, [7; 24]);
     check_pieces(&payload, &pieces, &frames);
     assert_eq!(pieces[1], Piece { tag: 2, frame_at: 34, payload_at: 0, len: 8 });
     assert_eq!(pieces.len(), 3, "the first one has no payload: {pieces:?}");
+}
+
+#[test]
+fn the_policy_says_which_copy_wins() {
+    let part = |at: usize, fill: u8| eth(0x0800, &ipv4_fragment(17, 1, at, true, &[fill; 16]));
+    let first = eth(0x0800, &ipv4_fragment(17, 1, 0, true, &udp(1, 2, &[0; 48])[..8]));
+    let last = eth(0x0800, &ipv4_fragment(17, 1, 40, false, &[9; 8]));
+    // Three that overlap: b begins after a, c before b and where a does.
+    let frames = [
+        first,
+        part(16, b'a'),
+        part(24, b'b'),
+        part(16, b'c'),
+        eth(0x0800, &ipv4_fragment(17, 1, 8, true, &[0; 8])),
+        last,
+    ];
+    for (overlap, wanted) in [
+        (FragmentOverlap::First, "aaaaaaaaaaaaaaaabbbbbbbb"),
+        (FragmentOverlap::Last, "ccccccccccccccccbbbbbbbb"),
+        (FragmentOverlap::Linux, "ccccccccccccccccbbbbbbbb"),
+    ] {
+        let mut decoder = Decoder::new(Config { overlap, ..Config::default() });
+        let mut said = Said::Fragment;
+        for (tag, frame) in frames.iter().enumerate() {
+            said = decode(&mut decoder, frame, tag as u64);
+        }
+        let Said::Payload(payload, pieces, differs) = said else { panic!("{said:?}") };
+        assert_eq!(&payload[8..32], wanted.as_bytes(), "{overlap:?}");
+        assert!(differs);
+        check_pieces(&payload, &pieces, &frames);
+    }
 }
 
 #[test]
@@ -372,7 +416,7 @@ fn what_the_snap_length_cut_is_never_completed() {
     let cut = &frames[0][..frames[0].len() - 4];
     decoder.decode(LinkType::ETHERNET, cut, frames[0].len() as u32, Timestamp(0), 0);
     assert_eq!(decode(&mut decoder, &frames[1], 1), Said::Fragment);
-    let Said::Payload(payload, pieces) = decode(&mut decoder, &frames[0], 2) else { panic!() };
+    let Said::Payload(payload, pieces, _) = decode(&mut decoder, &frames[0], 2) else { panic!() };
     assert_eq!(payload, [7; 24]);
     check_pieces(&payload, &pieces, &[cut.to_vec(), frames[1].clone(), frames[0].clone()]);
 }
@@ -388,7 +432,7 @@ fn a_thousand_pieces_backwards() {
     for (tag, frame) in frames.iter().enumerate().rev() {
         said = decode(&mut decoder, frame, tag as u64);
     }
-    let Said::Payload(payload, pieces) = said else { panic!("{said:?}") };
+    let Said::Payload(payload, pieces, _) = said else { panic!("{said:?}") };
     assert_eq!(payload, packet[8..]);
     check_pieces(&payload, &pieces, &frames);
     let nothing = cat(&[]);

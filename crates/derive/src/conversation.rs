@@ -73,6 +73,9 @@ fn side_by_side(stream: Stream, other: Option<Stream>) -> (StreamSource, StreamS
 }
 
 fn both(store: &Store, stream: Stream, other: Option<Stream>) -> Result<Conversation, Error> {
+    if let Some(why) = store.given_up(stream.info().key) {
+        return Err(Error::GivenUp { oid: stream.info().oid, why });
+    }
     let direction = stream.info().direction;
     let cut_of_other = other.as_ref().map(|other| Cut::of(store, other, Some(&stream))).transpose()?;
     let cuts = (Cut::of(store, &stream, other.as_ref())?, cut_of_other.flatten());
@@ -87,6 +90,8 @@ fn both(store: &Store, stream: Stream, other: Option<Stream>) -> Result<Conversa
 impl Conversation {
     fn read(sources: [StreamSource; 2], asked: Direction, cuts: [Option<Cut>; 2]) -> Result<Self, Error> {
         let [to_server, to_client] = &sources;
+        #[cfg(feature = "misbehave")]
+        crate::misbehave::misbehave(to_server);
         let limits = Limits::default();
         let messages = streamdb_extract::messages(to_server, to_client, &limits);
         let inside = streamdb_extract::inside(&messages, [to_server, to_client], &limits);

@@ -13,6 +13,7 @@ use streamdb_types::{BlockPlace, BucketId, ObjectRow, Oid};
 
 use crate::conversation::Conversation;
 use crate::error::Error;
+use crate::guard::{Guard, Tally};
 use crate::indexing::IndexKeeper;
 use crate::rows::Rows;
 
@@ -48,6 +49,7 @@ pub struct Deriver {
     /// The right to derive, and where rows are kept.
     pub(crate) keeper: IndexKeeper,
     pub(crate) rows: Rows,
+    pub(crate) guard: Guard,
     /// Buckets that cannot be read, as was said; a reindex tries them again.
     pub(crate) unreadable: BTreeSet<BucketId>,
     /// Every bucket before this one is covered.
@@ -75,6 +77,7 @@ impl Deriver {
         Ok(Self {
             keeper: IndexKeeper::new(store.derive_lock()?, volume),
             rows: Rows::new(),
+            guard: Guard::default(),
             unreadable: BTreeSet::new(),
             done: None,
             index_after: INDEX_AFTER,
@@ -86,6 +89,11 @@ impl Deriver {
     #[must_use]
     pub fn index_after(self, bytes: u64) -> Self {
         Self { index_after: bytes, ..self }
+    }
+
+    /// What it did so far, and what it is at.
+    pub fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.guard.tally)
     }
 
     /// Makes the rows of what ended since the last time, until all that is published is covered or `stop` says so. What
@@ -101,7 +109,9 @@ impl Deriver {
         damaged: &mut dyn FnMut(&Error),
     ) -> Result<Progress, Error> {
         let mut progress = std::mem::take(&mut self.untold);
-        let result = self.go_on(store, stop, damaged, &mut progress);
+        let begun = self.guard.suspects(store, &self.keeper.lock, &*self.keeper.volume).map(drop).map_err(Error::from);
+        let result = begun.and_then(|()| self.go_on(store, stop, damaged, &mut progress));
+        let result = result.and_then(|()| Ok(self.guard.rest()?));
         if result.is_err() {
             self.untold = progress;
         }
@@ -157,6 +167,8 @@ impl Deriver {
         damaged: &mut dyn FnMut(&Error),
         each: &mut dyn FnMut(usize, usize),
     ) -> Result<Progress, Error> {
+        // Whoever asks for it wants all of it tried again.
+        self.guard.suspects(store, &self.keeper.lock, &*self.keeper.volume)?.forget()?;
         let ids = store.bucket_ids()?;
         let mut progress = Progress::default();
         for (at, id) in ids.iter().enumerate() {
@@ -174,6 +186,7 @@ impl Deriver {
             }
             each(at + 1, ids.len());
         }
+        self.guard.rest()?;
         self.done = None;
         self.unreadable.clear();
         Ok(progress)
@@ -206,13 +219,15 @@ impl Deriver {
             if stop() {
                 return Ok(false);
             }
-            match self.rows.of(store, stream) {
+            match self.guard.rows(&mut self.rows, stream, |rows| rows.of(store, stream)) {
                 Ok(rows) => {
                     since.objects += rows.len() as u64;
+                    self.guard.tally.made(rows.len() as u64);
                     writer.connection(stream.key, &stream.tuple, &rows)?;
                 }
                 Err(error) => {
                     since.damaged += 1;
+                    self.guard.tally.was_damaged();
                     damaged(&error);
                 }
             }

@@ -38,6 +38,16 @@ pub enum Error {
     /// The message is there, and nothing lies inside it.
     #[error("{0}: nothing is known to lie inside this message")]
     NothingInside(Oid),
+    /// Taking the connection apart ended in failure before, and is not tried again.
+    #[error(
+        "{oid}: no objects are looked for in this connection, as {why}; its streams are there (raw=1, or get --raw), and its frames"
+    )]
+    GivenUp {
+        /// What was asked for.
+        oid: Oid,
+        /// What happened.
+        why: String,
+    },
     /// There are no other bytes than those of the object itself.
     #[error(
         "{0}: no such other bytes were captured for any place of its connection's streams, or they cannot be told from the frames that are \

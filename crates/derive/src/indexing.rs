@@ -104,7 +104,7 @@ impl Deriver {
         for stream in ended {
             // That of a concluded end is kept like any other.
             let kept = StreamInfo { reason: stream.reason.or(Some(Reason::TimeCutoff)), ..stream.clone() };
-            match objects(store, &kept, &mut self.rows) {
+            match self.guard.rows(&mut self.rows, &kept, |rows| objects(store, &kept, rows)) {
                 Ok(rows) => groups.push(Group { bucket, place: stream.oid.place, rows }),
                 Err(error) => damaged(&error),
             }
@@ -127,8 +127,9 @@ impl Deriver {
             if known.is_some_and(|known| known.iter().all(same)) {
                 continue;
             }
-            match self.rows.of(store, stream) {
+            match self.guard.rows(&mut self.rows, stream, |rows| rows.of(store, stream)) {
                 Ok(rows) => {
+                    self.guard.tally.made(rows.len() as u64);
                     let writer = match &mut writer {
                         Some(writer) => writer,
                         none => none.insert(store.derived_writer(&self.keeper.lock, &*self.keeper.volume, bucket)?),

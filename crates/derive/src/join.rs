@@ -190,6 +190,7 @@ mod tests {
         }
     }
 
+    /// CVE-2024-38536 (Suricata): a range that came when the memory for ranges was used up ended the program.
     #[test]
     fn what_is_compared_is_bounded() {
         let one: Vec<Range<u64>> = (0..300).map(|n| n * 10..n * 10 + 5).collect();

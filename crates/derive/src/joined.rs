@@ -15,8 +15,8 @@ use crate::join::{Plan, plan};
 /// Most connections that are held taken apart.
 const HELD: usize = 32;
 
-/// How a joined content stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a joined content stands: the better, the earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum JoinState {
     /// Every byte is here, by parts that belong together for sure, and decodes.
     Complete,
@@ -24,12 +24,12 @@ pub enum JoinState {
     Candidate,
     /// Parts differ where they have the same bytes, or frames of a part do. Those that came first are handed out.
     Conflicting,
+    /// Every byte is here, and they do not decode.
+    Undecoded,
     /// Bytes of it are in no part.
     Missing,
     /// Bytes of it were in parts that retention took.
     Gone,
-    /// Every byte is here, and they do not decode.
-    Undecoded,
     /// Every byte was seen, and a part cannot be read, or not all could be compared.
     Unread,
 }
@@ -37,7 +37,7 @@ pub enum JoinState {
 impl JoinState {
     /// Every state.
     pub const ALL: [Self; 7] =
-        [Self::Complete, Self::Candidate, Self::Conflicting, Self::Missing, Self::Gone, Self::Undecoded, Self::Unread];
+        [Self::Complete, Self::Candidate, Self::Conflicting, Self::Undecoded, Self::Missing, Self::Gone, Self::Unread];
 
     /// The word: in JSON and in headers.
     pub const fn word(self) -> &'static str {
@@ -49,6 +49,14 @@ impl JoinState {
             Self::Gone => "gone",
             Self::Undecoded => "undecoded",
             Self::Unread => "unread",
+        }
+    }
+
+    /// Whether its bytes can be handed out.
+    pub const fn is_here(self) -> bool {
+        match self {
+            Self::Complete | Self::Candidate | Self::Conflicting | Self::Undecoded => true,
+            Self::Missing | Self::Gone | Self::Unread => false,
         }
     }
 }
@@ -90,14 +98,19 @@ impl<'s> Joined<'s> {
         let is_there = |id: BucketId| buckets.binary_search(&id).is_ok();
         let mut open = Open::default();
         let mut here = Vec::with_capacity(join.parts.len());
-        // Records of a bucket whose end was cut off are named as long as its rows are not made again.
-        let mut records: HashMap<Oid, bool> = HashMap::new();
+        // Records of a bucket whose end was cut off are named as long as its rows are not made again. Of one that is there: whether its
+        // stream has no gap.
+        let mut records: HashMap<Oid, Option<bool>> = HashMap::new();
         for part in &join.parts {
             let stream = part.oid.with_index(0);
-            let mut has_record =
-                || *records.entry(stream).or_insert_with(|| is_there(stream.bucket) && store.stream(stream).is_ok());
-            // Of what lies in several buckets some may be gone.
-            here.push(has_record() && (part.key.bucket == part.oid.bucket || open.has_all(store, part)));
+            let record = records.entry(stream).or_insert_with(|| {
+                let found =
+                    Some(stream).filter(|stream| is_there(stream.bucket)).and_then(|stream| store.stream(stream).ok());
+                found.map(|stream| stream.info().gap_bytes == 0)
+            });
+            // Of what lies in several buckets some may be gone: then it is read.
+            let all = |whole: bool| whole || part.key.bucket == part.oid.bucket || open.has_all(store, part);
+            here.push(record.is_some_and(all));
         }
         let runs = join.parts.iter().zip(&here).map(|(part, here)| if *here { part.runs.as_slice() } else { &[] });
         let plan = plan(runs);

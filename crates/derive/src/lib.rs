@@ -7,7 +7,7 @@
 //! - `index` says which message an INDEX is; `object` is one message or part, by its oid, `extent` how much of it is there; `together` many of them, each connection taken apart once
 //! - `raw` is a stream's bytes without a meaning, `follow` reads on in one that is open; `capture` is the frames they came in
 //! - `rows` says what all objects of a connection are, with `fields`, `more`, `digest`, `name` and `ftp`, and `allowance` what they may cost; `deriver` keeps those rows and `indexing` puts them into the index, and
-//!   follows what is published; `check` compares them with the buckets
+//!   follows what is published, with `guard` between it and what it takes apart; `check` compares them with the buckets
 //! - `joining` follows those rows, and finds in them what is part of one content: `pieces` of a connection, `range` is what their heads
 //!   say, `join` lays them over each other; `joined` is what comes of it
 //!
@@ -25,11 +25,14 @@ mod extent;
 mod fields;
 mod follow;
 mod ftp;
+mod guard;
 mod index;
 mod indexing;
 mod join;
 mod joined;
 mod joining;
+#[cfg(feature = "misbehave")]
+mod misbehave;
 mod more;
 mod name;
 mod object;
@@ -47,8 +50,8 @@ pub use streamdb_extract::{
     BodyLimits, BodyOutcome, Decode, Framing, Head, Incomplete, Kind, Limits, Message, MessageIndex, Messages, Piece,
 };
 pub use streamdb_storage::{
-    CaptureFormat, Error as StoreError, Evidence, Join, JoinId, JoinMade, JoinOf, JoinPart, Joins, Store, Stream,
-    StreamInfo, now,
+    BucketInfo, BucketState, CaptureFormat, Error as StoreError, Evidence, Join, JoinId, JoinMade, JoinOf, JoinPart,
+    Joins, LossAround, Status, Store, StoreExtent, Stream, StreamInfo, Teller, now, writer_alive,
 };
 
 pub use capture::{capture, capture_format};
@@ -58,6 +61,7 @@ pub use deriver::{Deriver, Progress, kept, objects, objects_of};
 pub use error::Error;
 pub use extent::Extent;
 pub use follow::{Follow, Followed, newest};
+pub use guard::{Tally, Work};
 pub use indexing::IndexKeeper;
 pub use joined::{JoinState, Joined};
 pub use joining::{JoinProgress, Joiner};

@@ -1,7 +1,7 @@
 //! Frames of any bytes and link types: what is said of a frame is true of the frame, and the short way says what the long
 //! way says.
 
-use streamdb_decode::{Config, Content, Decoded, Decoder};
+use streamdb_decode::{Config, Content, Decoded, Decoder, FragmentOverlap};
 use streamdb_types::{LinkType, Timestamp};
 
 use super::script::Script;
@@ -19,6 +19,9 @@ pub fn decode(data: &[u8]) {
     let mut short = Decoder::new(limits);
     // Where checksums are looked at every frame goes the long way.
     let mut long = Decoder::new(Config { verify_checksums: true, ..limits });
+    // By other settings it says other things, which are true of the frames as well.
+    let overlap = FragmentOverlap::Linux;
+    let mut other = Decoder::new(Config { fold_vlans: true, split_teids: true, overlap, ..limits });
     let mut frames: Vec<&[u8]> = Vec::new();
     while !script.is_over() && frames.len() < FRAMES {
         let link = LinkType(LINKS[usize::from(script.byte() & 15)]);
@@ -31,6 +34,7 @@ pub fn decode(data: &[u8]) {
         let two = long.decode(link, frame, wire_len, time, tag);
         true_of(&one, &frames);
         assert_eq!(but_for_checksums(&one), but_for_checksums(&two));
+        true_of(&other.decode(link, frame, wire_len, time, tag), &frames);
     }
     assert_eq!(short.expired_fragments(), long.expired_fragments());
     assert_eq!(short.reassembled_packets(), long.reassembled_packets());

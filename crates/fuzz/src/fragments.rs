@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use streamdb_decode::{Config, Content, Decoder};
+use streamdb_decode::{Config, Content, Decoder, FragmentOverlap};
 use streamdb_types::{LinkType, Timestamp};
 
 use super::decode::true_of;
@@ -38,6 +38,9 @@ pub fn fragments(data: &[u8]) {
         max_fragment_packets: 1 + usize::from(setting >> 1 & 3),
         max_fragment_bytes: if setting & 8 != 0 { 4096 } else { 1 << 20 },
         fragment_timeout: 1000,
+        overlap: [FragmentOverlap::First, FragmentOverlap::Last, FragmentOverlap::Linux, FragmentOverlap::First]
+            [usize::from(setting >> 4 & 3)],
+        ..Config::default()
     });
     // All packets of one input have this length, so that those of one id agree.
     let length = 64 + (script.short() & 0x1ff8);

@@ -254,7 +254,7 @@ fn play(data: &[u8]) -> u64 {
             payload = pattern(tag as u32, len / 4, len & 1 != 0);
             let wire_len = payload.len() as u32 + u32::from(cut / 64);
             sink.wait(at.0, &payload);
-            let datagram = UdpDatagram { src, dst, payload: &payload, wire_len, checksum_ok };
+            let datagram = UdpDatagram { src, dst, payload: &payload, wire_len, checksum_ok, id: 0 };
             taken = table.udp(at.0, at.1, &Path::EMPTY, &datagram, &mut sink);
         } else {
             let mut flags = TcpFlags::ACK.0;

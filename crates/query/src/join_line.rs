@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use serde::Serialize;
 use streamdb_derive::{Error, Evidence, Join, JoinState, Joined};
@@ -11,6 +11,7 @@ use streamdb_types::{ObjectKind, ObjectRow, Oid, Timestamp};
 use utoipa::ToSchema;
 
 use crate::filter::{Filter, Order};
+use crate::object::ObjectFilter;
 use crate::object_row::hex;
 use crate::row::as_text;
 use crate::verdict::Said;
@@ -234,61 +235,82 @@ pub fn is_shown(join: &Join) -> bool {
     !alone && !join.parts.is_empty()
 }
 
-/// The joined contents that a filter wants: by what each is, and by any of its parts; with `part`, those that this object is a part of. At
-/// most its limit after its offset; and whether there are more.
+/// Hands out the joined contents that a filter wants: by what each is, and by any of its parts; with `part`, those that this object is a
+/// part of. At most its limit after its offset, until `visit` breaks off; says whether there are more.
 ///
 /// # Errors
 /// When the store cannot be listed, or what is known of joins cannot be opened.
-pub fn find_joins<'s>(
-    store: &'s Store,
+pub fn find_joins(
+    store: &Store,
     filter: &Filter,
     part: Option<Oid>,
     go_on: &dyn Fn() -> bool,
-) -> Result<(Vec<Joined<'s>>, bool), Error> {
+    visit: &mut dyn FnMut(Joined<'_>) -> ControlFlow<()>,
+) -> Result<bool, Error> {
     let said = Said::of(&filter.objects, store.verdicts());
+    let objects = ObjectFilter { incomplete: None, ..filter.objects.clone() };
     let joins = store.joins()?;
     let mut wanted: Vec<(Timestamp, &Join)> = joins
         .all()
         .filter(|join| is_shown(join) || part.is_some())
         .filter(|join| part.is_none_or(|oid| join.parts.iter().any(|part| part.oid == oid)))
-        .filter(|join| might_match(join, filter, said.as_ref()))
+        .filter(|join| might_match(join, filter, &objects, said.as_ref()))
         .filter_map(|join| Some((join.times()?.0, join)))
         .collect();
     wanted.sort_by_key(|(first, join)| (*first, join.id));
     if filter.order == Order::NewestFirst {
         wanted.reverse();
     }
-    let mut found = Vec::new();
     let mut skip = filter.offset;
-    let most = filter.limit.unwrap_or(u64::MAX);
+    let mut room = filter.limit.unwrap_or(u64::MAX);
     for (_, join) in wanted {
         if !go_on() {
-            return Ok((found, true));
+            return Ok(true);
         }
-        // How it stands takes a look at its parts.
+        // How it stands takes a look at its parts: one is open at a time.
         let joined = Joined::new(store, join)?;
         if filter.objects.incomplete.is_some_and(|incomplete| incomplete == (joined.state() == JoinState::Complete)) {
             continue;
         }
         if skip > 0 {
             skip -= 1;
-        } else if found.len() as u64 >= most {
-            return Ok((found, true));
+        } else if room == 0 {
+            return Ok(true);
         } else {
-            found.push(joined);
+            room -= 1;
+            if visit(joined).is_break() {
+                return Ok(true);
+            }
         }
     }
-    Ok((found, false))
+    Ok(false)
 }
 
-/// Whether a filter wants it, however complete it is.
-fn might_match(join: &Join, filter: &Filter, said: Option<&Said>) -> bool {
-    let mut objects = filter.objects.clone();
-    objects.incomplete = None;
-    let mut row = join_row(join);
-    let Some(row) = &mut row else { return false };
-    objects.matches(row)
-        && said.is_none_or(|said| said.wants(row))
+/// Of the joined contents with this SHA-256, or with `as_sent` whose bytes as sent have it, one that stands best.
+///
+/// # Errors
+/// When the store cannot be listed, or what is known of joins cannot be opened.
+pub fn best_join<'s>(store: &'s Store, sha256: &[u8; 32], as_sent: bool) -> Result<Option<Joined<'s>>, Error> {
+    let mut best: Option<(JoinState, Joined<'s>)> = None;
+    let is_it = |join: &Join| as_sent || join.made.as_ref().is_some_and(|made| made.digests.sha256 == *sha256);
+    for join in store.joins()?.with_sha256(sha256).filter(|join| is_it(join)) {
+        let joined = Joined::new(store, join)?;
+        let state = joined.state();
+        if state == JoinState::Complete {
+            return Ok(Some(joined));
+        }
+        if best.as_ref().is_none_or(|(other, _)| state < *other) {
+            best = Some((state, joined));
+        }
+    }
+    Ok(best.map(|(_, joined)| joined))
+}
+
+/// Whether a filter wants it, however complete it is; `objects` is what it asks of objects apart from that.
+fn might_match(join: &Join, filter: &Filter, objects: &ObjectFilter, said: Option<&Said>) -> bool {
+    let Some(row) = join_row(join) else { return false };
+    objects.matches(&row)
+        && said.is_none_or(|said| said.wants(&row))
         && join.parts.iter().any(|part| {
             filter.matches_connection(&part.tuple)
                 && filter.start.is_none_or(|start| part.start >= start)
@@ -296,18 +318,15 @@ fn might_match(join: &Join, filter: &Filter, said: Option<&Said>) -> bool {
         })
 }
 
+/// What of the filter language no joined content could meet: they have no place in the order of rows, no stream of their own, and
+/// their bytes are not looked into.
+pub const NOT_OF_JOINS: [&str; 5] = ["after", "pcre", "direction", "reason", "length"];
+
 /// The term of a filter that no joined content could meet, if there is one.
 pub fn not_of_joins(filter: &Filter) -> Option<&'static str> {
     let Filter { after, direction, reason, length, objects, .. } = filter;
-    [
-        ("pcre", objects.pcre.is_some()),
-        ("after", after.is_some()),
-        ("direction", direction.is_some()),
-        ("reason", reason.is_some()),
-        ("length", length.is_some()),
-    ]
-    .into_iter()
-    .find_map(|(name, wanted)| wanted.then_some(name))
+    let asked = [after.is_some(), objects.pcre.is_some(), direction.is_some(), reason.is_some(), length.is_some()];
+    NOT_OF_JOINS.into_iter().zip(asked).find_map(|(name, asked)| asked.then_some(name))
 }
 
 /// A joined content as a row, as if it were an object that came at once; `None` when its bytes are not here.

@@ -8,6 +8,7 @@
 //!   it is gone, `walk` goes through these, and `sieve` looks for rows in the others; `objects` are made where none are kept
 //! - `seen` is where a content was seen
 //! - `row` is how a stream is shown, `object_row` how an object is, `join_line` how a content is that came in several; `community` is a connection's name in other tools
+//! - `loss` is what was lost around a stream
 //! - `verdict` is by which verdicts objects are looked for
 //! - `before` asks the index alone whether a content was seen
 
@@ -22,6 +23,7 @@ mod existence;
 mod filter;
 mod find;
 mod join_line;
+mod loss;
 mod mismatch;
 mod moment;
 mod nearest;
@@ -53,8 +55,10 @@ pub use error::FilterError;
 pub use filter::{End, Filter, Order};
 pub use find::{Looked, Looking, Tally, find_objects, find_streams};
 pub use join_line::{
-    JoinLine, JoinPartLine, find_joins, is_shown as is_join_shown, join_row, joined_row, not_of_joins,
+    JoinLine, JoinPartLine, NOT_OF_JOINS, best_join, find_joins, is_shown as is_join_shown, join_row, joined_row,
+    not_of_joins,
 };
+pub use loss::LossLine;
 pub use mismatch::of as is_mismatch;
 pub use moment::{Zone, parse_moment};
 pub use nearest::nearest;
@@ -64,7 +68,7 @@ pub use parse::{ALIASES, PARAMETERS};
 pub use pattern::Expression;
 pub use position::Position;
 pub use row::{StreamRow, json_line, reason_word};
-pub use seen::{Names, Pair, Seen, TOLD, first_sighting, seen, sightings};
+pub use seen::{Names, Pair, Seen, TOLD, first_sighting, seen, sightings, whole_object};
 pub use set::Set;
 pub use troubles::Troubles;
 pub use verdict::VerdictPattern;

@@ -9,6 +9,7 @@ use streamdb_storage::Verdicts;
 use streamdb_types::{Direction, ObjectRow, Timestamp};
 use utoipa::ToSchema;
 
+use crate::loss::LossLine;
 use crate::row::as_text;
 
 /// What is shown of an object. Source is the side that opened the connection, whichever way the bytes go; what is absent is
@@ -108,6 +109,9 @@ pub struct ObjectLine<'r> {
     /// or nobody has looked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub verdicts: Vec<String>,
+    /// What was lost in the time of its connection; left out when that is nothing, or nobody looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<LossLine>,
 }
 
 impl<'r> ObjectLine<'r> {
@@ -147,6 +151,7 @@ impl<'r> ObjectLine<'r> {
             md5_encoded: row.digests_encoded.map(|digests| hex(&digests.md5)),
             sha256_encoded: row.digests_encoded.map(|digests| hex(&digests.sha256)),
             verdicts: Vec::new(),
+            loss: None,
         }
     }
 

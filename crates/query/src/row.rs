@@ -9,6 +9,7 @@ use streamdb_types::{Direction, Marks, Reason, Timestamp};
 use utoipa::ToSchema;
 
 use crate::community::community_id;
+use crate::loss::LossLine;
 
 /// What is shown of a stream. Source is the side that opened the connection, whichever way the bytes go; what is absent is
 /// left out.
@@ -68,13 +69,16 @@ pub struct StreamRow {
     /// Community id v1.
     #[schema(pattern = "^1:[A-Za-z0-9+/]{27}=$")]
     pub community_id: String,
+    /// What was lost in its time; left out when that is nothing, or nobody looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<LossLine>,
 }
 
 impl StreamRow {
-    /// The row of a stream, with the gaps of all its parts. A bucket with an earlier part that cannot be read is left out of it: it
+    /// The row of a stream, with the gaps of all its parts and what was lost in its time. A bucket with an earlier part that cannot be read is left out of it: it
     /// is told of where it is met first.
     pub fn whole(store: &Store, stream: &StreamInfo) -> Self {
-        let mut row = Self::of(stream);
+        let mut row = Self { loss: LossLine::around(store, stream), ..Self::of(stream) };
         if stream.part > 0
             && let Ok(whole) = store.stream(stream.oid)
         {
@@ -106,6 +110,7 @@ impl StreamRow {
             packets: stream.packets,
             protocol: tuple.protocol.to_string(),
             community_id: community_id(tuple),
+            loss: None,
         }
     }
 }

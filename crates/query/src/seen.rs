@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 
-use streamdb_derive::Error;
+use streamdb_derive::{Error, Rows};
 use streamdb_storage::Store;
 use streamdb_types::{ObjectRow, Oid, Timestamp};
 
@@ -122,6 +122,21 @@ pub fn sightings(digest: [u8; 32]) -> Filter {
     let mut filter = Filter { order: Order::NewestFirst, ..Filter::default() };
     filter.objects.sha256 = Some(Set { values: vec![digest], negated: false });
     filter
+}
+
+/// The newest object that is whole and has this content, not only its bytes as sent. What cannot be read is told to `troubles`.
+///
+/// # Errors
+/// When the store cannot be listed.
+pub fn whole_object(store: &Store, sha256: &[u8; 32], troubles: &mut Troubles) -> Result<Option<Oid>, Error> {
+    let mut whole = None;
+    let looking = Looking { made: Rows::new(), go_on: &|| true, troubles };
+    find_objects(store, &sightings(*sha256), looking, &mut |row| {
+        let is_it = row.complete && row.digests.is_some_and(|digests| digests.sha256 == *sha256);
+        whole = Some(row.oid).filter(|_| is_it);
+        if is_it { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(whole)
 }
 
 /// The filter for the first that had it.

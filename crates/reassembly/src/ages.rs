@@ -14,10 +14,42 @@ pub(crate) enum Class {
     Udp = 2,
     Closing = 3,
     Open = 4,
+    /// As the last three, of those of which nothing shows that there are two ends.
+    LoneUdp = 5,
+    LoneClosing = 6,
+    LoneOpen = 7,
+}
+
+/// What it costs to give up a connection of a class when the table is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Worth {
+    /// Nothing: it is over, or anybody could have made it alone.
+    Nothing,
+    /// Little: a datagram that comes later begins another flow.
+    Little,
+    /// A connection of TCP that two ends agreed upon.
+    Much,
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 5] = [Self::Ended, Self::Opening, Self::Udp, Self::Closing, Self::Open];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Ended,
+        Self::Opening,
+        Self::Udp,
+        Self::Closing,
+        Self::Open,
+        Self::LoneUdp,
+        Self::LoneClosing,
+        Self::LoneOpen,
+    ];
+
+    pub(crate) const fn worth(self) -> Worth {
+        match self {
+            Self::Ended | Self::Opening | Self::LoneUdp | Self::LoneClosing | Self::LoneOpen => Worth::Nothing,
+            Self::Udp => Worth::Little,
+            Self::Closing | Self::Open => Worth::Much,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -39,13 +71,13 @@ struct Ends {
 #[derive(Debug)]
 pub(crate) struct Ages {
     links: Vec<Link>,
-    lists: [Ends; 5],
+    lists: [Ends; Class::ALL.len()],
     now: i64,
 }
 
 impl Ages {
     pub(crate) const fn new() -> Self {
-        Self { links: Vec::new(), lists: [Ends { first: NONE, last: NONE }; 5], now: 0 }
+        Self { links: Vec::new(), lists: [Ends { first: NONE, last: NONE }; Class::ALL.len()], now: 0 }
     }
 
     /// The clock of the lists.
@@ -115,6 +147,18 @@ impl Ages {
     /// Nanoseconds since the last frame of this slot, to the tick.
     pub(crate) fn idle(&self, slot: u32) -> i64 {
         self.links.get(slot as usize).map_or(0, |link| self.now.saturating_sub(link.age))
+    }
+
+    /// The slot that is given up when the table is full, and its worth. Of what is worth least the one longest without a frame; but
+    /// where all of that is younger than `young`, one of little worth that is older, so that a flood of one kind does not keep what
+    /// just begins from being more. Of what is worth much none as long as there is any other.
+    pub(crate) fn to_give_up(&self, young: i64) -> Option<(u32, Worth)> {
+        let oldest = |worth, than| Some((self.oldest(|class, idle| class.worth() == worth && idle >= than)?, worth));
+        oldest(Worth::Nothing, young)
+            .or_else(|| oldest(Worth::Little, young))
+            .or_else(|| oldest(Worth::Nothing, 0))
+            .or_else(|| oldest(Worth::Little, 0))
+            .or_else(|| oldest(Worth::Much, 0))
     }
 
     /// The slot longest without a frame of those for which `due` says so, given class and idle time.

@@ -39,7 +39,10 @@ pub struct Config {
     pub udp_idle: i64,
     /// How long after its last frame an ended TCP connection is still known, so that trailing frames belong to it.
     pub linger: i64,
-    /// The most connections known at once (at least 1). At the limit the one longest without a frame is ended.
+    /// The most connections known at once (at least 1). At the limit one is ended: the one longest without a frame of those that
+    /// are over, that are half-open, and of which one end alone was seen with few frames, as a flood makes them; if all of
+    /// these had one within a second, and where there is none, of UDP flows with two ends; and only where there is none of those
+    /// either, of established TCP connections.
     pub max_connections: usize,
     /// The most bytes held out of order for one stream, bookkeeping included. At the limit they are released early.
     pub max_held_per_stream: usize,
@@ -49,6 +52,8 @@ pub struct Config {
     /// The most holes in a stream that can still be filled, and the most segments held for it (at least 1). At the limit
     /// the hole with the lowest offset is closed: bytes that come for it later are outside the stream.
     pub max_gaps_per_stream: usize,
+    /// The most holes in all streams that can still be filled. At the limit the stream that gets one more has its lowest closed.
+    pub max_gaps: usize,
 }
 
 impl Default for Config {
@@ -64,6 +69,7 @@ impl Default for Config {
             max_held_per_stream: 4 << 20,
             max_held: 256 << 20,
             max_gaps_per_stream: 4096,
+            max_gaps: 1 << 20,
         }
     }
 }

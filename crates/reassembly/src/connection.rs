@@ -15,6 +15,9 @@ use crate::stream::{Base, Context, Stream};
 /// How far the first byte held may lie behind the SYN for the two to belong together.
 const NEAR: i64 = 1 << 20;
 
+/// With so many frames a connection is taken for one even when only one direction is seen.
+const MANY: u64 = 16;
+
 /// How a connection stands. A sensor sees less than either end, so these are fewer states than RFC 9293 has.
 ///
 /// ```text
@@ -50,7 +53,7 @@ pub(crate) enum Syn {
     /// Its first, or the same again.
     Belongs,
     /// It is in the window of a live connection: the other end answers with a challenge ACK (RFC 5961 §4.2), so the
-    /// frame is this connection's, but it changes nothing.
+    /// frame is this connection's, but it changes nothing. Outside the window, too, as long as nothing answers it.
     Challenged,
     /// Another connection begins.
     Begins,
@@ -103,10 +106,41 @@ impl Connection {
         match self.state {
             State::Ended(_) => Class::Ended,
             State::Opening => Class::Opening,
-            State::Closing => Class::Closing,
-            State::Open if self.tuple.protocol == Protocol::UDP => Class::Udp,
-            State::Open => Class::Open,
+            State::Open if self.tuple.protocol == Protocol::UDP => {
+                if self.has_two_ends() {
+                    Class::Udp
+                } else {
+                    Class::LoneUdp
+                }
+            }
+            State::Closing => {
+                if self.has_two_ends() {
+                    Class::Closing
+                } else {
+                    Class::LoneClosing
+                }
+            }
+            State::Open => {
+                if self.has_two_ends() {
+                    Class::Open
+                } else {
+                    Class::LoneOpen
+                }
+            }
         }
+    }
+
+    /// Whether two ends agreed upon it, which nobody can make up who does not see what the other end sends: over TCP each has
+    /// acknowledged the other's numbers. Over UDP both have spoken. Where one direction is captured alone, many frames show it, too.
+    #[inline]
+    fn has_two_ends(&self) -> bool {
+        let [to_server, to_client] = &self.streams;
+        let agreed = if self.tuple.protocol == Protocol::UDP {
+            to_server.packets > 0 && to_client.packets > 0
+        } else {
+            to_server.heard && to_client.heard
+        };
+        agreed || to_server.packets + to_client.packets >= MANY
     }
 
     /// A TCP segment.
@@ -161,9 +195,7 @@ impl Connection {
         }
         let is_syn = flags.contains(TcpFlags::SYN);
         if is_syn && syn != Syn::Belongs {
-            if flags.contains(TcpFlags::ACK) {
-                self.pair(direction).0.rivalled_by(segment.seq.add(1));
-            }
+            self.pair(direction).0.rivalled_by(segment.seq.add(1));
             outside(cx, &piece);
             return;
         }
@@ -230,6 +262,7 @@ impl Connection {
 
     /// What a SYN (or SYN+ACK) is to this connection, which had its last frame `idle` nanoseconds ago.
     pub(crate) fn takes_syn(&mut self, direction: Direction, segment: &TcpSegment<'_>, idle: i64, long: i64) -> Syn {
+        let opening = self.state == State::Opening;
         let over = matches!(self.state, State::Ended(_)) || self.streams.iter().all(|stream| stream.fin.is_some());
         let begins_unless = |kept: bool, as_what: Syn| if kept && !over { as_what } else { Syn::Begins };
         let (stream, other) = self.pair(direction);
@@ -247,7 +280,16 @@ impl Connection {
                 // Another answer to the SYN that began this connection.
                 let answers =
                     segment.flags.contains(TcpFlags::ACK) && other.base == Base::Fixed && segment.ack == other.origin();
-                begins_unless(idle < long && (answers || stream.in_window(segment.seq, other)), Syn::Challenged)
+                let is_answer = segment.flags.contains(TcpFlags::ACK);
+                if is_answer && other.was_asked_with(segment.ack) {
+                    return Syn::Begins;
+                }
+                // A SYN alone may never have come to the other end. Which SYN counts is known by the answer, if any is seen.
+                let waits = !is_answer && (opening || other.packets > 0);
+                begins_unless(
+                    idle < long && (answers || waits || stream.in_window(segment.seq, other)),
+                    Syn::Challenged,
+                )
             }
             Base::Tentative => {
                 let held = stream.disorder.as_ref().and_then(|disorder| disorder.queue.first()).unwrap_or(0);
@@ -256,7 +298,9 @@ impl Connection {
             }
             Base::Unseen if segment.flags.contains(TcpFlags::ACK) => {
                 let acked = other.offset_of(segment.ack);
-                let fits = other.base != Base::Fixed || (0..=other.top().saturating_add(1)).contains(&acked);
+                let fits = other.base != Base::Fixed
+                    || (0..=other.top().saturating_add(1)).contains(&acked)
+                    || other.may_begin_at(segment.ack);
                 // One that acknowledges what was never sent is answered by a reset (RFC 9293 §3.10.7.3).
                 begins_unless(true, if fits { Syn::Belongs } else { Syn::Challenged })
             }

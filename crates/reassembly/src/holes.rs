@@ -80,16 +80,23 @@ impl Holes {
         }
     }
 
-    /// Closes the lowest holes until there are at most `max`.
-    pub(crate) fn limit(&mut self, max: usize) {
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Closes the lowest holes until there are at most `max`; says how many.
+    pub(crate) fn limit(&mut self, max: usize) -> u64 {
+        let mut closed = 0;
         while self.list.len() > max {
-            let Some(gap) = self.list.pop_front() else { return };
+            let Some(gap) = self.list.pop_front() else { return closed };
+            closed += 1;
             self.floor = gap.end().0;
             match gap.kind {
                 GapKind::Missing => self.closed_missing += gap.length,
                 _ => self.closed_cut += gap.length,
             }
         }
+        closed
     }
 
     /// The place of the first hole that ends after `offset`.

@@ -9,6 +9,7 @@ mod held;
 mod holes;
 mod key;
 mod place;
+mod repeats;
 mod sink;
 mod stream;
 mod table;

@@ -280,10 +280,8 @@ impl Stream {
         self.next = next.max(end);
     }
 
-    fn limit<S>(&mut self, cx: &Context<'_, S>) {
-        if let Some(disorder) = &mut self.disorder {
-            disorder.holes.limit(cx.config.max_gaps_per_stream.max(1));
-        }
+    fn limit<S>(&mut self, cx: &mut Context<'_, S>) {
+        self.limit_holes(cx.config, cx.gaps, cx.counters);
     }
 
     fn holes(&mut self, change: impl FnOnce(&mut Disorder)) {

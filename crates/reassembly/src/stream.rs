@@ -24,6 +24,8 @@ pub(crate) struct Context<'a, S> {
     pub(crate) counters: &'a mut Counters,
     /// Bytes held for all streams.
     pub(crate) held: &'a mut usize,
+    /// Holes known of all streams.
+    pub(crate) gaps: &'a mut usize,
     pub(crate) scratch: &'a mut Scratch,
     pub(crate) slot: Slot,
 }
@@ -44,6 +46,8 @@ pub(crate) enum Base {
 #[derive(Debug, Default)]
 pub(crate) struct Disorder {
     pub(crate) holes: Holes,
+    /// How many of them are counted among those of all streams.
+    counted: usize,
     pub(crate) queue: Queue,
 }
 
@@ -62,8 +66,14 @@ pub(crate) struct Stream {
     pub(crate) marks: Marks,
     /// The window that this side offered last, as in a header without SYN.
     window: u16,
-    /// The first byte's sequence number by another SYN+ACK: it counts if it is the one that the client acknowledges.
+    /// The first byte's sequence number by another SYN or SYN+ACK: it counts if it is the one that the other side acknowledges.
     rival: Option<u32>,
+    /// How many such came.
+    rivals: u8,
+    /// The first byte's sequence number by a SYN that changed nothing: should it be answered, another connection begins.
+    asked: Option<u32>,
+    /// Whether the other side acknowledged what this one sent, if only its SYN.
+    pub(crate) heard: bool,
     /// Where a segment far away ended: should the next one go on there, the stream is there now.
     stray: Option<u32>,
     /// The furthest that the other side acknowledged and that can be believed.
@@ -177,24 +187,41 @@ impl Stream {
             self.decide(ack);
         }
         let offset = self.offset_of(ack);
+        if !self.heard {
+            self.heard = self.base == Base::Fixed && self.packets > 0 && (0..=self.top()).contains(&offset);
+        }
         if offset > self.acked as i64 && self.base == Base::Fixed && offset <= self.top().saturating_add(SLACK) {
             self.acked = offset as u64;
         }
     }
 
     /// Another SYN+ACK answers the same SYN with another first sequence number: two machines behind one address, or one
-    /// that forgot its first answer. Which of the two the client takes, its acknowledgement tells.
+    /// that forgot its first answer. Or another SYN came before any answer: one of them may never have come to the other end. Which
+    /// of the two counts, the other side's acknowledgement tells.
     pub(crate) fn rivalled_by(&mut self, first: SeqNum) {
+        self.asked = Some(first.0);
         if self.is_blank() {
             self.rival = Some(first.0);
+            self.rivals = self.rivals.saturating_add(1);
         }
     }
 
+    /// Whether an answer that acknowledges this may be to one of several SYNs. Not all are remembered.
+    pub(crate) fn may_begin_at(&self, first: SeqNum) -> bool {
+        self.is_blank() && (self.rival == Some(first.0) || self.rival.is_some() && self.rivals > 1)
+    }
+
+    /// Whether a SYN came with this number that changed nothing.
+    pub(crate) fn was_asked_with(&self, first: SeqNum) -> bool {
+        self.asked == Some(first.0)
+    }
+
     #[cold]
-    fn decide(&mut self, ack: SeqNum) {
-        if self.rival.take() == Some(ack.0) && self.is_blank() {
-            self.origin = ack.0;
+    fn decide(&mut self, first: SeqNum) {
+        if self.may_begin_at(first) {
+            self.origin = first.0;
         }
+        self.rival = None;
     }
 
     /// Whether a sequence number of this side is what the other side, whose window is given, expects or would take
@@ -258,6 +285,10 @@ impl Stream {
     /// Two such segments in a row, the second where the first ended, are believed: then it was the capture that lost what
     /// is between.
     pub(crate) fn locate(&mut self, seq: SeqNum, wire_len: u32, receiver: &Self) -> Option<i64> {
+        if self.rival == Some(seq.0) {
+            // The other side is not seen, or not yet.
+            self.decide(seq);
+        }
         let offset = match self.base {
             Base::Fixed => self.offset_of(seq),
             Base::Unseen | Base::Tentative => {
@@ -313,8 +344,25 @@ impl Stream {
         self.base == Base::Fixed && (complete || self.acked as i64 >= fin)
     }
 
+    /// Closes the lowest holes beyond the bounds of this stream and of all.
+    pub(crate) fn limit_holes(&mut self, config: &Config, gaps: &mut usize, counters: &mut Counters) {
+        let Some(disorder) = &mut self.disorder else { return };
+        let others = gaps.saturating_sub(disorder.counted);
+        let most = config.max_gaps_per_stream.max(1).min(config.max_gaps.saturating_sub(others));
+        counters.closed_gaps += disorder.holes.limit(most);
+        disorder.counted = disorder.holes.len();
+        *gaps = others.saturating_add(disorder.counted);
+    }
+
+    /// Its connection is closed: its holes are of the past.
+    pub(crate) fn let_go(&mut self, gaps: &mut usize) {
+        if let Some(disorder) = self.disorder.take() {
+            *gaps = gaps.saturating_sub(disorder.counted);
+        }
+    }
+
     /// A UDP datagram: its offset, and how many of its captured bytes are kept.
-    pub(crate) fn datagram(&mut self, len: u32, wire_len: u32, max_gaps: usize) -> (StreamOffset, u32) {
+    pub(crate) fn datagram(&mut self, len: u32, wire_len: u32) -> (StreamOffset, u32) {
         let offset = self.next;
         let end = offset.saturating_add(len.into());
         self.next = offset.saturating_add(wire_len.max(len).into());
@@ -322,7 +370,6 @@ impl Stream {
         if known > end {
             let holes = &mut self.disorder.get_or_insert_default().holes;
             holes.push(end, known, GapKind::SnapLength);
-            holes.limit(max_gaps);
         }
         let room = u32::try_from(self.limit.saturating_sub(offset)).unwrap_or(u32::MAX);
         (StreamOffset(offset), len.min(room))

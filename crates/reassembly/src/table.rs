@@ -5,16 +5,21 @@ use hashbrown::HashTable;
 use streamdb_decode::{TcpFlags, TcpSegment, UdpDatagram};
 use streamdb_types::{Counters, Direction, Endpoint, Marks, Path, Protocol, Reason, Timestamp, Tuple};
 
-use crate::ages::{Ages, Class};
+use crate::ages::{Ages, Class, Worth};
 use crate::config::Config;
 use crate::connection::{Connection, State, Syn};
 use crate::held::Scratch;
 use crate::key::{Key, Place, Seed};
-use crate::sink::{FrameTag, Keep, Opened, Sink, Slot, StreamState};
+use crate::repeats::Repeats;
+use crate::sink::{Comparison, FrameTag, Keep, Opened, Sink, Slot, StreamState};
 use crate::stream::{Base, Context, Stream};
 
 /// A half-closed connection is forgotten after this long at most.
 const HALF_CLOSED: i64 = 60_000_000_000;
+
+/// When the table is full, what had a frame within this time may still become more than it seems. As ages are exact to the tick,
+/// that is more than a second.
+const YOUNG: i64 = 2_000_000_000;
 
 /// Small, so that many fit into the processor's cache; with the hash, so that the table grows without a look at the
 /// connections.
@@ -48,6 +53,8 @@ pub struct FlowTable {
     stirred: Vec<Option<u32>>,
     counters: Counters,
     held: usize,
+    gaps: usize,
+    repeats: Repeats,
     scratch: Scratch,
     states: [StreamState; 2],
 }
@@ -71,6 +78,8 @@ impl FlowTable {
             stirred: Vec::new(),
             counters: Counters::default(),
             held: 0,
+            gaps: 0,
+            repeats: Repeats::default(),
             scratch: Scratch::default(),
             states: <[StreamState; 2]>::default(),
         }
@@ -171,6 +180,7 @@ impl FlowTable {
             config: &self.config,
             counters: &mut self.counters,
             held: &mut self.held,
+            gaps: &mut self.gaps,
             scratch: &mut self.scratch,
             slot: Slot(slot),
         };
@@ -214,8 +224,22 @@ impl FlowTable {
         let payload = datagram.payload;
         let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
         let wire_len = datagram.wire_len.max(len);
-        let (offset, kept) = stream.datagram(len, wire_len, self.config.max_gaps_per_stream.max(1));
         self.counters.payload_captured += payload.len() as u64;
+        let known = self.repeats.find(Slot(slot), direction, datagram, time);
+        if let Some(offset) = known.filter(|offset| offset.add(len.into()).0 <= stream.next)
+            && sink.compare(Slot(slot), direction, offset, payload) == Comparison::Same
+        {
+            stream.marks.insert(Marks::RETRANSMITTED);
+            self.counters.payload_duplicate += u64::from(len);
+            sink.placed(tag, Slot(slot), direction, offset, len);
+            self.touch(slot);
+            return Some((Slot(slot), direction));
+        }
+        let (offset, kept) = stream.datagram(len, wire_len);
+        stream.limit_holes(&self.config, &mut self.gaps, &mut self.counters);
+        if kept == len {
+            self.repeats.note(Slot(slot), direction, datagram, time, offset);
+        }
         self.counters.payload_stored += u64::from(kept);
         self.counters.payload_not_kept += payload.len() as u64 - u64::from(kept);
         self.counters.payload_cut += u64::from(wire_len - len);
@@ -229,6 +253,13 @@ impl FlowTable {
         }
         self.touch(slot);
         Some((Slot(slot), direction))
+    }
+
+    /// Fragments of a packet of this stream had different bytes for the same place: the frames have those that lost.
+    pub fn conflict(&mut self, slot: Slot, direction: Direction) {
+        if let Some(connection) = self.connections.get_mut(slot.0 as usize) {
+            direction.of_mut(&mut connection.streams).marks.insert(Marks::CONFLICT);
+        }
     }
 
     /// Gives everything held to the sink and says a checkpoint for each connection that had a frame since the last flush,
@@ -266,9 +297,9 @@ impl FlowTable {
             idle > match class {
                 Class::Ended => ended,
                 Class::Opening => opening,
-                Class::Udp => udp,
-                Class::Closing => open.min(HALF_CLOSED),
-                Class::Open => open,
+                Class::Udp | Class::LoneUdp => udp,
+                Class::Closing | Class::LoneClosing => open.min(HALF_CLOSED),
+                Class::Open | Class::LoneOpen => open,
             }
         };
         while let Some(slot) = self.ages.oldest(due) {
@@ -341,10 +372,11 @@ impl FlowTable {
     ) -> (u32, Direction) {
         let most = self.config.max_connections.clamp(1, u32::MAX as usize - 1);
         while self.index.len() >= most
-            && let Some(oldest) = self.ages.oldest(|_, _| true)
+            && let Some((slot, worth)) = self.ages.to_give_up(YOUNG)
         {
             self.counters.evicted_connections += 1;
-            self.close(oldest, Reason::TimeCutoff, sink);
+            self.counters.evicted_established += u64::from(worth == Worth::Much);
+            self.close(slot, Reason::TimeCutoff, sink);
         }
         self.now.get_or_insert(time);
         let (client, server) = if from_client { (key.src, key.dst) } else { (key.dst, key.src) };
@@ -426,6 +458,7 @@ impl FlowTable {
             config: &self.config,
             counters: &mut self.counters,
             held: &mut self.held,
+            gaps: &mut self.gaps,
             scratch: &mut self.scratch,
             slot: Slot(slot),
         };
@@ -466,7 +499,7 @@ impl FlowTable {
         let Some(connection) = self.connections.get_mut(slot as usize) else { return };
         for stream in &mut connection.streams {
             stream.count_gaps(&mut self.counters);
-            stream.disorder = None;
+            stream.let_go(&mut self.gaps);
         }
         connection.live = false;
         if let Ok(entry) = self.index.find_entry(spread(connection.hash), |entry| entry.slot == slot) {

@@ -266,8 +266,19 @@ fn a_syn_for_a_live_connection() {
     wire.flush();
     assert_eq!(wire.said(), "abcdef");
     assert!(wire.kept(5));
-    // Outside it, or after a silence, the ends have lost each other, or the capture has.
+    // Outside it, the ends have lost each other, or the capture has: if it is answered.
     let mut wire = Wire::open(Config::default());
+    wire.c(frame(SYN, 900_000));
+    assert_eq!(wire.keeper.seen.len(), 1);
+    wire.s(Frame { ack: 900_001, ..frame(SYN | ACK, 70_000) });
+    assert_eq!(wire.keeper.seen.len(), 2);
+    wire.c(data(900_001, 70_001, "new"));
+    wire.flush();
+    assert_eq!((wire.keeper.seen[1].text(ToServer), wire.keeper.seen[1].tuple.client), ("new".into(), wire.client));
+    // Where only one side is captured, at once; and after a silence.
+    let mut wire = Wire::new(Config::default());
+    wire.c(frame(SYN, 1000));
+    wire.c(data(1001, 5001, "abc"));
     wire.c(frame(SYN, 900_000));
     assert_eq!(wire.keeper.seen.len(), 2);
     let mut wire = Wire::open(Config::default());

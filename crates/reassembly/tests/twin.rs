@@ -444,7 +444,7 @@ fn survive(config: &Config, frames: &[Any], keep: (Keep, usize), forgetful: u64)
         let path = if any.vlan { &vlan } else { &Path::EMPTY };
         let (tag, at) = (FrameTag(tag as u64), Timestamp(time));
         let taken = if any.udp {
-            let datagram = UdpDatagram { src, dst, payload, wire_len, checksum_ok: any.checksum_ok };
+            let datagram = UdpDatagram { src, dst, payload, wire_len, checksum_ok: any.checksum_ok, id: 0 };
             table.udp(tag, at, path, &datagram, &mut keeper)
         } else {
             let segment = TcpSegment {

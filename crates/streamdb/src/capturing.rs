@@ -1,5 +1,6 @@
 //! Live capture by one or several workers, each with a thread, a source, and a bucket of its own; and who tells them what is new.
 
+pub(crate) mod feeding;
 mod member;
 
 use std::collections::BTreeSet;
@@ -9,14 +10,16 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-use streamdb_capture::{Bell, Live, LiveError, LiveSettings};
+use streamdb_capture::{Bell, Feed, FeedSettings, Live, LiveError, LiveSettings};
 use streamdb_storage::{WriteFolder, Writer, WriterSummary};
 use streamdb_types::{Counters, Interface};
 
-use self::member::{Member, Order, Seen};
+use self::feeding::Feeding;
+use self::member::{Member, Order};
 use crate::commands::Error;
 use crate::cutoff::{Cutoffs, Rule};
 use crate::output::complain;
+use crate::reporting::{Seen, Told};
 use crate::settings::Settings;
 use crate::sharing::{self, Part};
 use crate::worker::{Worker, WorkerConfig};
@@ -54,19 +57,21 @@ enum Event {
     Over,
 }
 
-/// Interfaces that were opened: from here on the kernel keeps their frames.
+/// Interfaces that were opened: from here on the kernel keeps their frames. And where it is listened for what others send.
 pub(crate) struct Opened {
     sources: Vec<Source>,
     lives: Vec<Vec<Live>>,
+    feed: Option<Feed>,
 }
 
 impl Opened {
-    /// Opens each interface for so many workers.
+    /// Opens each interface for so many workers, and listens.
     ///
     /// # Errors
     /// When one of them cannot be opened, or there are too many.
-    pub(crate) fn new(all: Vec<LiveSettings>, workers: usize) -> Result<Self, Error> {
-        if all.len().saturating_mul(workers) > MAX_WORKERS {
+    pub(crate) fn new(all: Vec<LiveSettings>, workers: usize, feed: &FeedSettings) -> Result<Self, Error> {
+        let feeds = !feed.listen.is_empty();
+        if all.len().saturating_mul(workers) + usize::from(feeds) > MAX_WORKERS {
             return Err(Error::Other(format!(
                 "{} interfaces with {workers} workers each are too many: a store has room for {MAX_WORKERS} workers",
                 all.len()
@@ -76,7 +81,8 @@ impl Opened {
         if names.len() < all.len() || names.len() > 1 && names.contains("any") {
             return Err(Error::Other("an interface is given twice, so that its frames would be stored twice".into()));
         }
-        let mut opened = Self { sources: Vec::new(), lives: Vec::new() };
+        let feed = if feeds { Some(Feed::open(feed)?) } else { None };
+        let mut opened = Self { sources: Vec::new(), lives: Vec::new(), feed };
         for (number, settings) in all.into_iter().enumerate() {
             let lives = Live::open_shared(&settings, workers)?;
             let Some(description) = lives.first().map(|live| live.interface().clone()) else { continue };
@@ -96,8 +102,12 @@ pub(crate) struct Crew {
     threads: Vec<JoinHandle<Result<Done, Error>>>,
     events: Receiver<Event>,
     ending: Arc<AtomicBool>,
+    /// Who takes what others send.
+    feeding: Option<Feeding>,
     /// Why the last interface failed.
     broken: Option<LiveError>,
+    /// Whether this process may open an interface again.
+    may_open: bool,
 }
 
 impl Crew {
@@ -105,9 +115,14 @@ impl Crew {
     ///
     /// # Errors
     /// When a rule about cutoffs cannot be used on an interface, or the system has no more threads.
-    pub(crate) fn start(opened: Opened, folder: &Arc<WriteFolder>, settings: &Settings) -> Result<Self, Error> {
-        let Opened { sources, lives } = opened;
-        let config = WorkerConfig { publish_at_ticks: true, ..settings.worker() };
+    pub(crate) fn start(
+        opened: Opened,
+        folder: &Arc<WriteFolder>,
+        settings: &Settings,
+        may_open: bool,
+    ) -> Result<Self, Error> {
+        let Opened { sources, lives, feed } = opened;
+        let config = WorkerConfig { publish_at_ticks: true, live: true, ..settings.worker() };
         let count = lives.iter().map(Vec::len).sum();
         let no_means = |e: std::io::Error| Error::Other(format!("could not set up the workers: {e}"));
         let mut parts = if count > 1 {
@@ -131,6 +146,7 @@ impl Crew {
             let member = Member::new(members.len(), interface, live, worker, said.clone(), Arc::clone(&ending));
             members.push(member.map_err(no_means)?);
         }
+        let feeding = feed.map(|feed| Feeding::start(feed, folder, number(members.len()), settings)).transpose()?;
         let mut crew = Self {
             sources,
             orders: members.iter().map(|(_, orders)| orders.clone()).collect(),
@@ -138,7 +154,9 @@ impl Crew {
             threads: Vec::new(),
             events,
             ending,
+            feeding,
             broken: None,
+            may_open,
         };
         for (member, _) in members {
             let said = said.clone();
@@ -157,14 +175,21 @@ impl Crew {
         while !stop.load(Ordering::Relaxed) {
             match self.events.recv_timeout(PAUSE) {
                 Ok(Event::Failed { worker, error }) => self.failed(worker, error),
-                Ok(Event::Over) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Event::Over) => return,
+                // Where there is no interface nobody says anything.
+                Err(RecvTimeoutError::Disconnected) => thread::sleep(PAUSE),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if self.sources.iter().all(|source| source.taking == 0) {
+            if self.feeding.is_none() && self.sources.iter().all(|source| source.taking == 0) {
                 return;
             }
             self.broken = None;
-            self.try_again();
+            if self.may_open {
+                self.try_again();
+            } else if let Some(name) = self.is_back() {
+                complain(&format!("{name} is up again: this capture may not open it, and ends for one that may"));
+                return;
+            }
             between(self);
         }
     }
@@ -179,7 +204,8 @@ impl Crew {
         self.orders.iter().for_each(|(_, bell)| bell.ring());
         let died = |_| Err(Error::Other("a thread that captures died".into()));
         let ended: Vec<_> = self.threads.into_iter().map(|thread| thread.join().unwrap_or_else(died)).collect();
-        Ok((ended.into_iter().collect::<Result<_, _>>()?, self.broken))
+        let fed = self.feeding.map(Feeding::finish);
+        Ok((ended.into_iter().chain(fed).collect::<Result<_, _>>()?, self.broken))
     }
 
     /// From now on this filter holds, if one is given, and these rules about cutoffs.
@@ -201,6 +227,9 @@ impl Crew {
             }
         }
         let filter = filter.map(|filter| filter.map(str::to_owned));
+        if let Some(feeding) = &self.feeding {
+            feeding.change(filter.clone(), cutoffs.to_vec());
+        }
         for worker in 0..self.orders.len() {
             self.order(worker, Order::Change { filter: filter.clone(), cutoffs: cutoffs.to_vec() });
         }
@@ -210,17 +239,38 @@ impl Crew {
     /// What all of them counted until a second ago at most, and how many connections are open.
     pub(crate) fn seen(&self) -> (Counters, usize) {
         let mut all = (Counters::default(), 0);
-        for seen in &self.seen {
-            let (counters, open) = seen.last();
-            all.0.add(&counters);
-            all.1 += open;
+        for going in self.all_seen().map(|seen| seen.last()) {
+            all.0.add(&going.counters);
+            all.1 += going.open;
         }
         all
     }
 
-    /// The interfaces by name, with the numbers of their workers.
+    /// The interfaces by name, with the numbers of their workers; and what others send, which has the last.
     pub(crate) fn sources(&self) -> Vec<(String, Vec<usize>)> {
-        self.sources.iter().map(|source| (source.settings.interface.clone(), source.workers.clone())).collect()
+        let fed = self.feeding.iter().map(|_| (feeding::NAME.to_owned(), vec![self.orders.len()]));
+        self.sources
+            .iter()
+            .map(|source| (source.settings.interface.clone(), source.workers.clone()))
+            .chain(fed)
+            .collect()
+    }
+
+    /// By which each says how it goes.
+    pub(crate) fn told(&self) -> Vec<Told> {
+        let all: Vec<_> = self.all_seen().collect();
+        let of = |(interface, workers): (String, Vec<usize>)| {
+            let told = |worker: usize| {
+                let seen = Arc::clone(all.get(worker)?);
+                Some(Told { number: number(worker), interface: interface.clone(), seen })
+            };
+            workers.into_iter().filter_map(told).collect::<Vec<_>>()
+        };
+        self.sources().into_iter().flat_map(of).collect()
+    }
+
+    fn all_seen(&self) -> impl Iterator<Item = Arc<Seen>> {
+        self.seen.iter().cloned().chain(self.feeding.iter().map(Feeding::seen))
     }
 
     fn order(&self, worker: usize, order: Order) {
@@ -233,7 +283,8 @@ impl Crew {
 
     /// A worker has no interface any more. When all that took from it have none, and others go on, that is said.
     fn failed(&mut self, worker: usize, error: LiveError) {
-        let others = self.sources.iter().any(|source| source.taking > 0 && !source.workers.contains(&worker));
+        let others = self.feeding.is_some()
+            || self.sources.iter().any(|source| source.taking > 0 && !source.workers.contains(&worker));
         if let Some(source) = self.sources.iter_mut().find(|source| source.workers.contains(&worker)) {
             source.taking = source.taking.saturating_sub(1);
             if source.taking == 0 {
@@ -248,6 +299,19 @@ impl Crew {
             }
         }
         self.broken = Some(error);
+    }
+
+    /// An interface that failed and is up again.
+    fn is_back(&mut self) -> Option<String> {
+        let now = Instant::now();
+        for source in &mut self.sources {
+            let Some((due, _)) = source.failed.as_mut().filter(|(due, _)| *due <= now) else { continue };
+            *due = now + AGAIN;
+            if streamdb_capture::is_up(&source.settings.interface) {
+                return Some(source.settings.interface.clone());
+            }
+        }
+        None
     }
 
     /// Opens what failed and is there again.

@@ -2,15 +2,18 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
-use streamdb_capture::MAX_FRAME;
+use streamdb_capture::{MAX_FRAME, Network};
+use streamdb_decode::FragmentOverlap;
 use streamdb_http_api::Role;
 use streamdb_reassembly::OverlapPolicy;
 use streamdb_storage::Room;
-use streamdb_types::Oid;
+use streamdb_submit::ContentHash;
+use streamdb_types::{Oid, OidError};
 
 use crate::capturing::MAX_WORKERS;
 use crate::cutoff::Rule;
@@ -20,8 +23,17 @@ use crate::{config, units};
 #[derive(Debug, Parser)]
 #[command(name = "streamdb", version, about, arg_required_else_help = true)]
 pub(crate) struct Cli {
+    /// What is said on standard error: a sentence a line, or a JSON object a line, with time, level, process and message
+    #[arg(long, global = true, value_enum, value_name = "STYLE")]
+    pub(crate) log: Option<LogFlag>,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFlag {
+    Text,
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -34,12 +46,14 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Be a sensor: capture, find what is in the streams, and serve it, as a configuration file says, until SIGTERM
     ///
-    /// Each of the three is a process of its own, which is started again when it dies. SIGHUP reads the configuration again;
+    /// Each of these is a process of its own, which is started again when it dies. SIGHUP reads the configuration again;
     /// SIGTERM and Ctrl-C end all of them, with everything sealed; a second one ends them at once, and loses nothing that was
     /// written.
     Run(Run),
     /// Say whether a configuration file is as it should be
     CheckConfig(CheckConfig),
+    /// Look into the contents that were found, and hand objects on, as a configuration file says, until Ctrl-C
+    Scan(Scan),
     /// Make a token for the HTTP interface, and print what the configuration file needs to know it
     Token(Token),
     /// Hand objects to the targets that the configuration names: sandboxes, folders, programs
@@ -80,13 +94,16 @@ pub(crate) enum Command {
     /// Look for rules of YARA, digests, and what ClamAV knows, in what is stored
     ///
     /// Each content is looked into once, whoever had it and however often; every object that has a content in which something is
-    /// found is listed, in order of time. Ctrl-C ends it, and it says where it was. What is new is scanned as it comes where the
+    /// found is listed, in order of time, behind those that are joined of several. Ctrl-C ends it, and it says where it was. What is new is scanned as it comes where the
     /// configuration has a section [scan].
     Hunt(Hunt),
     /// List the buckets
     Buckets(Buckets),
     /// Say how much is stored, and what became of every byte
     Stats(Listing),
+    /// Write the man pages, and the completions for shells, as packages have them
+    #[command(hide = true)]
+    Manual(Manual),
 }
 
 /// The data folder.
@@ -133,9 +150,25 @@ pub(crate) struct Storing {
     /// those of --cutoff, and by what contents are scanned, in its [scan]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Which copy of overlapping bytes a stream keeps, when both wait for earlier ones; the other stays with its frame
+    /// Which copy of overlapping bytes a stream keeps, when both wait for earlier ones, and a packet of fragments that overlap
+    /// (windows: there the first); the other stays with its frame
     #[arg(long, value_enum, default_value = "first")]
     pub(crate) overlap: OverlapFlag,
+    /// The most connections that are known at once, of each worker; at the limit those go first that are over, half-open or of one end
+    /// alone, and established ones last
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1000..=16_000_000))]
+    pub(crate) max_connections: u32,
+    /// The most bytes that wait for earlier ones of their streams, of each worker; beyond it they are written out of order
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = units::size)]
+    pub(crate) max_held: u64,
+    /// Take VLANs for one network: for mirrors on which the two directions of a connection, or copies of a frame, have different
+    /// tags. What uses the same addresses in different VLANs is mixed then
+    #[arg(long)]
+    pub(crate) fold_vlans: bool,
+    /// Take GTP-U tunnels with different endpoint ids for different networks. Each direction of a connection in them has its own id,
+    /// so each is a connection of its own then
+    #[arg(long)]
+    pub(crate) split_teids: bool,
     /// Leave frames with wrong checksums out of streams; they are kept as frames
     #[arg(long)]
     pub(crate) reject_bad_checksums: bool,
@@ -243,8 +276,19 @@ pub(crate) struct Capture {
     /// An interface to capture from, given again for each further one; `any` is all of them
     ///
     /// Connections whose two directions come over two interfaces, as those of a tap do, are put together.
-    #[arg(short, long, value_name = "IFACE", required = true, value_parser = NonEmptyStringValueParser::new())]
+    #[arg(short, long, value_name = "IFACE", required_unless_present = "listen_pcap",
+        value_parser = NonEmptyStringValueParser::new())]
     pub(crate) interface: Vec<String>,
+    /// An address to listen on for captures that others send over TCP, as pcap or pcapng, while they capture them, as
+    /// `tcpdump -U -w - | nc HOST PORT` does; given again for each further one
+    ///
+    /// At most 16 senders at once, each an interface of its own. Nobody shows who they are: besides this machine only
+    /// --listen-pcap-from may send, and others than loopback addresses are accepted only with it.
+    #[arg(long, value_name = "ADDR", value_parser = listen)]
+    pub(crate) listen_pcap: Vec<SocketAddr>,
+    /// A network from which captures may be sent, as in 10.1.0.0/16; given again for each further one
+    #[arg(long, value_name = "NETWORK", requires = "listen_pcap")]
+    pub(crate) listen_pcap_from: Vec<Network>,
     /// How many threads take the frames of each interface; the kernel shares them out by connection
     #[arg(long, value_name = "N", default_value = "1", value_parser = workers)]
     pub(crate) workers: usize,
@@ -260,12 +304,38 @@ pub(crate) struct Capture {
     /// Take only frames that the interface takes by itself
     #[arg(long)]
     pub(crate) no_promisc: bool,
+    #[command(flatten)]
+    pub(crate) giving_up: GivingUp,
+}
+
+/// What a process gives up when it has opened what needs rights.
+#[derive(Debug, Default, Args)]
+pub(crate) struct GivingUp {
+    /// Go on as this user, without any other rights, once what needs them is open
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// Give up all that the work does not need: other files, other system calls, and the network where it is not needed
+    /// (Landlock and seccomp, as far as the kernel has them)
+    #[arg(long)]
+    pub(crate) confine: bool,
+}
+
+impl GivingUp {
+    /// Whether anything is given up.
+    pub(crate) const fn any(&self) -> bool {
+        self.user.is_some() || self.confine
+    }
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) data: Data,
+    #[command(flatten)]
+    pub(crate) giving_up: GivingUp,
+    /// Leave it to others to look into contents and to send what is submitted
+    #[arg(long)]
+    pub(crate) no_scan: bool,
     /// The configuration file (TOML): who may ask, where objects are submitted, and by what contents are scanned
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -300,8 +370,26 @@ pub(crate) struct Token {
     pub(crate) role: Vec<Role>,
 }
 
+/// What is to be submitted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wanted {
+    Object(Oid),
+    Content(ContentHash),
+}
+
+impl FromStr for Wanted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match ContentHash::parse(&text.to_ascii_lowercase()) {
+            Some(hash) => Ok(Self::Content(hash)),
+            None => text.parse().map(Self::Object).map_err(|error: OidError| error.to_string()),
+        }
+    }
+}
+
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("what").required(true).args(["oids", "list", "send", "drop_failed"]))]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["wanted", "list", "send", "drop_failed"]))]
 pub(crate) struct Submit {
     #[command(flatten)]
     pub(crate) data: Data,
@@ -309,11 +397,12 @@ pub(crate) struct Submit {
     /// takes a form, a folder, or a program. Each content goes to each of them
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// The objects, as the lists name them. Each content is submitted once; an incomplete one has that in its name
-    #[arg(value_name = "OID")]
-    pub(crate) oids: Vec<Oid>,
+    /// The objects, as the lists name them; or contents by their SHA-256: that of an object that has it whole, or joined of
+    /// several. Each content is submitted once; an incomplete one has that in its name
+    #[arg(value_name = "OID|SHA256")]
+    pub(crate) wanted: Vec<Wanted>,
     /// Submit them again, also those that were sent or given up before
-    #[arg(long, requires = "oids")]
+    #[arg(long, requires = "wanted")]
     pub(crate) again: bool,
     /// Only send what waits and is due
     #[arg(long)]
@@ -413,15 +502,39 @@ pub(crate) struct Query {
 pub(crate) struct Derive {
     #[command(flatten)]
     pub(crate) data: Data,
+    #[command(flatten)]
+    pub(crate) giving_up: GivingUp,
     /// The configuration file (TOML): by what contents are scanned, in its [scan]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// End when all that is there is done
     #[arg(long)]
     pub(crate) once: bool,
+    /// Memory that the process may take, files left out that it maps; when that is not enough, it ends, and the next one gives up the
+    /// connection that it was at
+    #[arg(long, value_name = "SIZE", default_value = "4G", value_parser = units::size)]
+    pub(crate) max_memory: u64,
+    /// Seconds of the processor that a connection may take to be taken apart, and as many again for each 64 MiB; then the process ends,
+    /// and the next one gives that connection up
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub(crate) max_seconds: u32,
     /// Print a summary as one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Scan {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    #[command(flatten)]
+    pub(crate) giving_up: GivingUp,
+    /// The configuration file (TOML): by what contents are scanned, and where to objects go
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// End when all that is there is done
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 #[derive(Debug, Args)]
@@ -543,6 +656,13 @@ pub(crate) struct Listing {
     pub(crate) json: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Manual {
+    /// The folder to write them to
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum, Serialize, Deserialize)]
 pub(crate) enum CompressionFlag {
     Fast,
@@ -577,6 +697,17 @@ impl From<OverlapFlag> for OverlapPolicy {
             OverlapFlag::Last => Self::Last,
             OverlapFlag::Linux => Self::Linux,
             OverlapFlag::Windows => Self::Windows,
+        }
+    }
+}
+
+impl From<OverlapFlag> for FragmentOverlap {
+    fn from(flag: OverlapFlag) -> Self {
+        match flag {
+            // Windows took the first copy of what came in fragments.
+            OverlapFlag::First | OverlapFlag::Windows => Self::First,
+            OverlapFlag::Last => Self::Last,
+            OverlapFlag::Linux => Self::Linux,
         }
     }
 }

@@ -2,6 +2,8 @@
 //! overrides what the file says.
 
 pub(crate) mod capturing;
+#[cfg(test)]
+mod example;
 mod scanning;
 mod section;
 mod submitting;
@@ -10,6 +12,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use streamdb_http_api::{HostName, Origin, Role, Roles, Settings, Token, TokenHash};
 use streamdb_query::Zone;
 use streamdb_scan::Settings as Scan;
@@ -19,6 +22,7 @@ use streamdb_submit::Settings as Submit;
 use self::capturing::Flags;
 pub(crate) use self::section::ConfigError;
 use self::section::{File, Section};
+use crate::cli::LogFlag;
 use crate::cutoff::{self, Rule};
 use crate::units;
 
@@ -48,6 +52,12 @@ const RETENTION: &[&str] = &["max_bytes", "max_age", "min_free"];
 pub(crate) struct Config {
     /// The data folder.
     pub(crate) data: Option<PathBuf>,
+    /// Who the processes of `streamdb run` are, if it is root that starts them.
+    pub(crate) user: Option<String>,
+    /// Whether they give up what they do not need; they do unless it says otherwise.
+    pub(crate) confine: Option<bool>,
+    /// In which style the processes of `streamdb run` say what goes on.
+    pub(crate) log: Option<LogFlag>,
     /// What `streamdb run` captures, if anything.
     pub(crate) capture: Option<Flags>,
     /// Where the server listens.
@@ -75,6 +85,9 @@ impl Config {
     fn parse(file: &File) -> Result<Self, ConfigError> {
         let mut config = Self {
             data: None,
+            user: None,
+            confine: None,
+            log: None,
             capture: None,
             listen: LISTEN,
             http: Settings::default(),
@@ -83,8 +96,23 @@ impl Config {
             retention: Limits::default(),
             cutoffs: Vec::new(),
         };
-        let mut outer = file.table(&["data", "capture", "store", "http", "retention", "submit", "scan", "cutoff"])?;
+        let mut outer = file.table(&[
+            "data",
+            "log",
+            "user",
+            "confine",
+            "capture",
+            "store",
+            "http",
+            "retention",
+            "submit",
+            "scan",
+            "cutoff",
+        ])?;
         config.data = outer.value("data", capturing::DATA, capturing::data)?;
+        config.user = outer.value("user", capturing::USER, capturing::user)?;
+        config.confine = outer.flag("confine")?;
+        config.log = outer.value("log", "text or json", |text| LogFlag::from_str(text, false).ok())?;
         let mut flags = Flags::default();
         let captures = outer.section("capture", capturing::CAPTURE)?;
         let is_there = captures.is_some();

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use streamdb_derive::{Deriver, Error, IndexKeeper, Joiner, Progress, StoreError};
 use streamdb_storage::Store;
 
+use crate::lag::Lag;
+use crate::limiting::come_last;
 use crate::output::complain;
 
 /// How long a merge of index files may go on when all else is done.
@@ -36,9 +38,10 @@ impl Deriving {
         };
         let ending = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&ending);
-        let thread = thread::Builder::new()
-            .name("derive".into())
-            .spawn(move || follow(&store, deriver, &told, &mut complain))?;
+        let thread = thread::Builder::new().name("derive".into()).spawn(move || {
+            come_last();
+            follow(&store, deriver, &told, &mut complain)
+        })?;
         Ok(Some(Self { ending, thread }))
     }
 
@@ -58,12 +61,14 @@ pub(crate) fn follow(
 ) -> Result<Progress, Error> {
     let keeper = deriver.keeper();
     let done = AtomicBool::new(false);
+    let (lag, tally) = (Lag::new(store), deriver.tally());
     let say = Mutex::new(say);
     let say = &|what: &str| say.lock().unwrap_or_else(PoisonError::into_inner)(what);
     thread::scope(|scope| {
         scope.spawn(|| keep(store, &keeper, &done, say));
         scope.spawn(|| join(store, Joiner::new(&keeper), &done, say));
-        let progress = derive(store, deriver, ending, say);
+        scope.spawn(|| lag.tell(store, &tally, &done));
+        let progress = derive(store, deriver, ending, &lag, say);
         done.store(true, Ordering::Release);
         progress
     })
@@ -128,13 +133,20 @@ fn join(store: &Store, mut joiner: Joiner, done: &AtomicBool, say: &dyn Fn(&str)
     }
 }
 
-fn derive(store: &Store, mut deriver: Deriver, ending: &AtomicBool, say: &dyn Fn(&str)) -> Result<Progress, Error> {
+fn derive(
+    store: &Store,
+    mut deriver: Deriver,
+    ending: &AtomicBool,
+    lag: &Lag,
+    say: &dyn Fn(&str),
+) -> Result<Progress, Error> {
     let mut all = Progress::default();
     // How long to wait after the last round, when that failed.
     let mut failing: Option<Duration> = None;
     loop {
         // Asked before: what was published until then is still done.
         let last = ending.load(Ordering::Acquire);
+        let looked = Lag::begin(store);
         match deriver.catch_up(store, &|| false, &mut |error| say(&error.to_string())) {
             Err(error) if last => return Err(error),
             Err(error) => {
@@ -144,6 +156,7 @@ fn derive(store: &Store, mut deriver: Deriver, ending: &AtomicBool, say: &dyn Fn
                 failing = Some(failing.map_or(PAUSE, |pause| (pause * 2).min(LONGEST)));
             }
             Ok(round) => {
+                lag.end(looked);
                 all.add(&round);
                 if failing.take().is_some() {
                     say("the rows of objects are kept again");
@@ -176,7 +189,7 @@ mod tests {
         let data = folder.path().join("data");
         let capture = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/imagedump/capture.pcap");
         let arguments = ["streamdb", "ingest", "--no-derive", "--data", data.to_str().unwrap(), capture];
-        crate::commands::run(crate::cli::Cli::parse_from(arguments).command).unwrap();
+        crate::commands::run(crate::cli::Cli::parse_from(arguments)).unwrap();
 
         let store = Store::open(&data).unwrap();
         let volume = FaultVolume::new(DiskVolume);

@@ -9,11 +9,12 @@ use std::time::Duration;
 use streamdb_scan::{Scanners, Settings as Scan};
 use streamdb_storage::Store;
 use streamdb_submit::{
-    Error as SubmitError, Fresh, Job, Queue, Sender, Settings as Submit, Signal, State, Submissions,
+    Error as SubmitError, Fresh, Job, Kind, Queue, Sender, Settings as Submit, Signal, State, Submissions,
 };
 
 use crate::commands::Error;
-use crate::output::complain;
+use crate::output::{complain, inform};
+use crate::rights::{Needs, Network};
 use crate::scanning::{Handed, Nobody, Scanning, Tally};
 
 /// How long the last submission may take when the process ends.
@@ -38,6 +39,24 @@ pub(crate) struct Handing {
 pub(crate) fn submissions(folder: &Path, settings: Option<Submit>) -> Result<Option<Submissions>, Error> {
     let opened = settings.map(|settings| Submissions::open(folder, settings)).transpose()?;
     Ok(opened.map(|submissions| submissions.telling(complain)))
+}
+
+/// What a process needs that looks into contents and hands them on.
+pub(crate) fn needs(folder: &Path, submit: Option<&Submit>) -> Needs {
+    let mut needs = Needs {
+        reads: vec![folder.to_owned()],
+        writes: vec![folder.join("derived"), folder.join("queue")],
+        network: Network::All,
+        programs: false,
+    };
+    for target in submit.iter().flat_map(|submit| &submit.targets) {
+        match &target.kind {
+            Kind::Folder { path, .. } => needs.writes.push(path.clone()),
+            Kind::Command { .. } => needs.programs = true,
+            Kind::Cape(_) | Kind::Cuckoo(_) | Kind::Post(_) => {}
+        }
+    }
+    needs
 }
 
 impl Handing {
@@ -83,7 +102,7 @@ impl Handing {
                 0 => String::new(),
                 _ => format!("; {in_part} could be looked at in part only (too large, or a scanner gave up)"),
             };
-            complain(&format!("{contents} {word} scanned, something was found in {found}{part}"));
+            inform(&format!("{contents} {word} scanned, something was found in {found}{part}"));
         }
         let Some(sending) = self.sending else { return };
         sending.end();

@@ -1,5 +1,6 @@
 //! The `streamdb` command: flags, threads, and what ties the other crates together. The only crate that knows them all.
 
+mod account;
 mod capturing;
 mod cli;
 mod commands;
@@ -8,10 +9,15 @@ pub mod cutoff;
 mod deriving;
 mod handing;
 mod ingesting;
+mod lag;
+mod limiting;
+mod log;
 mod mistake;
 mod output;
 mod progress;
+mod reporting;
 mod retaining;
+mod rights;
 mod scanning;
 mod settings;
 pub mod sharing;
@@ -38,13 +44,25 @@ pub fn main() -> ExitCode {
             return ExitCode::from(mistake::CODE);
         }
     };
+    speak(&cli);
     supervising::end_with_supervisor();
-    match commands::run(cli.command) {
+    let code = match commands::run(cli) {
         Ok(code) => code,
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
         Err(error) => {
-            output::complain(&error.to_string());
+            output::give_up(&error.to_string());
             ExitCode::FAILURE
         }
-    }
+    };
+    output::say_the_rest();
+    code
+}
+
+/// Says on standard error who this is, as the flags have it.
+fn speak(cli: &cli::Cli) {
+    let process = mistake::command(std::env::args().skip(1)).unwrap_or_default();
+    let is_one_of_several = supervising::is_supervised();
+    let forever = is_one_of_several || matches!(cli.command, cli::Command::Run(_));
+    let json = cli.log == Some(cli::LogFlag::Json);
+    output::speak(log::Speaker { process, is_one_of_several }, json, forever);
 }

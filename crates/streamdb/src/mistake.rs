@@ -21,11 +21,15 @@ pub(crate) fn sentence(error: &clap::Error) -> String {
     joined(&error.render().to_string(), &help(std::env::args().skip(1)))
 }
 
-/// The command whose help tells more.
-fn help(mut arguments: impl Iterator<Item = String>) -> String {
+/// The command among the arguments.
+pub(crate) fn command(mut arguments: impl Iterator<Item = String>) -> Option<String> {
     let cli = Cli::command();
-    let command = arguments.find(|argument| cli.find_subcommand(argument).is_some());
-    command.map_or_else(|| "streamdb --help".to_owned(), |command| format!("streamdb {command} --help"))
+    arguments.find(|argument| cli.find_subcommand(argument).is_some())
+}
+
+/// The command whose help tells more.
+fn help(arguments: impl Iterator<Item = String>) -> String {
+    command(arguments).map_or_else(|| "streamdb --help".to_owned(), |command| format!("streamdb {command} --help"))
 }
 
 /// clap lays an error out over several lines: what is wrong, then what is missing, accepted or similar, then the usage.

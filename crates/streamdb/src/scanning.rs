@@ -18,6 +18,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use streamdb_query::join_row;
 use streamdb_scan::Scanners;
 use streamdb_storage::{DiskVolume, JoinMet, KeptMark, Parties, Scanned, Store, VerdictKeeper};
 use streamdb_submit::Fresh;
@@ -287,16 +288,22 @@ fn met_before(
     Ok(end)
 }
 
-/// Keeps that the contents that are joined now were met, and are not to be looked at: no index has them.
+/// Keeps that the contents that are joined now were there before those of the parties that begin, and are not to be looked at for
+/// them: no index has them. Parties that were here go on where they were.
 fn met_joined_before(store: &Store, keeper: &mut VerdictKeeper) -> Result<(), streamdb_storage::Error> {
     for (_, join) in store.joins()?.made_since(0) {
-        let (Some(made), Some(part)) = (&join.made, join.parts.first()) else { continue };
-        let (sha256, oid, verdicts) = (made.digests.sha256, part.oid, Vec::new());
-        let met = keeper.joined(join.id, &sha256).unwrap_or_else(|| JoinMet::new(join.id, &sha256));
+        let Some((row, digests)) = join_row(join).and_then(|row| row.digests.map(|digests| (row, digests))) else {
+            continue;
+        };
+        let (id, sha256, oid, complete, verdicts) = (join.id, digests.sha256, row.oid, row.complete, Vec::new());
+        let met = keeper.joined(id, &sha256);
         if keeper.known(&sha256, oid).is_none() {
             keeper.scanned(Scanned { sha256, oid, first_seen: false, whole: true, by: 0, looked: 0, verdicts })?;
         }
-        keeper.join_done(JoinMet { complete: true, ..met })?;
+        // What others did as long as it was less certain they have before them again.
+        let as_now = met.filter(|met| met.complete || !complete);
+        let first_seen = met.is_some_and(|met| met.first_seen);
+        keeper.join_past(as_now.unwrap_or_else(|| JoinMet { complete, first_seen, ..JoinMet::new(id, &sha256) }))?;
     }
     Ok(())
 }

@@ -22,6 +22,10 @@ pub(crate) struct Settings {
     cutoffs: Vec<Rule>,
     overlap: OverlapFlag,
     reject_bad_checksums: bool,
+    max_connections: u32,
+    max_held: u64,
+    fold_vlans: bool,
+    split_teids: bool,
 }
 
 impl Settings {
@@ -47,6 +51,10 @@ impl Settings {
             cutoffs,
             overlap: args.overlap,
             reject_bad_checksums: args.reject_bad_checksums,
+            max_connections: args.max_connections,
+            max_held: args.max_held,
+            fold_vlans: args.fold_vlans,
+            split_teids: args.split_teids,
         })
     }
 
@@ -73,7 +81,12 @@ impl Settings {
         let mut config = WorkerConfig { cutoffs: self.cutoffs.clone(), ..WorkerConfig::default() };
         config.reassembly.overlap = self.overlap.into();
         config.reassembly.reject_bad_checksums = self.reject_bad_checksums;
+        config.reassembly.max_connections = self.max_connections as usize;
+        config.reassembly.max_held = usize::try_from(self.max_held).unwrap_or(usize::MAX);
         config.decode.verify_checksums = self.reject_bad_checksums;
+        config.decode.overlap = self.overlap.into();
+        config.decode.fold_vlans = self.fold_vlans;
+        config.decode.split_teids = self.split_teids;
         config
     }
 }

@@ -12,7 +12,7 @@ use streamdb_storage::{Held, SPOOL, WriteFolder};
 use crate::commands::Error;
 use crate::commands::storing::{self, Summary};
 use crate::ingesting::{Report, Source, Task};
-use crate::output::complain;
+use crate::output::{complain, inform};
 use crate::progress::Progress;
 use crate::spool::{Job, Outcome, Spool};
 
@@ -151,7 +151,7 @@ fn store(
         )));
     }
     let summary = Summary::new(&stored.counters, &stored.written, None, begun.elapsed());
-    complain(&format!("stored {names} from the spool: {}", summary.line()));
+    inform(&format!("stored {names} from the spool: {}", summary.line()));
     let report = Report { files: sources.len(), summary: &summary, errors: &stored.errors };
     let report = serde_json::to_value(report).map_err(|e| Error::Other(format!("{names}: {e}")))?;
     Ok(Some(Outcome { report: Some(report), summary: Some(summary.line()), errors: stored.errors }))

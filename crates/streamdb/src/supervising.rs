@@ -1,28 +1,37 @@
 //! Processes of this program that are started again when they die, until all of them are to end.
 
+mod line;
+mod manager;
+mod signals;
+
 use std::ffi::OsString;
-use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
-use signal_hook::low_level::pipe;
 
+use self::line::Line;
+pub(crate) use self::line::{alive, ready};
+use self::manager::{Manager, VARIABLES};
+use self::signals::Signals;
+use crate::account::Account;
 use crate::commands::Error;
-use crate::output::complain;
+use crate::output::{complain, inform};
 
 /// How soon a process that died is started again; it doubles with each death.
 const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// One that ran so long did not die of how it was started.
 const RAN_WELL: Duration = Duration::from_secs(60);
+/// One that has said nothing for so long is not well.
+const SILENT: Duration = Duration::from_secs(60);
 /// How long all may take to end.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How often it is said, for others, how the processes go.
+const TELL: Duration = Duration::from_secs(2);
 /// The variable that says to a process which other one looks after it.
 const SUPERVISOR: &str = "STREAMDB_SUPERVISOR";
 
@@ -43,14 +52,25 @@ pub(crate) enum Reload {
     Again,
 }
 
-/// Starts the jobs and keeps them running until a signal says to end. `again` says what there is to do when SIGHUP comes.
-pub(crate) fn supervise(jobs: Vec<Job>, again: &mut dyn FnMut() -> Result<Vec<Job>, Error>) -> Result<ExitCode, Error> {
+/// Starts the jobs and keeps them running until a signal says to end. `again` says what there is to do when SIGHUP comes. One that
+/// cannot even begin, while not all of them have, ends all: whoever starts a sensor is to see that.
+pub(crate) fn supervise(
+    jobs: Vec<Job>,
+    mut account: Account,
+    again: &mut dyn FnMut() -> Result<Vec<Job>, Error>,
+) -> Result<ExitCode, Error> {
     let mut signals = Signals::new()?;
+    let mut manager = Manager::new();
     let program = std::env::current_exe()
         .map_err(|e| Error::Other(format!("could not find the program of this process: {e}")))?;
     let mut children: Vec<Child> = jobs.into_iter().map(|job| Child::new(program.clone(), job)).collect();
-    while signals.ends() == 0 {
+    let mut failed = None;
+    // Whether all have been ready at once, and whether the manager waits for that.
+    let (mut begun, mut awaited) = (false, true);
+    while signals.ends() == 0 && failed.is_none() {
         if signals.hung_up() {
+            manager.reloading();
+            awaited = true;
             match again() {
                 Ok(jobs) => children.iter_mut().zip(jobs).for_each(|(child, job)| child.take_over(job)),
                 Err(error) => {
@@ -58,19 +78,42 @@ pub(crate) fn supervise(jobs: Vec<Job>, again: &mut dyn FnMut() -> Result<Vec<Jo
                 }
             }
         }
-        children.iter_mut().for_each(Child::look);
-        let due = children.iter().filter_map(Child::due).min().unwrap_or(DRAIN);
-        signals.wait(due);
+        children.iter_mut().for_each(|child| child.look(begun, &mut account));
+        if awaited && children.iter().all(|child| child.ready) {
+            (begun, awaited) = (true, false);
+            manager.ready();
+        }
+        failed = children.iter().find_map(Child::failed);
+        manager.status(&status(&children));
+        // One that died is started again, and that is well; one that stands still is not, and the manager is to find out.
+        let is_well = children.iter().all(|child| !child.silent);
+        if is_well {
+            manager.well();
+        }
+        account.tell();
+        let due = children.iter().filter_map(Child::due).chain(manager.due().filter(|_| is_well)).min();
+        signals.wait(due.unwrap_or(TELL).min(TELL), children.iter().filter_map(Child::line));
     }
+    manager.stopping();
     end(&mut children, &mut signals);
-    Ok(ExitCode::SUCCESS)
+    match failed {
+        Some(sentence) => Err(Error::Other(sentence)),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// How all of them are, in few words.
+fn status(children: &[Child]) -> String {
+    let words: Vec<_> = children.iter().map(Child::status).collect();
+    words.join(", ")
 }
 
 /// Ends all: each seals what it has. The second signal, and time, end them at once.
 fn end(children: &mut [Child], signals: &mut Signals) {
     let began = Instant::now();
     children.iter_mut().for_each(|child| child.tell(Signal::TERM));
-    let mut told = 1;
+    // Where it is no signal that ends them, the first one is in haste.
+    let mut told = signals.ends().min(1);
     while children.iter_mut().any(Child::runs) {
         if signals.ends() > told {
             told = signals.ends();
@@ -83,11 +126,12 @@ fn end(children: &mut [Child], signals: &mut Signals) {
                 child.reap();
             }
         }
-        signals.wait(DRAIN.saturating_sub(began.elapsed()));
+        signals.wait(DRAIN.saturating_sub(began.elapsed()), std::iter::empty());
     }
 }
 
 /// A process, or one that is to be started.
+#[derive(Debug)]
 struct Child {
     program: PathBuf,
     job: Job,
@@ -98,33 +142,72 @@ struct Child {
     pause: Duration,
     /// Whether it was told to end, to be started again.
     expected: bool,
+    /// What it says comes here.
+    line: Option<Line>,
+    /// Whether it said that it does what it is there for, since it was started or told to read its configuration.
+    ready: bool,
+    /// When it last said that it goes on, if it does that.
+    alive: Option<Instant>,
+    /// Whether it was told that nothing is heard of it.
+    silent: bool,
+    /// How often it died.
+    deaths: u64,
+    /// How it ended before it ever was ready, when nothing ran yet.
+    failed: Option<process::ExitStatus>,
 }
 
 impl Child {
     fn new(program: PathBuf, job: Job) -> Self {
         let now = Instant::now();
-        Self { program, job, process: None, since: now, start: now, pause: PAUSE, expected: false }
+        Self {
+            program,
+            job,
+            process: None,
+            since: now,
+            start: now,
+            pause: PAUSE,
+            expected: false,
+            line: None,
+            ready: false,
+            alive: None,
+            silent: false,
+            deaths: 0,
+            failed: None,
+        }
     }
 
-    /// Starts it if it is time, and sees whether it died.
-    fn look(&mut self) {
+    /// Starts it if it is time, hears what it says, and sees whether it died: if not all have `begun` yet, and it
+    /// has not, it is not started again.
+    fn look(&mut self, begun: bool, account: &mut Account) {
+        self.hear();
         if self.process.is_none() {
             if Instant::now() >= self.start {
                 self.begin();
+                if self.process.is_some() {
+                    account.began(self.job.name);
+                }
             }
             return;
         }
         let Some(status) = self.ended() else { return };
         self.process = None;
+        self.line = None;
+        let was_ready = std::mem::take(&mut self.ready);
         let now = Instant::now();
         if std::mem::take(&mut self.expected) {
             self.start = now;
             return;
         }
+        if !begun && !was_ready {
+            self.failed = Some(status);
+            return;
+        }
+        account.died(self.job.name);
         if self.since.elapsed() >= RAN_WELL {
             self.pause = PAUSE;
         }
         self.start = now + self.pause;
+        self.deaths += 1;
         complain(&format!(
             "{} died ({status}); it is started again in {:.1} s",
             self.job.name,
@@ -137,9 +220,18 @@ impl Child {
         self.since = Instant::now();
         let mut command = Command::new(&self.program);
         command.args(&self.job.arguments).env(SUPERVISOR, process::id().to_string());
+        VARIABLES.iter().for_each(|variable| _ = command.env_remove(variable));
         // Ctrl-C in a terminal is for this process alone, which tells the others.
-        match command.process_group(0).stdin(process::Stdio::null()).spawn() {
-            Ok(process) => self.process = Some(process),
+        command.process_group(0);
+        let spawned = Line::new().and_then(|(line, input)| {
+            self.line = Some(line);
+            command.stdin(input).spawn()
+        });
+        match spawned {
+            Ok(process) => {
+                self.process = Some(process);
+                (self.ready, self.silent, self.alive) = (false, false, None);
+            }
             Err(error) => {
                 self.start = self.since + LONGEST_PAUSE;
                 complain(&format!(
@@ -149,6 +241,50 @@ impl Child {
                 ));
             }
         }
+    }
+
+    fn hear(&mut self) {
+        let Some(line) = &mut self.line else { return };
+        let heard = line.hear();
+        self.ready |= heard.ready;
+        if heard.over {
+            self.line = None;
+        }
+        if heard.alive {
+            self.alive = Some(Instant::now());
+            if std::mem::take(&mut self.silent) {
+                inform(&format!("{} goes on", self.job.name));
+            }
+        } else if !self.silent && self.alive.is_some_and(|last| last.elapsed() >= SILENT) {
+            self.silent = true;
+            complain(&format!("{} does not go on: it has said nothing for {} s", self.job.name, SILENT.as_secs()));
+        }
+    }
+
+    /// What there is to say when it did not even begin.
+    fn failed(&self) -> Option<String> {
+        let status = self.failed?;
+        Some(format!("{} could not begin ({status}), so nothing runs", self.job.name))
+    }
+
+    /// How it is.
+    fn status(&self) -> String {
+        let how = match &self.process {
+            None => "is started again",
+            Some(_) if self.silent => "does not go on",
+            Some(_) if self.ready => "runs",
+            Some(_) => "begins",
+        };
+        let died = match self.deaths {
+            0 => String::new(),
+            1 => " (died once)".to_owned(),
+            deaths => format!(" (died {deaths} times)"),
+        };
+        format!("{} {how}{died}", self.job.name)
+    }
+
+    fn line(&self) -> Option<&UnixStream> {
+        self.line.as_ref().map(|line| &line.0)
     }
 
     /// In how long it is to be started, while it does not run.
@@ -184,6 +320,7 @@ impl Child {
     /// Goes on as this job, with what its configuration says by now.
     fn take_over(&mut self, job: Job) {
         self.job = job;
+        self.ready = false;
         match self.job.reload {
             Reload::Hangup => self.tell(Signal::HUP),
             Reload::Again => {
@@ -194,10 +331,20 @@ impl Child {
     }
 }
 
+/// Which process looks after this one, if any does.
+fn supervisor() -> Option<Pid> {
+    std::env::var(SUPERVISOR).ok()?.parse().ok().and_then(Pid::from_raw)
+}
+
+/// Whether another process looks after this one.
+pub(crate) fn is_supervised() -> bool {
+    supervisor().is_some()
+}
+
 /// A process that another one looks after ends when that one dies, however it dies.
 pub(crate) fn end_with_supervisor() {
-    let said = std::env::var(SUPERVISOR).ok().and_then(|text| text.parse().ok());
-    let Some(supervisor) = said.and_then(Pid::from_raw) else { return };
+    let Some(supervisor) = supervisor() else { return };
+    line::begin();
     // Without it, it would be found out later: when the next one finds the data folder in use.
     _ = set_parent_process_death_signal(Some(Signal::TERM));
     if getppid() != Some(supervisor) {
@@ -206,65 +353,27 @@ pub(crate) fn end_with_supervisor() {
     }
 }
 
-/// What came by signal: a byte for each.
-struct Signals {
-    ending: UnixStream,
-    hanging_up: UnixStream,
-    dying: UnixStream,
-    ends: usize,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
 
-impl Signals {
-    fn new() -> Result<Self, Error> {
-        let all = || {
-            Ok(Self {
-                ending: bytes_of(&[SIGINT, SIGTERM])?,
-                hanging_up: bytes_of(&[SIGHUP])?,
-                dying: bytes_of(&[SIGCHLD])?,
-                ends: 0,
-            })
-        };
-        all().map_err(|e: std::io::Error| Error::Other(format!("could not set up the signals: {e}")))
+    #[test]
+    fn one_that_says_nothing_is_not_well_until_it_does() {
+        let job = Job { name: "capture", arguments: Vec::new(), reload: Reload::Hangup };
+        let mut child = Child::new("/bin/true".into(), job);
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        child.line = Some(Line(ours));
+        child.since = Instant::now().checked_sub(SILENT * 2).unwrap();
+        theirs.write_all(b"r").unwrap();
+        child.hear();
+        assert!(child.ready && !child.silent, "it never said that it goes on, and is not expected to");
+        child.alive = Instant::now().checked_sub(SILENT);
+        child.hear();
+        assert!(child.silent);
+        theirs.write_all(b"a").unwrap();
+        child.hear();
+        assert!(!child.silent);
     }
-
-    /// How many times it was said to end.
-    fn ends(&mut self) -> usize {
-        self.ends += taken(&mut self.ending);
-        self.ends
-    }
-
-    fn hung_up(&mut self) -> bool {
-        taken(&mut self.hanging_up) > 0
-    }
-
-    /// Waits for a signal, and no longer than this.
-    fn wait(&mut self, longest: Duration) {
-        let timeout = Timespec {
-            tv_sec: i64::try_from(longest.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: longest.subsec_nanos().into(),
-        };
-        let mut all = [&self.ending, &self.hanging_up, &self.dying].map(|bytes| PollFd::new(bytes, PollFlags::IN));
-        // One that interrupts it left its byte.
-        _ = poll(&mut all, Some(&timeout));
-        taken(&mut self.dying);
-    }
-}
-
-/// Gets a byte for each of these signals.
-fn bytes_of(signals: &[i32]) -> std::io::Result<UnixStream> {
-    let (bytes, writer) = UnixStream::pair()?;
-    bytes.set_nonblocking(true)?;
-    for signal in signals {
-        pipe::register(*signal, writer.try_clone()?)?;
-    }
-    Ok(bytes)
-}
-
-/// How many bytes came.
-fn taken(bytes: &mut UnixStream) -> usize {
-    let (mut all, mut buffer) = (0, [0; 64]);
-    while let Ok(n @ 1..) = bytes.read(&mut buffer) {
-        all += n;
-    }
-    all
 }

@@ -27,6 +27,12 @@ pub struct WorkerConfig {
     /// Whether what came is published [`PARTS`] times a second, for readers who watch. Otherwise blocks are filled first, which
     /// takes less room where frames are few.
     pub publish_at_ticks: bool,
+    /// Whether frames come as they go over an interface: then waits for the disk are counted, which a capture file always has,
+    /// and what is said to be dropped was so in the last second.
+    pub live: bool,
+    /// Whether it is as late as [`Worker::clock`] says, and not as late as the last frame is: where frames come from several
+    /// senders, each with a clock of its own.
+    pub by_clock: bool,
 }
 
 /// How many times a second of packet time what came is published for readers who watch: so that it can be read within a second,
@@ -38,12 +44,17 @@ pub const PARTS: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 /// that frames which come meanwhile are late, or find the kernel's ring full. `benches/live.sh` shows it.
 const AT_A_TIME: usize = 32 << 20;
 
+/// How long what an interface dropped took to be said, in nanoseconds.
+const SECOND: i64 = 1_000_000_000;
+
 /// Decoding, reassembly and the writer, in one.
 pub struct Worker {
     decoder: Decoder,
     flows: FlowTable,
     ticker: Ticker,
     publish_at_ticks: bool,
+    live: bool,
+    by_clock: bool,
     sink: Store,
     /// `None` without rules.
     cutoffs: Option<Box<Cutoffs>>,
@@ -52,6 +63,8 @@ pub struct Worker {
     /// The source's interfaces: the writer's number for each, and its link type.
     interfaces: Vec<(u32, LinkType)>,
     counted: Counters,
+    /// Since when it was not said what was dropped.
+    told: Option<Timestamp>,
     /// Attachments of a capture before its first frame for which there was no room.
     left_out: u64,
 }
@@ -75,11 +88,14 @@ impl Worker {
             flows: FlowTable::with_seed(config.reassembly, seed),
             ticker: if config.publish_at_ticks { Ticker::with_parts(PARTS) } else { Ticker::new() },
             publish_at_ticks: config.publish_at_ticks,
+            by_clock: config.by_clock,
             sink: Store::new(writer),
+            live: config.live,
             cutoffs: (!cutoffs.is_empty()).then(|| Box::new(cutoffs)),
             part,
             interfaces: Vec::new(),
             counted: Counters::default(),
+            told: None,
             left_out: 0,
         }
     }
@@ -92,9 +108,22 @@ impl Worker {
         if let Some(cutoffs) = &mut self.cutoffs {
             cutoffs.link_type(interface.link_type)?;
         }
+        self.begin(interface);
+        Ok(())
+    }
+
+    /// The same of an interface that is taken all the same when a rule has a filter that cannot be used on its frames.
+    ///
+    /// # Errors
+    /// The first such rule.
+    pub fn any_interface(&mut self, interface: &Interface) -> std::result::Result<(), streamdb_capture::Error> {
+        self.begin(interface);
+        self.cutoffs.as_mut().map_or(Ok(()), |cutoffs| cutoffs.link_type(interface.link_type))
+    }
+
+    fn begin(&mut self, interface: &Interface) {
         let number = self.sink.writer.interface(interface);
         self.interfaces.push((number, interface.link_type));
-        Ok(())
     }
 
     /// Of connections that begin from now on, so much is kept as these rules say; of those that a rule before waited for the bytes
@@ -132,7 +161,9 @@ impl Worker {
         let time = self.ticker.clock().unwrap_or(Timestamp(i64::MAX));
         self.counted.dropped_kernel += kernel;
         self.counted.dropped_interface += interface;
-        self.sink.writer.loss(&Loss { from: time, to: time, kernel, interface, shed: 0 })
+        let told = self.told.replace(time).unwrap_or(time).min(time);
+        let from = if self.live { time.plus(-SECOND) } else { told };
+        self.sink.writer.loss(&Loss { from, to: time, kernel, interface, shed: 0 })
     }
 
     /// A frame that the capture filter left out.
@@ -170,7 +201,8 @@ impl Worker {
         if self.sink.writer.has_news() {
             self.settle()?;
         }
-        self.clock(frame.time)
+        self.told.get_or_insert(frame.time);
+        if self.by_clock { Ok(()) } else { self.clock(frame.time) }
     }
 
     /// Takes a frame. If it may be another worker's that is asked first, as what is in the journal here stays here.
@@ -251,6 +283,9 @@ impl Worker {
             }
         };
         if let Some((tag, (slot, direction))) = belongs {
+            if decoded.differs {
+                flows.conflict(slot, direction);
+            }
             sink.store.writer.belongs(tag, slot.0, direction);
             for piece in decoded.pieces {
                 sink.store.writer.belongs(piece.tag, slot.0, direction);
@@ -306,12 +341,34 @@ impl Worker {
         counters.add(&self.flows.counters());
         counters.reassembled_packets = self.decoder.reassembled_packets();
         counters.expired_fragments = self.decoder.expired_fragments();
+        counters.evicted_fragments = self.decoder.evicted_fragments();
+        let refused = self.decoder.refused();
+        counters.malformed_cut = refused.cut;
+        counters.malformed_link = refused.link;
+        counters.malformed_ip = refused.ip;
+        counters.malformed_tcp = refused.tcp;
+        counters.malformed_udp = refused.udp;
+        counters.malformed_tunnel = refused.tunnel;
+        counters.other_link_type = refused.link_type;
+        counters.other_not_ip = refused.not_ip;
+        counters.other_protocol = refused.protocol;
+        counters.other_depth = refused.depth;
+        if self.live {
+            let stalls = self.sink.writer.stalls();
+            counters.disk_stalls = stalls.times;
+            counters.disk_stalled_millis = stalls.waited.as_millis() as u64;
+        }
         counters
     }
 
     /// Connections that are known now.
     pub fn open_connections(&self) -> usize {
         self.flows.open_connections()
+    }
+
+    /// Bytes that are held out of order.
+    pub const fn held_bytes(&self) -> usize {
+        self.flows.held_bytes()
     }
 
     /// The table, and the sink for what it says between frames: no connection begins then.

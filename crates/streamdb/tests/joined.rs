@@ -299,3 +299,57 @@ fn what_was_joined_before_anybody_scanned_is_left_to_hunt() {
     // What no join has is nothing that one could meet.
     assert_eq!(hunt(&["reason=c"]).0, "");
 }
+
+/// A target that takes nothing has room for the first content only, which came at once.
+#[test]
+fn a_joined_content_that_was_not_taken_is_submitted_by_its_digest() {
+    let case = Case::new("joined-submit", &[], "filter = \"size=200-\"");
+    let config = std::fs::read_to_string(&case.config).unwrap();
+    // It is no folder yet.
+    std::fs::remove_dir(&case.files).unwrap();
+    std::fs::write(&case.config, format!("[submit]\nroom = \"350\"\n{config}")).unwrap();
+    let (first, whole) = (vec![b'f'; 200], (0..300u32).map(|n| n as u8).collect::<Vec<u8>>());
+    let mut made = Made::default();
+    at_once(&mut made, 1000, 0, "/first", &first);
+    in_parts(&mut made, 2000, 3000, "/whole", &whole);
+    case.ingest(&case.data.write("made.pcap", &made.file()));
+    let lines = String::from_utf8(case.data.run("submit", &["--list"]).well()).unwrap();
+    let digest = sha256(&whole);
+    let name = lines.lines().find_map(|line| line.split_once(": not taken for files at ")).unwrap().0;
+    assert_eq!((name, lines.lines().count()), (digest.as_str(), 2), "{lines}");
+    let rows = json_lines(&case.data.run("submit", &["--list", "--json"]).well());
+    let joined: Vec<bool> = rows.iter().map(|row| row.get("joined").is_some()).collect();
+    assert_eq!(joined, [false, true], "{rows:?}");
+    std::fs::create_dir(&case.files).unwrap();
+    std::fs::write(&case.config, &config).unwrap();
+    let submit = |name: &str| case.data.run("submit", &["--config", &case.config, name]);
+    let said = String::from_utf8(submit(&name.to_uppercase()).well()).unwrap();
+    assert!(said.starts_with(&format!("{digest}: queued for files; 300 bytes, sha256 {digest}\n")), "{said}");
+    let about = &case.files()[&digest];
+    assert_eq!((&about["complete"], text(&about["joined"], "state")), (&true.into(), "complete"), "{about}");
+    assert_eq!((text(about, "uri"), about.get("rule"), about.get("first_seen")), ("/whole", None, None), "{about}");
+    let again = String::from_utf8(submit(&digest).well()).unwrap();
+    assert!(again.starts_with(&format!("{digest}: files got it at 20")), "{again}");
+    // One that came at once is the object; and what is not here is said.
+    let said = String::from_utf8(submit(&sha256(&first)).well()).unwrap();
+    let oid = text(&case.data.json("objects", &["uri=/first", "kind=response"])[0], "oid").to_owned();
+    assert!(said.starts_with(&format!("{oid}: ")), "{said}");
+    let nothing = sha256(b"nothing");
+    let said = submit(&nothing);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.err.contains(&format!("no whole content with the SHA-256 {nothing} is here")), "{said:?}");
+    assert_eq!(submit(&digest[1..]).code, Some(2));
+}
+
+#[test]
+fn a_rule_about_a_connection_is_asked_of_each_part() {
+    // A second part comes over the port behind that of the first.
+    for (port, taken) in [(2000, 1), (2001, 1), (2002, 0)] {
+        let filter = format!("filter = \"srcport={port} size=18\"");
+        let case = Case::new(&format!("joined-rule-{port}"), &[], &filter);
+        let mut made = Made::default();
+        in_parts(&mut made, 2000, 0, "/x", b"this came in parts");
+        case.ingest(&case.data.write("made.pcap", &made.file()));
+        assert_eq!(case.files().len(), taken, "{port}");
+    }
+}

@@ -422,3 +422,70 @@ fn servers_are_said_where_there_are_several() {
     let said = String::from_utf8(data.run("joins", &[]).well()).unwrap();
     assert!(said.contains("  servers: 203.0.113.9:80 203.0.113.10:80"), "{said}");
 }
+
+#[test]
+fn of_many_joins_of_one_content_that_which_is_here_is_handed_out() {
+    let (whole, mut made) = (b"0123456789", Made::default());
+    let mut port = 2000;
+    let mut fetch = |made: &mut Made, path: &str, millis: u64| {
+        for range in [0..6, 6..10] {
+            let mut talk = Talk::new(port);
+            port += 1;
+            talk.open(made, millis);
+            talk.ask(made, millis + 1, format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n").as_bytes());
+            talk.answer(made, millis + 2, &part(&whole[range.clone()], range.start, 10));
+            talk.close(made, millis + 3);
+        }
+    };
+    (0..60).for_each(|n| fetch(&mut made, &format!("/old-{n}"), 10 * n));
+    fetch(&mut made, "/new", 5000);
+    let data = ingested("joins-many", &made, &["--bucket", "1s"]);
+    let bytes: usize = data.buckets().iter().map(|(_, bytes)| bytes.len()).sum();
+    data.run("retain", &["--max-bytes", &(bytes - 1).to_string()]).well();
+    let states: Vec<String> = data.json("joins", &[]).iter().map(|join| text(join, "state").to_owned()).collect();
+    assert_eq!(states.iter().filter(|state| *state == "gone").count(), 60, "{states:?}");
+    let digest = sha256(whole);
+    assert_eq!(content(&data, &digest), whole);
+    let server = Server::start(&data);
+    let answer = server.get(&format!("/api/v1/objects/{digest}/content"));
+    assert_eq!((answer.status, answer.body.as_slice()), (200, whole.as_slice()));
+    assert_eq!(answer.header("x-streamdb-joined"), Some("complete"));
+}
+
+/// How a content stands is told by where its parts lie: to list it costs the same however long they are.
+#[test]
+fn what_lies_in_several_buckets_whole_is_not_read_to_be_listed() {
+    let mut numbers = Numbers(5);
+    let whole: Vec<u8> = (0..60_000).map(|_| numbers.below(256) as u8).collect();
+    let mut made = Made::default();
+    for (n, range) in [0..50_000, 50_000..60_000].into_iter().enumerate() {
+        let mut talk = Talk::new(2000 + n as u16);
+        let answer = part(&whole[range.clone()], range.start, whole.len());
+        talk.open(&mut made, 0);
+        talk.ask(&mut made, 10, b"GET /x HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        for (n, bytes) in answer.chunks(1000).enumerate() {
+            talk.answer(&mut made, 20 + 50 * n as u64, bytes);
+        }
+        talk.close(&mut made, 4000);
+    }
+    let data = ingested("joins-not-read", &made, &["--bucket", "1s"]);
+    let state = || text(&data.json("joins", &[])[0], "state").to_owned();
+    assert_eq!((state().as_str(), data.buckets().len() > 2), ("complete", true));
+    // A byte of the content, in each bucket but the last.
+    let mut changed = 0;
+    for (name, mut bytes) in data.buckets() {
+        let found = whole
+            .windows(16)
+            .take(49_000)
+            .step_by(500)
+            .find_map(|some| bytes.windows(some.len()).position(|window| window == some));
+        if let Some(at) = found {
+            bytes[at] ^= 1;
+            std::fs::write(data.path().join("buckets").join(name), bytes).unwrap();
+            changed += 1;
+        }
+    }
+    assert!(changed > 1);
+    assert_eq!(state(), "complete");
+    assert!(content(&data, &sha256(&whole)).len() < whole.len());
+}

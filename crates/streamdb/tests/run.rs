@@ -4,76 +4,33 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Data, PATIENCE, Pair, Server, head, may_capture, noise, stream_to, streamdb, text, until, wait};
+use common::{
+    Data, Pair, Sensor, Server, free_port, head, kill, may_capture, noise, stream_to, streamdb, text, until, wait,
+};
 
-/// A running sensor; it ends with the test, and its processes with it.
-struct Sensor {
-    child: Child,
-    lines: Receiver<String>,
+/// A user who may nothing, where somebody can become one.
+fn as_another() -> &'static str {
+    if is_root() { "user = \"nobody\"\n" } else { "" }
 }
 
-impl Sensor {
-    fn start(config: &Path) -> Self {
-        let mut command = common::command(["run", "--config"]);
-        let mut child = command.arg(config).stderr(Stdio::piped()).spawn().unwrap();
-        let err = BufReader::new(child.stderr.take().unwrap());
-        let (line, lines) = channel();
-        std::thread::spawn(move || err.lines().map_while(Result::ok).for_each(|said| _ = line.send(said)));
-        Self { child, lines }
-    }
-
-    /// Waits until it says something with this in it.
-    fn says(&self, what: &str) -> String {
-        let began = Instant::now();
-        let mut all = Vec::new();
-        loop {
-            match self.lines.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
-                Ok(line) if line.contains(what) => return line,
-                Ok(line) => all.push(line),
-                Err(error) => panic!("it does not say {what:?} ({error}): {all:#?}"),
-            }
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        kill(name, self.child.id());
-    }
-
-    /// The process that does this.
-    fn process(&self, command: &str) -> u32 {
-        let id = self.child.id();
-        until("the process runs", || {
-            let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
-            let children = children.split_whitespace().map(|child| child.parse().unwrap());
-            let does = |child: &u32| {
-                let line = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
-                line.split(|byte| *byte == 0).nth(1) == Some(command.as_bytes())
-            };
-            { children }.find(does)
-        })
-    }
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
-impl Drop for Sensor {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn kill(signal: &str, process: u32) {
-    assert!(Command::new("kill").args([signal, &process.to_string()]).status().unwrap().success());
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// What the kernel says of a process.
+fn status(process: u32, name: &str) -> String {
+    let all = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = all
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .unwrap_or_else(|| panic!("{name}: {all}"));
+    line.split_whitespace().next().unwrap().to_owned()
 }
 
 #[test]
@@ -86,9 +43,10 @@ fn a_sensor_goes_on_whatever_becomes_of_its_processes() {
     let asked: SocketAddr = ([127, 0, 0, 1], free_port()).into();
     let text_of = |filter: &str| {
         format!(
-            "data = {:?}\n[capture]\ninterface = \"lo\"\nfilter = \"{filter}\"\n[store]\ncompression = \"fast\"\n[http]\nlisten = \
+            "data = {:?}\n{}[capture]\ninterface = \"lo\"\nfilter = \"{filter}\"\n[store]\ncompression = \"fast\"\n[http]\nlisten = \
              \"{asked}\"\n",
-            data.path()
+            data.path(),
+            as_another(),
         )
     };
     let config = data.write("streamdb.toml", text_of(&filter).as_bytes());
@@ -109,8 +67,8 @@ fn a_sensor_goes_on_whatever_becomes_of_its_processes() {
         until("its object is found over HTTP", || {
             let socket = Server { child: Command::new("true").spawn().unwrap(), address: asked };
             let answer = socket.get(&format!("/api/v1/objects?srcport={port}&direction=c"));
-            let row = answer.text().lines().next().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-            row.filter(|row| row["size"] == body.len())
+            let answer: serde_json::Value = serde_json::from_str(answer.text()).unwrap();
+            answer["rows"].as_array().unwrap().iter().find(|row| row["size"] == body.len()).cloned()
         })
     };
     // It captures from when it says so.
@@ -121,6 +79,16 @@ fn a_sensor_goes_on_whatever_becomes_of_its_processes() {
         let said = data.run("streams", &["--json", &filter, "direction=c"]);
         (said.code == Some(0) && common::json_lines(&said.out).iter().any(|row| row["length"] == length)).then_some(())
     });
+    for name in ["capture", "derive", "serve"] {
+        let process = sensor.process(name);
+        if is_root() {
+            let nobody = fs::metadata(data.path()).unwrap().uid();
+            assert_ne!(nobody, 0);
+            assert_eq!(status(process, "Uid"), nobody.to_string());
+        }
+        let rights = ["CapEff", "CapPrm", "NoNewPrivs", "Seccomp"].map(|what| status(process, what));
+        assert_eq!(rights, ["0000000000000000", "0000000000000000", "1", "2"], "{name}");
+    }
     let (pair, length) = download(0);
     assert_eq!(text(&stream_to(&data, pair.port(), length), "reason"), "open");
     assert_eq!(objects(pair.port())["complete"], true);
@@ -151,8 +119,7 @@ fn a_sensor_goes_on_whatever_becomes_of_its_processes() {
     sensor.says("the configuration is as it was, as the new one is not right: ");
     fs::write(&config, text_of("tcp port 1")).unwrap();
     sensor.signal("-HUP");
-    sensor.says("the configuration was read again");
-    sensor.says("serving ");
+    sensor.says_all(["the configuration was read again", "serving "]);
     assert_eq!(sensor.process("capture"), captures);
     let (other, _) = download(3);
     let (reader, _) = (pair, ());

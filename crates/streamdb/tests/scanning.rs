@@ -226,6 +226,48 @@ fn each_content_is_looked_at_once_also_when_it_comes_again() {
     assert!(rows.len() == 2 && rows.iter().all(|row| verdicts(row) == ["clamd:Test.Eicar"]), "{rows:?}");
 }
 
+/// `testdata/joins`.
+#[test]
+fn joined_contents_that_are_certain_are_looked_at_once_and_no_others() {
+    let data = Data::new("scan-joined");
+    let (clamd, hunted) = (FakeClamd::new(), FakeClamd::new());
+    let config = clamd_config(&data, clamd.address);
+    let said = data.ingest(&["--config", &config], &[&testdata("joins", "capture.pcap.zst")]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    data.run("hunt", &["--clamd", &hunted.address.to_string()]).well();
+    let mut states = BTreeMap::new();
+    for join in data.json("joins", &[]) {
+        let Some(digest) = join["sha256"].as_str() else { continue };
+        let state = join["state"].as_str().unwrap();
+        *states.entry(state.to_owned()).or_insert(0) += 1;
+        for seen in [clamd.seen(), hunted.seen()] {
+            let times = seen.iter().filter(|seen| *seen == digest).count();
+            assert_eq!(times, usize::from(state == "complete"), "{join}");
+        }
+    }
+    assert!(states["complete"] > 5 && states["candidate"] > 0 && states["conflicting"] > 0, "{states:?}");
+}
+
+/// Whoever goes on at a time that is said has everything in the end: what is joined has no place in that order, and comes first.
+#[test]
+fn a_hunt_that_was_told_to_end_says_a_time_only_behind_what_is_joined() {
+    let data = Data::with("scan-hunt-ends", &[&testdata("joins", "capture.pcap.zst")]);
+    let joined: Vec<String> =
+        data.json("joins", &["incomplete=0"]).iter().map(|join| join["sha256"].as_str().unwrap().to_owned()).collect();
+    for behind in [1, joined.len() + 2] {
+        let clamd = FakeClamd::new();
+        clamd.pause.store(100, Ordering::Relaxed);
+        let mut command = data.command("hunt", &["--clamd", &clamd.address.to_string()]);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        until("it looks", || (clamd.seen().len() >= behind).then_some(()));
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let said = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+        assert!(said.contains("; it was told to end"), "{said}");
+        let all = joined.iter().all(|digest| clamd.seen().contains(digest));
+        assert_eq!((all, said.contains("start=")), (behind > 1, behind > 1), "{said}");
+    }
+}
+
 #[test]
 fn what_was_only_handed_on_is_looked_at_by_the_scanners_that_come_later() {
     let data = Data::new("scan-later");

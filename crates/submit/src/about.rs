@@ -90,8 +90,8 @@ struct Said {
 }
 
 impl About {
-    /// Of an object as a row.
-    pub fn row(row: &ObjectRow, first_seen: bool, verdicts: &[Verdict]) -> Self {
+    /// Of an object as a row; whether it was never seen before, if that was asked.
+    pub fn row(row: &ObjectRow, first_seen: Option<bool>, verdicts: &[Verdict]) -> Self {
         let said = |verdict: &Verdict| Said {
             scanner: verdict.scanner.word(),
             name: cut(&verdict.name),
@@ -111,7 +111,7 @@ impl About {
             host: text(&row.host),
             uri: text(&row.uri),
             status: row.status,
-            first_seen: Some(first_seen),
+            first_seen,
             verdicts: verdicts.iter().take(VERDICTS).map(said).collect(),
             ..Self::default()
         }
@@ -128,6 +128,11 @@ impl About {
     #[must_use]
     pub(crate) fn joined(self, joined: JoinLine) -> Self {
         Self { joined: Some(joined), ..self }
+    }
+
+    /// Whether it is joined of several objects.
+    pub(crate) const fn is_joined(&self) -> bool {
+        self.joined.is_some()
     }
 
     /// Where and when it was seen.

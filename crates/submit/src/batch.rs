@@ -26,7 +26,7 @@ use crate::incoming::{Finished, Incoming};
 use crate::job::{Job, Jobs, State};
 use crate::queue::{Queue, now};
 use crate::receipt::{Placed, Receipt};
-use crate::record::{Entry, Event};
+use crate::record::{Entry, Event, Taken};
 use crate::rule::Choice;
 use crate::settings::TargetName;
 use crate::staging::Staging;
@@ -77,6 +77,7 @@ struct Folder {
 /// One of them, written.
 struct Copy {
     oid: Oid,
+    joined: bool,
     complete: bool,
     extension: String,
     hash: ContentHash,
@@ -132,7 +133,8 @@ impl<T> Batch<'_, T> {
             Ok((choice.clone(), beside))
         };
         let targets = targets.iter().map(tell).collect::<Result<_, Error>>()?;
-        let copy = Copy { oid: *oid, complete: *complete, extension, hash, size, path, queued, targets };
+        let joined = about.is_joined();
+        let copy = Copy { oid: *oid, joined, complete: *complete, extension, hash, size, path, queued, targets };
         self.has.extend(copy.targets.iter().map(|(choice, _)| (hash, choice.target.clone())));
         self.bytes += size;
         self.copies.push((tag, copy));
@@ -223,7 +225,7 @@ impl<'c> Ahead<'c> {
 
     /// Decides for which of its targets a copy is taken.
     fn decide(&mut self, copy: &'c Copy) -> Result<Receipt, Error> {
-        let Copy { oid, complete, hash, size, .. } = *copy;
+        let Copy { oid, joined, complete, hash, size, .. } = *copy;
         let mut placed = Vec::new();
         let mut full = None;
         let before = self.entries.len();
@@ -238,7 +240,7 @@ impl<'c> Ahead<'c> {
                 continue;
             }
             let (extension, rule) = (copy.extension.clone(), rule.clone());
-            let event = Event::Queued { oid, size, complete, extension, rule };
+            let event = Event::Queued(Taken { oid, joined, size, complete, extension, rule });
             self.enter(copy, target, beside, event);
             placed.push((target.clone(), Placed::Queued));
         }
@@ -249,7 +251,7 @@ impl<'c> Ahead<'c> {
             Some((target, held)) if placed.iter().all(|(_, placed)| *placed == Placed::NoRoom) => {
                 Err(Error::Full { target, held, size, room: self.room })
             }
-            _ => Ok(Receipt { oid, hash, size, complete, placed }),
+            _ => Ok(Receipt { oid, joined, hash, size, complete, placed }),
         }
     }
 

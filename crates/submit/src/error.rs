@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use streamdb_derive::StoreError;
 use streamdb_types::Oid;
 
+use crate::hash::ContentHash;
 use crate::job::MOST;
 use crate::settings::TargetName;
 
@@ -44,6 +45,11 @@ pub enum Error {
         /// How it stands.
         why: &'static str,
     },
+    /// No object has this content whole, and no joined content is it.
+    #[error(
+        "no whole content with the SHA-256 {0} is here; an object of which something is missing is submitted by its oid"
+    )]
+    NoContent(ContentHash),
     /// There is nothing in it.
     #[error("{0}: this object has no body, so that there is nothing to submit")]
     Empty(Oid),
@@ -93,7 +99,11 @@ impl Error {
         use streamdb_derive::Error as Object;
         match self {
             Self::Object(error) => !matches!(error, Object::Store(StoreError::Io { .. }) | Object::Output(_)),
-            Self::Incomplete { .. } | Self::Joined { .. } | Self::Empty(_) | Self::TooLarge { .. } => true,
+            Self::Incomplete { .. }
+            | Self::Joined { .. }
+            | Self::NoContent(_)
+            | Self::Empty(_)
+            | Self::TooLarge { .. } => true,
             Self::Io { .. } | Self::Full { .. } | Self::Together(_) | Self::Random(_) | Self::Thread(_) => false,
         }
     }

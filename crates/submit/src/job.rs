@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use streamdb_types::{Oid, Timestamp};
 
 use crate::hash::ContentHash;
-use crate::record::{Entry, Event};
+use crate::record::{Entry, Event, Taken};
 use crate::settings::TargetName;
 
 /// One content on its way to one target.
@@ -28,8 +28,10 @@ pub struct Job {
     pub hash: ContentHash,
     /// Where to.
     pub target: TargetName,
-    /// The object that it was submitted as.
+    /// The object that it was submitted as; of a joined content the first part.
     pub oid: Oid,
+    /// Whether it is joined of that object and others, which have other contents each.
+    pub joined: bool,
     /// Its length in bytes.
     pub size: u64,
     /// Whether the object was whole.
@@ -95,6 +97,11 @@ impl Job {
         format!("{}-{}-{}", self.hash, self.target, self.queued.0)
     }
 
+    /// By what it can be submitted again.
+    pub fn name(&self) -> String {
+        if self.joined { self.hash.to_string() } else { self.oid.to_string() }
+    }
+
     /// The same in 41 characters, for who has no room for more.
     pub(crate) fn short_key(&self) -> String {
         let digest: [u8; 32] = Sha256::digest(self.key()).into();
@@ -112,13 +119,22 @@ impl Job {
         self.tries == 0 && matches!(self.state, State::Failed { kept: false, .. })
     }
 
+    /// Of one that is over, and has no copy: whether it was not taken in (1), and since when it is over.
+    fn over(&self) -> Option<(usize, Timestamp)> {
+        match self.state {
+            State::Sent { at, .. } => Some((0, at)),
+            State::Failed { at, kept: false, .. } => Some((usize::from(self.was_not_taken()), at)),
+            State::Waits { .. } | State::Failed { kept: true, .. } => None,
+        }
+    }
+
     /// Whether an earlier try may have come to its end at the target.
     pub(crate) const fn in_doubt(&self) -> bool {
         self.doubt || self.trying.is_some()
     }
 }
 
-type Key = (ContentHash, TargetName);
+pub(crate) type Key = (ContentHash, TargetName);
 
 /// All of them.
 #[derive(Debug, Default)]
@@ -137,10 +153,14 @@ struct Lane {
     copies: usize,
     /// What waits, by when it is due and when it was taken in.
     waiting: BTreeSet<(Timestamp, Timestamp, ContentHash)>,
+    /// How many are over, those that were not taken in apart.
+    over: [usize; 2],
 }
 
 /// Most copies that are kept for a target: each costs a block of the disk and two of its files, however small it is.
 pub(crate) const MOST: usize = 100_000;
+/// So many of those that are over are remembered of a target, the latest; and so many of those that were not taken in.
+pub(crate) const REMEMBERED: usize = 100_000;
 /// Why what was not taken in was not.
 const NO_ROOM: &str = "there was no room for it in the queue";
 
@@ -150,10 +170,10 @@ impl Jobs {
         let Entry { time, hash, target, event } = entry;
         let key = (hash, target);
         self.leave(&key);
-        let no_room = matches!(event, Event::Full { .. });
+        let no_room = matches!(event, Event::Full(_));
         match event {
-            Event::Queued { oid, size, complete, extension, rule }
-            | Event::Full { oid, size, complete, extension, rule } => {
+            Event::Queued(taken) | Event::Full(taken) => {
+                let Taken { oid, joined, size, complete, extension, rule } = taken;
                 let state = if no_room {
                     State::Failed { at: time, why: NO_ROOM.to_owned(), kept: false }
                 } else {
@@ -161,8 +181,21 @@ impl Jobs {
                 };
                 let (target, queued) = (key.1.clone(), time);
                 let (tries, trying, doubt) = (0, None, false);
-                let job =
-                    Job { hash, target, oid, size, complete, extension, rule, queued, tries, trying, doubt, state };
+                let job = Job {
+                    hash,
+                    target,
+                    oid,
+                    joined,
+                    size,
+                    complete,
+                    extension,
+                    rule,
+                    queued,
+                    tries,
+                    trying,
+                    doubt,
+                    state,
+                };
                 self.all.insert(key.clone(), job);
             }
             Event::Dropped => {
@@ -200,6 +233,9 @@ impl Jobs {
             lane.held = lane.held.saturating_sub(job.size.into());
             lane.copies = lane.copies.saturating_sub(1);
         }
+        if let Some(over) = job.over().and_then(|(class, _)| lane.over.get_mut(class)) {
+            *over = over.saturating_sub(1);
+        }
         if let State::Waits { due, .. } = job.state {
             lane.waiting.remove(&(due, job.queued, job.hash));
         }
@@ -207,8 +243,14 @@ impl Jobs {
 
     /// Puts it back.
     fn enter(&mut self, key: &Key) {
-        let Some(job) = self.all.get(key).filter(|job| job.holds()) else { return };
+        let Some(job) = self.all.get(key) else { return };
         let lane = self.lanes.entry(key.1.clone()).or_default();
+        if let Some((class, _)) = job.over() {
+            if let Some(over) = lane.over.get_mut(class) {
+                *over += 1;
+            }
+            return;
+        }
         lane.held = lane.held.saturating_add(job.size.into());
         lane.copies = lane.copies.saturating_add(1);
         if let State::Waits { due, .. } = job.state {
@@ -251,6 +293,28 @@ impl Jobs {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Job> {
         self.all.values()
+    }
+
+    /// Whether of any target a quarter more than so many are over.
+    pub(crate) fn is_long(&self, most: usize) -> bool {
+        self.lanes.values().any(|lane| lane.over.iter().any(|over| *over > most + most / 4))
+    }
+
+    /// Which are to be forgotten, so that of each target no more than so many are over: those that are it for longest.
+    pub(crate) fn surplus(&self, most: usize) -> BTreeSet<Key> {
+        let mut over: BTreeMap<(&TargetName, usize), Vec<(Timestamp, &Key)>> = BTreeMap::new();
+        for (key, job) in &self.all {
+            if let Some((class, since)) = job.over() {
+                over.entry((&key.1, class)).or_default().push((since, key));
+            }
+        }
+        let mut surplus = BTreeSet::new();
+        for mut all in over.into_values() {
+            all.sort_unstable();
+            let beyond = all.len().saturating_sub(most);
+            surplus.extend(all.into_iter().take(beyond).map(|(_, key)| key.clone()));
+        }
+        surplus
     }
 
     /// Those of one content.
@@ -309,9 +373,10 @@ mod tests {
         for time in 0..20_000 {
             let text = String::new;
             let (oid, size) = ("1-2-3-4".parse().unwrap(), 1 + random(9));
+            let taken = Taken { oid, joined: false, size, complete: true, extension: text(), rule: text() };
             let event = match random(10) {
-                0..=2 => Event::Queued { oid, size, complete: true, extension: text(), rule: text() },
-                3 => Event::Full { oid, size, complete: true, extension: text(), rule: text() },
+                0..=2 => Event::Queued(taken),
+                3 => Event::Full(taken),
                 4 => Event::Trying,
                 5 | 6 => Event::Tried { due: Timestamp(time + random(50) as i64), why: text(), doubt: false },
                 7 => Event::Sent { said: text(), link: text(), task: text() },
@@ -355,7 +420,8 @@ mod tests {
         for n in 0..MOST {
             assert_eq!(jobs.over(hash(n), &target, 1, 1 << 40, (0, 0)), None);
             let (extension, rule) = (String::new(), String::new());
-            let event = Event::Queued { oid: "1-2-3-4".parse().unwrap(), size: 1, complete: true, extension, rule };
+            let oid = "1-2-3-4".parse().unwrap();
+            let event = Event::Queued(Taken { oid, joined: false, size: 1, complete: true, extension, rule });
             jobs.apply(Entry { time: Timestamp(0), hash: hash(n), target: target.clone(), event });
         }
         assert_eq!(jobs.over(hash(MOST), &target, 1, 1 << 40, (0, 0)), Some(MOST as u64));

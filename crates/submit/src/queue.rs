@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! queue/
-//!   record              what happened, line by line; the truth
+//!   record              what happened, line by line; the truth. record.new is one that is being written without what is forgotten
 //!   content/<sha256>    copies, whole and durable before a line names them
 //!   about/<sha256>-<target>   what is told beside them, as JSON; likewise
 //!   given/<target>/     what a program is working on, a folder for each try
@@ -29,8 +29,8 @@ use crate::disk::{names, remove, sync_dir};
 use crate::error::Error;
 use crate::hash::ContentHash;
 use crate::job::{Job, MOST, State};
-use crate::known::Known;
-use crate::record::{Entry, Event};
+use crate::known::{Known, NEW};
+use crate::record::{Entry, Event, Taken};
 use crate::rule::Choice;
 use crate::settings::TargetName;
 use crate::staging::{Staging, sweep};
@@ -49,6 +49,8 @@ pub(crate) struct NotTaken<'n> {
     /// Its content, if that is known.
     pub(crate) hash: Option<ContentHash>,
     pub(crate) row: &'n ObjectRow,
+    /// Whether it is joined of this and others.
+    pub(crate) joined: bool,
     pub(crate) targets: Vec<Choice>,
 }
 
@@ -131,14 +133,15 @@ impl Queue {
     pub(crate) fn not_taken(&self, objects: &[NotTaken<'_>]) -> Result<(), Error> {
         self.locked(|known| {
             let (time, mut entries, mut met) = (now(), Vec::new(), BTreeSet::new());
-            for NotTaken { hash, row, targets } in objects {
+            for NotTaken { hash, row, joined, targets } in objects {
                 let Some(hash) = *hash else { continue };
                 for Choice { target, rule } in targets {
                     if known.jobs.get(hash, target).is_some() || !met.insert((hash, target)) {
                         continue;
                     }
                     let (oid, size, complete) = (row.oid, row.size, row.complete);
-                    let event = Event::Full { oid, size, complete, extension: String::new(), rule: rule.clone() };
+                    let (extension, rule) = (String::new(), rule.clone());
+                    let event = Event::Full(Taken { oid, joined: *joined, size, complete, extension, rule });
                     entries.push(Entry { time, hash, target: target.clone(), event });
                 }
             }
@@ -154,7 +157,7 @@ impl Queue {
         self.locked(|known| Ok(hashes.iter().map(|hash| known.jobs.of(*hash).cloned().collect()).collect()))
     }
 
-    /// All that was ever taken in, but for what was dropped, oldest first; and how many lines of the record are damaged.
+    /// All that was taken in and is remembered, oldest first; and how many lines of the record are damaged.
     ///
     /// # Errors
     /// When the system refuses something.
@@ -219,6 +222,7 @@ impl Queue {
         };
         self.locked(|known| {
             sweep(&self.at("incoming"))?;
+            remove(&self.at(NEW))?;
             // A damaged line may have been the one that named a copy: then all are kept.
             if known.damaged > 0 {
                 return Ok(());

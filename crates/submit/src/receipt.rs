@@ -11,8 +11,10 @@ use crate::settings::TargetName;
 /// What came of putting something into the queue. Displayed, it is a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// The object.
+    /// The object; of a joined content the first part.
     pub oid: Oid,
+    /// Whether it is a joined content.
+    pub joined: bool,
     /// Its content.
     pub hash: ContentHash,
     /// Bytes of it.
@@ -48,7 +50,11 @@ impl Receipt {
 
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.oid)?;
+        if self.joined {
+            write!(f, "{}: ", self.hash)?
+        } else {
+            write!(f, "{}: ", self.oid)?
+        };
         for (n, (target, placed)) in self.placed.iter().enumerate() {
             let separator = if n == 0 { "" } else { "; " };
             match placed {

@@ -1,4 +1,5 @@
-//! What the queue remembers: one event a line, in the order in which they happened, never changed.
+//! What the queue remembers: one event a line, in the order in which they happened, never changed. Of each target the latest 100,000
+//! that are over (sent, or given up without their copy) are remembered, and as many that were not taken in; lines of others go.
 //!
 //! `<crc32, 8 hex digits> <time, RFC 3339 in UTC> <event> <key>=<value>...` and a line feed, as in the ledger. The checksum is
 //! that of the bytes between the blank after it and the line feed. In values every byte but the printable ASCII ones, and
@@ -6,7 +7,7 @@
 //!
 //! | event | keys | meaning |
 //! |---|---|---|
-//! | `queued` | `oid`, `size`, `complete`, `extension`, `rule` (optional) | it was taken in, and its copy is durable; by which rule, if not by a person |
+//! | `queued` | `oid`, `size`, `complete`, `extension`, `joined` (optional, `true`), `rule` (optional) | it was taken in, and its copy is durable; whether it is joined of several objects, of which `oid` is the first; by which rule, if not by a person |
 //! | `trying` | | a try begins; without a line about its end after it, that end is not known |
 //! | `tried` | `due`, `why`, `doubt` (optional, `true`) | the try came to nothing, the next is not before `due`; whether the target may have it all the same |
 //! | `sent` | `said`, `link`, `task` (both optional) | the target has it; where the result is, what the target calls it |
@@ -14,7 +15,7 @@
 //! | `full` | those of `queued` | a rule chose it, and there was no room: nothing was taken in |
 //! | `dropped` | | it was given up, and is to be forgotten |
 //!
-//! Records from before there were `trying`, `rule`, `doubt`, `kept`, `link` and `task` are read as they are: there the targets are
+//! Records from before there were `trying`, `joined`, `rule`, `doubt`, `kept`, `link` and `task` are read as they are: there the targets are
 //! `sandbox` and `folder`. Keys that are not known are passed over.
 
 use std::fmt::Write;
@@ -46,7 +47,7 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// It was taken in.
-    Queued { oid: Oid, size: u64, complete: bool, extension: String, rule: String },
+    Queued(Taken),
     /// A try begins.
     Trying,
     /// It was tried, and will be again.
@@ -56,26 +57,29 @@ pub(crate) enum Event {
     /// It was given up.
     Failed { why: String, kept: bool },
     /// There was no room for it.
-    Full { oid: Oid, size: u64, complete: bool, extension: String, rule: String },
+    Full(Taken),
     /// It was given up, and is to be forgotten.
     Dropped,
+}
+
+/// What was, or was to be, taken in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) oid: Oid,
+    /// Whether the content is joined of this object and others.
+    pub(crate) joined: bool,
+    pub(crate) size: u64,
+    pub(crate) complete: bool,
+    pub(crate) extension: String,
+    pub(crate) rule: String,
 }
 
 impl Entry {
     /// The line, line feed included.
     pub(crate) fn encode(&self) -> String {
         let (name, fields) = match &self.event {
-            Event::Queued { oid, size, complete, extension, rule }
-            | Event::Full { oid, size, complete, extension, rule } => (
-                if matches!(self.event, Event::Full { .. }) { "full" } else { "queued" },
-                vec![
-                    ("oid", oid.to_string()),
-                    ("size", size.to_string()),
-                    ("complete", complete.to_string()),
-                    ("extension", extension.clone()),
-                    ("rule", rule.clone()),
-                ],
-            ),
+            Event::Queued(taken) => ("queued", taken.fields()),
+            Event::Full(taken) => ("full", taken.fields()),
             Event::Trying => ("trying", Vec::new()),
             Event::Tried { due, why, doubt } => {
                 let doubt = if *doubt { "true" } else { "" };
@@ -91,7 +95,7 @@ impl Entry {
             Event::Dropped => ("dropped", Vec::new()),
         };
         let mut text = format!("{} {name} target={} sha256={}", self.time, self.target, self.hash);
-        let optional = |key: &str| ["rule", "doubt", "kept", "link", "task"].contains(&key);
+        let optional = |key: &str| ["joined", "rule", "doubt", "kept", "link", "task"].contains(&key);
         for (key, value) in fields.into_iter().filter(|(key, value)| !optional(key) || !value.is_empty()) {
             text.push(' ');
             text.push_str(key);
@@ -121,11 +125,9 @@ impl Entry {
                 let size = field("size")?.parse().ok()?;
                 let complete = field("complete")?.parse().ok()?;
                 let extension = field("extension").filter(|extension| is_extension(extension))?;
-                let rule = or_empty("rule");
-                match name {
-                    "full" => Event::Full { oid, size, complete, extension, rule },
-                    _ => Event::Queued { oid, size, complete, extension, rule },
-                }
+                let (joined, rule) = (or_empty("joined") == "true", or_empty("rule"));
+                let taken = Taken { oid, joined, size, complete, extension, rule };
+                if name == "full" { Event::Full(taken) } else { Event::Queued(taken) }
             }
             "trying" => Event::Trying,
             "tried" => Event::Tried {
@@ -141,6 +143,20 @@ impl Entry {
         };
         let target = TargetName::parse(&field("target")?)?;
         Some(Self { time, hash: ContentHash::parse(&field("sha256")?)?, target, event })
+    }
+}
+
+impl Taken {
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        let Self { oid, joined, size, complete, extension, rule } = self;
+        vec![
+            ("oid", oid.to_string()),
+            ("size", size.to_string()),
+            ("complete", complete.to_string()),
+            ("extension", extension.clone()),
+            ("joined", if *joined { "true".to_owned() } else { String::new() }),
+            ("rule", rule.clone()),
+        ]
     }
 }
 
@@ -230,20 +246,22 @@ mod tests {
                 Event::Failed { why: (*text).to_owned(), kept: text.is_empty() },
             ]
         });
-        let queued = Event::Queued {
+        let queued = Event::Queued(Taken {
             oid: "1-2-3-4".parse().unwrap(),
+            joined: true,
             size: u64::MAX,
             complete: false,
             extension: "exe".to_owned(),
             rule: "all = 100 % of it".to_owned(),
-        };
-        let full = Event::Full {
+        });
+        let full = Event::Full(Taken {
             oid: "1-2-3-4".parse().unwrap(),
+            joined: false,
             size: 1,
             complete: true,
             extension: String::new(),
             rule: "all".to_owned(),
-        };
+        });
         // As long as they can be.
         let longest = Event::Sent {
             said: "=".repeat(MAX_SAID),
@@ -286,13 +304,14 @@ mod tests {
         for (line, event) in [
             (
                 format!("queued {about} oid=1-2-3-4 size=9 complete=true extension=exe"),
-                Event::Queued {
+                Event::Queued(Taken {
                     oid: "1-2-3-4".parse().unwrap(),
+                    joined: false,
                     size: 9,
                     complete: true,
                     extension: "exe".to_owned(),
                     rule: String::new(),
-                },
+                }),
             ),
             (
                 format!("tried {about} due=2012-03-02T07:51:51Z why=500"),

@@ -223,7 +223,7 @@ impl Work<'_> {
             let event = self.try_once(lane, &job, is_announced)?;
             if let Event::Failed { why, .. } = &event {
                 let tries = job.tries.saturating_add(1);
-                complain(format!("{}: given up after {tries} tries at {}: {why}", job.oid, job.target));
+                complain(format!("{}: given up after {tries} tries at {}: {why}", job.name(), job.target));
             }
             let next = goes_on(lane).then_some(Next { now, settle, may: &may });
             announced = self.ends(lane, job, event, next)?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use streamdb_derive::{Join, Joined, Store, each_object};
-use streamdb_query::JoinLine;
+use streamdb_query::{JoinLine, Troubles, best_join, joined_row, whole_object};
 use streamdb_types::{ObjectRow, Oid, Verdict};
 
 use crate::about::About;
@@ -48,7 +48,7 @@ pub struct Fresh<'r> {
 }
 
 /// What was handed over and copied, and for whom.
-type Handed<'h> = (&'h ObjectRow, Vec<Choice>);
+type Handed<'h> = (Fresh<'h>, Vec<Choice>);
 
 /// Begins a copy for the queue.
 type Begin<'b> = dyn FnMut() -> Result<Incoming, Error> + 'b;
@@ -120,7 +120,7 @@ impl Submissions {
             if !fits.is_empty() {
                 wanted.push((object, fits));
             }
-            over.push(NotTaken { hash: hash(row), row, targets });
+            over.push(not_taken(object, targets));
         }
         self.no_room(&over)?;
         let mut batch = self.queue.batch(wanted.len());
@@ -162,9 +162,9 @@ impl Submissions {
         }
         // A rule that takes incomplete objects wants them with zeros for what is missing; others did not choose this one.
         let bounds = Bounds { incomplete: !row.complete, room: self.settings.room };
-        let about = About::row(row, first_seen, verdicts);
+        let about = About::row(row, Some(first_seen), verdicts);
         let added = match copy(bounds, about, &mut || batch.copy()) {
-            Ok((incoming, item)) => batch.add((row, chosen.clone()), incoming, &item, &chosen),
+            Ok((incoming, item)) => batch.add((*object, chosen.clone()), incoming, &item, &chosen),
             Err(error) if error.is_for_good() => {
                 self.never(&chosen, &error);
                 Ok(())
@@ -180,15 +180,15 @@ impl Submissions {
     /// Takes what was copied into the queue, and says what has no room there.
     fn take_handed(&self, batch: &mut Batch<'_, Handed<'_>>) -> Result<(), Error> {
         let (mut over, mut failed) = (Vec::new(), None);
-        batch.take(false, self.settings.room, &mut |(row, mut chosen), answer| match answer {
+        batch.take(false, self.settings.room, &mut |(object, mut chosen), answer| match answer {
             Ok(receipt) => {
                 self.wake_for(&receipt);
                 let lacks = |choice: &Choice| receipt.placed.contains(&(choice.target.clone(), Placed::NoRoom));
                 chosen.retain(lacks);
-                over.push(NotTaken { hash: Some(receipt.hash), row, targets: chosen });
+                over.push(NotTaken { hash: Some(receipt.hash), ..not_taken(&object, chosen) });
                 failed = failed.take().or_else(|| self.room_again(&receipt).err());
             }
-            Err(Error::Full { .. }) => over.push(NotTaken { hash: hash(row), row, targets: chosen }),
+            Err(Error::Full { .. }) => over.push(not_taken(&object, chosen)),
             Err(error) => failed = failed.take().or(Some(error)),
         });
         self.no_room(&over)?;
@@ -224,7 +224,7 @@ impl Submissions {
                 (self.tell)(&format!(
                     "target {target}: what waits for it fills its room in the queue ({room} bytes, or {MOST} copies), so that what rules choose for \
                      it is not taken until some is sent or dropped; `streamdb submit --list` names what was not, and \
-                     `streamdb submit OID` submits it"
+                     `streamdb submit` with such a name submits it"
                 ));
             }
         }
@@ -289,6 +289,31 @@ impl Submissions {
         answers.into_iter().map(|(_, answer)| answer).collect()
     }
 
+    /// Takes each of these contents as [`submit`](Self::submit) takes an object: that of the newest object that has it whole, or one that is
+    /// joined of several.
+    pub fn submit_contents(&self, store: &Store, hashes: &[ContentHash], rules: Rules) -> Vec<Result<Receipt, Error>> {
+        hashes.iter().map(|hash| self.submit_content(store, *hash, rules)).collect()
+    }
+
+    fn submit_content(&self, store: &Store, hash: ContentHash, rules: Rules) -> Result<Receipt, Error> {
+        if let Some(oid) = whole_object(store, &hash.0, &mut Troubles::default())? {
+            return self.submit(store, oid, rules);
+        }
+        let best = best_join(store, &hash.0, false)?;
+        let Some((mut joined, row)) = best.and_then(|joined| joined_row(&joined).map(|row| (joined, row))) else {
+            return Err(Error::NoContent(hash));
+        };
+        let verdicts = store.verdicts().of(&hash.0);
+        let about = About::row(&row, None, &verdicts).joined(JoinLine::of(&joined));
+        let bounds = Bounds { incomplete: rules.incomplete, room: self.settings.room };
+        let mut batch = self.queue.batch(1);
+        let (incoming, item) = object::copy_joined(&mut joined, row.oid, bounds, about, &mut || batch.copy())?;
+        batch.add((), incoming, &item, &self.all())?;
+        let mut taken = Err(Error::NoContent(hash));
+        batch.take(rules.again, self.settings.room, &mut |(), answer| taken = answer);
+        taken.inspect(|receipt| self.wake_for(receipt))
+    }
+
     /// All targets, as for what a person submits.
     fn all(&self) -> Vec<Choice> {
         let choice = |target: TargetName| Choice { target, rule: String::new() };
@@ -310,7 +335,7 @@ impl Submissions {
         self.queue.of(hashes)
     }
 
-    /// All that was ever taken in, oldest first; and how many lines of the queue's record are damaged.
+    /// All that was taken in and is remembered, oldest first; and how many lines of the queue's record are damaged.
     ///
     /// # Errors
     /// When the system refuses something.
@@ -332,6 +357,12 @@ impl Submissions {
     pub const fn signal(&self) -> &Signal {
         &self.signal
     }
+}
+
+/// An object that these targets have no room for.
+fn not_taken<'r>(object: &Fresh<'r>, targets: Vec<Choice>) -> NotTaken<'r> {
+    let Fresh { row, join, .. } = *object;
+    NotTaken { hash: hash(row), row, joined: join.is_some(), targets }
 }
 
 /// The content of an object, where it is known before it is copied.

@@ -4,6 +4,7 @@
 mod disk;
 #[cfg(feature = "fault")]
 mod fault;
+mod flood;
 mod folder;
 #[cfg(feature = "fault")]
 mod powercut;
@@ -15,6 +16,7 @@ mod site;
 
 #[cfg(feature = "fault")]
 pub use fault::{Fault, FaultVolume, Operation};
+pub use flood::Flood;
 pub use folder::TestFolder;
 #[cfg(feature = "fault")]
 pub use powercut::{PowerCut, Survivors};

@@ -114,6 +114,36 @@ counters! {
     lost_frames,
     /// Buckets ended before their time, as they had as much as they may have.
     full_buckets,
+    /// Of the connections ended early those of TCP that two ends had agreed upon, as there were no others.
+    evicted_established,
+    /// Holes that cannot be filled any more, as there were too many: what came for them later is outside.
+    closed_gaps,
+    /// Of the malformed frames: those that the snap length cut in their headers.
+    malformed_cut,
+    /// Of them: a header below IP is cut short or contradicts itself.
+    malformed_link,
+    /// Of them: a header of IP.
+    malformed_ip,
+    /// Of them: a header of TCP.
+    malformed_tcp,
+    /// Of them: a header of UDP.
+    malformed_udp,
+    /// Of them: a header of a tunnel.
+    malformed_tunnel,
+    /// Of the other frames: those of an unknown link type.
+    other_link_type,
+    /// Of them: the link layer carries something that is not IP.
+    other_not_ip,
+    /// Of them: an IP protocol other than TCP and UDP, or something in a tunnel, that is not decoded.
+    other_protocol,
+    /// Of them: more headers or tunnels than are gone through.
+    other_depth,
+    /// Of the fragments given up: those that went as there was no room.
+    evicted_fragments,
+    /// Times a live capture had to wait for the disk, or for the blocks before to be compressed.
+    disk_stalls,
+    /// How long it waited, in milliseconds.
+    disk_stalled_millis,
     /// Frames that a worker gave to the one whose connection they belong to: they are frames of that one.
     handed_frames,
     /// Frames that a worker let go, as the one whose connection they belong to was too far behind to take them.

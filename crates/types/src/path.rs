@@ -24,7 +24,7 @@ pub enum HopKind {
     Vxlan = 7,
     /// GENEVE (RFC 8926); the id is the VNI.
     Geneve = 8,
-    /// GTP-U; id 0, as endpoint ids differ by direction.
+    /// GTP-U; id 0, as endpoint ids differ by direction and with a handover, or the endpoint id where these are told apart.
     Gtp = 9,
     /// Teredo (RFC 4380); the id is the hash as in [`Ip`](Self::Ip).
     Teredo = 10,

@@ -1,6 +1,6 @@
 //! What a search shows: connections, and the objects in them.
 
-use streamdb_derive::{Extent, StreamInfo};
+use streamdb_derive::{Extent, LossAround, StreamInfo};
 use streamdb_query::Zone;
 use streamdb_types::{Direction, ObjectRow, Timestamp};
 
@@ -35,6 +35,8 @@ pub(super) struct Connection {
     pub bare: Vec<Bare>,
     /// Why there are no objects, or not all.
     pub trouble: Option<String>,
+    /// What was lost in its time, if anything was.
+    pub loss: Option<LossAround>,
 }
 
 /// A stream without an object.

@@ -17,7 +17,7 @@ use crate::channel::{BodyWriter, Maker};
 pub(crate) fn send(mut joined: Joined<'_>, digest: &[u8; 32], asked: &HeaderMap, maker: Maker) {
     let state = joined.state();
     let Some(made) = joined.join().made.clone() else { return maker.whole(gone()) };
-    if matches!(state, JoinState::Gone | JoinState::Missing | JoinState::Unread) {
+    if !state.is_here() {
         return maker.whole(gone());
     }
     let as_sent = made.digests.sha256 != *digest;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 use streamdb_derive::StreamInfo;
-use streamdb_query::{ObjectLine, StreamRow, Zone, reason_word};
+use streamdb_query::{LossLine, ObjectLine, StreamRow, Zone, reason_word};
 
 use super::entry::{Bare, Connection, Entry, Listing, line};
 use super::text::{content, meta_line};
@@ -42,6 +42,9 @@ struct Row<'l> {
     /// When retention dropped a bucket with part of its stream.
     #[serde(skip_serializing_if = "Option::is_none")]
     dropped: Option<String>,
+    /// What was lost in the time of its connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss: Option<LossLine>,
     #[serde(skip_serializing_if = "Option::is_none")]
     object: Option<ObjectLine<'l>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,6 +110,7 @@ fn of_connection<'l>(connection: &Connection, stream: &StreamInfo, zone: &Zone) 
         missing_bytes: stream.gap_bytes,
         holes: Vec::new(),
         dropped: None,
+        loss: connection.loss.as_ref().map(LossLine::of),
         object: None,
         stream: None,
         trouble: None,

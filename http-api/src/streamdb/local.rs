@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use streamdb_derive::{Error, Store, StreamInfo};
+use streamdb_derive::{Error, LossAround, Store, StreamInfo};
 use streamdb_query::{Filter, Zone};
 use streamdb_types::ObjectRow;
 
@@ -10,13 +10,13 @@ use super::params::{Search, Shape};
 use super::search;
 use super::text::{self, Detail};
 
-/// One row of what a search finds.
+/// One row of what a search finds, with what was lost in the time of its connection.
 #[derive(Debug)]
 pub enum SearchRow {
     /// An object.
-    Object(Box<ObjectRow>),
+    Object(Box<ObjectRow>, Option<LossAround>),
     /// A stream in which there is none, or none that could be read.
-    Stream(Box<StreamInfo>),
+    Stream(Box<StreamInfo>, Option<LossAround>),
 }
 
 /// What a search finds.
@@ -44,8 +44,9 @@ pub fn search_text(store: &Store, filter: &Filter, detail: Detail, zone: &Zone) 
     let text = text::render(&listing, begun.elapsed(), zone, detail);
     let mut answer = SearchAnswer { found: listing.found, text, rows: Vec::new(), troubles: Vec::new() };
     for connection in listing.connections {
-        answer.rows.extend(connection.objects.into_iter().map(|entry| SearchRow::Object(entry.row.into())));
-        answer.rows.extend(connection.bare.into_iter().map(|bare| SearchRow::Stream(bare.stream.into())));
+        let loss = connection.loss;
+        answer.rows.extend(connection.objects.into_iter().map(|entry| SearchRow::Object(entry.row.into(), loss)));
+        answer.rows.extend(connection.bare.into_iter().map(|bare| SearchRow::Stream(bare.stream.into(), loss)));
         answer.troubles.extend(connection.trouble);
     }
     answer.troubles.extend(listing.remarks);

@@ -45,6 +45,7 @@ pub use self::fuzzing::query_string;
 pub(crate) use self::joined::send as send_joined;
 pub use self::local::{SearchAnswer, SearchRow, search_text};
 pub(crate) use self::object::send as send_object;
+pub(crate) use self::page::html;
 use self::params::{Asked, Search, Shape, Wanted};
 pub use self::text::Detail;
 use crate::answer::{JSON, PLAIN, broken, failed, whole};

@@ -117,6 +117,8 @@ struct ShownConnection {
     /// Ways in which no byte went.
     empty: Vec<&'static str>,
     trouble: String,
+    /// What was lost in its time; empty when nothing was.
+    loss: String,
 }
 
 struct ShownStream {
@@ -243,7 +245,7 @@ fn render(page: &Page<'_>) -> Response {
 }
 
 /// A page, with the policy that it lives under: it may use the sheet, and send its form here.
-pub(super) fn html(text: String) -> Response {
+pub(crate) fn html(text: String) -> Response {
     let mut response = whole(StatusCode::OK, HTML, text);
     response.headers_mut().insert(
         axum::http::header::CONTENT_SECURITY_POLICY,
@@ -303,6 +305,7 @@ fn shown(connection: Connection, zone: &Zone, submitted: &mut dyn FnMut() -> Vec
         streams,
         empty: empty.map(|bare| way(bare.stream.direction)).collect(),
         trouble: connection.trouble.unwrap_or_default(),
+        loss: connection.loss.map(|loss| loss.sentence()).unwrap_or_default(),
         objects: connection.objects.into_iter().map(|object| shown_object(object, submitted())).collect(),
     }
 }

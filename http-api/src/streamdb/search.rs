@@ -126,8 +126,10 @@ impl Shower<'_> {
         let shown = group.last()?.clone();
         let first = group.iter().map(|stream| stream.first).min()?;
         let last = group.iter().map(|stream| stream.last).max()?;
+        // Of both directions: the time of either lies in that of the connection.
+        let loss = self.store.loss_around(&StreamInfo { first, last, ..shown.clone() }).ok().flatten();
         let mut connection =
-            Connection { shown, times: (first, last), objects: Vec::new(), bare: Vec::new(), trouble: None };
+            Connection { shown, times: (first, last), objects: Vec::new(), bare: Vec::new(), trouble: None, loss };
         let result = if self.raw {
             group.iter().try_for_each(|stream| self.whole_stream(stream, &mut connection.objects))
         } else {

@@ -67,6 +67,9 @@ pub(super) fn render(listing: &Listing, took: Duration, zone: &Zone, detail: Det
                 Detail::Whole => paragraph(&mut out, &content(object)),
             }
         }
+        if let Some(loss) = &connection.loss {
+            paragraph(&mut out, &format!("[{}]", loss.sentence()));
+        }
         if let Some(trouble) = &connection.trouble {
             paragraph(&mut out, &format!("[{trouble}]"));
         }

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
 use streamdb_derive::{Error, Joined, Store};
-use streamdb_query::{JoinLine, Seen, Tally, first_sighting, hex, sightings};
+use streamdb_query::{JoinLine, Seen, Tally, best_join, first_sighting, hex, sightings};
 use streamdb_submit::Submissions;
 use streamdb_types::{Digests, Oid, Timestamp, Verdict};
 use utoipa::ToSchema;
@@ -277,20 +277,14 @@ pub(super) fn send(store: &Arc<Store>, digest: [u8; 32], asked: &HeaderMap, make
     match whole(store, &digest) {
         Err(error) => maker.whole(failed(&error)),
         Ok((Some(oid), _)) => send_object(store, oid, None, asked, maker),
-        Ok((None, stopped)) => match joined(store, &digest) {
+        Ok((None, stopped)) => match best_join(store, &digest, true) {
             Err(error) => maker.whole(failed(&error)),
-            Ok(joins) => {
-                // One that is complete before others.
-                let best = joins.into_iter().min_by_key(|joined| joined.state() as u8);
-                match best {
-                    Some(joined) => send_joined(joined, &digest, asked, maker),
-                    None => {
-                        // Who did not look everywhere cannot say that it is not there.
-                        let status = if stopped { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::NOT_FOUND };
-                        let why = format!("No whole content with the SHA-256 {} was found here.", hex(&digest));
-                        maker.whole(refuse(status, &why));
-                    }
-                }
+            Ok(Some(joined)) => send_joined(joined, &digest, asked, maker),
+            Ok(None) => {
+                // Who did not look everywhere cannot say that it is not there.
+                let status = if stopped { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::NOT_FOUND };
+                let why = format!("No whole content with the SHA-256 {} was found here.", hex(&digest));
+                maker.whole(refuse(status, &why));
             }
         },
     }

@@ -1,9 +1,11 @@
 //! Contents that came in several responses, as JSON.
 
+use std::ops::ControlFlow;
+
 use axum::response::Response;
 use serde::Serialize;
 use streamdb_derive::{Error, Store};
-use streamdb_query::{Filter, FilterError, JoinLine, Zone, find_joins};
+use streamdb_query::{Filter, FilterError, JoinLine, Zone, find_joins, not_of_joins};
 use streamdb_types::{Oid, Timestamp};
 use utoipa::ToSchema;
 
@@ -15,8 +17,6 @@ use super::problem::wrong;
 pub(super) const PART: &str = "part";
 /// Most of an answer.
 pub(super) const MOST: u64 = 1000;
-/// What of the filter language does not go here: they are gone through in one answer, and their bytes are not looked into.
-pub(super) const NOT_HERE: [&str; 6] = ["after", "pcre", "direction", "reason", "length", "mismatch"];
 
 /// A list of them.
 #[derive(Debug, Serialize, ToSchema)]
@@ -47,12 +47,11 @@ impl Asked {
                 return Err(Box::new(misused(FilterError::twice(PART, (PART, first), (PART, second)))));
             }
         };
-        if let Some((name, _)) = terms.iter().find(|(name, _)| NOT_HERE.contains(&name.trim_end_matches('!'))) {
-            let why = format!("{name}: it does not go with joined contents");
-            return Err(Box::new(wrong(&why, Some(name))));
-        }
         let terms = terms.into_iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let mut filter = Filter::parse_at(terms, now, zone).map_err(|error| Box::new(misused(error)))?;
+        if let Some(name) = not_of_joins(&filter) {
+            return Err(Box::new(wrong(&format!("{name}: it does not go with joined contents"), Some(name))));
+        }
         let limit = filter.limit.unwrap_or(LIMIT);
         if limit > MOST {
             let accepted = format!("at most {MOST}; offset goes on").into();
@@ -66,6 +65,10 @@ impl Asked {
 
 /// The answer.
 pub(super) fn answer(store: &Store, asked: &Asked, waits: &dyn Fn() -> bool) -> Result<Response, Error> {
-    let (found, more) = find_joins(store, &asked.filter, asked.part, waits)?;
-    Ok(json(&JoinPage { rows: found.iter().map(JoinLine::of).collect::<Vec<_>>(), more }))
+    let mut rows = Vec::new();
+    let more = find_joins(store, &asked.filter, asked.part, waits, &mut |joined| {
+        rows.push(JoinLine::of(&joined));
+        ControlFlow::Continue(())
+    })?;
+    Ok(json(&JoinPage { rows, more }))
 }

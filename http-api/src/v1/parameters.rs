@@ -1,13 +1,13 @@
 //! What may be asked for, described for programs: each parameter's meaning, and the values that it takes.
 
 use serde_json::json;
-use streamdb_query::{ALIASES, PARAMETERS};
+use streamdb_query::{ALIASES, NOT_OF_JOINS, PARAMETERS};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaFormat, Type};
 
 use super::asked::{FORMAT, LIMIT, MOST};
-use super::joins::{MOST as MOST_JOINS, NOT_HERE, PART};
+use super::joins::{MOST as MOST_JOINS, PART};
 
 /// The characters that are cut off at both ends of a value: Unicode's White_Space.
 const BLANKS: &str = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
@@ -29,7 +29,7 @@ pub(super) fn of_joins() -> Vec<Parameter> {
         .schema(Some(pattern(r"^[0-9]{1,19}-[0-9]{1,19}-[0-9]{1,19}-[0-9]{1,19}$")))
         .example(Some(json!("18043-3966843079-22968-0")))
         .build();
-    let ours = PARAMETERS.iter().copied().filter(|name| !NOT_HERE.contains(name));
+    let ours = PARAMETERS.iter().copied().filter(|name| !NOT_OF_JOINS.contains(name));
     let terms = ours.map(|name| if name == "limit" { limit_of_joins() } else { parameter(name) });
     terms.chain([part]).collect()
 }

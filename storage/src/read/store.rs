@@ -11,6 +11,7 @@ use super::bucket::{Bucket, Stamp, is_sealed};
 use super::cache::BlockCache;
 use super::chunks::Part;
 use super::derived::DerivedCache;
+use super::losses;
 use super::made::Made;
 use super::stream::{Stream, StreamInfo};
 use super::tail::Remembered;
@@ -24,6 +25,7 @@ use crate::index::set::{self, Files};
 use crate::joins::JoinsFile;
 use crate::ledger::{Entry, Ledger};
 use crate::live::writer_alive;
+use crate::suspects;
 use crate::verdicts::Verdicts;
 use crate::write::bucket_file::file_name;
 
@@ -101,6 +103,8 @@ pub struct Store {
     index: Files,
     pub(super) remembered: Mutex<Remembered>,
     pub(super) made: Mutex<Made>,
+    pub(super) losses: Mutex<losses::Known>,
+    pub(crate) suspects: suspects::Known,
     pub(super) joins: Mutex<Option<JoinsFile>>,
     ids: Mutex<KnownIds>,
     tables: Mutex<Tables>,
@@ -141,6 +145,8 @@ impl Store {
             index,
             remembered: Mutex::default(),
             made: Mutex::default(),
+            losses: Mutex::default(),
+            suspects: suspects::Known::default(),
             joins: Mutex::default(),
             ids: Mutex::default(),
             tables: Mutex::default(),
@@ -184,7 +190,7 @@ impl Store {
                 && (contents.blocks.is_empty() || is_sealed(&bucket.path, id).unwrap_or(false)))
     }
 
-    fn bucket_info(&self, bucket: &Bucket) -> Result<BucketInfo> {
+    pub(super) fn bucket_info(&self, bucket: &Bucket) -> Result<BucketInfo> {
         let contents = self.contents(bucket)?;
         let first = contents.blocks.iter().map(|b| b.first_time).min();
         let last = contents.blocks.iter().map(|b| b.last_time).max();

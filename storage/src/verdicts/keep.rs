@@ -209,6 +209,15 @@ impl Keeper {
         self.join(JoinMet { done: Parties(met.done.0 | self.parties.0), ..met })
     }
 
+    /// Keeps that a joined content was there before those of the parties were that were never here: it is past for them, and for
+    /// none of the others, who may have it before them still.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn join_past(&mut self, met: JoinMet) -> Result<()> {
+        self.join(JoinMet { done: Parties(met.done.0 | self.parties.without(self.said.begun)), ..met })
+    }
+
     /// Forgets the marks of buckets that are there no more; they go from the file when that is written anew.
     pub fn keep_marks_of(&mut self, buckets: &[BucketId]) {
         self.said.marks.keep(buckets);

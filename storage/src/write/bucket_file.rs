@@ -111,6 +111,8 @@ pub(crate) struct BucketFile {
     pub(crate) sync_failed: bool,
     /// Bytes that sealing has made durable.
     pub(crate) synced: u64,
+    /// Where the trailer begins, once it may be there.
+    pub(crate) trailer: Option<u64>,
 }
 
 impl BucketFile {
@@ -182,6 +184,7 @@ impl BucketFile {
             path,
             sync_failed: false,
             synced: 0,
+            trailer: None,
         })
     }
 
@@ -318,6 +321,7 @@ impl BucketFile {
         self.sync()?;
         self.synced = self.position;
         let act = |result: std::io::Result<()>, action| result.map_err(Error::io(&self.path, action));
+        self.trailer = Some(self.position);
         act(self.file.write_at(&bytes, self.position), "write the trailer")?;
         act(self.file.truncate(length), "cut the bucket to its length")?;
         self.sync()?;

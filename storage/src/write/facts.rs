@@ -1,5 +1,7 @@
 //! What the writer is set to, what it is told, and what it sums up.
 
+use std::time::Duration;
+
 use streamdb_types::{BucketId, Gap, Marks, StreamOffset, Timestamp};
 
 use super::bucket_file::Compression;
@@ -116,4 +118,13 @@ impl WriterSummary {
         self.lost.add(other.lost);
         self.troubles.extend(other.troubles.iter().cloned());
     }
+}
+
+/// How often, and how long, the worker waited for the store thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stalls {
+    /// Times.
+    pub times: u64,
+    /// In all.
+    pub waited: Duration,
 }

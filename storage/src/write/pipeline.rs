@@ -7,13 +7,14 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use streamdb_types::{BucketId, Timestamp};
 
 use super::bucket_file::{BucketFile, Compression, CutBlock, Seal, file_name};
 use super::buffer::body_max;
-use super::facts::WriterSummary;
+use super::facts::{Stalls, WriterSummary};
 use super::pool::Pool;
 use super::syncer::Syncer;
 use super::trouble::Held;
@@ -52,6 +53,7 @@ pub(crate) struct Pipeline {
     events: Receiver<Event>,
     thread: Option<JoinHandle<WriterSummary>>,
     folder: Arc<WriteFolder>,
+    stalls: Stalls,
 }
 
 impl Pipeline {
@@ -76,7 +78,7 @@ impl Pipeline {
         };
         let thread = std::thread::Builder::new().name("store".into()).spawn(move || store.run(&from_worker));
         let thread = thread.map_err(Error::io(folder.path(), "start the store thread"))?;
-        Ok(Self { to_store: Some(to_store), pool, events, thread: Some(thread), folder })
+        Ok(Self { to_store: Some(to_store), pool, events, thread: Some(thread), folder, stalls: Stalls::default() })
     }
 
     /// Begins a bucket. `resumes`: something failed before, so it is told when something was published again.
@@ -130,8 +132,23 @@ impl Pipeline {
     }
 
     fn send(&mut self, message: Message) -> Result<()> {
-        let sent = self.to_store.as_ref().is_some_and(|to_store| to_store.send(message).is_ok());
+        let Some(to_store) = &self.to_store else { return Err(self.gone()) };
+        let sent = match to_store.try_send(message) {
+            Ok(()) => true,
+            Err(TrySendError::Disconnected(_)) => false,
+            Err(TrySendError::Full(message)) => {
+                let begun = Instant::now();
+                let sent = to_store.send(message).is_ok();
+                self.stalls.times += 1;
+                self.stalls.waited += begun.elapsed();
+                sent
+            }
+        };
         if sent { Ok(()) } else { Err(self.gone()) }
+    }
+
+    pub(super) const fn stalls(&self) -> Stalls {
+        self.stalls
     }
 }
 
@@ -247,13 +264,18 @@ impl Store {
         // The sync thread lets go of the file first; its own error may come only now.
         let synced = self.syncer.before_seal().is_ok() && !bucket.sync_failed;
         let cut = |end: u64| bucket.file.truncate(end).and_then(|()| bucket.file.sync_data());
+        // A trailer that was written goes before what it vouches for: of a cut the zeros behind the end can reach the disk, and
+        // the new length not.
+        let has_no_trailer = bucket.trailer.is_none_or(|trailer| cut(trailer).is_ok());
         let (mut end, mut held) = self.marks.back().copied().unwrap_or_default();
-        if !(synced && cut(end).is_ok()) {
+        if !(synced && has_no_trailer && cut(end).is_ok()) {
             let durable = self.syncer.durable(id).max(bucket.synced);
             let mark = self.marks.iter().rev().find(|(position, _)| *position <= durable);
             (end, held) = mark.copied().unwrap_or((SUPERBLOCK_LEN as u64, Held::default()));
             // Should this fail too, the checksums of the blocks say at the next start what is there.
-            let _ = cut(end);
+            if has_no_trailer {
+                let _ = cut(end);
+            }
         }
         self.marks.clear();
         self.folder.live().end(self.worker.into());

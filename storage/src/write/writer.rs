@@ -15,7 +15,7 @@ use streamdb_types::{
 use super::bucket_file::Compression;
 use super::buffer::{FLUSHED_MAX, FRONT, StreamBuffer, body_max};
 use super::cut::{NO_SPAN, max_rows};
-use super::facts::{FrameIn, Packets, StreamFacts, WriterConfig, WriterSummary};
+use super::facts::{FrameIn, Packets, Stalls, StreamFacts, WriterConfig, WriterSummary};
 use super::held_notes::HeldNotes;
 use super::pipeline::Pipeline;
 use super::shared_block::SharedBlock;
@@ -163,6 +163,12 @@ impl Writer {
             Some(loss) => self.loss(&Loss { from: loss.from.min(time), to: time, ..loss }),
             None => Ok(()),
         }
+    }
+
+    /// How often, and how long, the caller waited for the disk so far. It depends on the machine, so it is no part of what the
+    /// same input always gives.
+    pub const fn stalls(&self) -> Stalls {
+        self.pipeline.stalls()
     }
 
     /// The tag that the next frame gets, if it is kept.

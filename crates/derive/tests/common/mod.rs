@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use streamdb_storage::{DiskVolume, FrameIn, Store, StreamFacts, WriteFolder, Writer, WriterConfig};
+use streamdb_storage::{DiskVolume, FrameIn, Loss, Store, StreamFacts, WriteFolder, Writer, WriterConfig};
 use streamdb_testkit::TestFolder;
 use streamdb_types::{
     Counters, Direction, Endpoint, Gap, GapKind, Interface, LinkType, Marks, Path, Protocol, Reason, Resolution,
@@ -22,6 +22,8 @@ pub enum Said<'a> {
     ToClient(&'a [u8]),
     /// So many bytes to the client that nobody captured.
     Lost(u64),
+    /// So many frames that the kernel dropped at this moment.
+    Dropped(u64),
     /// Nothing: these marks of the direction to the client, in place of what the reason makes them.
     Marked(Marks),
     /// Nothing: it is over UDP.
@@ -97,6 +99,11 @@ fn converse(writer: &mut Writer, slot: u32, talk: &Talk<'_>) {
                 let end = &mut ends[Direction::ToClient.index()];
                 gaps.push(Gap { offset: StreamOffset(*end), length: *length, kind: GapKind::Missing });
                 *end += length;
+                continue;
+            }
+            Said::Dropped(kernel) => {
+                let loss = Loss { from: time.plus(-1_000_000_000), to: time, kernel: *kernel, interface: 0, shed: 0 };
+                writer.loss(&loss).unwrap();
                 continue;
             }
             Said::Marked(_) | Said::Udp | Said::Open | Said::GoesOn => continue,

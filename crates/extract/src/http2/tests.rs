@@ -489,7 +489,43 @@ fn limits_hold() {
     assert_eq!(parts.iter().map(|part| part.incomplete).collect::<Vec<_>>(), [Some(Incomplete::Limit), None]);
 }
 
-/// Tables full of long entries, which each byte after them names: neither copied nor kept.
+/// CVE-2025-53538 (Suricata): data on stream 0, which is of no exchange, kept a file open for ever. Here it is of no part, and what
+/// comes after it is found.
+#[test]
+fn data_of_the_connection_itself_is_no_part() {
+    let mut server = Writer::new(b"");
+    for _ in 0..1000 {
+        server.bytes.extend(frame(0, 0, 0, &[b'x'; 1000]));
+    }
+    server.head(1, 1, b"", &[(":status", "200")], false, 0);
+    server.bytes.extend(frame(0, 1, 0, b"not this"));
+    server.body(1, b"this", true, 0);
+    let sources = [MemorySource::new(PREFACE), MemorySource::new(server.bytes)];
+    let parts = look(&sources).unwrap().parts[1].clone();
+    assert_eq!(parts.len(), 1);
+    assert_eq!((parts[0].len(), parts[0].incomplete), (4, None));
+}
+
+/// CVE-2024-23836 (Suricata): looking for an exchange among many took a time that grew with their number, for each frame. Here a
+/// hundred thousand streams, each looked for again and again, are quick, and what is kept of them is bounded.
+#[test]
+fn many_streams_at_once_cost_little() {
+    let mut writer = Writer::new(b"");
+    for n in 0..100_000_u32 {
+        // :status 200 of the static table, and the stream stays open.
+        writer.bytes.extend(frame(1, 4, n * 2 + 1, &[0x88]));
+    }
+    for n in 0..100_000_u32 {
+        writer.bytes.extend(frame(0, 0, (n % 1000) * 200 + 1, b"x"));
+    }
+    let begun = std::time::Instant::now();
+    let found = find([&MemorySource::new(PREFACE), &MemorySource::new(writer.bytes)], &Limits::default()).unwrap();
+    assert!(found.parts[1].len() > 100, "{}", found.parts[1].len());
+    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+}
+
+/// Tables full of long entries, which each byte after them names: neither copied nor kept. CVE-2024-32663 and CVE-2024-38535
+/// (Suricata): copies of fields, of duplicate ones above all, ate all memory.
 #[test]
 fn a_bomb_of_fields_costs_little() {
     let mut writer = Writer::new(b"");

@@ -308,9 +308,14 @@ impl Wire {
     }
 
     pub fn udp(&mut self, from_client: bool, text: &str, cut: u32) -> Option<(Slot, Direction)> {
+        // Each packet has an identification of its own.
+        self.udp_with(from_client, text, cut, self.tag as u16 + 1)
+    }
+
+    pub fn udp_with(&mut self, from_client: bool, text: &str, cut: u32, id: u16) -> Option<(Slot, Direction)> {
         let (src, dst) = if from_client { (self.client, self.server) } else { (self.server, self.client) };
         let (payload, wire_len) = (text.as_bytes(), text.len() as u32 + cut);
-        let datagram = UdpDatagram { src, dst, payload, wire_len, checksum_ok: None };
+        let datagram = UdpDatagram { src, dst, payload, wire_len, checksum_ok: None, id };
         self.tag += 1;
         self.time += 1000;
         self.captured += text.len() as u64;

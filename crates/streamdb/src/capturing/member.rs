@@ -1,19 +1,19 @@
 //! One of those who capture: takes what comes by its source and from the others, until it is told to end.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use streamdb_capture::{Batch, Bell, Frame, Item, Live};
-use streamdb_types::Counters;
 
 use super::{Done, Event};
 use crate::commands::{Error, storing};
 use crate::cutoff::Rule;
 use crate::output::complain;
+use crate::reporting::{Going, Seen};
 use crate::worker::Worker;
 
 /// How often it is told how things stand.
@@ -27,20 +27,6 @@ pub(super) enum Order {
     Change { filter: Option<Option<String>>, cutoffs: Vec<Rule> },
     /// To take frames from here.
     Take(Box<Live>),
-}
-
-/// How things stood with a worker a short while ago.
-#[derive(Debug, Default)]
-pub(super) struct Seen(Mutex<(Counters, usize)>);
-
-impl Seen {
-    pub(super) fn last(&self) -> (Counters, usize) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn say(&self, now: (Counters, usize)) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
-    }
 }
 
 /// A worker, its source, and who tells it what to do.
@@ -123,6 +109,7 @@ impl Member {
         self.live = None;
         self.settle()?;
         let (counters, written) = self.worker.finish()?;
+        self.seen.say(Going { counters, ..Going::default() });
         Ok(Done { counters, written })
     }
 
@@ -193,7 +180,9 @@ impl Member {
     fn say_how_it_is(&mut self) {
         if self.said.elapsed() >= SECOND {
             self.said = Instant::now();
-            self.seen.say((self.worker.counters(), self.worker.open_connections()));
+            let Self { worker, .. } = self;
+            let (counters, open, held) = (worker.counters(), worker.open_connections(), worker.held_bytes());
+            self.seen.say(Going { counters, open, held });
         }
     }
 }

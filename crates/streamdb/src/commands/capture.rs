@@ -1,28 +1,32 @@
 //! `streamdb capture`: what goes over interfaces into the store, until somebody says stop.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use serde::Serialize;
-use streamdb_capture::{LiveError, LiveSettings};
+use streamdb_capture::{FeedSettings, LiveError, LiveSettings};
 use streamdb_storage::{Held, WriterSummary};
 use streamdb_types::Counters;
 
 use super::Error;
 use super::storing::{self, Summary};
-use crate::capturing::{Crew, Done, Opened};
-use crate::cli::Capture;
+use crate::capturing::{Crew, Done, Opened, feeding};
+use crate::cli::{Capture, Storing};
 use crate::config::Config;
 use crate::deriving::Deriving;
-use crate::handing::Handing;
-use crate::output::{complain, printable};
+use crate::handing::{self, Handing};
+use crate::output::{complain, inform, printable};
 use crate::progress::Pulse;
+use crate::reporting::Reporting;
 use crate::retaining::Retaining;
+use crate::rights::{self, Needs, Network};
 use crate::settings::Settings;
 use crate::spooling::Spooling;
 use crate::stop::{reload_flag, stop_flag};
+use crate::supervising::{alive, ready};
 use crate::units;
 
 /// What `--json` prints.
@@ -82,27 +86,40 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let settings = Settings::new(storing, &said)?;
     let scanners = storing::scanners(storing, &said)?;
     // A mistake in what to capture leaves nothing behind; and while the folder is made whole, the kernel keeps frames.
-    let opened = Opened::new(args.interface.iter().map(|name| live_settings(args, name)).collect(), args.workers)?;
+    let opened = Opened::new(
+        args.interface.iter().map(|name| live_settings(args, name)).collect(),
+        args.workers,
+        &feed_settings(args),
+    )?;
+    let needs = needs(storing, &said);
+    rights::lower(&args.giving_up)?;
     let folder = storing::open(&storing.data.folder)?;
+    rights::confine(&args.giving_up, &needs)?;
     let retaining = Retaining::start(&folder, limits);
     let retaining = retaining.map_err(|e| Error::Other(format!("could not start the thread of retention: {e}")))?;
-    let mut crew = Crew::start(opened, &folder, &settings)?;
+    let mut crew = Crew::start(opened, &folder, &settings, !args.giving_up.any())?;
+    let reporting = Reporting::start(folder.status()?, crew.told());
+    let reporting = reporting.map_err(|e| Error::Other(format!("could not start the thread of the status: {e}")))?;
     let spooling = Spooling::start(&folder)?;
     // It reads what is published, beside those who capture: nothing there waits for it.
     let handing = Handing::start(&storing.data.folder, scanners, storing::submissions(storing, &said)?, false)?;
     let deriving = storing::derive(storing)?;
     let how = if std::io::stderr().is_terminal() { "; Ctrl-C ends it" } else { "" };
-    let names = args.interface.join(", ");
-    complain(&format!("capturing from {names} into {}{how}", storing.data.folder.display()));
+    let listening = args.listen_pcap.iter().map(|address| format!("what is sent to {address}"));
+    let names = args.interface.iter().cloned().chain(listening).collect::<Vec<_>>().join(", ");
+    inform(&format!("capturing from {names} into {}{how}", storing.data.folder.display()));
+    ready();
     let mut pulse = Pulse::new();
     crew.follow(&stop, &mut |crew| {
+        alive();
         if reload.swap(false, Ordering::Relaxed) {
             match reread(args, crew, &retaining) {
-                Ok(()) => complain("the configuration was read again"),
+                Ok(()) => inform("the configuration was read again"),
                 Err(error) => {
                     complain(&format!("the configuration is as it was, as the new one is not right: {error}"))
                 }
             }
+            ready();
         }
         pulse.show(|| crew.seen());
     });
@@ -111,6 +128,7 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let (done, broken) = crew.finish()?;
     spooling.stop();
     let (counters, written) = sum(&done);
+    reporting.finish();
     storing::complain_of(&written.troubles);
     let lost = written.lost != Held::default();
     if lost {
@@ -143,6 +161,24 @@ fn sum(done: &[Done]) -> (Counters, WriterSummary) {
         all.1.add(written);
     }
     all
+}
+
+/// What it still needs once it captures.
+fn needs(storing: &Storing, said: &Config) -> Needs {
+    let mut needs = if storing.no_derive {
+        Needs { network: Network::Interfaces, ..Needs::default() }
+    } else {
+        handing::needs(&storing.data.folder, said.submit.as_ref())
+    };
+    needs.writes.push(storing.data.folder.clone());
+    // The configuration is read again, and may be another file by then.
+    let config = storing.config.as_deref().and_then(|path| std::path::absolute(path).ok());
+    needs.reads.extend(config.and_then(|path| path.parent().map(Path::to_owned)));
+    needs
+}
+
+fn feed_settings(args: &Capture) -> FeedSettings {
+    FeedSettings { listen: args.listen_pcap.clone(), from: args.listen_pcap_from.clone() }
 }
 
 fn live_settings(args: &Capture, interface: &str) -> LiveSettings {
@@ -195,7 +231,9 @@ fn report(
     }
     for (name, workers) in sources {
         let dropped: u64 = workers.iter().map(|counters| counters.dropped_interface).sum();
-        if dropped > 0 {
+        if dropped > 0 && name == feeding::NAME {
+            complain(&format!("{dropped} frames were dropped where they were captured, before they were sent here"));
+        } else if dropped > 0 {
             complain(&format!(
                 "{dropped} frames were dropped by the interface before the kernel saw them: give it more receive buffers \
                  (ethtool -G {name} rx N)"

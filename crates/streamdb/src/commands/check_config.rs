@@ -9,5 +9,11 @@ pub(super) fn run(args: &CheckConfig) -> Result<(), Error> {
     let config = Config::load(Some(&args.config))?;
     // What it names is looked at, too: rules are compiled, and lists read.
     config.scan.map(streamdb_scan::Scanners::open).transpose()?;
-    print_line(&format!("{}: this is a configuration as it should be", args.config.display()))
+    let lacks = match (config.data, config.capture) {
+        (Some(_), Some(_)) => "",
+        (None, Some(_)) => "; `streamdb run` needs data in it, too",
+        (Some(_), None) => "; `streamdb run` needs [capture] in it, too",
+        (None, None) => "; `streamdb run` needs data and [capture] in it, too",
+    };
+    print_line(&format!("{}: this is a configuration as it should be{lacks}", args.config.display()))
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 use streamdb_derive::{BodyLimits, Decode, JoinState, Joined, Piece, Rows, object};
-use streamdb_query::{Filter, JoinLine, Seen, Troubles, find_objects, hex, seen, sightings};
+use streamdb_query::{Filter, JoinLine, Seen, Troubles, best_join, hex, seen, whole_object};
 use streamdb_storage::Store;
 
 use super::get::write_object;
@@ -62,7 +62,10 @@ pub(super) fn run(args: &Content) -> Result<ExitCode, Error> {
     let go_on = &|| !stop.load(Ordering::Relaxed);
     let (seen, looked) = seen(&store, digest, &Rows::in_a_hurry, go_on, &mut troubles)?;
     troubles.sentences().for_each(|trouble| complain(&trouble));
-    let joins: Vec<JoinLine> = joins(&store, &digest)?.iter().map(JoinLine::of).collect();
+    let mut joins = Vec::new();
+    for join in store.joins()?.with_sha256(&digest) {
+        joins.push(JoinLine::of(&Joined::new(&store, join)?));
+    }
     if seen.newest.is_none() && joins.is_empty() {
         return Err(Error::Other(format!("no object with the SHA-256 {} is here", hex(&digest))));
     }
@@ -89,23 +92,10 @@ fn digest(text: &str) -> Result<[u8; 32], Error> {
     }
 }
 
-fn joins<'s>(store: &'s Store, digest: &[u8; 32]) -> Result<Vec<Joined<'s>>, Error> {
-    let joins = store.joins()?;
-    Ok(joins.with_sha256(digest).map(|join| Joined::new(store, join)).collect::<Result<_, _>>()?)
-}
-
 /// Writes the content: of the newest object that has it whole, or of the best joined one.
 fn write(store: &Store, digest: &[u8; 32], output: &Path) -> Result<ExitCode, Error> {
     let mut troubles = Troubles::default();
-    let looking = streamdb_query::Looking { made: Rows::new(), go_on: &|| true, troubles: &mut troubles };
-    let mut whole = None;
-    find_objects(store, &sightings(*digest), looking, &mut |row| {
-        if row.complete && row.digests.is_some_and(|digests| digests.sha256 == *digest) {
-            whole = Some(row.oid);
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    })?;
+    let whole = whole_object(store, digest, &mut troubles)?;
     let path = (output != Path::new("-")).then_some(output);
     if let Some(oid) = whole {
         let mut object = object(store, oid)?;
@@ -115,9 +105,8 @@ fn write(store: &Store, digest: &[u8; 32], output: &Path) -> Result<ExitCode, Er
         out.flush().map_err(failed)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let best = joins(store, digest)?.into_iter().min_by_key(|joined| joined.state() as u8);
-    let can_be_had = |state| !matches!(state, JoinState::Gone | JoinState::Missing | JoinState::Unread);
-    let Some(mut joined) = best.filter(|joined| can_be_had(joined.state())) else {
+    let Some(mut joined) = best_join(store, digest, true)?.filter(|joined| joined.state().is_here()) else {
+        troubles.sentences().for_each(|trouble| complain(&trouble));
         return Err(Error::Other(format!("no whole content with the SHA-256 {} is here", hex(digest))));
     };
     let mut out = Output::open(path)?;

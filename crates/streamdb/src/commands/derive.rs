@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use streamdb_derive::Deriver;
 use streamdb_scan::Scanners;
@@ -13,19 +14,40 @@ use super::reindex::report;
 use crate::cli::Derive;
 use crate::config::Config;
 use crate::deriving::follow;
-use crate::handing::{Handing, submissions};
+use crate::handing::{Handing, needs, submissions};
+use crate::limiting::{Watchdog, bound_memory, come_last};
 use crate::output::complain;
+use crate::rights::{self, Needs};
 use crate::stop::stop_flag;
+use crate::supervising::ready;
 
 pub(super) fn run(args: &Derive) -> Result<ExitCode, Error> {
     let config = Config::load(args.config.as_deref())?;
+    // Without a configuration there is nobody to speak with.
+    let needs = match &args.config {
+        Some(_) => needs(&args.data.folder, config.submit.as_ref()),
+        None => Needs {
+            reads: vec![args.data.folder.clone()],
+            writes: vec![args.data.folder.join("derived")],
+            ..Needs::default()
+        },
+    };
     let scanners = config.scan.map(Scanners::open).transpose()?;
+    bound_memory(args.max_memory)?;
+    if !args.once {
+        come_last();
+    }
+    rights::lower(&args.giving_up)?;
     let store = Store::open(&args.data.folder)?;
     let deriver = Deriver::new(&store)?;
     let ending = if args.once { Arc::new(AtomicBool::new(true)) } else { stop_flag()? };
     let submissions = submissions(&args.data.folder, config.submit)?;
+    rights::confine(&args.giving_up, &needs)?;
     let handing = Handing::start(&args.data.folder, scanners, submissions, false)?;
+    let watchdog = Watchdog::start(&store, deriver.tally(), Duration::from_secs(args.max_seconds.into()))?;
+    ready();
     let progress = follow(&store, deriver, &ending, &mut complain);
+    watchdog.stop();
     if args.once {
         handing.finish()
     } else {

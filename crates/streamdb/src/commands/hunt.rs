@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use streamdb_derive::Rows;
+use streamdb_derive::{Joined, Rows};
 use streamdb_query::{
     Filter, JoinLine, Looking, ObjectLine, Troubles, Wording, find_joins, find_objects, joined_row, json_line, meta,
     not_of_joins,
@@ -64,10 +64,11 @@ pub(super) fn run(args: &Hunt) -> Result<ExitCode, Error> {
     let mut troubles = Troubles::default();
     let go_on = &|| !stop.load(Ordering::Relaxed);
     let looking = Looking { made: Rows::new(), go_on, troubles: &mut troubles };
+    // First: whoever goes on at a time that is said goes on with all that is left.
+    hunting.joined(&filter)?;
     let looked = find_objects(&store, &filter, looking, &mut |row| hunting.row(row))?;
     // Those of the last connection wait.
     let _ = hunting.look();
-    hunting.joined(&filter)?;
     let Hunting { mut out, came: Came { tally, troubles: unread, ended, .. }, .. } = hunting;
     if let Some(Ended::Output(error)) = ended {
         return Err(failed(error));
@@ -217,41 +218,40 @@ impl Hunting<'_> {
         if self.came.ended.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// Looks into what is joined of several objects, behind all that came at once.
+    /// Looks into what is joined of several objects: it has no place among them.
     fn joined(&mut self, filter: &Filter) -> Result<(), Error> {
         let stop = self.stop;
         let go_on = || !stop.load(Ordering::Relaxed);
         if self.came.ended.is_some() || not_of_joins(filter).is_some() {
             return Ok(());
         }
-        let (found, _) = find_joins(self.store, filter, None, &go_on)?;
-        for mut joined in found {
-            if self.came.ended.is_some() || !go_on() {
-                break;
-            }
-            let Some(row) = joined_row(&joined) else { continue };
-            let Some(digests) = row.digests else { continue };
-            if !self.came.is_known(&digests.sha256) {
-                let look = joined_content(&mut joined, &mut self.scanners, &row);
-                if self.came.take(&row, look).is_break() {
-                    break;
-                }
-                if !row.complete {
-                    // Only lists were asked, and it may come again as what is certain.
-                    self.came.clean.remove(&half(&digests.sha256));
-                }
-            }
-            if let Some(verdicts) = self.came.found.get(&digests.sha256) {
-                let (json, out) = (self.json, &mut self.out);
-                let of =
-                    JoinLine { verdicts: verdicts.iter().map(ToString::to_string).collect(), ..JoinLine::of(&joined) };
-                let printed = if json { joined_line(out, of, verdicts) } else { joined_text(out, &of) };
-                self.printed(printed);
-            }
-            self.done(None);
-            self.say();
-        }
+        let store = self.store;
+        find_joins(store, filter, None, &go_on, &mut |joined| self.join(joined))?;
         Ok(())
+    }
+
+    fn join(&mut self, mut joined: Joined<'_>) -> ControlFlow<()> {
+        let Some(row) = joined_row(&joined) else { return ControlFlow::Continue(()) };
+        let Some(digests) = row.digests else { return ControlFlow::Continue(()) };
+        let is_known = self.came.is_known(&digests.sha256);
+        if !is_known {
+            let look = joined_content(&mut joined, &mut self.scanners, &row);
+            self.came.take(&row, look)?;
+        }
+        if let Some(verdicts) = self.came.found.get(&digests.sha256) {
+            let (json, out) = (self.json, &mut self.out);
+            let of = JoinLine { verdicts: verdicts.iter().map(ToString::to_string).collect(), ..JoinLine::of(&joined) };
+            let printed = if json { joined_line(out, of, verdicts) } else { joined_text(out, &of) };
+            self.printed(printed);
+        }
+        if !is_known && !row.complete {
+            // Only lists were asked, and it may come again as what is certain.
+            self.came.clean.remove(&half(&digests.sha256));
+            self.came.found.remove(&digests.sha256);
+        }
+        self.done(None);
+        self.say();
+        if self.came.ended.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// One that matches is printed; somebody may be waiting for it.

@@ -1,12 +1,13 @@
 //! `streamdb joins`: contents that came in several responses.
 
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
-use streamdb_query::{Filter, FilterError, JoinLine, find_joins, not_of_joins};
+use streamdb_query::{Filter, FilterError, JoinLine, find_joins, json_line, not_of_joins};
 use streamdb_storage::Store;
 
-use super::{Error, json_line};
+use super::Error;
 use crate::cli::Streams;
 use crate::output::{Output, printable};
 
@@ -17,18 +18,15 @@ pub(super) fn run(args: &Streams) -> Result<ExitCode, Error> {
         return Err(FilterError::Value { name, given: String::new(), accepted }.into());
     }
     let store = Store::open(&args.data.folder)?;
-    let (found, _) = find_joins(&store, &filter, None, &|| true)?;
     let mut out = Output::open(None)?;
-    for joined in &found {
-        let line = JoinLine::of(joined);
-        if args.json {
-            json_line(&mut out, &line)?;
-        } else {
-            let failed = out.error();
-            text_line(&mut out, &line).map_err(failed)?;
-        }
-    }
     let failed = out.error();
+    let mut written = Ok(());
+    find_joins(&store, &filter, None, &|| true, &mut |joined| {
+        let line = JoinLine::of(&joined);
+        written = if args.json { json_line(&mut out, &line) } else { text_line(&mut out, &line) };
+        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    written.map_err(&failed)?;
     out.flush().map_err(failed)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -12,11 +12,13 @@ mod hold;
 mod hunt;
 mod ingest;
 mod joins;
+mod manual;
 mod objects;
 mod query;
 mod reindex;
 mod retain;
 mod run;
+mod scan;
 mod serve;
 mod stats;
 pub(crate) mod storing;
@@ -33,8 +35,9 @@ use std::process::ExitCode;
 use streamdb_storage::Store;
 use streamdb_types::BucketId;
 
-use crate::cli::Command;
+use crate::cli::{Cli, Command};
 use crate::output::{Output, complain};
+use crate::rights;
 
 /// What ends a command.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +48,8 @@ pub(crate) enum Error {
     Capture(#[from] streamdb_capture::Error),
     #[error(transparent)]
     Live(#[from] streamdb_capture::LiveError),
+    #[error(transparent)]
+    Feed(#[from] streamdb_capture::FeedError),
     #[error(transparent)]
     Derive(#[from] streamdb_derive::Error),
     #[error(transparent)]
@@ -78,12 +83,17 @@ impl Error {
 }
 
 /// Runs a command.
-pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
+pub(crate) fn run(cli: Cli) -> Result<ExitCode, Error> {
+    let Cli { command, log } = cli;
+    if let Some(folder) = writes_to(&command) {
+        rights::not_as_root(folder)?;
+    }
     match command {
         Command::Ingest(ingest) => ingest::run(&ingest),
         Command::Capture(capture) => capture::run(&capture),
         Command::Serve(serve) => serve::run(&serve).map(done),
-        Command::Run(run) => run::run(&run),
+        Command::Run(run) => run::run(&run, log),
+        Command::Scan(scan) => scan::run(&scan).map(done),
         Command::CheckConfig(check) => check_config::run(&check).map(done),
         Command::Token(token) => token::run(&token).map(done),
         Command::Submit(submit) => submit::run(&submit),
@@ -102,7 +112,40 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Hunt(hunt) => hunt::run(&hunt),
         Command::Buckets(buckets) => buckets::run(&buckets),
         Command::Stats(listing) => stats::run(&listing),
+        Command::Manual(manual) => manual::run(&manual).map(done),
     }
+}
+
+/// The data folder that a command writes to as whoever starts it.
+fn writes_to(command: &Command) -> Option<&Path> {
+    let (data, stays) = match command {
+        Command::Ingest(ingest) => (&ingest.storing.data, true),
+        Command::Capture(capture) => (&capture.storing.data, capture.giving_up.user.is_none()),
+        Command::Serve(serve) => (&serve.data, serve.giving_up.user.is_none()),
+        Command::Derive(derive) => (&derive.data, derive.giving_up.user.is_none()),
+        Command::Scan(scan) => (&scan.data, scan.giving_up.user.is_none()),
+        Command::Submit(submit) => (&submit.data, true),
+        Command::Reindex(reindex) => (&reindex.data, true),
+        Command::Retain(retain) => (&retain.data, true),
+        Command::Hold(hold) => (&hold.data, true),
+        Command::Hunt(hunt) => (&hunt.data, true),
+        // This one makes it theirs who go on with it.
+        Command::Run(_) => return None,
+        Command::CheckConfig(_)
+        | Command::Manual(_)
+        | Command::Token(_)
+        | Command::Streams(_)
+        | Command::Objects(_)
+        | Command::Joins(_)
+        | Command::Content(_)
+        | Command::Query(_)
+        | Command::Get(_)
+        | Command::Export(_)
+        | Command::Verify(_)
+        | Command::Buckets(_)
+        | Command::Stats(_) => return None,
+    };
+    stays.then_some(data.folder.as_path())
 }
 
 fn done((): ()) -> ExitCode {

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use streamdb_derive::object;
 use streamdb_http_api::{Detail, SearchRow, search_text};
-use streamdb_query::{Filter, ObjectLine, StreamRow, Zone};
+use streamdb_query::{Filter, LossLine, ObjectLine, StreamRow, Zone};
 use streamdb_storage::Store;
 use streamdb_types::{Oid, Timestamp};
 
@@ -150,10 +150,15 @@ impl Asking<'_> {
         if self.args.json {
             for row in &answer.rows {
                 match row {
-                    SearchRow::Object(row) => {
-                        json_line(&mut self.out, &ObjectLine::with_verdicts(row, self.store.verdicts()))?;
+                    SearchRow::Object(row, loss) => {
+                        let line = ObjectLine::with_verdicts(row, self.store.verdicts());
+                        let loss = loss.as_ref().map(LossLine::of);
+                        json_line(&mut self.out, &ObjectLine { loss, ..line })?;
                     }
-                    SearchRow::Stream(stream) => json_line(&mut self.out, &StreamRow::of(stream))?,
+                    SearchRow::Stream(stream, loss) => {
+                        let loss = loss.as_ref().map(LossLine::of);
+                        json_line(&mut self.out, &StreamRow { loss, ..StreamRow::of(stream) })?;
+                    }
                 }
             }
             for trouble in &answer.troubles {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use streamdb_derive::{Deriver, Joiner, Progress};
 use streamdb_storage::Store;
 
-use super::{Error, json_line};
+use super::{Error, json_line, storing};
 use crate::cli::Reindex;
 use crate::output::{Output, complain};
 use crate::progress::Progress as Bar;
@@ -37,16 +37,15 @@ pub(super) fn run(args: &Reindex) -> Result<ExitCode, Error> {
 
 /// Says what was done; what was damaged makes it a failure.
 pub(super) fn report(progress: &Progress, json: bool) -> Result<ExitCode, Error> {
-    let mut out = Output::open(None)?;
     let Progress { connections, objects, damaged } = *progress;
     if json {
+        let mut out = Output::open(None)?;
         json_line(&mut out, &Summary { connections, objects, damaged })?;
-    } else {
         let failed = out.error();
-        writeln!(out, "{objects} objects in {connections} connections; {damaged} connections are damaged")
-            .map_err(failed)?;
+        out.flush().map_err(failed)?;
+    } else {
+        let line = format!("{objects} objects in {connections} connections; {damaged} connections are damaged");
+        storing::print_line(&line)?;
     }
-    let failed = out.error();
-    out.flush().map_err(failed)?;
     Ok(if damaged == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

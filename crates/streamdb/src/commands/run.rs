@@ -1,36 +1,78 @@
 //! `streamdb run`: a sensor as one configuration file says.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{Error, storing};
-use crate::cli::Run;
+use crate::account::Account;
+use crate::cli::{LogFlag, Run};
 use crate::config::Config;
+use crate::output::speak_json;
+use crate::rights;
 use crate::supervising::{Job, Reload, supervise};
 
-pub(super) fn run(args: &Run) -> Result<ExitCode, Error> {
-    let (data, jobs) = jobs(&args.config)?;
-    // Made, and whole, before anybody reads it.
-    drop(storing::open(&data)?);
-    supervise(jobs, &mut || Ok(self::jobs(&args.config)?.1))
+pub(super) fn run(args: &Run, log: Option<LogFlag>) -> Result<ExitCode, Error> {
+    let Sensor { data, user, jobs } = sensor(&args.config, log)?;
+    // Made, and whole, before anybody reads it; and theirs who go on with it.
+    let begin = || {
+        drop(storing::open(&data)?);
+        Ok(Account::open(&data))
+    };
+    let account = match user.map(|name| rights::user(&name)).transpose()? {
+        Some(user) => {
+            storing::make(&data)?;
+            rights::hand_over(&data, &user)?;
+            rights::as_user(&user, begin)?
+        }
+        None => {
+            rights::not_as_root(&data)?;
+            begin()?
+        }
+    };
+    supervise(jobs, account, &mut || Ok(sensor(&args.config, log)?.jobs))
 }
 
-/// What there is to do, and in which data folder.
-fn jobs(path: &Path) -> Result<(PathBuf, Vec<Job>), Error> {
+/// What there is to do, in which data folder, and as which user.
+struct Sensor {
+    data: PathBuf,
+    user: Option<String>,
+    jobs: Vec<Job>,
+}
+
+/// What the file says; and in which style it is told from now on what goes on, unless the flag says it.
+fn sensor(path: &Path, log: Option<LogFlag>) -> Result<Sensor, Error> {
     let config = Config::load(Some(path))?;
     let missing = |what: &str| Error::Other(format!("{}: {what}", path.display()));
     let data = config.data.ok_or_else(|| missing("data is missing; give it the path of the data folder"))?;
     let flags = config.capture.ok_or_else(|| missing("there is no [capture]; give it one, with the interface"))?;
-    let job = |command: &'static str, reload: Reload, more: Vec<String>| {
-        let mut arguments = vec![command.into(), "--data".into(), data.clone().into(), "--config".into(), path.into()];
-        arguments.extend(more.into_iter().map(Into::into));
+    let json = log.or(config.log) == Some(LogFlag::Json);
+    speak_json(json);
+    let style = if json { "--log=json" } else { "--log=text" };
+    let mut rights = Vec::new();
+    if let Some(name) = &config.user {
+        rights.push(format!("--user={name}"));
+    }
+    if config.confine != Some(false) {
+        rights.push("--confine".to_owned());
+    }
+    let job = |command: &'static str, reload: Reload, more: &[OsString]| {
+        let mut arguments: Vec<OsString> = vec![command.into(), style.into(), "--data".into(), data.clone().into()];
+        arguments.extend(rights.iter().map(Into::into));
+        arguments.extend_from_slice(more);
         Job { name: command, arguments, reload }
     };
-    let capturing = [flags.0, vec!["--no-derive".to_owned()]].concat();
-    let jobs = vec![
-        job("capture", Reload::Hangup, capturing),
-        job("derive", Reload::Again, Vec::new()),
-        job("serve", Reload::Again, Vec::new()),
+    let configured: [OsString; 2] = ["--config".into(), path.into()];
+    let with = |more: &[&str]| [&configured[..], &more.iter().map(Into::into).collect::<Vec<OsString>>()].concat();
+    let capturing: Vec<&str> = flags.0.iter().map(String::as_str).chain(["--no-derive"]).collect();
+    let mut jobs = vec![
+        job("capture", Reload::Hangup, &with(&capturing)),
+        // Without a configuration it finds objects, and speaks with nobody.
+        job("derive", Reload::Again, &[]),
+        job("serve", Reload::Again, &with(&["--no-scan"])),
     ];
-    Ok((data, jobs))
+    if config.scan.is_some() || config.submit.is_some() {
+        jobs.push(job("scan", Reload::Again, &with(&[])));
+    }
+    Ok(Sensor { data, user: config.user, jobs })
 }

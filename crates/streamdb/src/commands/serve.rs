@@ -11,8 +11,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Error;
 use crate::cli::Serve;
 use crate::config::Config;
-use crate::handing::{Handing, submissions};
-use crate::output::complain;
+use crate::handing::{Handing, needs, submissions};
+use crate::output::inform;
+use crate::rights::{self, Needs, Network};
+use crate::supervising::{alive, ready};
 
 /// How soon dropped buckets are let go of.
 const LET_GO: Duration = Duration::from_secs(10);
@@ -21,22 +23,41 @@ pub(super) fn run(args: &Serve) -> Result<(), Error> {
     let config = Config::load(args.config.as_deref())?;
     let listen = args.listen.unwrap_or(config.listen);
     let mut settings = config.http;
-    let scanners = config.scan.map(Scanners::open).transpose()?;
+    let scanners = config.scan.filter(|_| !args.no_scan).map(Scanners::open).transpose()?;
+    rights::lower(&args.giving_up)?;
     let store = Arc::new(Store::open(&args.data.folder)?);
+    let folder = &args.data.folder;
+    let needs = if args.no_scan {
+        Needs {
+            reads: vec![folder.clone()],
+            writes: vec![folder.join("queue")],
+            network: Network::All,
+            ..Needs::default()
+        }
+    } else {
+        needs(folder, config.submit.as_ref())
+    };
+    settings.submissions = submissions(folder, config.submit)?;
+    let submissions = settings.submissions.clone();
+    rights::confine(&args.giving_up, &needs)?;
     let started = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = started.map_err(|e| Error::Other(format!("could not start the threads of the server: {e}")))?;
-    settings.submissions = submissions(&args.data.folder, config.submit)?;
-    let submissions = settings.submissions.clone();
-    let served: Result<Handing, Error> = runtime.block_on(async {
+    let served: Result<Option<Handing>, Error> = runtime.block_on(async {
         let server = Server::bind_with(listen, settings).await?;
-        complain(&format!("serving {} on http://{}/", args.data.folder.display(), server.address()));
-        let handing = Handing::start(&args.data.folder, scanners, submissions, true)?;
+        inform(&format!("serving {} on http://{}/", args.data.folder.display(), server.address()));
+        let begin = || Handing::start(folder, scanners, submissions, true);
+        let handing = if args.no_scan { None } else { Some(begin()?) };
+        ready();
         let letting_go = tokio::spawn(let_go(Arc::clone(&store)));
+        let going_on = tokio::spawn(go_on());
         server.run(store, stopped()).await;
         letting_go.abort();
+        going_on.abort();
         Ok(handing)
     });
-    served?.stop();
+    if let Some(handing) = served? {
+        handing.stop();
+    }
     Ok(())
 }
 
@@ -47,6 +68,14 @@ async fn let_go(store: Arc<Store>) {
         tokio::time::sleep(LET_GO).await;
         let store = Arc::clone(&store);
         let _ = tokio::task::spawn_blocking(move || store.bucket_ids()).await;
+    }
+}
+
+/// Says that this process goes on, whatever it is asked for.
+async fn go_on() {
+    loop {
+        alive();
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 

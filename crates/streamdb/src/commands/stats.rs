@@ -5,13 +5,13 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use streamdb_storage::{BucketInfo, BucketState, Store, VerdictsTally};
+use streamdb_storage::{BucketInfo, BucketState, Status, Store, Teller, VerdictsTally, now};
 use streamdb_types::{Counters, Timestamp};
 
 use super::finding::count;
 use super::{Error, held, json_line};
 use crate::cli::Listing;
-use crate::output::{Output, complain};
+use crate::output::{Output, complain, printable};
 use crate::units;
 
 #[derive(Serialize)]
@@ -37,6 +37,75 @@ struct Report {
     not_counted: NotCounted,
     unaccounted_payload_bytes: i64,
     counters: BTreeMap<&'static str, u64>,
+    /// The same of each worker.
+    workers: Vec<OfWorker>,
+    /// What a capture says of itself that runs now: all since it began, also of buckets that are not sealed yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capture: Option<Capturing>,
+}
+
+/// What one worker counted.
+#[derive(Serialize)]
+struct OfWorker {
+    worker: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interface: Option<String>,
+    counters: BTreeMap<&'static str, u64>,
+}
+
+/// A capture that runs.
+#[derive(Serialize)]
+struct Capturing {
+    since: String,
+    pid: u32,
+    workers: Vec<OfWorker>,
+}
+
+impl Capturing {
+    fn of(store: &Store) -> Result<Option<Self>, Error> {
+        let status = Status::read(store.path(), Teller::Capture)?.filter(|status| status.is_fresh(now()));
+        Ok(status.map(|status| {
+            let workers = status.values.iter().filter_map(|(name, interface)| {
+                let worker = name.strip_prefix("worker.")?.strip_suffix(".interface")?;
+                let counter = |name: &'static str| (name, status.number(&format!("worker.{worker}.{name}")));
+                let counters = Counters::NAMES.iter().copied().map(counter).collect();
+                Some(OfWorker { worker: worker.parse().ok()?, interface: Some(interface.clone()), counters })
+            });
+            let mut workers: Vec<OfWorker> = workers.collect();
+            workers.sort_by_key(|worker| worker.worker);
+            Self { since: status.since.to_string(), pid: status.pid, workers }
+        }))
+    }
+}
+
+/// Of the counters of a worker what is wanted at a glance: what came, and what was lost of it.
+const AT_A_GLANCE: [&str; 14] = [
+    "frames",
+    "wire_bytes",
+    "dropped_kernel",
+    "dropped_interface",
+    "lost_frames",
+    "shed_frames",
+    "payload_shed",
+    "payload_lost",
+    "malformed_frames",
+    "evicted_connections",
+    "evicted_established",
+    "released_early",
+    "evicted_fragments",
+    "disk_stalls",
+];
+
+impl OfWorker {
+    /// For people: its frames, and whatever else is not nothing.
+    fn sentence(&self) -> String {
+        let of = self.interface.as_ref().map(|interface| format!(" ({interface})")).unwrap_or_default();
+        let counts = AT_A_GLANCE.iter().filter_map(|name| {
+            let value = *self.counters.get(name)?;
+            (value > 0 || *name == "frames").then(|| format!("{value} {name}"))
+        });
+        format!("worker {}{of}: {}", self.worker, counts.collect::<Vec<_>>().join(", "))
+    }
 }
 
 /// What is known of contents, where anything is or was.
@@ -110,6 +179,7 @@ pub(super) fn run(args: &Listing) -> Result<ExitCode, Error> {
     let held = held(&store, &mut code);
     let (mut held_buckets, mut held_bytes) = (0u64, 0u64);
     let mut not_counted = NotCounted::default();
+    let mut of_workers: BTreeMap<u16, Counters> = BTreeMap::new();
     for info in store.buckets()? {
         match info {
             Ok(info) => {
@@ -121,6 +191,7 @@ pub(super) fn run(args: &Listing) -> Result<ExitCode, Error> {
                 }
                 not_counted.note(&info);
                 counters.add(&info.counters);
+                of_workers.entry(info.superblock.worker).or_default().add(&info.counters);
                 times = match (times, info.times) {
                     (Some(all), Some(one)) => Some((all.0.min(one.0), all.1.max(one.1))),
                     (all, one) => all.or(one),
@@ -132,6 +203,11 @@ pub(super) fn run(args: &Listing) -> Result<ExitCode, Error> {
             }
         }
     }
+    let workers: Vec<OfWorker> = of_workers
+        .into_iter()
+        .map(|(worker, counters)| OfWorker { worker, interface: None, counters: by_name(&counters) })
+        .collect();
+    let capture = Capturing::of(&store)?;
     let dropped = store.dropped();
     let last_dropped = dropped.iter().map(|(_, time)| *time).max();
     let mut out = Output::open(None)?;
@@ -149,7 +225,9 @@ pub(super) fn run(args: &Listing) -> Result<ExitCode, Error> {
             verdicts: Verdicts::of(&store),
             not_counted,
             unaccounted_payload_bytes: counters.unaccounted(),
-            counters: Counters::NAMES.iter().copied().zip(counters.values()).collect(),
+            counters: by_name(&counters),
+            workers,
+            capture,
         };
         json_line(&mut out, &report)?;
     } else {
@@ -173,7 +251,21 @@ pub(super) fn run(args: &Listing) -> Result<ExitCode, Error> {
             writeln!(out, "{value:>16} {name}").map_err(&error)?;
         }
         writeln!(out, "{:>16} payload bytes unaccounted for", counters.unaccounted()).map_err(&error)?;
+        // With one of them it is all said.
+        for worker in workers.iter().filter(|_| workers.len() > 1) {
+            writeln!(out, "{}", printable(&worker.sentence())).map_err(&error)?;
+        }
+        if let Some(capture) = capture {
+            writeln!(out, "captured now, since {}:", capture.since).map_err(&error)?;
+            for worker in &capture.workers {
+                writeln!(out, "{}", printable(&worker.sentence())).map_err(&error)?;
+            }
+        }
     }
     out.flush().map_err(&error)?;
     Ok(code)
+}
+
+fn by_name(counters: &Counters) -> BTreeMap<&'static str, u64> {
+    Counters::NAMES.iter().copied().zip(counters.values()).collect()
 }

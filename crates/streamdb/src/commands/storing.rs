@@ -17,15 +17,15 @@ use super::{Error, json_line};
 use crate::cli::{Limiting, Storing};
 use crate::config::Config;
 use crate::deriving::Deriving;
-use crate::output::{Output, complain};
+use crate::output::{Output, complain, inform};
 use crate::retaining::Total;
+use crate::supervising::is_supervised;
 use crate::units;
 
 /// Opens the data folder for writing, made with its parents if need be, and says what was recovered in it.
 pub(super) fn open(path: &Path) -> Result<Arc<WriteFolder>, Error> {
     if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)
-            .map_err(|e| Error::Other(format!("{}: could not make the folder: {e}", parent.display())))?;
+        make(parent)?;
     }
     let folder = Arc::new(WriteFolder::open(path, Box::new(DiskVolume))?);
     for recovered in folder.recovered() {
@@ -39,6 +39,12 @@ pub(super) fn open(path: &Path) -> Result<Arc<WriteFolder>, Error> {
         complain(&error.to_string());
     }
     Ok(folder)
+}
+
+/// Makes a folder with its parents, unless it is there.
+pub(super) fn make(folder: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(folder)
+        .map_err(|e| Error::Other(format!("{}: could not make the folder: {e}", folder.display())))
 }
 
 /// Begins to derive beside what is stored, unless the flags say otherwise or another process does it.
@@ -72,7 +78,7 @@ pub(super) fn limits(args: &Limiting, config: &Config) -> Limits {
 pub(super) fn complain_of_dropped(total: Total) {
     if total.buckets > 0 {
         let buckets = if total.buckets == 1 { "bucket" } else { "buckets" };
-        complain(&format!("retention dropped {} {buckets}, {}", total.buckets, units::bytes(total.bytes)));
+        inform(&format!("retention dropped {} {buckets}, {}", total.buckets, units::bytes(total.bytes)));
     }
 }
 
@@ -142,8 +148,12 @@ impl Summary {
     }
 }
 
-/// Prints a line on standard output.
+/// Prints a line on standard output; of a process that another one looks after it is one more line of the log.
 pub(super) fn print_line(line: &str) -> Result<(), Error> {
+    if is_supervised() {
+        inform(line);
+        return Ok(());
+    }
     let mut out = Output::open(None)?;
     let error = out.error();
     writeln!(out, "{line}").and_then(|()| out.flush()).map_err(error)

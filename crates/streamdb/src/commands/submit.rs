@@ -1,4 +1,4 @@
-//! `streamdb submit`: objects to the targets, by their oids; and what became of those before.
+//! `streamdb submit`: objects to the targets, by their oids, and contents by their digests; and what became of those before.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use streamdb_storage::Store;
 use streamdb_submit::{Job, Queue, Receipt, Rules, State, Submissions};
 
 use super::{Error, json_line};
-use crate::cli::Submit;
+use crate::cli::{Submit, Wanted};
 use crate::config::Config;
 use crate::output::{Output, complain, printable};
 
@@ -38,11 +38,20 @@ pub(super) fn run(args: &Submit) -> Result<ExitCode, Error> {
         )
     })?;
     let submissions = Submissions::open(&args.data.folder, settings)?;
-    // Whoever names an object by its oid knows what it is: an incomplete one is taken too.
+    // Whoever names an object by its oid, or a content by its digest, knows what it is: an incomplete one is taken too.
     let rules = Rules { incomplete: true, again: args.again };
     let mut receipts = Vec::new();
     let mut code = ExitCode::SUCCESS;
-    for answer in submissions.submit_all(&store, &args.oids, rules) {
+    let (mut oids, mut contents) = (Vec::new(), Vec::new());
+    for wanted in &args.wanted {
+        match wanted {
+            Wanted::Object(oid) => oids.push(*oid),
+            Wanted::Content(hash) => contents.push(*hash),
+        }
+    }
+    let mut answers = submissions.submit_all(&store, &oids, rules);
+    answers.extend(submissions.submit_contents(&store, &contents, rules));
+    for answer in answers {
         match answer {
             Ok(receipt) => {
                 if receipt.lacks_room() {
@@ -79,16 +88,19 @@ pub(super) fn run(args: &Submit) -> Result<ExitCode, Error> {
 
 /// What became of one, for people.
 fn sentence(job: &Job) -> String {
-    let Job { oid, target, tries, .. } = job;
+    let Job { target, tries, .. } = job;
+    let name = job.name();
     match &job.state {
-        State::Waits { why, .. } if why.is_empty() => format!("{oid}: waits for {target}"),
+        State::Waits { why, .. } if why.is_empty() => format!("{name}: waits for {target}"),
         State::Waits { due, why } => {
-            format!("{oid}: waits for {target}, try {} not before {due}: {why}", tries + 1)
+            format!("{name}: waits for {target}, try {} not before {due}: {why}", tries + 1)
         }
-        State::Sent { at, said, link, .. } if link.is_empty() => format!("{oid}: sent to {target} at {at}: {said}"),
-        State::Sent { at, said, link, .. } => format!("{oid}: sent to {target} at {at}, see {link}: {said}"),
-        State::Failed { at, why, .. } if job.was_not_taken() => format!("{oid}: not taken for {target} at {at}: {why}"),
-        State::Failed { at, why, .. } => format!("{oid}: given up at {at} after {tries} tries at {target}: {why}"),
+        State::Sent { at, said, link, .. } if link.is_empty() => format!("{name}: sent to {target} at {at}: {said}"),
+        State::Sent { at, said, link, .. } => format!("{name}: sent to {target} at {at}, see {link}: {said}"),
+        State::Failed { at, why, .. } if job.was_not_taken() => {
+            format!("{name}: not taken for {target} at {at}: {why}")
+        }
+        State::Failed { at, why, .. } => format!("{name}: given up at {at} after {tries} tries at {target}: {why}"),
     }
 }
 
@@ -110,6 +122,9 @@ struct Row<'j> {
     #[serde(skip_serializing_if = "str::is_empty")]
     rule: &'j str,
     oid: String,
+    /// Whether it is joined of that object and others; then its digest names it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    joined: bool,
     sha256: String,
     size: u64,
     complete: bool,
@@ -143,6 +158,7 @@ impl<'j> Row<'j> {
             target: job.target.as_str(),
             rule: &job.rule,
             oid: job.oid.to_string(),
+            joined: job.joined,
             sha256: job.hash.to_string(),
             size: job.size,
             complete: job.complete,

@@ -3,20 +3,43 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use streamdb_capture::MAX_FRAME;
+use streamdb_capture::{MAX_FRAME, Network};
 
 use super::section::{ConfigError, Section};
+use super::{LISTEN_ACCEPTED, listen};
 use crate::capturing::MAX_WORKERS;
 use crate::cli::{CompressionFlag, OverlapFlag, PacketsFlag, bucket_bytes, ring_bytes, window, workers};
+use crate::units;
 
 /// The keys below [capture].
-pub(super) const CAPTURE: &[&str] =
-    &["interface", "interfaces", "workers", "filter", "snap_length", "buffer", "promiscuous"];
+pub(super) const CAPTURE: &[&str] = &[
+    "interface",
+    "interfaces",
+    "listen_pcap",
+    "listen_pcap_from",
+    "workers",
+    "filter",
+    "snap_length",
+    "buffer",
+    "promiscuous",
+];
 /// The keys below [store].
-pub(super) const STORE: &[&str] =
-    &["compression", "packets", "bucket", "bucket_size", "overlap", "reject_bad_checksums"];
+pub(super) const STORE: &[&str] = &[
+    "compression",
+    "packets",
+    "bucket",
+    "bucket_size",
+    "overlap",
+    "reject_bad_checksums",
+    "max_connections",
+    "max_held",
+    "fold_vlans",
+    "split_teids",
+];
 
 pub(super) const DATA: &str = "the path of a folder";
+
+pub(super) const USER: &str = "the name of a user";
 
 /// What is captured, and how: flags of `streamdb capture`, each of them valid, those that are not said left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,14 +69,20 @@ pub(super) fn data(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| text.into())
 }
 
+pub(super) fn user(text: &str) -> Option<String> {
+    (!text.is_empty() && !text.contains('\0')).then(|| text.to_owned())
+}
+
 /// What to capture. Without an interface there is nothing to say.
 pub(super) fn capture(mut section: Section<'_>, flags: &mut Flags) -> Result<(), ConfigError> {
     let name = |text: &str| (!text.is_empty() && !text.contains('\0')).then(|| text.to_owned());
     let accepted = "the name of a network interface, or any";
+    let sent = sent(&mut section, flags)?;
     match (section.value("interface", accepted, name)?, section.list("interfaces", accepted, name)?) {
         (Some(_), Some(_)) => return Err(section.wrong("[capture] has interface and interfaces; give it one of them")),
         (Some(one), None) => flags.say("interface", Some(one)),
         (None, Some(all)) if !all.is_empty() => all.into_iter().for_each(|one| flags.say("interface", Some(one))),
+        (None, None) if sent => {}
         _ => return Err(section.wrong(&format!("capture.interface is missing; it takes {accepted}"))),
     }
     let checked = |text: &str| workers(text).ok().map(|_| text.to_owned());
@@ -70,6 +99,24 @@ pub(super) fn capture(mut section: Section<'_>, flags: &mut Flags) -> Result<(),
     Ok(())
 }
 
+/// Where it is listened for what others send, and who may. Says whether it is.
+fn sent(section: &mut Section<'_>, flags: &mut Flags) -> Result<bool, ConfigError> {
+    let address = |text: &str| listen(text).map(|address| address.to_string());
+    let listen = section.list("listen_pcap", LISTEN_ACCEPTED, address)?.unwrap_or_default();
+    let network = |text: &str| text.parse::<Network>().ok().map(|network| network.to_string());
+    let accepted = "addresses and networks, as in 192.0.2.7 or 10.1.0.0/16, and not all addresses";
+    let from = section.list("listen_pcap_from", accepted, network)?.unwrap_or_default();
+    if listen.is_empty() && !from.is_empty() {
+        return Err(
+            section.wrong("capture.listen_pcap_from says who may send, and without listen_pcap nobody is listened to")
+        );
+    }
+    let listens = !listen.is_empty();
+    listen.into_iter().for_each(|address| flags.say("listen-pcap", Some(address)));
+    from.into_iter().for_each(|network| flags.say("listen-pcap-from", Some(network)));
+    Ok(listens)
+}
+
 /// How it is stored.
 pub(super) fn store(mut section: Section<'_>, flags: &mut Flags) -> Result<(), ConfigError> {
     flags.say("compression", one_of::<CompressionFlag>(&mut section, "compression")?);
@@ -80,6 +127,13 @@ pub(super) fn store(mut section: Section<'_>, flags: &mut Flags) -> Result<(), C
     let checked = |text: &str| bucket_bytes(text).ok().map(|_| text.to_owned());
     flags.say("bucket-size", section.value("bucket_size", "a size from 16M to 4G", checked)?);
     flags.set("reject-bad-checksums", section.flag("reject_bad_checksums")? == Some(true));
+    let number =
+        |text: &str| text.parse().ok().filter(|n: &u32| (1000..=16_000_000).contains(n)).map(|n| n.to_string());
+    flags.say("max-connections", section.value("max_connections", "a number from 1000 to 16000000", number)?);
+    let checked = |text: &str| units::size(text).ok().map(|_| text.to_owned());
+    flags.say("max-held", section.value("max_held", "a size, as in 256M or 1G", checked)?);
+    flags.set("fold-vlans", section.flag("fold_vlans")? == Some(true));
+    flags.set("split-teids", section.flag("split_teids")? == Some(true));
     Ok(())
 }
 
@@ -100,7 +154,8 @@ mod tests {
         let config = parse(
             "data = \"/var/lib/streamdb\"\n[capture]\ninterface = \"eth1\"\nfilter = \"not port 22\"\nsnap_length = 1500\n\
              buffer = \"256M\"\npromiscuous = false\n[store]\ncompression = \"fast\"\npackets = \"tcp\"\nbucket = \"1m\"\n\
-             bucket_size = \"1G\"\noverlap = \"linux\"\nreject_bad_checksums = true\n",
+             bucket_size = \"1G\"\noverlap = \"linux\"\nreject_bad_checksums = true\n\
+             max_connections = 50000\nmax_held = \"64M\"\nfold_vlans = true\nsplit_teids = true\n",
         );
         let config = config.unwrap();
         assert_eq!(config.data, Some("/var/lib/streamdb".into()));
@@ -118,6 +173,10 @@ mod tests {
                 "--bucket=1m",
                 "--bucket-size=1G",
                 "--reject-bad-checksums",
+                "--max-connections=50000",
+                "--max-held=64M",
+                "--fold-vlans",
+                "--split-teids",
             ]
         );
     }

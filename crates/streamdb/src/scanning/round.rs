@@ -12,8 +12,10 @@ use streamdb_types::{BucketId, Digests, ObjectRow, Scanner, Verdict};
 use super::contents::{Look, each_content};
 use super::{Handed, Tally};
 
-/// Connections whose rows are taken at once.
+/// Connections whose rows are taken at once,
 const BATCH: usize = 64;
+/// unless there are so many rows before.
+const ROWS: usize = 1024;
 
 /// Why a round ended before it was done.
 #[derive(Debug)]
@@ -27,6 +29,23 @@ pub(super) enum Halt {
 impl<E: std::error::Error> From<E> for Halt {
     fn from(error: E) -> Self {
         Self::Trouble(error.to_string())
+    }
+}
+
+/// Rows that are taken at once, a connection after the other, with the mark behind each.
+#[derive(Default)]
+pub(super) struct Batch {
+    connections: Vec<(Vec<ObjectRow>, KeptMark)>,
+    rows: usize,
+}
+
+impl Batch {
+    /// Takes in a connection; breaks off where another one would be too much.
+    pub(super) fn take(&mut self, rows: Vec<ObjectRow>, behind: KeptMark) -> ControlFlow<()> {
+        self.rows += rows.len();
+        self.connections.push((rows, behind));
+        let more = self.connections.len() < BATCH && self.rows < ROWS;
+        if more { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 }
 
@@ -60,13 +79,10 @@ impl Round<'_> {
 
     fn bucket(&mut self, bucket: BucketId, mut mark: KeptMark, settled: bool) -> Result<(), Halt> {
         loop {
-            let mut batch: Vec<(Vec<ObjectRow>, KeptMark)> = Vec::new();
-            let end = self.store.kept_since(bucket, mark, &mut |rows, behind| {
-                batch.push((rows, behind));
-                if batch.len() < BATCH { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            })?;
+            let mut batch = Batch::default();
+            let end = self.store.kept_since(bucket, mark, &mut |rows, behind| batch.take(rows, behind))?;
             self.scanners.look_again(self.say);
-            for (rows, behind) in batch {
+            for (rows, behind) in batch.connections {
                 if (self.stop)() {
                     return Err(Halt::Told);
                 }

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use streamdb_capture::Frame;
 use streamdb_derive::{Deriver, Joiner};
 use streamdb_scan::Settings;
-use streamdb_storage::{WriteFolder, Writer, WriterConfig};
+use streamdb_storage::{JoinChange, JoinMade, WriteFolder, Writer, WriterConfig};
 use streamdb_testkit::TestFolder;
 use streamdb_types::{Interface, LinkType, Oid, Resolution, Scanner, Timestamp};
 
@@ -51,25 +51,44 @@ impl Handed for Taker {
 fn ingest(data: &Path, capture: &str, more: &[&str]) {
     let capture = format!("{}/../../testdata/{capture}/capture.pcap", env!("CARGO_MANIFEST_DIR"));
     let arguments = [&["streamdb", "ingest", "--no-derive", "--data", data.to_str().unwrap(), &capture], more].concat();
-    crate::commands::run(crate::cli::Cli::parse_from(arguments).command).unwrap();
+    crate::commands::run(crate::cli::Cli::parse_from(arguments)).unwrap();
 }
 
 /// Derives what is there, and scans it once; what was said.
 fn scan(store: &Store, list: &Path, past: bool, taker: &Taker) -> (Tally, Vec<String>) {
-    let mut deriver = Deriver::new(store).unwrap();
-    let settings = || Settings { hash_lists: vec![list.to_owned()], past, ..Settings::default() };
     let mut keeper = None;
-    let parties = Parties::new(Scanner::HashList.bit(), taker.is_somebody());
-    take_right(store, past, parties, &mut keeper).unwrap();
+    take_right(store, past, parties(taker), &mut keeper).unwrap();
+    derive(store);
+    follow(store, list, past, taker, keeper)
+}
+
+fn parties(taker: &Taker) -> Parties {
+    Parties::new(Scanner::HashList.bit(), taker.is_somebody())
+}
+
+fn derive(store: &Store) {
+    let mut deriver = Deriver::new(store).unwrap();
     deriver.catch_up(store, &|| false, &mut |error| panic!("{error}")).unwrap();
     let mut joiner = Joiner::new(&deriver.keeper());
     joiner.catch_up(store, &|| false, &mut |error| panic!("{error}")).unwrap();
+}
+
+/// Scans what is derived.
+fn follow(
+    store: &Store,
+    list: &Path,
+    past: bool,
+    taker: &Taker,
+    keeper: Option<VerdictKeeper>,
+) -> (Tally, Vec<String>) {
     let mut said = Vec::new();
     let (ending, at_once) = (AtomicBool::new(true), AtomicBool::new(false));
     let say = &mut |what: &str| said.push(what.to_owned());
     let steps = AtomicU64::new(0);
+    let parties = parties(taker);
     let follow = Follow { store, past, parties, ending: &ending, at_once: &at_once, steps: &steps, say };
-    let tally = follow.run(Scanners::open(settings()).unwrap(), Box::new(taker.clone()), keeper);
+    let settings = Settings { hash_lists: vec![list.to_owned()], past, ..Settings::default() };
+    let tally = follow.run(Scanners::open(settings).unwrap(), Box::new(taker.clone()), keeper);
     (tally, said)
 }
 
@@ -300,5 +319,81 @@ fn what_is_joined_in_a_growing_bucket_is_handed_on_when_it_is_whole() {
     growing.body(whole);
     assert_eq!(growing.scan(true), [true, true, false, false], "whole is known, and so is other");
     assert_eq!(growing.scan(true), [false; 0]);
+    growing.worker.finish().unwrap();
+}
+
+/// Rules that were never here begin with what comes; scanners that were here lose nothing by it.
+#[test]
+fn what_waits_for_scanners_is_not_past_when_rules_begin() {
+    let mut growing = Growing::new("scanning-joins-wait");
+    let whole = b"this came in parts";
+    let digest: String = Sha256::digest(whole).iter().map(|byte| format!("{byte:02x}")).collect();
+    let list = growing.folder.path().join("bad.txt");
+    std::fs::write(&list, format!("{digest}\n")).unwrap();
+    growing.body(b"before");
+    let (taker, nobody) = (Taker::default(), Taker { is_nobody: true, ..Taker::default() });
+    assert_eq!(scan(&growing.store, &list, false, &nobody).0, Tally::default());
+    growing.part(whole, 0..9);
+    growing.part(whole, 9..18);
+    // It is joined, and whoever scanned was killed before that.
+    derive(&growing.store);
+    assert_eq!(scan(&growing.store, &list, false, &taker).0.found, 1);
+    assert_eq!(scan(&growing.store, &list, false, &taker).0, Tally::default());
+    growing.worker.finish().unwrap();
+}
+
+#[test]
+fn rows_that_are_taken_at_once_are_bounded_by_their_number_too() {
+    let mut growing = Growing::new("scanning-batch");
+    growing.body(b"one");
+    let mut rows = Vec::new();
+    derive(&growing.store);
+    for bucket in growing.store.bucket_ids().unwrap() {
+        let visit = &mut |found: Vec<_>, _| {
+            rows.extend(found);
+            ControlFlow::Continue(())
+        };
+        growing.store.kept_since(bucket, KeptMark::NOTHING, visit).unwrap();
+    }
+    let many = vec![rows[0].clone(); 300];
+    let mut batch = round::Batch::default();
+    let taken = (1..).find(|_| batch.take(many.clone(), KeptMark::NOTHING).is_break()).unwrap();
+    assert_eq!(taken, 4);
+    growing.worker.finish().unwrap();
+}
+
+/// Whoever is killed behind the word that it is complete now, and before it was handed on as that, hands it on all the same.
+#[test]
+fn what_was_likely_is_handed_on_again_when_it_is_certain() {
+    let mut growing = Growing::new("scanning-likely");
+    let (list, whole) = (growing.folder.path().join("none.txt"), b"this came in parts");
+    std::fs::write(&list, "").unwrap();
+    growing.part(whole, 0..9);
+    growing.part(whole, 9..18);
+    derive(&growing.store);
+    let compared = |compared| {
+        let lock = growing.store.derive_lock().unwrap();
+        let mut writer = growing.store.joins_writer(&lock, Arc::new(DiskVolume)).unwrap();
+        let (id, made) = writer.known().all().find_map(|join| Some((join.id, join.made.clone()?))).unwrap();
+        writer.change(JoinChange::Made(id, Some(JoinMade { compared, ..made })));
+        writer.commit().unwrap();
+    };
+    let taker = Taker::default();
+    let handed = |taker: &Taker| {
+        let digest: [u8; 32] = Sha256::digest(whole).into();
+        let taken = taker.taken.lock().unwrap();
+        taken.iter().filter(|taken| taken.1 == Some(digest)).map(|taken| taken.2).collect::<Vec<bool>>()
+    };
+    compared(false);
+    assert_eq!(follow(&growing.store, &list, true, &taker, None).1, [""; 0]);
+    assert_eq!(handed(&taker), [true]);
+    compared(true);
+    *taker.refuses.lock().unwrap() = Some(taker.taken.lock().unwrap().len());
+    assert_eq!(follow(&growing.store, &list, true, &taker, None).1.len(), 1);
+    assert_eq!(handed(&taker), [true]);
+    for _ in 0..2 {
+        assert_eq!(follow(&growing.store, &list, true, &taker, None).1, [""; 0]);
+        assert_eq!(handed(&taker), [true, true]);
+    }
     growing.worker.finish().unwrap();
 }

@@ -1,0 +1,25 @@
+//! A dissector made to misbehave, for tests alone: what a connection's client says first tells how.
+
+use streamdb_extract::{Read, Source};
+use streamdb_types::StreamOffset;
+
+/// Does as it is told.
+pub(crate) fn misbehave(source: &impl Source) {
+    let mut first = [0; 32];
+    let Read::Bytes(read) = source.read(StreamOffset(0), &mut first) else { return };
+    let said = first.get(..read).unwrap_or_default();
+    if said.starts_with(b"MISBEHAVE panic") {
+        let none: Option<u8> = None;
+        #[expect(clippy::expect_used, reason = "it is to panic")]
+        none.expect("a dissector that panics");
+    } else if said.starts_with(b"MISBEHAVE spin") {
+        loop {
+            std::hint::spin_loop();
+        }
+    } else if said.starts_with(b"MISBEHAVE eat") {
+        let mut eaten: Vec<Vec<u8>> = Vec::new();
+        loop {
+            eaten.push(vec![1; 16 << 20]);
+        }
+    }
+}

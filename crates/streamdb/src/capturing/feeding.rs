@@ -1,0 +1,182 @@
+//! A worker for captures that others send over TCP. Its frames come in no order of time, and their times are their senders' word, so
+//! its clock is this machine's.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use streamdb_capture::{Batch, Feed, Filter, Item};
+use streamdb_storage::{WriteFolder, Writer};
+use streamdb_types::{Interface, LinkType};
+
+use super::Done;
+use crate::commands::{Error, storing};
+use crate::cutoff::Rule;
+use crate::output::{complain, printable};
+use crate::reporting::{Going, Seen};
+use crate::settings::Settings;
+use crate::worker::{Worker, WorkerConfig};
+
+/// What it is called among the interfaces.
+pub(crate) const NAME: &str = "pcap over TCP";
+/// How often it is told how things stand.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Another filter, if one is given, and other rules about cutoffs.
+type Change = (Option<Option<String>>, Vec<Rule>);
+
+/// The worker's thread.
+pub(crate) struct Feeding {
+    thread: JoinHandle<Result<Done, Error>>,
+    ending: Arc<AtomicBool>,
+    changes: Sender<Change>,
+    seen: Arc<Seen>,
+}
+
+impl Feeding {
+    /// Begins to store what is sent, as the worker of this number.
+    ///
+    /// # Errors
+    /// When the store has no room for a worker, or the system has no more threads.
+    pub(crate) fn start(
+        feed: Feed,
+        folder: &Arc<WriteFolder>,
+        number: u16,
+        settings: &Settings,
+    ) -> Result<Self, Error> {
+        let writer = Writer::new(Arc::clone(folder), number, settings.writer())?;
+        let config = WorkerConfig { publish_at_ticks: true, live: true, by_clock: true, ..settings.worker() };
+        let (changes, changed) = unbounded();
+        let (ending, seen) = (Arc::new(AtomicBool::new(false)), Arc::<Seen>::default());
+        let at_work = AtWork {
+            feed,
+            worker: Worker::new(writer, config),
+            expression: settings.filter.clone(),
+            filters: BTreeMap::new(),
+            links: Vec::new(),
+            changed,
+            ending: Arc::clone(&ending),
+            seen: Arc::clone(&seen),
+        };
+        let thread = thread::Builder::new().name("capture feed".into()).spawn(move || at_work.run());
+        let thread = thread.map_err(|e| Error::Other(format!("could not set up the worker of the feed: {e}")))?;
+        Ok(Self { thread, ending, changes, seen })
+    }
+
+    /// From now on this filter holds, if one is given, and these rules about cutoffs.
+    pub(crate) fn change(&self, filter: Option<Option<String>>, cutoffs: Vec<Rule>) {
+        // Who has ended needs none.
+        _ = self.changes.send((filter, cutoffs));
+    }
+
+    pub(crate) fn seen(&self) -> Arc<Seen> {
+        Arc::clone(&self.seen)
+    }
+
+    /// Stores what has come, and seals it.
+    ///
+    /// # Errors
+    /// When the worker could not go on.
+    pub(crate) fn finish(self) -> Result<Done, Error> {
+        self.ending.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap_or_else(|_| Err(Error::Other("the thread that takes what is sent died".into())))
+    }
+}
+
+struct AtWork {
+    feed: Feed,
+    worker: Worker,
+    expression: Option<String>,
+    /// The filter for each kind of link, as the frames have not gone through the kernel; `None` where it cannot be used.
+    filters: BTreeMap<LinkType, Option<Filter>>,
+    /// The kind of link of each interface.
+    links: Vec<LinkType>,
+    changed: Receiver<Change>,
+    ending: Arc<AtomicBool>,
+    seen: Arc<Seen>,
+}
+
+impl AtWork {
+    fn run(mut self) -> Result<Done, Error> {
+        let mut said = Instant::now();
+        loop {
+            while let Ok((filter, cutoffs)) = self.changed.try_recv() {
+                if let Some(expression) = filter {
+                    self.expression = expression;
+                    self.filters.clear();
+                }
+                if let Err(error) = self.worker.set_cutoffs(cutoffs) {
+                    complain(&printable(&error.to_string()));
+                }
+            }
+            let Self { feed, worker, expression, filters, links, .. } = &mut self;
+            let mut taken = Ok(());
+            let batch = feed.batch(|item| {
+                // After an error the rest of the batch has no place to go.
+                if taken.is_ok() {
+                    taken = take(worker, &item, expression.as_deref(), filters, links);
+                }
+            });
+            taken?;
+            self.worker.clock(Feed::now())?;
+            storing::complain_of(&self.worker.take_troubles());
+            self.feed.take_troubles().iter().for_each(|sentence| complain(&printable(sentence)));
+            if batch == Batch::End {
+                break;
+            }
+            if self.ending.load(Ordering::Relaxed) {
+                self.feed.stop();
+            }
+            if said.elapsed() >= SECOND {
+                said = Instant::now();
+                let Self { worker, .. } = &self;
+                let (counters, open, held) = (worker.counters(), worker.open_connections(), worker.held_bytes());
+                self.seen.say(Going { counters, open, held });
+            }
+        }
+        let (counters, written) = self.worker.finish()?;
+        self.seen.say(Going { counters, ..Going::default() });
+        Ok(Done { counters, written })
+    }
+}
+
+fn take(
+    worker: &mut Worker,
+    item: &Item<'_>,
+    expression: Option<&str>,
+    filters: &mut BTreeMap<LinkType, Option<Filter>>,
+    links: &mut Vec<LinkType>,
+) -> Result<(), Error> {
+    match item {
+        Item::Frame(frame) => {
+            if let (Some(expression), Some(&link)) = (expression, links.get(frame.interface as usize)) {
+                let filter = filters.entry(link).or_insert_with(|| compiled(expression, link));
+                if filter.as_ref().is_some_and(|filter| !filter.matches(frame.data)) {
+                    worker.filtered();
+                    return Ok(());
+                }
+            }
+            worker.frame(frame)?;
+        }
+        Item::Interface(_, interface) => begin(worker, interface, links),
+        Item::Drops(drops) => worker.dropped(drops.by_kernel, drops.by_interface)?,
+        Item::Secrets { kind, data } => worker.attachment(Some(*kind), data)?,
+        Item::Names(data) => worker.attachment(None, data)?,
+    }
+    Ok(())
+}
+
+/// The filter for this kind of link; where it cannot be used, which is the sender's doing, all is taken.
+fn compiled(expression: &str, link: LinkType) -> Option<Filter> {
+    Filter::compile(expression, link).inspect_err(|error| complain(&printable(&error.to_string()))).ok()
+}
+
+fn begin(worker: &mut Worker, interface: &Interface, links: &mut Vec<LinkType>) {
+    links.push(interface.link_type);
+    if let Err(error) = worker.any_interface(interface) {
+        complain(&printable(&error.to_string()));
+    }
+}

@@ -1,0 +1,190 @@
+//! What a process gives up once it has opened what needs rights: the user it was started as, and all that its work does not
+//! need. What was captured is hostile, and a mistake in how it is read is to stay in the one process that reads it.
+//!
+//! | given up | by | when |
+//! |---|---|---|
+//! | the user and its groups | setresuid(2), setgroups(2) | `--user` |
+//! | capabilities | capset(2) | either; not those of root |
+//! | more rights by running a program that has them | `PR_SET_NO_NEW_PRIVS` | `--confine` |
+//! | files that it need not write, or read; TCP | Landlock | `--confine`, if the kernel has it |
+//! | system calls that it need not make | seccomp(2) | `--confine`, if the kernel has it |
+
+mod calls;
+mod files;
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Gid, Uid, User, getegid, geteuid, setegid, seteuid, setgroups, setresgid, setresuid};
+use rustix::thread::{CapabilitySet, CapabilitySets, clear_ambient_capability_set, set_capabilities, set_no_new_privs};
+
+use crate::cli::GivingUp;
+use crate::commands::Error;
+use crate::output::complain;
+
+/// What a process still needs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Needs {
+    /// Folders and files that it reads, beside those of the system.
+    pub(crate) reads: Vec<PathBuf>,
+    /// Folders that it writes to.
+    pub(crate) writes: Vec<PathBuf>,
+    /// With whom it speaks.
+    pub(crate) network: Network,
+    /// Whether it runs programs of the operator's choice, which then may do what such programs do: files and system calls
+    /// stay as they are.
+    pub(crate) programs: bool,
+}
+
+/// With whom a process speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Network {
+    /// With nobody but processes of this machine, by name.
+    #[default]
+    None,
+    /// It asks the kernel about interfaces, and takes connections on sockets that are open.
+    Interfaces,
+    /// With whomever it wants.
+    All,
+}
+
+/// Becomes the user that the flags name: what needs other rights is open, and what is made from here on is the user's. To be
+/// called while the process has one thread, as capabilities are by thread.
+///
+/// # Errors
+/// When there is no such user, or this process may not become it.
+pub(crate) fn lower(giving_up: &GivingUp) -> Result<(), Error> {
+    if let Some(name) = &giving_up.user {
+        become_user(&user(name)?)?;
+        // Who becomes another user is not told any more when its parent dies.
+        crate::supervising::end_with_supervisor();
+    }
+    // Who was started as a user with a few capabilities needs them no more, either.
+    if giving_up.any() && !geteuid().is_root() {
+        drop_capabilities().map_err(refused("give up its capabilities"))?;
+    }
+    Ok(())
+}
+
+/// Gives up all but these, if the flags say so. To be called while the process has one thread: those that begin later have what
+/// the one has that begins them.
+///
+/// # Errors
+/// When the kernel has it, and refuses it.
+pub(crate) fn confine(giving_up: &GivingUp, needs: &Needs) -> Result<(), Error> {
+    if !giving_up.confine {
+        return Ok(());
+    }
+    set_no_new_privs(true).map_err(refused("give up new rights"))?;
+    if needs.programs {
+        complain("a target runs a program, so this process keeps what programs may need: files and system calls");
+        return Ok(());
+    }
+    if !files::confine(needs)? {
+        complain(
+            "this kernel has no Landlock, or not all of it: files and ports are confined by the user's rights alone",
+        );
+    }
+    if !calls::confine(needs)? {
+        complain("this kernel has no seccomp filters: all system calls stay open");
+    }
+    Ok(())
+}
+
+/// Somebody by name.
+///
+/// # Errors
+/// When there is nobody of this name.
+pub(crate) fn user(name: &str) -> Result<User, Error> {
+    match User::from_name(name) {
+        Ok(Some(user)) => Ok(user),
+        Ok(None) => Err(Error::Other(format!("there is no user {name}; make one, as in: useradd --system {name}"))),
+        Err(error) => Err(Error::Other(format!("could not look up the user {name}: {error}"))),
+    }
+}
+
+/// Becomes this user for good, with its one group and no others.
+fn become_user(user: &User) -> Result<(), Error> {
+    if geteuid() == user.uid && getegid() == user.gid {
+        return Ok(());
+    }
+    let become_it = || {
+        setgroups(&[user.gid])?;
+        setresgid(user.gid, user.gid, user.gid)?;
+        setresuid(user.uid, user.uid, user.uid)
+    };
+    become_it().map_err(|error| {
+        Error::Other(format!("could not become the user {}: {error}; only root can become another user", user.name))
+    })
+}
+
+/// Does something as this user, and is the one from before again. Only root can.
+///
+/// # Errors
+/// When it cannot become the user, or whatever that returns.
+pub(crate) fn as_user<T>(user: &User, act: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    if !geteuid().is_root() || user.uid.is_root() {
+        return act();
+    }
+    let failed = |error: nix::Error| Error::Other(format!("could not act as the user {}: {error}", user.name));
+    setegid(user.gid).map_err(failed)?;
+    seteuid(user.uid).map_err(failed)?;
+    let result = act();
+    seteuid(Uid::from_raw(0)).map_err(failed)?;
+    setegid(Gid::from_raw(0)).map_err(failed)?;
+    result
+}
+
+/// Gives a folder to a user, with all that is in it, unless it is theirs.
+///
+/// # Errors
+/// When that is refused.
+pub(crate) fn hand_over(folder: &Path, user: &User) -> Result<(), Error> {
+    fn walk(path: &Path, user: &User) -> std::io::Result<()> {
+        let is_folder = fs::symlink_metadata(path)?.is_dir();
+        if is_folder {
+            for entry in fs::read_dir(path)? {
+                walk(&entry?.path(), user)?;
+            }
+        }
+        // The folder comes last, so that what was broken off is done again.
+        std::os::unix::fs::lchown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
+    }
+    let failed = |e| Error::Other(format!("{}: could not give it to the user {}: {e}", folder.display(), user.name));
+    if fs::metadata(folder).map_err(failed)?.uid() == user.uid.as_raw() {
+        return Ok(());
+    }
+    walk(folder, user).map_err(failed)
+}
+
+/// Refuses to write as root to a data folder of somebody else, who then could not go on with what is left there.
+///
+/// # Errors
+/// When the folder is another user's, and this is root.
+pub(crate) fn not_as_root(folder: &Path) -> Result<(), Error> {
+    let Ok(there) = fs::metadata(folder) else { return Ok(()) };
+    if !geteuid().is_root() || there.uid() == 0 {
+        return Ok(());
+    }
+    let owner = User::from_uid(Uid::from_raw(there.uid())).ok().flatten();
+    let owner = owner.map_or_else(|| format!("#{}", there.uid()), |owner| owner.name);
+    Err(Error::Other(format!(
+        "{}: the data folder belongs to the user {owner}, who could not use what root leaves there; do this as that user: sudo -u {owner} \
+         streamdb ...",
+        folder.display()
+    )))
+}
+
+fn drop_capabilities() -> rustix::io::Result<()> {
+    clear_ambient_capability_set()?;
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
+}
+
+fn refused<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Error {
+    move |error| Error::Other(format!("the process could not {what}: {error}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! What a confined process can no longer do. It is by thread, so each test confines one of its own.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use streamdb_testkit::TestFolder;
+
+use super::*;
+
+/// Becoming another user is of all threads of a process, and a confined one may not.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn confined<T: Send + 'static>(needs: Needs, act: impl FnOnce() -> T + Send + 'static) -> T {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let confining = GivingUp { user: None, confine: true };
+    let thread = thread::spawn(move || {
+        confine(&confining, &needs).unwrap();
+        act()
+    });
+    thread.join().unwrap()
+}
+
+fn kind<T>(result: std::io::Result<T>) -> Option<ErrorKind> {
+    result.err().map(|error| error.kind())
+}
+
+#[test]
+fn files_are_those_of_the_work() {
+    let folder = TestFolder::new("rights-files");
+    let path = |name: &str| folder.path().join(name);
+    for name in ["reads", "writes", "others"] {
+        fs::create_dir(path(name)).unwrap();
+        fs::write(path(name).join("file"), name).unwrap();
+    }
+    let needs = Needs { reads: vec![path("reads")], writes: vec![path("writes")], ..Needs::default() };
+    let [reads, writes, others] = ["reads", "writes", "others"].map(path);
+    confined(needs, move || {
+        const DENIED: Option<ErrorKind> = Some(ErrorKind::PermissionDenied);
+        assert_eq!(fs::read_to_string(reads.join("file")).unwrap(), "reads");
+        assert_eq!(kind(fs::write(reads.join("file"), "x")), DENIED);
+        assert_eq!(kind(fs::remove_file(reads.join("file"))), DENIED);
+        assert_eq!(kind(File::create(reads.join("new"))), DENIED);
+        assert_eq!(kind(fs::read(others.join("file"))), DENIED);
+        assert_eq!(kind(fs::read_dir(&others)), DENIED);
+        // What the work itself does with its files.
+        fs::write(writes.join("new"), "x").unwrap();
+        fs::rename(writes.join("new"), writes.join("file")).unwrap();
+        fs::create_dir(writes.join("folder")).unwrap();
+        let file = File::options().read(true).write(true).open(writes.join("file")).unwrap();
+        file.set_len(1 << 20).unwrap();
+        file.sync_all().unwrap();
+        fs::remove_file(writes.join("file")).unwrap();
+        assert!(fs::read_dir("/proc/self/fd").unwrap().count() > 0);
+        fs::write("/dev/null", "x").unwrap();
+        // A thread that begins later has no more rights.
+        thread::spawn(move || assert_eq!(kind(fs::read(others.join("file"))), DENIED)).join().unwrap();
+    });
+}
+
+#[test]
+fn who_speaks_with_nobody_has_no_network() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let tried = move || (TcpStream::connect(address).is_ok(), TcpListener::bind("127.0.0.1:0").is_ok());
+    let udp = || UdpSocket::bind("127.0.0.1:0").is_ok();
+    let of = |network| Needs { network, ..Needs::default() };
+    assert_eq!(confined(of(Network::None), move || (tried(), udp())), ((false, false), false));
+    assert_eq!(confined(of(Network::Interfaces), move || (tried(), udp())), ((false, false), true));
+    assert_eq!(confined(of(Network::All), move || (tried(), udp())), ((true, true), true));
+    confined(of(Network::None), || UnixStream::pair().unwrap());
+}
+
+#[test]
+fn programs_are_not_run() {
+    for network in [Network::None, Network::Interfaces, Network::All] {
+        let needs = Needs { network, ..Needs::default() };
+        assert!(confined(needs, || Command::new("true").status()).is_err(), "{network:?}");
+    }
+    let operators = Needs { programs: true, ..Needs::default() };
+    assert!(confined(operators, || Command::new("true").status()).unwrap().success());
+}
+
+#[test]
+fn more_rights_and_other_sockets_are_not_to_be_had() {
+    for network in [Network::None, Network::Interfaces, Network::All] {
+        let needs = Needs { network, ..Needs::default() };
+        confined(needs, || {
+            assert!(rustix::thread::no_new_privs().unwrap());
+            let ends = rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(65534));
+            assert_eq!(ends, Err(rustix::io::Errno::NOSYS));
+            let live = streamdb_capture::Live::open(&streamdb_capture::LiveSettings::new("lo"));
+            assert!(live.is_err(), "a packet socket");
+        });
+    }
+}
+
+#[test]
+fn users_are_found_by_name() {
+    assert!(user("root").unwrap().uid.is_root());
+    let said = user("nobody at all").unwrap_err().to_string();
+    assert_eq!(said, "there is no user nobody at all; make one, as in: useradd --system nobody at all");
+}
+
+#[test]
+fn root_leaves_nothing_in_the_folder_of_another() {
+    let folder = TestFolder::new("rights-owner");
+    not_as_root(&folder.path().join("none")).unwrap();
+    not_as_root(folder.path()).unwrap();
+    if !geteuid().is_root() {
+        return;
+    }
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let nobody = user("nobody").unwrap();
+    fs::create_dir(folder.path().join("inside")).unwrap();
+    hand_over(folder.path(), &nobody).unwrap();
+    for path in [folder.path(), &folder.path().join("inside")] {
+        assert_eq!(fs::metadata(path).unwrap().uid(), nobody.uid.as_raw());
+    }
+    let said = not_as_root(folder.path()).unwrap_err().to_string();
+    assert!(said.contains("belongs to the user nobody") && said.contains("sudo -u nobody streamdb"), "{said}");
+    as_user(&nobody, || {
+        fs::write(folder.path().join("inside/made"), "x").unwrap();
+        not_as_root(folder.path())
+    })
+    .unwrap();
+    assert_eq!(fs::metadata(folder.path().join("inside/made")).unwrap().uid(), nobody.uid.as_raw());
+    assert!(geteuid().is_root(), "it is root again");
+}

@@ -1,0 +1,118 @@
+//! What goes over a wire is stored as what is in a file: captures are sent by tcpreplay onto a veth pair and captured from it, and
+//! ingested as files beside that. Their streams and objects are the same.
+//!
+//! The recorded captures here, and some of those in the folder that `STREAMDB_CORPUS` names; with STREAMDB_SOAK=1 all of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "only tests")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{Capturing, Data, Frame, Wire, corpus, inside, installed, json_lines, testdata};
+use serde_json::Value;
+
+/// Frames are as long as an interface here takes them.
+const LONGEST: usize = 9014;
+/// Bytes of frames that the ring has room for in any case.
+const MOST: usize = 40 << 20;
+/// Captures with fewer frames are sent slowly, so that datagrams which were sent twice are not taken for copies of one frame.
+const FEW: usize = 600;
+/// Of the corpus one capture in so many is sent in a run of all tests.
+const SAMPLE: usize = 40;
+
+/// What is sent: the frames of a capture as they came, with times of their own.
+fn plain(frames: &[Frame], step: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    for field in [0xa1b2_3c4d_u32, 0x0004_0002, 0, 0, 262_144, 1] {
+        out.extend(field.to_le_bytes());
+    }
+    for (frame, n) in frames.iter().zip(0_u64..) {
+        let (time, length) = (n * step, frame.data.len() as u32);
+        let seconds = 1_330_674_711 + (time / 1_000_000_000) as u32;
+        for field in [seconds, (time % 1_000_000_000) as u32, length, length] {
+            out.extend(field.to_le_bytes());
+        }
+        out.extend(&frame.data);
+    }
+    out
+}
+
+/// What the streams are, and what is in them, by who talks to whom, in their order.
+fn said(data: &Data, with_udp: bool) -> BTreeMap<String, Vec<String>> {
+    let mut all = BTreeMap::<String, Vec<String>>::new();
+    for (what, fields) in [
+        ("streams", &["length", "gap_bytes", "packets", "conflict", "vlan"][..]),
+        ("objects", &["kind", "size", "sha256", "complete", "status"]),
+    ] {
+        for row in json_lines(&data.run(what, &["--json"]).well()) {
+            let field = |name: &str| row.get(name).unwrap_or(&Value::Null).to_string();
+            let of_udp = field("protocol") == "\"udp\"";
+            if with_udp || !of_udp {
+                let names = ["protocol", "src_ip", "src_port", "dst_ip", "dst_port", "direction"];
+                let key = format!("{what} {}", names.map(field).join(" "));
+                let value = fields.iter().map(|name| field(name)).collect::<Vec<_>>().join(" ");
+                all.entry(key).or_default().push(value);
+            }
+        }
+    }
+    all
+}
+
+/// Sends a capture and compares; false when it cannot be sent.
+fn is_the_same(wire: &Wire, path: &Path) -> bool {
+    let frames = common::read_capture(path).frames;
+    let fits = |frame: &Frame| {
+        frame.interface.link_type == 1
+            && frame.data.len() as u32 == frame.wire_len
+            && (14..=LONGEST).contains(&frame.data.len())
+    };
+    let bytes: usize = frames.iter().map(|frame| frame.data.len()).sum();
+    if frames.is_empty() || !frames.iter().all(fits) || bytes > MOST {
+        return false;
+    }
+    let few = frames.len() < FEW;
+    let file = plain(&frames, if few { 3_000_000 } else { 10_000 });
+    let (ingested, captured) = (Data::new("replay-file"), Data::new("replay-wire"));
+    let capture = ingested.write("sent.pcap", &file);
+    assert_eq!(ingested.ingest(&[], &[&capture]).code, Some(0), "{}", path.display());
+    let capturing = Capturing::start(&captured, Some(&wire.far), &["-i", "far0", "--json", "--buffer", "256M"]);
+    let mut tcpreplay = Command::new("tcpreplay");
+    let rate = if few { "--pps=333" } else { "--mbps=200" };
+    tcpreplay.args(["-q", "-i", "near0", rate]).arg(&capture);
+    let sent = inside(&wire.near, &tcpreplay).output().unwrap();
+    let report = String::from_utf8_lossy(&sent.stdout).into_owned();
+    let summary = capturing.summary();
+    if summary["dropped_by_kernel"] != 0 || !report.contains(&format!("Actual: {} packets", frames.len())) {
+        println!("{}: not all of it was sent or captured: {report}", path.display());
+        return false;
+    }
+    assert_eq!(summary["frames"], frames.len(), "{}", path.display());
+    let (from_file, from_wire) = (said(&ingested, few), said(&captured, few));
+    for (key, wanted) in &from_file {
+        assert_eq!(from_wire.get(key), Some(wanted), "{}: {key}", path.display());
+    }
+    assert_eq!(from_wire.len(), from_file.len(), "{}", path.display());
+    true
+}
+
+#[test]
+fn what_is_captured_is_what_is_ingested() {
+    let Some(wire) = Wire::new() else { return };
+    if !installed("tcpreplay") {
+        return;
+    }
+    let mut paths: Vec<PathBuf> = ["imagedump", "lossy-path"].map(|case| testdata(case, "capture.pcap")).into();
+    if let Some(folder) = corpus() {
+        let soak = std::env::var_os("STREAMDB_SOAK").is_some_and(|v| v == "1");
+        let mut all: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        all.sort();
+        let is_capture = |path: &PathBuf| path.extension().is_some_and(|end| end == "pcap" || end == "pcapng");
+        paths.extend(all.into_iter().filter(is_capture).step_by(if soak { 1 } else { SAMPLE }));
+    }
+    let same = paths.iter().filter(|path| is_the_same(&wire, path)).count();
+    println!("{same} of {} captures went over the wire; the others have frames that do not", paths.len());
+    assert!(same >= 2);
+}

@@ -1,0 +1,352 @@
+//! What the processes beside this one say of themselves.
+
+use streamdb_derive::{Status, Store, Teller};
+use streamdb_types::Timestamp;
+
+use super::exposition::{Exposition, Kind};
+
+/// What each of them said last, if that can be read.
+#[derive(Debug, Default)]
+pub(crate) struct Running {
+    /// Who captures.
+    pub(crate) capture: Option<Status>,
+    /// Who derives.
+    pub(crate) derive: Option<Status>,
+    /// Who looks after them.
+    pub(crate) supervisor: Option<Status>,
+}
+
+/// A number of each worker.
+pub(crate) struct Worker<'s> {
+    /// Its number.
+    pub(crate) number: &'s str,
+    /// Where its frames come from.
+    pub(crate) interface: &'s str,
+    status: &'s Status,
+}
+
+impl Worker<'_> {
+    /// A counter of it, or another number.
+    pub(crate) fn number(&self, name: &str) -> u64 {
+        self.status.number(&format!("worker.{}.{name}", self.number))
+    }
+}
+
+impl Running {
+    /// What they said last.
+    pub(crate) fn read(store: &Store) -> Self {
+        let read = |teller| Status::read(store.path(), teller).ok().flatten();
+        Self { capture: read(Teller::Capture), derive: read(Teller::Derive), supervisor: read(Teller::Supervisor) }
+    }
+
+    /// The workers of the process that captures, or did last.
+    pub(crate) fn workers(&self) -> Vec<Worker<'_>> {
+        let Some(status) = &self.capture else { return Vec::new() };
+        let named = status.values.iter().filter_map(|(name, interface)| {
+            let number = name.strip_prefix("worker.")?.strip_suffix(".interface")?;
+            Some(Worker { number, interface, status })
+        });
+        let mut workers: Vec<_> = named.collect();
+        workers.sort_by_key(|worker| worker.number.parse::<u32>().unwrap_or(u32::MAX));
+        workers
+    }
+
+    /// The processes that are looked after: name, starts after a death, and how long it was not there, in milliseconds.
+    pub(crate) fn looked_after(&self) -> Vec<(&str, u64, u64)> {
+        let Some(status) = &self.supervisor else { return Vec::new() };
+        let names = status.values.keys().filter_map(|name| name.strip_prefix("process.")?.strip_suffix(".restarts"));
+        let of = |name: &str, what: &str| status.number(&format!("process.{name}.{what}"));
+        names.map(|name| (name, of(name, "restarts"), of(name, "down_millis"))).collect()
+    }
+
+    pub(super) fn write(&self, out: &mut Exposition, now: Timestamp) {
+        const UP: &str = "streamdb_up";
+        out.family(UP, Kind::Gauge, "Whether a process said within ten seconds that it runs.");
+        const START: &str = "streamdb_start_time_seconds";
+        let all = [("capture", &self.capture), ("derive", &self.derive), ("run", &self.supervisor)];
+        for (name, status) in all {
+            let up = status.as_ref().is_some_and(|status| status.is_fresh(now));
+            out.sample(UP, &[("process", name)], u8::from(up));
+        }
+        out.family(START, Kind::Gauge, "When a process began, in seconds since 1970.");
+        for (name, status) in all.iter().filter_map(|(name, status)| Some((name, status.as_ref()?))) {
+            out.sample(START, &[("process", name)], status.since.0 as f64 / 1e9);
+        }
+        self.write_workers(out);
+        self.write_derive(out, now);
+        const RESTARTS: &str = "streamdb_process_restarts_total";
+        const DOWN: &str = "streamdb_process_down_seconds_total";
+        out.family(RESTARTS, Kind::Counter, "How often a process died and was started again.");
+        for (name, restarts, _) in self.looked_after() {
+            out.sample(RESTARTS, &[("process", name)], restarts);
+        }
+        out.family(DOWN, Kind::Counter, "How long a process that died was not there.");
+        for (name, _, millis) in self.looked_after() {
+            out.sample(DOWN, &[("process", name)], seconds(millis));
+        }
+    }
+
+    fn write_workers(&self, out: &mut Exposition) {
+        let workers = self.workers();
+        for (name, kind, help, label, counters) in FAMILIES {
+            out.family(name, *kind, help);
+            for worker in &workers {
+                for (value, counter) in *counters {
+                    let mut labels = vec![("worker", worker.number), ("interface", worker.interface)];
+                    if !label.is_empty() {
+                        labels.push((*label, *value));
+                    }
+                    match counter.strip_suffix("_millis") {
+                        Some(_) => out.sample(name, &labels, seconds(worker.number(counter))),
+                        None => out.sample(name, &labels, worker.number(counter)),
+                    }
+                }
+            }
+        }
+    }
+
+    fn write_derive(&self, out: &mut Exposition, now: Timestamp) {
+        let Some(status) = &self.derive else { return };
+        let lag = self.lag(now).unwrap_or_default();
+        let help = "How old at most is what was published and of which the objects were not looked for yet.";
+        out.one("streamdb_derive_lag_seconds", Kind::Gauge, help, lag);
+        let help = "Bytes that are published, and of which the objects were not looked for yet.";
+        out.one("streamdb_derive_lag_bytes", Kind::Gauge, help, status.number("lag_bytes"));
+        for (name, help, number) in [
+            ("streamdb_objects_total", "Objects found.", "objects"),
+            ("streamdb_derived_connections_total", "Connections in which objects were looked for.", "connections"),
+            ("streamdb_derive_damaged_total", "Connections that could not be read.", "damaged"),
+            (
+                "streamdb_derive_given_up_total",
+                "Connections whose objects were given up, as taking them apart failed.",
+                "given_up",
+            ),
+        ] {
+            out.one(name, Kind::Counter, help, status.number(number));
+        }
+    }
+
+    /// How far derivation is behind, in seconds: what it said, and how long ago that was. `None` when nobody derives.
+    pub(crate) fn lag(&self, now: Timestamp) -> Option<f64> {
+        let status = self.derive.as_ref()?;
+        let silent = now.since(status.time).max(0);
+        let silent = if status.is_fresh(now) { 0 } else { silent };
+        Some(seconds(status.number("lag_millis")) + silent as f64 / 1e9)
+    }
+}
+
+fn seconds(millis: u64) -> f64 {
+    millis as f64 / 1e3
+}
+
+/// Name, kind, help, the label that tells the counters of it apart, and these: its value, and the counter's name.
+type Family = (&'static str, Kind, &'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+/// The families that have a sample for each worker.
+const FAMILIES: &[Family] = &[
+    ("streamdb_frames_total", Kind::Counter, "Frames taken.", "", &[("", "frames")]),
+    (
+        "streamdb_frame_bytes_total",
+        Kind::Counter,
+        "Bytes of frames: as captured, and as they were on the wire.",
+        "of",
+        &[("captured", "captured_bytes"), ("wire", "wire_bytes")],
+    ),
+    (
+        "streamdb_decoded_frames_total",
+        Kind::Counter,
+        "Frames by what they carried.",
+        "kind",
+        &[
+            ("tcp", "tcp_frames"),
+            ("udp", "udp_frames"),
+            ("fragment", "fragment_frames"),
+            ("other", "other_frames"),
+            ("malformed", "malformed_frames"),
+        ],
+    ),
+    (
+        "streamdb_refused_frames_total",
+        Kind::Counter,
+        "Frames that were not decoded to TCP or UDP, by why; they are stored whole.",
+        "reason",
+        &[
+            ("cut", "malformed_cut"),
+            ("malformed_link", "malformed_link"),
+            ("malformed_ip", "malformed_ip"),
+            ("malformed_tcp", "malformed_tcp"),
+            ("malformed_udp", "malformed_udp"),
+            ("malformed_tunnel", "malformed_tunnel"),
+            ("link_type", "other_link_type"),
+            ("not_ip", "other_not_ip"),
+            ("protocol", "other_protocol"),
+            ("depth", "other_depth"),
+        ],
+    ),
+    (
+        "streamdb_dropped_frames_total",
+        Kind::Counter,
+        "Frames that were dropped before they came here.",
+        "by",
+        &[("kernel", "dropped_kernel"), ("interface", "dropped_interface")],
+    ),
+    (
+        "streamdb_filtered_frames_total",
+        Kind::Counter,
+        "Frames left out by the capture filter.",
+        "",
+        &[("", "filtered_frames")],
+    ),
+    (
+        "streamdb_handed_frames_total",
+        Kind::Counter,
+        "Frames given to the worker whose connection they belong to, which counts them as its own.",
+        "",
+        &[("", "handed_frames")],
+    ),
+    (
+        "streamdb_shed_frames_total",
+        Kind::Counter,
+        "Frames let go, as the worker whose connection they belong to was too far behind.",
+        "",
+        &[("", "shed_frames")],
+    ),
+    ("streamdb_lost_frames_total", Kind::Counter, "Frames lost to a failed write.", "", &[("", "lost_frames")]),
+    (
+        "streamdb_payload_bytes_total",
+        Kind::Counter,
+        "Payload bytes captured, by what became of them.",
+        "outcome",
+        &[
+            ("stored", "payload_stored"),
+            ("duplicate", "payload_duplicate"),
+            ("conflicting", "payload_conflicting"),
+            ("unchecked", "payload_unchecked"),
+            ("outside", "payload_outside"),
+            ("filtered", "payload_not_kept"),
+            ("shed", "payload_shed"),
+            ("lost", "payload_lost"),
+        ],
+    ),
+    (
+        "streamdb_captured_payload_bytes_total",
+        Kind::Counter,
+        "Payload bytes of TCP and UDP captured.",
+        "",
+        &[("", "payload_captured")],
+    ),
+    (
+        "streamdb_payload_cut_bytes_total",
+        Kind::Counter,
+        "Payload bytes that the snap length cut off.",
+        "",
+        &[("", "payload_cut")],
+    ),
+    (
+        "streamdb_gap_bytes_total",
+        Kind::Counter,
+        "Bytes missing in streams that ended, by kind.",
+        "kind",
+        &[
+            ("missing", "gap_missing"),
+            ("snaplen", "gap_snaplen"),
+            ("shed", "gap_shed"),
+            ("cutoff", "gap_cutoff"),
+            ("lost", "gap_lost"),
+        ],
+    ),
+    ("streamdb_connections_total", Kind::Counter, "Connections begun.", "", &[("", "connections")]),
+    ("streamdb_streams_total", Kind::Counter, "Streams begun.", "", &[("", "streams")]),
+    ("streamdb_open_connections", Kind::Gauge, "Connections in the flow table.", "", &[("", "open")]),
+    ("streamdb_held_bytes", Kind::Gauge, "Bytes held out of order.", "", &[("", "held")]),
+    (
+        "streamdb_evictions_total",
+        Kind::Counter,
+        "What was let go early, as a bound was reached: connections, times out-of-order bytes were \
+         written early, holes that are not waited for, fragments.",
+        "kind",
+        &[
+            ("connections", "evicted_connections"),
+            ("held_bytes", "released_early"),
+            ("gaps", "closed_gaps"),
+            ("fragments", "evicted_fragments"),
+        ],
+    ),
+    (
+        "streamdb_evicted_established_connections_total",
+        Kind::Counter,
+        "Of the connections let go early those of TCP that two ends had agreed upon, as there were no others.",
+        "",
+        &[("", "evicted_established")],
+    ),
+    (
+        "streamdb_expired_fragments_total",
+        Kind::Counter,
+        "Fragments given up, by their time limit or as there was no room.",
+        "",
+        &[("", "expired_fragments")],
+    ),
+    (
+        "streamdb_reassembled_packets_total",
+        Kind::Counter,
+        "IP packets put together from fragments.",
+        "",
+        &[("", "reassembled_packets")],
+    ),
+    ("streamdb_bad_checksums_total", Kind::Counter, "Frames with wrong checksums.", "", &[("", "bad_checksums")]),
+    (
+        "streamdb_clock_steps_back_total",
+        Kind::Counter,
+        "Times that the frames' clock went back.",
+        "",
+        &[("", "clock_steps_back")],
+    ),
+    (
+        "streamdb_full_buckets_total",
+        Kind::Counter,
+        "Buckets ended before their time, as they were full.",
+        "",
+        &[("", "full_buckets")],
+    ),
+    (
+        "streamdb_disk_stalls_total",
+        Kind::Counter,
+        "Times that the capture waited for the disk.",
+        "",
+        &[("", "disk_stalls")],
+    ),
+    (
+        "streamdb_disk_stall_seconds_total",
+        Kind::Counter,
+        "How long the capture waited for the disk.",
+        "",
+        &[("", "disk_stalled_millis")],
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use streamdb_types::Counters;
+
+    #[test]
+    fn every_counter_is_shown() {
+        let shown: BTreeSet<&str> =
+            FAMILIES.iter().flat_map(|(.., counters)| counters.iter()).map(|(_, counter)| *counter).collect();
+        let missing: Vec<_> = Counters::NAMES.iter().filter(|name| !shown.contains(**name)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        let known: BTreeSet<&str> = Counters::NAMES.iter().copied().chain(["open", "held"]).collect();
+        assert!(shown.is_subset(&known), "{:?}", shown.difference(&known));
+    }
+
+    #[test]
+    fn what_was_said_long_ago_is_added_to_the_lag() {
+        let mut status = Status { time: Timestamp(0), ..Status::default() };
+        status.set("lag_millis", 1500);
+        let running = Running { derive: Some(status), ..Running::default() };
+        assert_eq!(running.lag(Timestamp(1_000_000_000)), Some(1.5));
+        assert_eq!(running.lag(Timestamp(60_000_000_000)), Some(61.5));
+        assert_eq!(Running::default().lag(Timestamp(0)), None);
+    }
+}

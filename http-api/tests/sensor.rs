@@ -1,0 +1,216 @@
+//! How the sensor goes, as Prometheus, a supervisor and people are told it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "only tests")]
+
+mod asked;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use asked::common::{Said, Talk};
+use asked::{Answer, Server};
+use axum::http::{Method, StatusCode};
+use streamdb_http_api::{App, Role, Settings, Token, TokenHash, router};
+use streamdb_storage::{DiskVolume, Status, StatusWriter, Teller};
+use streamdb_types::{Counters, Reason};
+
+const HTML: (&str, &str) = ("accept", "text/html");
+
+fn talk<'a>(said: Vec<Said<'a>>) -> Talk<'a> {
+    Talk {
+        client: "10.0.0.5:49211",
+        server: "203.0.113.9:80",
+        begun: "2012-03-02T07:51:51Z",
+        said,
+        reason: Reason::Fin,
+    }
+}
+
+fn server() -> Server {
+    Server::new(&[talk(vec![Said::ToServer(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")])])
+}
+
+/// Says what a process would.
+fn say(server: &Server, teller: Teller, values: &[(&str, &str)]) {
+    let mut status = Status::default();
+    values.iter().for_each(|(name, value)| status.set(name, value));
+    StatusWriter::open(&DiskVolume, server.store.path(), teller).unwrap().write(status.values).unwrap();
+}
+
+fn json(answer: &Answer) -> serde_json::Value {
+    assert_eq!(answer.header("content-type"), "application/json");
+    serde_json::from_slice(&answer.body).unwrap()
+}
+
+fn reasons(server: &Server) -> (StatusCode, Vec<String>) {
+    let answer = server.get("/ready");
+    let reasons = json(&answer)["reasons"].as_array().cloned().unwrap_or_default();
+    (answer.status, reasons.iter().map(|reason| reason["reason"].as_str().unwrap().to_owned()).collect())
+}
+
+#[test]
+fn prometheus_is_told_all_that_is_counted() {
+    let server = server();
+    let counters: Vec<(String, String)> = Counters::NAMES
+        .iter()
+        .enumerate()
+        .map(|(at, name)| (format!("worker.0.{name}"), (at + 1).to_string()))
+        .collect();
+    let mut values: Vec<(&str, &str)> = counters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    values.extend([("worker.0.interface", "eth\"0"), ("worker.0.open", "77"), ("worker.0.held", "78")]);
+    say(&server, Teller::Capture, &values);
+    say(&server, Teller::Derive, &[("lag_millis", "1500"), ("lag_bytes", "900"), ("objects", "12"), ("given_up", "1")]);
+    say(&server, Teller::Supervisor, &[("process.capture.restarts", "2"), ("process.capture.down_millis", "2500")]);
+    server.get("/streamdb/?ip=10.0.0.5");
+    server.get("/nothing");
+    let answer = server.get("/metrics");
+    assert_eq!((answer.status, answer.header("content-type")), {
+        (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8")
+    });
+    let text = answer.text();
+    let own = "worker=\"0\",interface=\"eth\\\"0\"";
+    for line in [
+        format!("streamdb_frames_total{{{own}}} 1"),
+        format!("streamdb_payload_bytes_total{{{own},outcome=\"stored\"}} 13"),
+        format!("streamdb_open_connections{{{own}}} 77"),
+        format!("streamdb_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION")),
+        "streamdb_up{process=\"capture\"} 1".to_owned(),
+        "streamdb_derive_lag_seconds 1.5".to_owned(),
+        "streamdb_derive_lag_bytes 900".to_owned(),
+        "streamdb_derive_given_up_total 1".to_owned(),
+        "streamdb_process_restarts_total{process=\"capture\"} 2".to_owned(),
+        "streamdb_process_down_seconds_total{process=\"capture\"} 2.5".to_owned(),
+        "streamdb_store_buckets 1".to_owned(),
+        "streamdb_retention_dropped_buckets_total 0".to_owned(),
+        "streamdb_http_requests_total{route=\"/streamdb/\",status=\"200\"} 1".to_owned(),
+        "streamdb_http_requests_total{route=\"other\",status=\"404\"} 1".to_owned(),
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    // Each family is described once, before its samples, which differ.
+    let described: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    assert_eq!(described.len(), described.iter().collect::<BTreeSet<_>>().len());
+    let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    let names: BTreeSet<&str> = samples.iter().map(|line| line.rsplit_once(' ').unwrap().0).collect();
+    assert_eq!(names.len(), samples.len());
+    // Where Prometheus is installed, it says whether it likes that.
+    let Ok(mut promtool) = Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).spawn() else {
+        return;
+    };
+    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(promtool.wait().unwrap().success());
+}
+
+#[test]
+fn metrics_and_the_status_need_a_token_and_health_does_not() {
+    let server = server();
+    let token =
+        Token { name: "reader".into(), hash: TokenHash::of(b"secret"), roles: [Role::Read].into_iter().collect() };
+    let settings = Settings { tokens: vec![token], ..Settings::default() };
+    let app = |listen: &str| App::new(server.store.clone(), listen.parse().unwrap()).with(settings.clone());
+    let with = |listen| Server {
+        router: router(app(listen)),
+        store: server.store.clone(),
+        _folder: asked::common::store(&[]).0,
+    };
+    let guarded = with("127.0.0.1");
+    for path in ["/metrics", "/status"] {
+        assert_eq!(guarded.get(path).status, StatusCode::UNAUTHORIZED, "{path}");
+        let answer = guarded.ask(Method::GET, path, &[("authorization", "Bearer secret")]);
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+    }
+    assert_eq!(json(&guarded.get("/health")), serde_json::json!({"status": "ok"}));
+    assert_eq!(guarded.get("/ready").status, StatusCode::OK);
+    // Who asks from elsewhere is not told what is wrong.
+    say(&server, Teller::Supervisor, &[]);
+    assert_eq!(json(&guarded.get("/ready"))["reasons"][0]["reason"], "capture");
+    let public = with("192.0.2.1");
+    let answer = public.ask(Method::GET, "/ready", &[("host", "192.0.2.1:8080")]);
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(json(&answer), serde_json::json!({"status": "not ready"}));
+}
+
+#[test]
+fn it_is_ready_when_all_that_should_run_does() {
+    let server = server();
+    // A store alone is all there is to serve.
+    assert_eq!(reasons(&server), (StatusCode::OK, vec![]));
+    say(&server, Teller::Supervisor, &[]);
+    assert_eq!(reasons(&server), (StatusCode::SERVICE_UNAVAILABLE, vec!["capture".to_owned()]));
+    let lock = File::options().write(true).open(server.store.path().join("lock")).unwrap();
+    lock.try_lock().unwrap();
+    say(&server, Teller::Capture, &[]);
+    assert_eq!(reasons(&server), (StatusCode::OK, vec![]));
+    say(&server, Teller::Derive, &[("lag_millis", "599000")]);
+    assert_eq!(reasons(&server).0, StatusCode::OK);
+    say(&server, Teller::Derive, &[("lag_millis", "601000")]);
+    assert_eq!(reasons(&server), (StatusCode::SERVICE_UNAVAILABLE, vec!["derive".to_owned()]));
+    say(&server, Teller::Derive, &[]);
+    let ledger = server.store.path().join("ledger");
+    std::fs::rename(&ledger, ledger.with_extension("gone")).unwrap();
+    assert_eq!(reasons(&server), (StatusCode::SERVICE_UNAVAILABLE, vec!["store".to_owned()]));
+}
+
+#[test]
+fn what_was_lost_is_shown_beside_the_streams() {
+    let lost = talk(vec![Said::ToServer(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), Said::Dropped(1), Said::ToClient(b"x")]);
+    let later = Talk { client: "10.0.0.6:1", begun: "2012-03-02T08:51:51Z", ..talk(vec![Said::ToServer(b"y")]) };
+    let server = Server::new(&[lost, later]);
+    let sentence = " % of frames were lost in this window";
+    let page = server.ask(Method::GET, "/streamdb/?ip=10.0.0.5", &[HTML]).text();
+    assert!(page.contains(&format!("{sentence}</p>")), "{page}");
+    assert!(server.get("/streamdb/?ip=10.0.0.5").text().contains(&format!("{sentence}]")));
+    assert!(!server.get("/streamdb/?ip=10.0.0.6").text().contains(sentence));
+    for (path, rows) in [("/streamdb/?as_json=1&ip=", ""), ("/api/v1/streams?ip=", "/rows")] {
+        let found = |ip: &str| {
+            let answer = json(&server.get(&format!("{path}{ip}")));
+            answer.pointer(rows).unwrap().as_array().unwrap().clone()
+        };
+        for row in found("10.0.0.5") {
+            assert_eq!(row["loss"]["dropped_kernel"], 1, "{row}");
+            let frames = row["loss"]["frames"].as_f64().unwrap();
+            assert!((1.0..20.0).contains(&frames), "{row}");
+            assert!((row["loss"]["percent"].as_f64().unwrap() - 100.0 / (frames + 1.0)).abs() < 0.001, "{row}");
+        }
+        for row in found("10.0.0.6") {
+            assert_eq!(row.get("loss"), None, "{row}");
+        }
+    }
+}
+
+#[test]
+fn people_are_told_how_it_goes() {
+    let server = server();
+    let page = server.ask(Method::GET, "/status", &[HTML]);
+    assert_eq!(page.header("content-security-policy").split(';').next(), Some("default-src 'none'"));
+    assert!(page.text().contains("no process has captured here that says how it goes"), "{}", page.text());
+    let values = [
+        ("worker.0.interface", "<b>eth0"),
+        ("worker.0.frames", "997"),
+        ("worker.0.dropped_kernel", "3"),
+        ("worker.0.disk_stalls", "2"),
+        ("worker.0.disk_stalled_millis", "1500"),
+    ];
+    say(&server, Teller::Capture, &values);
+    say(&server, Teller::Derive, &[("lag_millis", "2500"), ("objects", "1"), ("given_up", "1")]);
+    let gap = ("gap.00", "capture 1330674711000000000 1330674713500000000");
+    say(
+        &server,
+        Teller::Supervisor,
+        &[gap, ("process.capture.restarts", "1"), ("process.capture.down_millis", "2500")],
+    );
+    let text = server.ask(Method::GET, "/status", &[HTML]).text();
+    for wanted in [
+        "<td>997</td>",
+        "3 (0.3 %)",
+        "2 times, 1.5 s",
+        "2.5 s and 0 bytes behind; 1 object found, given up in 1 connection",
+        "capture: 2012-03-02 07:51:51 for 2.5 s",
+        "died and was started again once, 2.5 s without it",
+    ] {
+        assert!(text.contains(wanted), "{wanted}\n{text}");
+    }
+    assert!(!text.contains("<b>eth0"));
+}
