@@ -65,7 +65,7 @@ fn what_is_sent_is_stored_and_who_is_broken_costs_the_others_nothing() {
     assert_eq!(said.code, Some(0), "{said:?}");
     let lines: Vec<&str> = said.err.lines().filter(|line| line.contains("a capture that was sent ends")).collect();
     assert_eq!(lines.len(), 2, "{}", said.err);
-    assert!(said.err.contains("a frame of 2012-03-02T07:51:51Z is of the past"), "{}", said.err);
+    assert!(said.err.contains("a frame of 2012-03-02T07:51:51"), "{}", said.err);
     let summary = json_lines(&said.out).remove(0);
     assert_eq!(summary["interfaces"][0]["interface"], "pcap over TCP");
     assert_eq!((&summary["connections"], &summary["unaccounted_payload_bytes"]), (&2.into(), &0.into()));
