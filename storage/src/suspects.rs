@@ -19,9 +19,9 @@ use crate::read::store::Store;
 use crate::status::{Status, StatusWriter, Teller};
 use crate::volume::Volume;
 
-/// In so many processes that ended a connection may be in work until it is given up: the first may have been ended by something
-/// else.
-const TRIES: u64 = 2;
+/// In so many processes that ended a connection may be in work until it is given up: the first ones may have been ended by something
+/// else, as by a power cut.
+const TRIES: u64 = 3;
 /// A file that changed more recently than this may change again without a later time.
 const RECENT: Duration = Duration::from_millis(100);
 /// Most connections that are remembered; then those of the oldest buckets go.
@@ -68,7 +68,7 @@ impl Suspects {
                     let (tries, why) = this.known.entry(key).or_default();
                     *tries += 1;
                     if *tries >= TRIES && why.is_empty() {
-                        *why = "the process that took it apart ended in it, twice".to_owned();
+                        *why = "the process that took it apart ended in it, three times".to_owned();
                     }
                     this.keep()?;
                 }
@@ -232,7 +232,11 @@ mod tests {
         suspects.begin(key(1)).unwrap();
         assert_eq!(working(folder.path()).text(WORK), Some("4294967303-1"));
         drop(suspects);
-        // Once it may have been by chance.
+        // Once it may have been by chance, and even twice.
+        let suspects = open();
+        assert_eq!((suspects.given_up(), store.given_up(key(1))), (0, None));
+        suspects.begin(key(1)).unwrap();
+        drop(suspects);
         let suspects = open();
         assert_eq!((suspects.given_up(), store.given_up(key(1))), (0, None));
         // Others come before it once more.
@@ -241,7 +245,7 @@ mod tests {
         drop(suspects);
         let suspects = open();
         assert_eq!(suspects.given_up(), 1);
-        assert!(store.given_up(key(1)).is_some_and(|why| why.contains("twice")), "{:?}", store.given_up(key(1)));
+        assert!(store.given_up(key(1)).is_some_and(|why| why.contains("three times")), "{:?}", store.given_up(key(1)));
         assert_eq!(store.given_up(key(0)), None);
         // One that came to its end is not suspected any more.
         suspects.begin(key(2)).unwrap();

@@ -84,11 +84,11 @@ fn running_away_costs_one_connection() {
 fn eating_memory_costs_one_connection() {
     let data = store("misbehave-eat", &["MISBEHAVE eat\n", "MISBEHAVE eat\n"]);
     let (tries, said) = derive_all(&data, &["--max-memory", "1G"]);
-    // Each ends two processes: the first time it may have been something else.
-    assert_eq!(tries, 5, "{said}");
+    // Each ends three processes: until then it may have been something else.
+    assert_eq!(tries, 7, "{said}");
     assert_eq!(found(&data), [2000, 2002]);
     let asked = data.run("get", &[&oid(&data, 2003)]);
-    assert!(asked.sentence().contains("the process that took it apart ended in it, twice"), "{}", asked.err);
+    assert!(asked.sentence().contains("the process that took it apart ended in it, three times"), "{}", asked.err);
     // The rows say the same to whoever compares them with the buckets.
     let report: Value = serde_json::from_slice(&data.run("verify", &["--deep", "--json"]).well()).unwrap();
     assert_eq!(report["findings"], Value::Array(vec![]));
