@@ -92,11 +92,9 @@ fn several_syns_of_one_side_alone() {
 #[test]
 fn urgent_bytes_move_nothing() {
     let mut wire = Wire::open(Config::default());
-    let mut seq = 1001;
-    for (n, byte) in ["a", "b", "c", "d", "e", "f"].into_iter().enumerate() {
-        let flags = if n % 2 == 1 { ACK | URG } else { ACK };
+    for (seq, byte) in (1001..).zip(["a", "b", "c", "d", "e", "f"]) {
+        let flags = if seq % 2 == 0 { ACK | URG } else { ACK };
         wire.c(Frame { flags, ..data(seq, 5001, byte) });
-        seq += 1;
     }
     // Out of order, and sent again without the flag.
     wire.c(Frame { flags: ACK | URG, ..data(1009, 5001, "i") });
