@@ -101,6 +101,7 @@ impl Status {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             file => file.map_err(Error::io(&path, "open it"))?,
         };
+        let mut before = Vec::new();
         for _ in 0..TRIES {
             let length = file.metadata().map_err(Error::io(&path, "ask for its length"))?.len();
             let mut bytes = vec![0; usize::try_from(length).unwrap_or(MOST).min(MOST)];
@@ -108,7 +109,11 @@ impl Status {
             if let Some(status) = bytes.get(..read).and_then(Self::decode) {
                 return Ok(Some(status));
             }
-            // It is being written.
+            // Nothing was written yet; or it is being written, unless it stays as it is.
+            if bytes == before {
+                return Ok(None);
+            }
+            before = bytes;
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(None)
