@@ -81,6 +81,9 @@ pub(crate) fn supervise(
         children.retain_mut(|child| !child.is_over || child.runs());
         children.iter_mut().for_each(|child| child.look(begun, &mut account));
         if awaited && children.iter().all(|child| child.ready) {
+            if !begun {
+                inform(&status(&children));
+            }
             (begun, awaited) = (true, false);
             manager.ready();
         }
@@ -161,6 +164,8 @@ struct Child {
     line: Option<Line>,
     /// Whether it said that it does what it is there for, since it was started or told to read its configuration.
     ready: bool,
+    /// Whether it has been ready since it was started, and so hears signals.
+    hears: bool,
     /// When it last said that it goes on, if it does that.
     alive: Option<Instant>,
     /// Whether it was told that nothing is heard of it.
@@ -186,6 +191,7 @@ impl Child {
             expected: false,
             line: None,
             ready: false,
+            hears: false,
             alive: None,
             silent: false,
             is_over: false,
@@ -251,7 +257,7 @@ impl Child {
         match spawned {
             Ok(process) => {
                 self.process = Some(process);
-                (self.ready, self.silent, self.alive) = (false, false, None);
+                (self.ready, self.hears, self.silent, self.alive) = (false, false, false, None);
             }
             Err(error) => {
                 self.start = self.since + LONGEST_PAUSE;
@@ -268,6 +274,7 @@ impl Child {
         let Some(line) = &mut self.line else { return };
         let heard = line.hear();
         self.ready |= heard.ready;
+        self.hears |= heard.ready;
         if heard.over {
             self.line = None;
         }
@@ -343,8 +350,9 @@ impl Child {
         self.job = job;
         self.ready = false;
         match self.job.reload {
-            Reload::Hangup => self.tell(Signal::HUP),
-            Reload::Again => {
+            Reload::Hangup if self.hears => self.tell(Signal::HUP),
+            // One that begins would die of the signal, or read what there was before.
+            Reload::Hangup | Reload::Again => {
                 self.expected = self.process.is_some();
                 self.tell(Signal::TERM);
             }
@@ -378,6 +386,27 @@ pub(crate) fn end_with_supervisor() {
 mod tests {
     use super::*;
     use std::io::Write;
+    use std::os::unix::process::ExitStatusExt;
+    use streamdb_testkit::TestFolder;
+
+    #[test]
+    fn one_that_does_not_hear_signals_yet_is_started_again_with_what_is_new() {
+        let folder = TestFolder::new("supervising");
+        let job = Job { name: "derive", arguments: vec!["60".into()], reload: Reload::Hangup };
+        let mut child = Child::new("/bin/sleep".into(), job.clone());
+        child.begin();
+        child.take_over(job.clone());
+        assert!(child.expected);
+        assert_eq!(child.process.as_mut().unwrap().wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
+        child.look(false, &mut Account::open(folder.path()));
+        assert_eq!((child.failed(), child.deaths), (None, 0));
+
+        child.begin();
+        child.hears = true;
+        child.take_over(job);
+        assert!(!child.expected);
+        assert_eq!(child.process.as_mut().unwrap().wait().unwrap().signal(), Some(Signal::HUP.as_raw()));
+    }
 
     #[test]
     fn one_that_says_nothing_is_not_well_until_it_does() {

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::{
-    Data, Pair, Sensor, Server, free_port, head, kill, may_capture, noise, stream_to, streamdb, text, until, wait,
+    Data, Pair, RUN, Sensor, Server, free_port, head, kill, may_capture, noise, stream_to, streamdb, text, until, wait,
 };
 
 /// A user who may nothing, where somebody can become one.
@@ -151,7 +151,7 @@ fn a_process_comes_and_goes_with_its_section() {
     );
     let config = data.write("streamdb.toml", without.as_bytes());
     let sensor = Sensor::start(&config);
-    sensor.says_all(["serving ", "capturing "]);
+    sensor.says(RUN);
     let scans = |id: u32| -> Option<u32> {
         let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
         children.split_whitespace().map(|child| child.parse().unwrap()).find(|child: &u32| {

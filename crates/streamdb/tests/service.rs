@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use common::{Data, PATIENCE, Sensor, free_port, installed, kill, may_capture, streamdb, until, wait};
+use common::{Data, PATIENCE, RUN, Sensor, free_port, installed, kill, may_capture, streamdb, until, wait};
 
 fn config(data: &Data, before: &str) -> PathBuf {
     let text = format!(
@@ -101,7 +101,7 @@ fn its_log_is_json_where_that_is_wanted() {
         let config = config(&data, before);
         let mut command = common::command(["run", "--config"]);
         let sensor = Sensor::start_as(command.arg(&config).args(flags));
-        let lines = ["capturing from lo", "serving "];
+        let lines = ["capturing from lo", "serving ", RUN];
         let lines = lines.iter().zip(sensor.says_all(lines));
         kill("-KILL", sensor.process("derive"));
         let died = sensor.says("derive died");
@@ -109,7 +109,11 @@ fn its_log_is_json_where_that_is_wanted() {
         let rest = objects(&sensor.end());
         for (what, line) in lines {
             let object = &objects(std::slice::from_ref(&line))[0];
-            let process = if *what == "serving " { "serve" } else { "capture" };
+            let process = match *what {
+                "serving " => "serve",
+                RUN => "run",
+                _ => "capture",
+            };
             assert_eq!((object["level"].as_str(), object["process"].as_str()), (Some("info"), Some(process)), "{line}");
             assert!(object["message"].as_str().unwrap().starts_with(what), "{line}");
             assert!(object["time"].as_str().unwrap().ends_with('Z'), "{line}");

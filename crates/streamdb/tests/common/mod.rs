@@ -26,7 +26,7 @@ pub use captures::{About, Capture, Frame, corpus, frames_of_tcp, read_capture, t
 pub use capturing::{Capturing, Pair, head, stream_to};
 pub use http::{Answer, Server};
 pub use made::{Made, Talk};
-pub use sensor::{Sensor, free_port, kill};
+pub use sensor::{RUN, Sensor, free_port, kill};
 pub use wire::{Wire, inside, installed, ip, may_capture, within};
 
 /// How long anything that is waited for may take, on a machine that has much else to do.

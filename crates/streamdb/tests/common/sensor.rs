@@ -10,6 +10,9 @@ use std::time::Instant;
 
 use super::{PATIENCE, until, wait};
 
+/// What a sensor says when all that it usually has runs.
+pub const RUN: &str = "capture runs, derive runs, serve runs";
+
 /// A running sensor; it ends with the test, and its processes with it.
 pub struct Sensor {
     pub child: Child,
