@@ -152,18 +152,19 @@ impl Worker {
         self.left_out
     }
 
-    /// Frames that were dropped before they came here.
+    /// Frames that were dropped before they came here, in that time.
     ///
     /// # Errors
     /// When the store thread is gone.
-    pub fn dropped(&mut self, kernel: u64, interface: u64) -> Result<()> {
+    pub fn dropped(&mut self, kernel: u64, interface: u64, between: Option<(Timestamp, Timestamp)>) -> Result<()> {
         // Before the first frame the time is that frame's; no time is earlier than it.
         let time = self.ticker.clock().unwrap_or(Timestamp(i64::MAX));
         self.counted.dropped_kernel += kernel;
         self.counted.dropped_interface += interface;
         let told = self.told.replace(time).unwrap_or(time).min(time);
-        let from = if self.live { time.plus(-SECOND) } else { told };
-        self.sink.writer.loss(&Loss { from, to: time, kernel, interface, shed: 0 })
+        // What was read of the kernel's counters may be of frames that are taken later, when the ring held so much.
+        let (from, to) = between.unwrap_or((if self.live { time.plus(-SECOND) } else { told }, time));
+        self.sink.writer.loss(&Loss { from, to, kernel, interface, shed: 0 })
     }
 
     /// A frame that the capture filter left out.
@@ -317,6 +318,7 @@ impl Worker {
     /// # Errors
     /// When the store thread is gone. A disk that fails is no error: what is lost is counted, and it is tried again.
     pub fn finish(mut self) -> Result<(Counters, WriterSummary)> {
+        self.note_losses(self.ticker.clock().unwrap_or_default())?;
         if self.sink.writer.has_news() {
             self.settle()?;
         }

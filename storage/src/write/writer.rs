@@ -160,7 +160,11 @@ impl Writer {
             self.attachment(kind, &bytes)?;
         }
         match loss {
-            Some(loss) => self.loss(&Loss { from: loss.from.min(time), to: time, ..loss }),
+            // Without a time it is of the frame's.
+            Some(loss) => {
+                let to = if loss.to == Timestamp(i64::MAX) { time } else { loss.to };
+                self.loss(&Loss { from: loss.from.min(time).min(to), to, ..loss })
+            }
             None => Ok(()),
         }
     }

@@ -162,7 +162,7 @@ fn take(
             worker.frame(frame)?;
         }
         Item::Interface(_, interface) => begin(worker, interface, links),
-        Item::Drops(drops) => worker.dropped(drops.by_kernel, drops.by_interface)?,
+        Item::Drops(drops) => worker.dropped(drops.by_kernel, drops.by_interface, drops.between)?,
         Item::Secrets { kind, data } => worker.attachment(Some(*kind), data)?,
         Item::Names(data) => worker.attachment(None, data)?,
     }

@@ -86,14 +86,16 @@ impl Worker {
     pub fn ends_sending(&mut self) -> Result<()> {
         let now = self.ticker.clock().unwrap_or_default();
         if let Some(part) = &mut self.part {
-            self.counted.shed_frames += part.give_up(now);
+            self.counted.shed_frames += part.give_up();
             part.ends_sending();
         }
         self.note_losses(now)
     }
 
-    fn note_losses(&mut self, now: Timestamp) -> Result<()> {
+    /// Notes what others let go of this worker's, and tells them what it let go of theirs.
+    pub(super) fn note_losses(&mut self, now: Timestamp) -> Result<()> {
         let Some(part) = &mut self.part else { return Ok(()) };
+        part.tell_shed();
         if let Some(shed) = part.take_shed() {
             self.sink.writer.loss(&shed)?;
         }
