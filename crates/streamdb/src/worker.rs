@@ -403,8 +403,7 @@ impl Worker {
         let (flows, mut sink) = self.without_frame();
         flows.flush(&mut sink);
         self.sink.flushed()?;
-        let counters = self.given();
-        self.sink.writer.settle(&counters);
+        self.sink.writer.settle();
         Ok(())
     }
 

@@ -472,7 +472,7 @@ impl Writer {
     pub fn finish(mut self, counters: &Counters) -> Result<WriterSummary> {
         self.end_bucket(counters)?;
         let summary = self.pipeline.finish()?;
-        self.settle(counters);
+        self.settle();
         Ok(WriterSummary { lost: self.losses.total, troubles: self.losses.troubles, ..summary })
     }
 
