@@ -41,6 +41,10 @@ pub enum Teller {
     Working,
     /// The one that derives: what it gave up.
     GivenUp,
+    /// The one that serves: what it takes apart.
+    Serving,
+    /// The one that serves: what it gave up.
+    NotServed,
 }
 
 impl Teller {
@@ -52,6 +56,8 @@ impl Teller {
             Self::Supervisor => folder.join("status.run"),
             Self::Working => folder.join(DERIVED).join("working"),
             Self::GivenUp => folder.join(DERIVED).join("given-up"),
+            Self::Serving => folder.join(DERIVED).join("serving"),
+            Self::NotServed => folder.join(DERIVED).join("not-served"),
         }
     }
 }

@@ -1,23 +1,26 @@
-//! Which connection is being taken apart, and which were given up, as taking them apart ended the process: so that one connection
+//! Which connections are being taken apart, and which were given up, as taking them apart ended the process: so that one connection
 //! costs its own objects, and no other's.
 //!
-//! `derived/working` says which one is in work, written over in place before each begins; whoever finds it there when it starts
-//! knows in which one its predecessor ended. `derived/given-up` says how often that was so. Both have the form of a
+//! A process writes down which ones are in work, over what it wrote before, as each begins; whoever finds some there when it starts
+//! knows in which its predecessor ended. Beside that stands how often it was so. Both have the form of a
 //! [`Status`](crate::Status), and losing them costs no more than another try.
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant, SystemTime};
 
 use streamdb_types::{BucketId, ConnKey};
 
 use crate::derived::DERIVATION;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::folder::DERIVED;
 use crate::read::derived::DeriveLock;
 use crate::read::store::Store;
 use crate::status::{Status, StatusWriter, Teller};
-use crate::volume::Volume;
+use crate::volume::{DiskVolume, Volume};
 
 /// In so many processes that ended a connection may be in work until it is given up: the first ones may have been ended by something
 /// else, as by a power cut.
@@ -26,6 +29,25 @@ const TRIES: u64 = 3;
 const RECENT: Duration = Duration::from_millis(100);
 /// Most connections that are remembered.
 const MOST: usize = 1024;
+/// How long one that is suspected waits until no other is in work, so that it is known who ended the process; and how long others
+/// wait for it.
+const ALONE: Duration = Duration::from_secs(10);
+
+/// What is being taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// The connection.
+    pub key: ConnKey,
+    /// Bytes of its stream that is looked at.
+    pub length: u64,
+    /// Since when.
+    pub since: Instant,
+    /// By which thread, as the system numbers them; 0 when that is not known.
+    pub thread: u32,
+    by: ThreadId,
+    /// Whether all others wait meanwhile.
+    alone: bool,
+}
 
 /// The connections that are not taken apart, and why.
 type GivenUp = Arc<BTreeMap<ConnKey, String>>;
@@ -34,108 +56,213 @@ type GivenUp = Arc<BTreeMap<ConnKey, String>>;
 #[derive(Debug, Default)]
 pub(crate) struct Known(Mutex<(Option<SystemTime>, GivenUp)>);
 
-/// The deriver's side.
+/// The side of a process that takes connections apart, on whichever of its threads.
 #[derive(Debug)]
 pub struct Suspects {
+    state: Mutex<State>,
+    /// One came to its end.
+    ended: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
     working: StatusWriter,
     given_up: StatusWriter,
     /// In how many processes that ended each was in work, and why it was given up, if it was.
     known: BTreeMap<ConnKey, (u64, String)>,
+    /// Of each thread, that one last which it is at.
+    works: Vec<Work>,
+    /// Nobody is to blame any more for how the process ends.
+    closed: bool,
 }
 
 impl Suspects {
-    /// Goes on from what the last process left.
+    /// Of who derives: goes on from what the last process left.
     ///
     /// # Errors
     /// When the files cannot be read or written.
-    pub fn open(store: &Store, _lock: &DeriveLock, volume: &dyn Volume) -> Result<Self> {
+    pub fn open(store: &Store, _lock: &DeriveLock, volume: &dyn Volume) -> Result<Arc<Self>> {
+        Self::of(store, Teller::Working, Teller::GivenUp, volume)
+    }
+
+    /// Of who serves, which has a memory of its own: what it gives up is derived all the same, alone and with more time.
+    ///
+    /// # Errors
+    /// When the files cannot be read or written.
+    pub fn of_server(store: &Store) -> Result<Arc<Self>> {
+        let folder = store.path().join(DERIVED);
+        std::fs::create_dir_all(&folder).map_err(Error::io(&folder, "make it"))?;
+        Self::of(store, Teller::Serving, Teller::NotServed, &DiskVolume)
+    }
+
+    fn of(store: &Store, working: Teller, given_up: Teller, volume: &dyn Volume) -> Result<Arc<Self>> {
         let folder = store.path();
-        let read = Status::read(folder, Teller::GivenUp)?.filter(of_this_version).unwrap_or_default();
+        let read = Status::read(folder, given_up)?.filter(of_this_version).unwrap_or_default();
         let known = read.values.iter().filter_map(|(name, value)| {
             let (tries, why) = value.split_once(' ')?;
             Some((key_of(name)?, (tries.parse().ok()?, why.to_owned())))
         });
-        let mut this = Self {
-            working: StatusWriter::open(volume, folder, Teller::Working)?,
-            given_up: StatusWriter::open(volume, folder, Teller::GivenUp)?,
+        let mut state = State {
+            working: StatusWriter::open(volume, folder, working)?,
+            given_up: StatusWriter::open(volume, folder, given_up)?,
             known: known.collect(),
+            works: Vec::new(),
+            closed: false,
         };
-        let left = Status::read(folder, Teller::Working)?.unwrap_or_default();
-        if let Some(key) = left.text(WORK).and_then(key_of) {
-            match left.text(WHY) {
-                Some(why) => this.give_up(key, why)?,
-                None => {
-                    let (tries, why) = this.known.entry(key).or_default();
-                    *tries += 1;
+        // One that lives has not ended in anything. Of those that derive there is but one.
+        let others = working == Teller::Serving;
+        let left = Status::read(folder, working)?.filter(|left| !(others && lives(left.pid))).unwrap_or_default();
+        let keys: Vec<ConnKey> = left.text(WORK).unwrap_or_default().split(' ').filter_map(key_of).collect();
+        match (left.text(WHY), keys.as_slice()) {
+            (_, []) => {}
+            (Some(why), [key, ..]) => state.give_up(*key, why)?,
+            (None, keys) => {
+                for key in keys {
+                    let (tries, why) = state.known.entry(*key).or_default();
+                    // Of several nobody knows which one it was. The next time each is alone.
+                    let most = if keys.len() > 1 { TRIES - 1 } else { u64::MAX };
+                    *tries = (*tries).max((*tries + 1).min(most));
                     if *tries >= TRIES && why.is_empty() {
                         *why = "the process that took it apart ended in it, three times".to_owned();
                     }
-                    this.keep(Some(key))?;
                 }
+                state.keep(keys)?;
             }
-            this.rest()?;
         }
+        state.note()?;
+        let this = Arc::new(Self { state: Mutex::new(state), ended: Condvar::new() });
+        store.set_suspects(&this);
         Ok(this)
     }
 
-    /// This connection is taken apart from here on.
-    ///
-    /// # Errors
-    /// When that cannot be written.
-    pub fn begin(&self, key: ConnKey) -> Result<()> {
-        self.working.write(BTreeMap::from([(WORK.to_owned(), name_of(key))]))
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It was, and the process goes on: it is suspected no more. One that is given up stays so: what is not taken apart ends well.
-    ///
-    /// # Errors
-    /// When that cannot be written.
-    pub fn done(&mut self, key: ConnKey) -> Result<()> {
-        // Nearly none is known.
-        if self.known.get(&key).is_none_or(|(_, why)| !why.is_empty()) {
-            return Ok(());
+    /// This connection is taken apart from here on by this thread; `None` when it is at that already. One that is suspected is alone,
+    /// as far as the others let it be.
+    pub fn begin(self: &Arc<Self>, key: ConnKey, length: u64) -> Option<InWork> {
+        let by = thread::current().id();
+        let mut state = self.state();
+        let mine = state.works.iter().rev().find(|work| work.by == by).map(|work| work.key);
+        if mine == Some(key) {
+            return None;
         }
-        self.known.remove(&key);
-        self.keep(None)
+        let suspected = state.known.get(&key).is_some_and(|(_, why)| why.is_empty());
+        // Who is at something already waits for nobody, who may wait for it.
+        if mine.is_none() {
+            let in_the_way =
+                |state: &mut State| state.works.iter().any(|work| work.alone) || suspected && !state.works.is_empty();
+            state = self.ended.wait_timeout_while(state, ALONE, in_the_way).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let work = Work { key, length, since: Instant::now(), thread: number(), by, alone: suspected };
+        state.works.push(work);
+        // A disk that does not take it says so where something is kept. Until it does, who ends a process is not known to the next one.
+        let noted = state.note().is_ok();
+        Some(InWork { of: Arc::clone(self), work, noted })
     }
 
-    /// None is in work.
-    ///
-    /// # Errors
-    /// When that cannot be written.
-    pub fn rest(&self) -> Result<()> {
-        self.working.write(BTreeMap::new())
+    /// What is in work: of each thread what it is at.
+    pub fn works(&self) -> Vec<Work> {
+        self.state().now().copied().collect()
     }
 
     /// It is not taken apart again by this version.
     ///
     /// # Errors
     /// When that cannot be written.
-    pub fn give_up(&mut self, key: ConnKey, why: &str) -> Result<()> {
-        let (tries, known) = self.known.entry(key).or_default();
-        (*tries, *known) = (tries.saturating_add(1), why.to_owned());
-        self.keep(Some(key))
+    pub fn give_up(&self, key: ConnKey, why: &str) -> Result<()> {
+        self.state().give_up(key, why)
     }
 
-    /// All are tried again.
+    /// Why it was, if it was.
+    pub fn why(&self, key: ConnKey) -> Option<String> {
+        self.state().known.get(&key).map(|(_, why)| why.clone()).filter(|why| !why.is_empty())
+    }
+
+    /// The process ends for this one, and the next is not to try it again. Nothing else is written from here on.
     ///
     /// # Errors
     /// When that cannot be written.
-    pub fn forget(&mut self) -> Result<()> {
-        self.known.clear();
-        self.keep(None)
+    pub fn accuse(&self, key: ConnKey, why: &str) -> Result<()> {
+        let mut state = self.state();
+        state.closed = true;
+        let mut status = Status::default();
+        status.set(WORK, name_of(key));
+        status.set(WHY, why);
+        state.working.write(status.values)
+    }
+
+    /// However this process ends from here on, what is in work is not to blame.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn acquit(&self) -> Result<()> {
+        let mut state = self.state();
+        state.closed = true;
+        state.working.write(BTreeMap::new())
+    }
+
+    /// All are tried again, also by who serves, from when it starts.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn forget(&self, store: &Store, volume: &dyn Volume) -> Result<()> {
+        let mut state = self.state();
+        state.known.clear();
+        state.keep(&[])?;
+        if Teller::NotServed.path(store.path()).exists() {
+            StatusWriter::open(volume, store.path(), Teller::NotServed)?.write(BTreeMap::new())?;
+        }
+        Ok(())
     }
 
     /// How many were given up.
     pub fn given_up(&self) -> u64 {
-        self.known.values().filter(|(_, why)| !why.is_empty()).count() as u64
+        self.state().known.values().filter(|(_, why)| !why.is_empty()).count() as u64
     }
 
-    /// Keeps what is known. When that is too much, those of the oldest buckets go that are given up, but not the one that was just
+    fn end(&self, work: &Work) {
+        let mut state = self.state();
+        state.works.retain(|other| other != work);
+        // Nobody is worse off when it stands there longer.
+        _ = state.note();
+        drop(state);
+        self.ended.notify_all();
+    }
+}
+
+impl State {
+    /// What each thread is at.
+    fn now(&self) -> impl Iterator<Item = &Work> {
+        let later = |at: usize, work: &Work| self.works.iter().skip(at + 1).any(|other| other.by == work.by);
+        self.works.iter().enumerate().filter(move |(at, work)| !later(*at, work)).map(|(_, work)| work)
+    }
+
+    /// Writes down what is in work.
+    fn note(&self) -> Result<()> {
+        if self.closed {
+            return Ok(());
+        }
+        let mut status = Status::default();
+        let names: Vec<String> = self.now().map(|work| name_of(work.key)).collect();
+        if !names.is_empty() {
+            status.set(WORK, names.join(" "));
+        }
+        self.working.write(status.values)
+    }
+
+    fn give_up(&mut self, key: ConnKey, why: &str) -> Result<()> {
+        let (tries, known) = self.known.entry(key).or_default();
+        (*tries, *known) = (tries.saturating_add(1), why.to_owned());
+        self.keep(&[key])
+    }
+
+    /// Keeps what is known. When that is too much, those of the oldest buckets go that are given up, but not those that were just
     /// counted; and last those that are tried still, of which one may be who ends the processes.
-    fn keep(&mut self, counted: Option<ConnKey>) -> Result<()> {
+    fn keep(&mut self, counted: &[ConnKey]) -> Result<()> {
         while self.known.len() > MOST {
-            let others = || self.known.iter().filter(|(key, _)| Some(**key) != counted);
+            let others = || self.known.iter().filter(|(key, _)| !counted.contains(key));
             let first = others().find(|(_, (_, why))| !why.is_empty()).or_else(|| others().next());
             let Some(key) = first.map(|(key, _)| *key) else { break };
             self.known.remove(&key);
@@ -149,44 +276,54 @@ impl Suspects {
     }
 }
 
-/// Somebody else who watches the deriver from the same process, and ends it.
+/// A connection that is being taken apart; it is no more when this is dropped.
 #[derive(Debug)]
-pub struct Accuser(StatusWriter);
+pub struct InWork {
+    of: Arc<Suspects>,
+    work: Work,
+    noted: bool,
+}
 
-impl Accuser {
-    /// Of this store.
-    ///
-    /// # Errors
-    /// When the file cannot be opened.
-    pub fn open(store: &Store, volume: &dyn Volume) -> Result<Self> {
-        StatusWriter::open(volume, store.path(), Teller::Working).map(Self)
-    }
-
-    /// The next process is not to try this one again.
+impl InWork {
+    /// It was, and the process goes on: it is suspected no more. One that is given up stays so: what is not taken apart ends well.
     ///
     /// # Errors
     /// When that cannot be written.
-    pub fn accuse(&self, key: ConnKey, why: &str) -> Result<()> {
-        let mut status = Status::default();
-        status.set(WORK, name_of(key));
-        status.set(WHY, why);
-        self.0.write(status.values)
+    pub fn done(self) -> Result<()> {
+        let mut state = self.of.state();
+        // Nearly none is known.
+        if !self.noted || state.known.get(&self.work.key).is_none_or(|(_, why)| !why.is_empty()) {
+            return Ok(());
+        }
+        state.known.remove(&self.work.key);
+        state.keep(&[])
     }
+}
 
-    /// However this process ends, what is in work is not to blame.
-    ///
-    /// # Errors
-    /// When that cannot be written.
-    pub fn acquit(&self) -> Result<()> {
-        self.0.write(BTreeMap::new())
+impl Drop for InWork {
+    fn drop(&mut self) {
+        self.of.end(&self.work);
     }
 }
 
 impl Store {
-    /// Why a connection is not taken apart, if it is one of those.
+    /// Why a connection is not taken apart, if it is one of those: as who derives says, and this process.
     pub fn given_up(&self, key: ConnKey) -> Option<String> {
         let path = Teller::GivenUp.path(self.path());
-        let changed = std::fs::metadata(&path).and_then(|facts: Metadata| facts.modified()).ok()?;
+        self.told(&path, key).or_else(|| self.suspects()?.why(key))
+    }
+
+    /// What watches over what this process takes apart, if anything does.
+    pub fn suspects(&self) -> Option<Arc<Suspects>> {
+        self.watching.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_suspects(&self, suspects: &Arc<Suspects>) {
+        *self.watching.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(suspects));
+    }
+
+    fn told(&self, path: &Path, key: ConnKey) -> Option<String> {
+        let changed = std::fs::metadata(path).and_then(|facts: Metadata| facts.modified()).ok()?;
         let mut known = self.suspects.0.lock().unwrap_or_else(PoisonError::into_inner);
         // One that changed just now may change again without a later time.
         let settled = changed.elapsed().is_ok_and(|since| since > RECENT);
@@ -221,15 +358,35 @@ fn key_of(name: &str) -> Option<ConnKey> {
     Some(ConnKey { bucket: BucketId(bucket.parse().ok()?), number: number.parse().ok()? })
 }
 
+/// Whether this process runs, and is another one.
+fn lives(pid: u32) -> bool {
+    pid != std::process::id() && pid != 0 && Path::new("/proc").join(pid.to_string()).exists()
+}
+
+/// How the system numbers this thread.
+fn number() -> u32 {
+    thread_local! {
+        static NUMBER: u32 = std::fs::read_link("/proc/thread-self")
+            .ok()
+            .and_then(|link| link.file_name()?.to_str()?.parse().ok())
+            .unwrap_or(0);
+    }
+    NUMBER.with(|number| *number)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{DiskVolume, WriteFolder};
-    use std::path::Path;
     use streamdb_testkit::TestFolder;
 
     fn working(folder: &Path) -> Status {
         Status::read(folder, Teller::Working).unwrap().unwrap_or_default()
+    }
+
+    /// The process ends with this in work.
+    fn ends_in(suspects: &Arc<Suspects>, key: ConnKey) {
+        std::mem::forget(suspects.begin(key, 0).unwrap());
     }
 
     fn key(number: u32) -> ConnKey {
@@ -245,12 +402,12 @@ mod tests {
         let mut suspects = open();
         let many = MOST as u32;
         for number in 0..many {
-            suspects.known.insert(key(number + 1), (1, "it failed".to_owned()));
+            suspects.state().known.insert(key(number + 1), (1, "it failed".to_owned()));
         }
-        suspects.keep(None).unwrap();
+        suspects.state().keep(&[]).unwrap();
         // Before all of them in the order of buckets.
         for _ in 0..TRIES {
-            suspects.begin(key(0)).unwrap();
+            ends_in(&suspects, key(0));
             drop(suspects);
             suspects = open();
         }
@@ -266,48 +423,93 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         let open = || Suspects::open(&store, &store.derive_lock().unwrap(), &DiskVolume).unwrap();
         let suspects = open();
-        suspects.begin(key(1)).unwrap();
+        ends_in(&suspects, key(1));
         assert_eq!(working(folder.path()).text(WORK), Some("4294967303-1"));
         drop(suspects);
         // Once it may have been by chance, and even twice.
         let suspects = open();
         assert_eq!((suspects.given_up(), store.given_up(key(1))), (0, None));
-        suspects.begin(key(1)).unwrap();
+        ends_in(&suspects, key(1));
         drop(suspects);
         let suspects = open();
         assert_eq!((suspects.given_up(), store.given_up(key(1))), (0, None));
         // Others come before it once more.
-        suspects.begin(key(0)).unwrap();
-        suspects.begin(key(1)).unwrap();
+        ends_in(&suspects, key(0));
+        ends_in(&suspects, key(1));
         drop(suspects);
         let suspects = open();
         assert_eq!(suspects.given_up(), 1);
         assert!(store.given_up(key(1)).is_some_and(|why| why.contains("three times")), "{:?}", store.given_up(key(1)));
         assert_eq!(store.given_up(key(0)), None);
         // One that came to its end is not suspected any more.
-        suspects.begin(key(2)).unwrap();
+        ends_in(&suspects, key(2));
         drop(suspects);
-        let mut next = open();
-        next.begin(key(2)).unwrap();
-        next.done(key(2)).unwrap();
-        next.rest().unwrap();
+        let next = open();
+        let in_work = next.begin(key(2), 0).unwrap();
+        assert!(next.begin(key(2), 0).is_none(), "this thread is at it already");
+        in_work.done().unwrap();
+        assert_eq!((working(folder.path()).text(WORK), next.works().len()), (None, 0));
         drop(next);
         let next = open();
-        next.begin(key(2)).unwrap();
+        ends_in(&next, key(2));
         drop(next);
-        let mut next = open();
+        let next = open();
         assert_eq!((next.given_up(), store.given_up(key(2))), (1, None));
         // Of one that is given up the rows that are kept go into the index, which ends well.
-        next.begin(key(1)).unwrap();
-        next.done(key(1)).unwrap();
+        next.begin(key(1), 0).unwrap().done().unwrap();
         assert_eq!(next.given_up(), 1);
         // Who is accused is not tried again.
-        next.begin(key(3)).unwrap();
-        Accuser::open(&store, &DiskVolume).unwrap().accuse(key(3), "it took too long").unwrap();
-        drop(next);
-        let mut next = open();
+        ends_in(&next, key(3));
+        next.accuse(key(3), "it took too long").unwrap();
+        ends_in(&next, key(4));
+        let next = open();
         assert_eq!(store.given_up(key(3)).as_deref(), Some("it took too long"));
-        next.forget().unwrap();
+        next.forget(&store, &DiskVolume).unwrap();
         assert_eq!((next.given_up(), store.given_up(key(3))), (0, None));
+        // A process that was asked to end blames nobody.
+        for _ in 0..TRIES {
+            let next = open();
+            ends_in(&next, key(5));
+            next.acquit().unwrap();
+        }
+        assert_eq!(open().given_up(), 0);
+    }
+
+    #[test]
+    fn of_several_nobody_is_given_up_before_it_was_alone() {
+        let folder = TestFolder::new("suspects-several");
+        drop(WriteFolder::open(folder.path(), Box::new(DiskVolume)).unwrap());
+        let store = Store::open(folder.path()).unwrap();
+        for _ in 0..5 {
+            let suspects = Suspects::of_server(&store).unwrap();
+            assert_eq!(suspects.given_up(), 0);
+            // As if none waited for another.
+            for number in [1, 2] {
+                let suspects = Arc::clone(&suspects);
+                let thread = std::thread::spawn(move || {
+                    let mut state = suspects.state();
+                    let by = thread::current().id();
+                    let since = Instant::now();
+                    state.works.push(Work { key: key(number), length: 0, since, thread: 0, by, alone: false });
+                    state.note().unwrap();
+                });
+                thread.join().unwrap();
+            }
+        }
+        let suspects = Suspects::of_server(&store).unwrap();
+        // One that is suspected waits for the others, and they for it.
+        let one = suspects.begin(key(1), 0).unwrap();
+        let others = Arc::clone(&suspects);
+        let other = std::thread::spawn(move || others.begin(key(7), 0).map(drop));
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(suspects.works().len(), 1);
+        one.done().unwrap();
+        other.join().unwrap();
+        ends_in(&suspects, key(2));
+        let suspects = Suspects::of_server(&store).unwrap();
+        assert_eq!((suspects.why(key(1)), suspects.given_up()), (None, 1));
+        assert!(store.given_up(key(2)).is_some_and(|why| why.contains("three times")));
+        // Whoever derives has a memory of its own.
+        assert_eq!(Store::open(folder.path()).unwrap().given_up(key(2)), None);
     }
 }

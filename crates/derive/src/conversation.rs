@@ -7,10 +7,11 @@ use streamdb_extract::{
     BodyLimits, BodyOutcome, Decode, Found, Head, Incomplete, Limits, Message, MessageIndex, Messages, Part, Piece,
     Source, Span, Transfer,
 };
-use streamdb_storage::{Store, Stream, StreamInfo};
+use streamdb_storage::{Store, Stream, StreamInfo, Suspects};
 use streamdb_types::{Direction, Gap, Marks, Oid, StreamOffset, Timestamp};
 
 use crate::error::Error;
+use crate::guard::guarded;
 use crate::index::{Cut, Naming, begins};
 use crate::others::Others;
 use crate::source::{StreamSource, Version};
@@ -24,6 +25,8 @@ pub struct Conversation {
     inside: Option<([Option<MessageIndex>; 2], Found)>,
     /// What retention took, by direction.
     cuts: [Option<Cut>; 2],
+    /// Who is told what is being taken apart.
+    suspects: Option<Arc<Suspects>>,
 }
 
 /// Reads the connection of a stream: the stream as the oid names it, the other direction as it is now, and the messages in
@@ -76,7 +79,7 @@ fn both(store: &Store, stream: Stream, other: Option<Stream>) -> Result<Conversa
     if let Some(why) = store.given_up(stream.info().key) {
         return Err(Error::GivenUp { oid: stream.info().oid, why });
     }
-    let direction = stream.info().direction;
+    let (direction, info, suspects) = (stream.info().direction, stream.info().clone(), store.suspects());
     let cut_of_other = other.as_ref().map(|other| Cut::of(store, other, Some(&stream))).transpose()?;
     let cuts = (Cut::of(store, &stream, other.as_ref())?, cut_of_other.flatten());
     let (stream, other) = side_by_side(stream, other);
@@ -84,7 +87,8 @@ fn both(store: &Store, stream: Stream, other: Option<Stream>) -> Result<Conversa
         Direction::ToServer => ([stream, other], [cuts.0, cuts.1]),
         Direction::ToClient => ([other, stream], [cuts.1, cuts.0]),
     };
-    Conversation::read(sources, direction, cuts)
+    let read = guarded(suspects.as_ref(), &info, || Conversation::read(sources, direction, cuts))?;
+    Ok(Conversation { suspects, ..read })
 }
 
 impl Conversation {
@@ -95,7 +99,7 @@ impl Conversation {
         let limits = Limits::default();
         let messages = streamdb_extract::messages(to_server, to_client, &limits);
         let inside = streamdb_extract::inside(&messages, [to_server, to_client], &limits);
-        let mut conversation = Self { sources, asked, messages, inside, cuts };
+        let mut conversation = Self { sources, asked, messages, inside, cuts, suspects: None };
         conversation.checked()?;
         Ok(conversation)
     }
@@ -137,7 +141,9 @@ impl Conversation {
         };
         let ([to_server, to_client], [theirs, others]) = (&self.sources, others);
         let sources = [again(to_server, theirs)?, again(to_client, others)?];
-        Self::read(sources, self.asked, self.cuts.clone()).map(Some)
+        let read = || Self::read(sources, self.asked, self.cuts.clone());
+        let read = self.guarded(|_| read())?;
+        Ok(Some(Self { suspects: self.suspects.clone(), ..read }))
     }
 
     /// Whether this version has bytes of its own in a stretch of a direction's stream.
@@ -211,7 +217,8 @@ impl Conversation {
         limits: &BodyLimits,
         out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<BodyOutcome, Error> {
-        let mut outcome = streamdb_extract::body(message, self.source(message.direction), decode, limits, out);
+        let mut outcome = self
+            .guarded(|this| Ok(streamdb_extract::body(message, this.source(message.direction), decode, limits, out)))?;
         self.checked()?;
         self.told(message, &mut outcome);
         Ok(outcome)
@@ -229,7 +236,9 @@ impl Conversation {
         encoded: &mut dyn FnMut(Piece<'_>),
         out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<BodyOutcome, Error> {
-        let mut outcome = streamdb_extract::body_both(message, self.source(message.direction), limits, encoded, out);
+        let mut outcome = self.guarded(|this| {
+            Ok(streamdb_extract::body_both(message, this.source(message.direction), limits, encoded, out))
+        })?;
         self.checked()?;
         self.told(message, &mut outcome);
         Ok(outcome)
@@ -273,6 +282,14 @@ impl Conversation {
     /// One direction as a stream; `None` when it had no frame.
     pub(crate) fn stream(&self, direction: Direction) -> Option<&Stream> {
         self.source(direction).stream()
+    }
+
+    /// Whatever is taken apart is so while that is written down.
+    fn guarded<T>(&self, work: impl FnOnce(&Self) -> Result<T, Error>) -> Result<T, Error> {
+        match self.info(self.asked) {
+            Some(info) => guarded(self.suspects.as_ref(), info, || work(self)),
+            None => work(self),
+        }
     }
 
     fn source(&self, direction: Direction) -> &StreamSource {

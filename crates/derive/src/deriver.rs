@@ -8,12 +8,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use streamdb_storage::index::Contents;
-use streamdb_storage::{Covered, DiskVolume, Error as StoreError, MadeOf, Store, StreamInfo, Volume};
+use streamdb_storage::{Covered, DiskVolume, Error as StoreError, MadeOf, Store, StreamInfo, Suspects, Volume};
 use streamdb_types::{BlockPlace, BucketId, ObjectRow, Oid};
 
 use crate::conversation::Conversation;
 use crate::error::Error;
-use crate::guard::{Guard, Tally};
+use crate::guard::{Guard, Tally, guarded};
 use crate::indexing::IndexKeeper;
 use crate::rows::Rows;
 
@@ -91,7 +91,15 @@ impl Deriver {
         Self { index_after: bytes, ..self }
     }
 
-    /// What it did so far, and what it is at.
+    /// Who is suspected to end processes, with what the process before left.
+    ///
+    /// # Errors
+    /// When that cannot be read or written.
+    pub fn suspects(&mut self, store: &Store) -> Result<Arc<Suspects>, Error> {
+        Ok(Arc::clone(self.guard.suspects(store, &self.keeper.lock, &*self.keeper.volume)?))
+    }
+
+    /// What it did so far.
     pub fn tally(&self) -> Arc<Tally> {
         Arc::clone(&self.guard.tally)
     }
@@ -109,9 +117,8 @@ impl Deriver {
         damaged: &mut dyn FnMut(&Error),
     ) -> Result<Progress, Error> {
         let mut progress = std::mem::take(&mut self.untold);
-        let begun = self.guard.suspects(store, &self.keeper.lock, &*self.keeper.volume).map(drop).map_err(Error::from);
+        let begun = self.suspects(store).map(drop);
         let result = begun.and_then(|()| self.go_on(store, stop, damaged, &mut progress));
-        let result = result.and_then(|()| Ok(self.guard.rest()?));
         if result.is_err() {
             self.untold = progress;
         }
@@ -168,7 +175,7 @@ impl Deriver {
         each: &mut dyn FnMut(usize, usize),
     ) -> Result<Progress, Error> {
         // Whoever asks for it wants all of it tried again.
-        self.guard.suspects(store, &self.keeper.lock, &*self.keeper.volume)?.forget()?;
+        self.suspects(store)?.forget(store, &*self.keeper.volume)?;
         let ids = store.bucket_ids()?;
         let mut progress = Progress::default();
         for (at, id) in ids.iter().enumerate() {
@@ -186,7 +193,6 @@ impl Deriver {
             }
             each(at + 1, ids.len());
         }
-        self.guard.rest()?;
         self.done = None;
         self.unreadable.clear();
         Ok(progress)
@@ -257,9 +263,11 @@ impl Deriver {
 /// # Errors
 /// When a block is damaged.
 pub fn objects(store: &Store, stream: &StreamInfo, rows: &mut Rows) -> Result<Vec<ObjectRow>, Error> {
+    let in_full = rows.in_full();
+    let mut make = |store: &Store| guarded(store.suspects().as_ref(), stream, || rows.of(store, stream));
     // What was made when all parts were there would call complete what is not so any more.
     if store.cut_at(stream).is_some() {
-        return rows.of(store, stream);
+        return make(store);
     }
     let kept = match stream.reason {
         Some(_) => store.derived_rows(stream.oid.bucket, stream.key)?,
@@ -270,11 +278,11 @@ pub fn objects(store: &Store, stream: &StreamInfo, rows: &mut Rows) -> Result<Ve
     if let Some(kept) = kept.filter(|kept| kept.iter().all(same)) {
         return Ok(kept);
     }
-    let Some(of) = MadeOf::of(stream, rows.in_full()) else { return rows.of(store, stream) };
+    let Some(of) = MadeOf::of(stream, in_full) else { return make(store) };
     if let Some(made) = store.made_rows(&of) {
         return Ok(made.to_vec());
     }
-    let made = rows.of(store, stream)?;
+    let made = make(store)?;
     store.keep_made_rows(of, &made);
     Ok(made)
 }

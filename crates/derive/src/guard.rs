@@ -3,35 +3,21 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use streamdb_storage::{DeriveLock, Error as StoreError, Store, StreamInfo, Suspects, Volume};
-use streamdb_types::{ConnKey, ObjectRow};
+use streamdb_types::ObjectRow;
 
 use crate::error::Error;
 use crate::rows::Rows;
 
-/// What is being taken apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Work {
-    /// The connection.
-    pub key: ConnKey,
-    /// Bytes of its stream that ended last.
-    pub length: u64,
-    /// Since when.
-    pub since: Instant,
-}
-
-/// What a deriver did so far, and what it is at: for other threads to see.
+/// What a deriver did so far: for other threads to see.
 #[derive(Debug, Default)]
 pub struct Tally {
     connections: AtomicU64,
     objects: AtomicU64,
     damaged: AtomicU64,
-    given_up: AtomicU64,
-    work: Mutex<Option<Work>>,
 }
 
 impl Tally {
@@ -50,16 +36,6 @@ impl Tally {
         self.damaged.load(Ordering::Relaxed)
     }
 
-    /// Connections that are given up, by this process or one before it.
-    pub fn given_up(&self) -> u64 {
-        self.given_up.load(Ordering::Relaxed)
-    }
-
-    /// What is being taken apart now.
-    pub fn work(&self) -> Option<Work> {
-        *self.work.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn made(&self, objects: u64) {
         self.connections.fetch_add(1, Ordering::Relaxed);
         self.objects.fetch_add(objects, Ordering::Relaxed);
@@ -68,17 +44,13 @@ impl Tally {
     pub(crate) fn was_damaged(&self) {
         self.damaged.fetch_add(1, Ordering::Relaxed);
     }
-
-    fn set(&self, work: Option<Work>) {
-        *self.work.lock().unwrap_or_else(PoisonError::into_inner) = work;
-    }
 }
 
 /// What stands between a deriver and what it takes apart.
 #[derive(Debug, Default)]
 pub(crate) struct Guard {
     /// Once they were asked for.
-    suspects: Option<Suspects>,
+    suspects: Option<Arc<Suspects>>,
     pub(crate) tally: Arc<Tally>,
 }
 
@@ -89,51 +61,50 @@ impl Guard {
         store: &Store,
         lock: &DeriveLock,
         volume: &dyn Volume,
-    ) -> Result<&mut Suspects, StoreError> {
+    ) -> Result<&Arc<Suspects>, StoreError> {
         match &mut self.suspects {
             Some(suspects) => Ok(suspects),
-            none => {
-                let suspects = Suspects::open(store, lock, volume)?;
-                self.tally.given_up.store(suspects.given_up(), Ordering::Relaxed);
-                Ok(none.insert(suspects))
-            }
+            none => Ok(none.insert(Suspects::open(store, lock, volume)?)),
         }
-    }
-
-    /// Nothing is in work for now.
-    pub(crate) fn rest(&self) -> Result<(), StoreError> {
-        self.suspects.as_ref().map_or(Ok(()), Suspects::rest)
     }
 
     /// What `work` makes of a connection; nothing when that is given up, now or before.
     pub(crate) fn rows(
-        &mut self,
+        &self,
         rows: &mut Rows,
         stream: &StreamInfo,
         work: impl FnOnce(&mut Rows) -> Result<Vec<ObjectRow>, Error>,
     ) -> Result<Vec<ObjectRow>, Error> {
-        let Some(suspects) = &mut self.suspects else { return work(rows) };
-        let key = stream.key;
-        // A disk that does not take it says so where rows are kept. Until it does, who fails is not known to the next process.
-        let noted = suspects.begin(key).is_ok();
-        self.tally.set(Some(Work { key, length: stream.length.0, since: Instant::now() }));
-        let made = catch_unwind(AssertUnwindSafe(|| work(rows)));
-        self.tally.set(None);
-        match made {
-            Ok(Err(Error::GivenUp { .. })) => Ok(Vec::new()),
-            Ok(made) => {
-                if noted {
-                    suspects.done(key)?;
-                }
-                made
-            }
-            Err(panic) => {
+        match guarded(self.suspects.as_ref(), stream, || work(rows)) {
+            Err(Error::GivenUp { .. }) => {
                 // Nobody knows what it left in there.
                 *rows = Rows::new();
-                suspects.give_up(key, &format!("taking it apart failed: {}", said(&*panic)))?;
-                self.tally.given_up.store(suspects.given_up(), Ordering::Relaxed);
                 Ok(Vec::new())
             }
+            made => made,
+        }
+    }
+}
+
+/// What `work` makes of the connection of a stream, while it is written down that this one is being taken apart. One in which it
+/// fails is given up.
+pub(crate) fn guarded<T>(
+    suspects: Option<&Arc<Suspects>>,
+    stream: &StreamInfo,
+    work: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
+    let begun = suspects.and_then(|suspects| Some((suspects, suspects.begin(stream.key, stream.length.0)?)));
+    let Some((suspects, in_work)) = begun else { return work() };
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(made @ Err(Error::GivenUp { .. })) => made,
+        Ok(made) => {
+            in_work.done()?;
+            made
+        }
+        Err(panic) => {
+            let why = format!("taking it apart failed: {}", said(&*panic));
+            suspects.give_up(stream.key, &why)?;
+            Err(Error::GivenUp { oid: stream.oid, why })
         }
     }
 }

@@ -17,17 +17,18 @@ use streamdb_extract::{BodyLimits, Decode, Piece};
 use streamdb_storage::{
     DeriveLock, Error as StoreError, Join, JoinChange, JoinId, JoinMade, JoinsWriter, KeptMark, Store, Volume,
 };
-use streamdb_types::BucketId;
+use streamdb_types::{BucketId, ObjectRow};
 
 use self::compare::{compare, compare_spare};
 use self::forget::{BYTES, let_go};
 use self::gathered::Gathered;
 use crate::digest::{Known, Taking};
 use crate::error::Error;
+use crate::guard::guarded;
 use crate::indexing::IndexKeeper;
 use crate::join::plan;
 use crate::joined::Joined;
-use crate::pieces::{is_piece, pieces};
+use crate::pieces::{Found, is_piece, pieces};
 
 /// Content of at most this size is held in memory while its digests are made.
 const HELD: usize = 4 << 20;
@@ -166,7 +167,7 @@ impl Joiner {
                 })?;
                 mark = end.unwrap_or(mark);
                 for rows in with_pieces {
-                    match pieces(store, &rows) {
+                    match guarded_pieces(store, &rows) {
                         Ok(found) => {
                             progress.parts += found.len() as u64;
                             for found in found {
@@ -178,7 +179,7 @@ impl Joiner {
                                 }
                             }
                         }
-                        Err(Error::Store(StoreError::NoBucket(_))) => {}
+                        Err(Error::Store(StoreError::NoBucket(_)) | Error::GivenUp { .. }) => {}
                         Err(error) => damaged(&error),
                     }
                 }
@@ -358,6 +359,13 @@ impl Joiner {
         compare(&mut joined, join, 0, &mut made, damaged);
         Ok(Some(made))
     }
+}
+
+/// The parts in the connection that has these rows, as [`pieces`] finds them.
+fn guarded_pieces(store: &Store, rows: &[ObjectRow]) -> Result<Vec<Found>, Error> {
+    let Some((suspects, first)) = store.suspects().zip(rows.first()) else { return pieces(store, rows) };
+    let stream = store.stream(first.oid)?;
+    guarded(Some(&suspects), stream.info(), || pieces(store, rows))
 }
 
 /// Whether every byte is there, and not in one part that is the content by itself.

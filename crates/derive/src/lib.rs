@@ -61,7 +61,7 @@ pub use deriver::{Deriver, Progress, kept, objects, objects_of};
 pub use error::Error;
 pub use extent::Extent;
 pub use follow::{Follow, Followed, newest};
-pub use guard::{Tally, Work};
+pub use guard::Tally;
 pub use indexing::IndexKeeper;
 pub use joined::{JoinState, Joined};
 pub use joining::{JoinProgress, Joiner};

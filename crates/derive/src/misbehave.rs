@@ -7,16 +7,21 @@ use streamdb_types::StreamOffset;
 pub(crate) fn misbehave(source: &impl Source) {
     let mut first = [0; 32];
     let Read::Bytes(read) = source.read(StreamOffset(0), &mut first) else { return };
-    let said = first.get(..read).unwrap_or_default();
-    if said.starts_with(b"MISBEHAVE panic") {
+    misbehave_as(first.get(..read).unwrap_or_default(), b"MISBEHAVE ");
+}
+
+/// The same by what stands behind this word.
+pub(crate) fn misbehave_as(said: &[u8], word: &[u8]) {
+    let Some(said) = said.strip_prefix(word) else { return };
+    if said.starts_with(b"panic") {
         let none: Option<u8> = None;
         #[expect(clippy::expect_used, reason = "it is to panic")]
         none.expect("a dissector that panics");
-    } else if said.starts_with(b"MISBEHAVE spin") {
+    } else if said.starts_with(b"spin") {
         loop {
             std::hint::spin_loop();
         }
-    } else if said.starts_with(b"MISBEHAVE eat") {
+    } else if said.starts_with(b"eat") {
         let mut eaten: Vec<Vec<u8>> = Vec::new();
         loop {
             eaten.push(vec![1; 16 << 20]);

@@ -144,6 +144,8 @@ impl Pieces<'_> {
         let multipart = outer.declared_type.as_deref().is_some_and(|declared| {
             declared.get(..20).is_some_and(|kind| kind.eq_ignore_ascii_case("multipart/byteranges"))
         });
+        #[cfg(feature = "misbehave")]
+        crate::misbehave::misbehave_as(outer.uri.as_deref().unwrap_or_default().as_bytes(), b"/JOIN-");
         // Of coded bodies nobody says whether the whole body or each of its parts is.
         if !multipart || !message.content_codings.is_empty() {
             return Ok(());

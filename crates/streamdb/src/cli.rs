@@ -343,6 +343,12 @@ pub(crate) struct Serve {
     /// are accepted when there are tokens
     #[arg(long, value_name = "ADDR", value_parser = listen)]
     pub(crate) listen: Option<SocketAddr>,
+    /// Memory that the process may take, as that of `derive`
+    #[arg(long, value_name = "SIZE", default_value = "4G", value_parser = units::size)]
+    pub(crate) max_memory: u64,
+    /// Seconds of the processor that a connection may take to be taken apart, as those of `derive`
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub(crate) max_seconds: u32,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! Derivation beside whatever else the process does: a thread that follows what is published.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -88,7 +89,7 @@ fn keep(store: &Store, keeper: &IndexKeeper, done: &AtomicBool, stopped: Stop<'_
         // At the end what is short is done still.
         let begun = Instant::now();
         let stop = || stopped() || (last || done.load(Ordering::Acquire)) && begun.elapsed() > SHORT;
-        match keeper.tidy(store, &stop, &mut |what| say(what)) {
+        match caught(|| keeper.tidy(store, &stop, &mut |what| say(what))) {
             Ok(true) if !stopped() => {
                 failing = false;
                 continue;
@@ -112,13 +113,21 @@ fn keep(store: &Store, keeper: &IndexKeeper, done: &AtomicBool, stopped: Stop<'_
     }
 }
 
+/// What `work` does, or why it did not: a fault in it does not end the thread in silence.
+fn caught<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(_) => Err("a fault of StreamDB, as was said".to_owned()),
+    }
+}
+
 /// Finds what is part of one content in what is derived, to its end: large contents take their time to read, and nothing waits for it.
 fn join(store: &Store, mut joiner: Joiner, done: &AtomicBool, stop: Stop<'_>, say: &dyn Fn(&str)) {
     let mut failing = false;
     loop {
         // Asked before: what was derived until then is still looked at.
         let last = done.load(Ordering::Acquire);
-        match joiner.catch_up(store, stop, &mut |error| say(&error.to_string())) {
+        match caught(|| joiner.catch_up(store, stop, &mut |error| say(&error.to_string()))) {
             Ok(_) => failing = false,
             Err(error) => {
                 if !failing {

@@ -78,7 +78,7 @@ impl Lag {
         status.set("connections", tally.connections());
         status.set("objects", tally.objects());
         status.set("damaged", tally.damaged());
-        status.set("given_up", tally.given_up());
+        status.set("given_up", store.suspects().map_or(0, |suspects| suspects.given_up()));
         status
     }
 }

@@ -1,5 +1,5 @@
-//! What derivation may take in a process of its own: the processor when nobody else wants it, so much memory, and so long for one
-//! connection. A process that is over a limit ends; the next one gives up the connection that it ended in.
+//! What a process may take that takes connections apart: so much memory, and so long for one connection; and who derives the processor
+//! when nobody else wants it. A process that is over a limit ends; the next one gives up the connection that it ended in.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,8 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
-use streamdb_derive::{Tally, Work};
-use streamdb_storage::{Accuser, DiskVolume, Store};
+use streamdb_storage::{Suspects, Work};
 
 use crate::commands::Error;
 use crate::output::complain;
@@ -59,43 +58,38 @@ pub(crate) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Begins to watch the thread that calls this, of which this is the tally: each connection may take so much of the processor's
-    /// time, and as much again for each 64 MiB.
-    pub(crate) fn start(
-        store: &Store,
-        tally: Arc<Tally>,
-        most: Duration,
-        stop: Arc<AtomicBool>,
-    ) -> Result<Self, Error> {
-        let accuser = Accuser::open(store, &DiskVolume)?;
-        let used = Clock(format!("/proc/self/task/{}/schedstat", rustix::thread::gettid().as_raw_pid()));
+    /// Begins to watch: each connection may take so much of the processor's time, and as much again for each 64 MiB. From `stop` on
+    /// nobody is to blame for how the process ends, and it does so soon.
+    pub(crate) fn start(suspects: Arc<Suspects>, limit: Limit, stop: Option<Arc<AtomicBool>>) -> Result<Self, Error> {
         let ending = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&ending);
         let watch = move || {
-            // The work that was seen last, and what the thread had used when it was first seen.
-            let mut seen: Option<(Work, Option<Duration>)> = None;
+            // What was in work when it was last looked, and what its thread had used when it was first seen.
+            let mut seen: Vec<(Work, Option<Duration>)> = Vec::new();
             let mut asked = None;
             while !told.load(Ordering::Acquire) {
-                if stop.load(Ordering::Acquire) {
+                if stop.as_ref().is_some_and(|stop| stop.load(Ordering::Acquire)) {
                     // Whoever asked may end it before what is in work comes to its end, which may take hours.
-                    _ = accuser.acquit();
+                    _ = suspects.acquit();
                     if asked.get_or_insert_with(Instant::now).elapsed() > DRAIN {
                         std::process::exit(0);
                     }
                 }
-                let work = tally.work();
-                match (work, seen) {
-                    (Some(work), Some((known, before))) if work == known => {
-                        let took = used.now().zip(before).map(|(now, before)| now.saturating_sub(before));
-                        if let Some(why) = too_long(&work, took, most) {
-                            let key = work.key;
-                            // Without its word the next process finds out by trying.
-                            _ = accuser.accuse(key, &why);
-                            complain(&format!("connection {}-{}: {why}; this process ends", key.bucket, key.number));
-                            std::process::exit(ENDS);
-                        }
+                let works = suspects.works();
+                let first = |work: Work| {
+                    let known = seen.iter().find(|(known, _)| *known == work);
+                    (work, known.map_or_else(|| used(&work), |(_, before)| *before))
+                };
+                seen = works.into_iter().map(first).collect();
+                for (work, before) in &seen {
+                    let took = used(work).zip(*before).map(|(now, before)| now.saturating_sub(before));
+                    if let Some(why) = limit.exceeded(work, took) {
+                        let key = work.key;
+                        // Without its word the next process finds out by trying.
+                        _ = suspects.accuse(key, &why);
+                        complain(&format!("connection {}-{}: {why}; this process ends", key.bucket, key.number));
+                        std::process::exit(ENDS);
                     }
-                    (work, _) => seen = work.map(|work| (work, used.now())),
                 }
                 thread::park_timeout(LOOK);
             }
@@ -112,54 +106,70 @@ impl Watchdog {
     }
 }
 
-/// Why a connection may not go on, if it may not: by the processor's time that it took, if that is known, and by how long ago it
-/// began.
-fn too_long(work: &Work, used: Option<Duration>, most: Duration) -> Option<String> {
-    let times = u32::try_from(1 + work.length / MORE).unwrap_or(u32::MAX);
-    let most = most.saturating_mul(times);
-    let since = work.since.elapsed();
-    if used.is_some_and(|used| used > most) || since > most.saturating_mul(WAITING) {
-        return Some(format!("taking it apart took longer than {} s", most.as_secs()));
-    }
-    None
+/// How long a connection may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit {
+    /// Of the processor's time, and as much again for each 64 MiB.
+    pub(crate) most: Duration,
+    /// Whether it may wait, too, for as long as it likes: for whom it is handed to.
+    pub(crate) waits: bool,
 }
 
-/// The file in which the system says what a thread took of the processor: its first number is in nanoseconds.
-struct Clock(String);
-
-impl Clock {
-    fn now(&self) -> Option<Duration> {
-        let text = std::fs::read_to_string(&self.0).ok()?;
-        text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+impl Limit {
+    /// Why a connection may not go on, if it may not: by the processor's time that it took, if that is known, and by how long ago it
+    /// began.
+    fn exceeded(self, work: &Work, used: Option<Duration>) -> Option<String> {
+        let times = u32::try_from(1 + work.length / MORE).unwrap_or(u32::MAX);
+        let most = self.most.saturating_mul(times);
+        let waited = !self.waits && work.since.elapsed() > most.saturating_mul(WAITING);
+        if waited || used.is_some_and(|used| used > most) {
+            return Some(format!("taking it apart took longer than {} s", most.as_secs()));
+        }
+        None
     }
+}
+
+/// What the system says that a work's thread took of the processor: the first number of that file is in nanoseconds.
+fn used(work: &Work) -> Option<Duration> {
+    let text = std::fs::read_to_string(format!("/proc/self/task/{}/schedstat", work.thread)).ok()?;
+    text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use streamdb_storage::{DiskVolume, Store, WriteFolder};
+    use streamdb_testkit::TestFolder;
     use streamdb_types::ConnKey;
 
     #[test]
-    fn long_streams_have_longer() {
-        let work = |length| Work { key: ConnKey::default(), length, since: Instant::now() };
+    fn long_streams_have_longer_and_the_system_says_what_a_thread_used() {
+        let folder = TestFolder::new("limiting");
+        drop(WriteFolder::open(folder.path(), Box::new(DiskVolume)).unwrap());
+        let store = Store::open(folder.path()).unwrap();
+        let suspects = Suspects::of_server(&store).unwrap();
+        let in_work = suspects.begin(ConnKey::default(), 5).unwrap();
+        let short = suspects.works()[0];
+        let (mut long, mut longest) = (short, short);
+        (long.length, longest.length) = (MORE, u64::MAX);
         let second = Duration::from_secs(1);
-        assert_eq!(too_long(&work(5), Some(second), second), None);
-        let why = too_long(&work(5), Some(second * 2), second);
+        let limit = Limit { most: second, waits: false };
+        assert_eq!(limit.exceeded(&short, Some(second)), None);
+        let why = limit.exceeded(&short, Some(second * 2));
         assert_eq!(why.as_deref(), Some("taking it apart took longer than 1 s"));
-        assert_eq!(too_long(&work(MORE), Some(second * 2), second), None);
-        assert_eq!(too_long(&work(u64::MAX), Some(second * 1000), second), None);
-        assert_eq!(too_long(&work(5), None, second), None);
-        assert!(too_long(&work(5), None, Duration::ZERO).is_some());
-    }
-
-    #[test]
-    fn the_system_says_what_a_thread_used() {
-        let clock = Clock(format!("/proc/self/task/{}/schedstat", rustix::thread::gettid().as_raw_pid()));
-        let Some(before) = clock.now() else { return };
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_millis(50) {
-            std::hint::spin_loop();
+        assert_eq!(limit.exceeded(&long, Some(second * 2)), None);
+        assert_eq!(limit.exceeded(&longest, Some(second * 1000)), None);
+        assert_eq!(limit.exceeded(&short, None), None);
+        let none = Limit { most: Duration::ZERO, waits: false };
+        assert!(none.exceeded(&short, None).is_some());
+        assert_eq!(Limit { waits: true, ..none }.exceeded(&short, None), None);
+        if let Some(before) = used(&short) {
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_millis(50) {
+                std::hint::spin_loop();
+            }
+            assert!(used(&short).unwrap() > before);
         }
-        assert!(clock.now().unwrap() > before);
+        in_work.done().unwrap();
     }
 }

@@ -4,11 +4,12 @@
 mod common;
 
 use std::fs;
-use std::process::Output;
+use std::io::Write;
+use std::process::{Child, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Data, Made, Talk, kill, until, wait};
+use common::{Answer, Data, Made, Server, Talk, kill, until, wait};
 use serde_json::Value;
 use streamdb_storage::{Status, Teller};
 
@@ -115,9 +116,134 @@ fn whoever_is_asked_to_end_does_so_at_once_and_blames_nobody() {
         kill("-TERM", child.id());
         let status = wait(&mut child);
         assert!(status.success(), "{status}");
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
         assert!(!in_work());
     }
     let given_up = fs::read_to_string(data.path().join("derived/given-up")).unwrap_or_default();
     assert!(!given_up.contains('-'), "{given_up}");
+}
+
+/// A server started again when it dies, as whoever looks after it would; and a capture whose connections are open as long as it runs.
+struct Open {
+    data: Data,
+    flags: &'static [&'static str],
+    server: Server,
+    deaths: usize,
+    capture: Child,
+}
+
+impl Open {
+    fn new(name: &str, says: &[&str], flags: &'static [&'static str]) -> Self {
+        let mut made = Made::default();
+        for (at, says) in says.iter().enumerate() {
+            let mut talk = Talk::new(2000 + at as u16);
+            talk.open(&mut made, 10 * at as u64).ask(&mut made, 10 * at as u64 + 1, says.as_bytes());
+        }
+        // What came is published when more comes.
+        made.datagram(5000, 53, b"later", 1400);
+        let data = Data::new(name);
+        let mut capture = data.command("ingest", &["--no-derive", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+        capture.stdin.as_mut().unwrap().write_all(&made.file()).unwrap();
+        capture.stdin.as_mut().unwrap().flush().unwrap();
+        until("the connections are published", || {
+            let found = data.run("streams", &["--json", "direction=s", "dstport=80"]);
+            (found.out.iter().filter(|byte| **byte == b'\n').count() == says.len()).then_some(())
+        });
+        let server = Server::start_with(&data, flags);
+        Self { data, flags, server, deaths: 0, capture }
+    }
+
+    /// Asks until there is an answer.
+    fn get(&mut self, path: &str) -> Answer {
+        loop {
+            if let Some(answer) = self.server.try_get(path) {
+                return answer;
+            }
+            assert!(!wait(&mut self.server.child).success());
+            self.deaths += 1;
+            assert!(self.deaths < 10, "it dies again and again");
+            self.server = Server::start_with(&self.data, self.flags);
+        }
+    }
+
+    /// The stream to the server of this client's port is there, and so is what the others said; of its objects it is said why not.
+    fn costs_one(&mut self, port: u64, deaths: usize, why: &str) {
+        let listed = self.get("/streamdb/?ip=10.0.0.5").text().to_owned();
+        assert_eq!(self.deaths, deaths, "{listed}");
+        assert!(listed.contains("/harmless"), "{listed}");
+        assert_eq!(listed.matches(why).count(), 1, "{listed}");
+        let oid = oid(&self.data, port);
+        let answer = self.get(&format!("/streamdb/?oid={oid}"));
+        assert_eq!(answer.status, 404);
+        let sentence = answer.text().to_owned();
+        assert!(sentence.contains(why) && sentence.trim_end().lines().count() == 1, "{sentence}");
+        assert!(self.get(&format!("/streamdb/?oid={oid}&raw=1")).text().starts_with("MISBEHAVE"));
+        assert_eq!(self.deaths, deaths);
+        // The next server remembers it.
+        self.server = Server::start_with(&self.data, self.flags);
+        assert!(self.get("/streamdb/?ip=10.0.0.5").text().contains(why));
+        assert_eq!(self.deaths, deaths);
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        _ = self.capture.kill();
+        _ = self.capture.wait();
+    }
+}
+
+const HARMLESS: &str = "GET /harmless HTTP/1.1\r\nHost: a\r\n\r\n";
+const FLAGS: &[&str] = &["--listen", "127.0.0.1:0", "--max-seconds", "1", "--max-memory", "2G"];
+
+#[test]
+fn an_open_connection_that_panics_is_given_up_by_who_serves() {
+    let mut open = Open::new("misbehave-open-panic", &[HARMLESS, "MISBEHAVE panic\n"], FLAGS);
+    open.costs_one(2001, 0, "taking it apart failed: a dissector that panics");
+}
+
+#[test]
+fn an_open_connection_that_runs_away_ends_who_serves_once() {
+    let mut open = Open::new("misbehave-open-spin", &[HARMLESS, "MISBEHAVE spin\n"], FLAGS);
+    open.costs_one(2001, 1, "taking it apart took longer than 1 s");
+}
+
+#[test]
+fn an_open_connection_that_eats_memory_ends_who_serves_three_times() {
+    let mut open = Open::new("misbehave-open-eat", &[HARMLESS, "MISBEHAVE eat\n"], FLAGS);
+    open.costs_one(2001, 3, "the process that took it apart ended in it, three times");
+}
+
+#[test]
+fn what_fails_while_parts_are_joined_costs_one_connection() {
+    let mut made = Made::default();
+    for (at, path) in ["/JOIN-panic", "/harmless"].into_iter().enumerate() {
+        let at = at as u64;
+        let mut talk = Talk::new(2000 + at as u16);
+        talk.open(&mut made, 10 * at);
+        talk.ask(
+            &mut made,
+            10 * at + 1,
+            format!("GET {path} HTTP/1.1\r\nHost: a\r\nRange: bytes=0-1,4-5\r\n\r\n").as_bytes(),
+        );
+        let part = |range: &str, content: &str| format!("--b\r\nContent-Range: bytes {range}/6\r\n\r\n{content}\r\n");
+        let body = format!("{}{}--b--\r\n", part("0-1", "ab"), part("4-5", "ef"));
+        let head = format!(
+            "HTTP/1.1 206 Partial Content\r\nETag: \"x\"\r\nContent-Type: multipart/byteranges; boundary=b\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        talk.answer(&mut made, 10 * at + 2, (head + &body).as_bytes()).close(&mut made, 10 * at + 3);
+    }
+    let data = Data::new("misbehave-join");
+    let capture = data.write("made.pcap", &made.file());
+    data.ingest(&["--no-derive"], &[&capture]).well();
+    let (tries, said) = derive_all(&data, &[]);
+    assert_eq!(tries, 1, "{said}");
+    let asked = data.run("get", &[&oid(&data, 2000)]);
+    assert!(asked.sentence().contains("taking it apart failed: a dissector that panics"), "{}", asked.err);
+    // The one behind it was looked at.
+    let status = fs::read_to_string(data.path().join("derived/given-up")).unwrap();
+    assert_eq!(status.matches("a dissector that panics").count(), 1, "{status}");
+    let joined = data.json("joins", &[]);
+    assert!(serde_json::to_string(&joined).unwrap().contains("/harmless"), "{joined:?}");
 }

@@ -15,7 +15,7 @@ use crate::cli::Derive;
 use crate::config::Config;
 use crate::deriving::follow;
 use crate::handing::{Handing, needs, submissions};
-use crate::limiting::{Watchdog, bound_memory, come_last};
+use crate::limiting::{Limit, Watchdog, bound_memory, come_last};
 use crate::output::complain;
 use crate::rights::{self, Needs};
 use crate::stop::stop_flag;
@@ -39,14 +39,14 @@ pub(super) fn run(args: &Derive) -> Result<ExitCode, Error> {
     }
     rights::lower(&args.giving_up)?;
     let store = Store::open(&args.data.folder)?;
-    let deriver = Deriver::new(&store)?;
+    let mut deriver = Deriver::new(&store)?;
     let stop = stop_flag()?;
     let ending = AtomicBool::new(args.once);
     let submissions = submissions(&args.data.folder, config.submit)?;
     rights::confine(&args.giving_up, &needs)?;
     let handing = Handing::start(&args.data.folder, scanners, submissions, false)?;
-    let most = Duration::from_secs(args.max_seconds.into());
-    let watchdog = Watchdog::start(&store, deriver.tally(), most, Arc::clone(&stop))?;
+    let limit = Limit { most: Duration::from_secs(args.max_seconds.into()), waits: false };
+    let watchdog = Watchdog::start(deriver.suspects(&store)?, limit, Some(Arc::clone(&stop)))?;
     ready();
     let progress = follow(&store, deriver, &ending, &stop, &mut complain);
     watchdog.stop();

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use streamdb_http_api::Server;
 use streamdb_scan::Scanners;
-use streamdb_storage::Store;
+use streamdb_storage::{Store, Suspects};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Error;
 use crate::cli::Serve;
 use crate::config::Config;
 use crate::handing::{Handing, needs, submissions};
-use crate::output::inform;
+use crate::limiting::{Limit, Watchdog, bound_memory};
+use crate::output::{complain, inform};
 use crate::rights::{self, Needs, Network};
 use crate::supervising::{alive, ready};
 
@@ -24,8 +25,11 @@ pub(super) fn run(args: &Serve) -> Result<(), Error> {
     let listen = args.listen.unwrap_or(config.listen);
     let mut settings = config.http;
     let scanners = config.scan.filter(|_| !args.no_scan).map(Scanners::open).transpose()?;
+    bound_memory(args.max_memory)?;
     rights::lower(&args.giving_up)?;
     let store = Arc::new(Store::open(&args.data.folder)?);
+    // Where nothing can be written, nothing is remembered of what it was at when it ended.
+    let suspects = Suspects::of_server(&store).map_err(|error| complain(&error.to_string())).ok();
     let folder = &args.data.folder;
     let needs = if args.no_scan {
         Needs {
@@ -40,6 +44,8 @@ pub(super) fn run(args: &Serve) -> Result<(), Error> {
     settings.submissions = submissions(folder, config.submit)?;
     let submissions = settings.submissions.clone();
     rights::confine(&args.giving_up, &needs)?;
+    let limit = Limit { most: Duration::from_secs(args.max_seconds.into()), waits: true };
+    let watchdog = suspects.map(|suspects| Watchdog::start(suspects, limit, None)).transpose()?;
     let started = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = started.map_err(|e| Error::Other(format!("could not start the threads of the server: {e}")))?;
     let served: Result<Option<Handing>, Error> = runtime.block_on(async {
@@ -55,6 +61,9 @@ pub(super) fn run(args: &Serve) -> Result<(), Error> {
         going_on.abort();
         Ok(handing)
     });
+    if let Some(watchdog) = watchdog {
+        watchdog.stop();
+    }
     if let Some(handing) = served? {
         handing.stop();
     }

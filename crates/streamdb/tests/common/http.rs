@@ -42,6 +42,17 @@ impl Server {
         self.get_as(path, &self.address.to_string())
     }
 
+    /// The same; nothing when it ends before it has answered.
+    pub fn try_get(&self, path: &str) -> Option<Answer> {
+        let mut socket = TcpStream::connect(self.address).ok()?;
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let host = self.address;
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").ok()?;
+        let mut bytes = Vec::new();
+        socket.read_to_end(&mut bytes).ok()?;
+        (!bytes.is_empty()).then(|| Answer::parse(&bytes))
+    }
+
     /// The same, by another name of the server.
     pub fn get_as(&self, path: &str, host: &str) -> Answer {
         self.send(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
