@@ -129,7 +129,10 @@ impl Suspects {
                 state.keep(keys)?;
             }
         }
-        state.note()?;
+        // On a full disk there is nothing to take back where nothing was left.
+        if !keys.is_empty() {
+            state.note()?;
+        }
         let this = Arc::new(Self { state: Mutex::new(state), ended: Condvar::new() });
         store.set_suspects(&this);
         Ok(this)

@@ -92,10 +92,7 @@ impl Deriver {
     }
 
     /// Who is suspected to end processes, with what the process before left.
-    ///
-    /// # Errors
-    /// When that cannot be read or written.
-    pub fn suspects(&mut self, store: &Store) -> Result<Arc<Suspects>, Error> {
+    fn suspects(&mut self, store: &Store) -> Result<Arc<Suspects>, Error> {
         Ok(Arc::clone(self.guard.suspects(store, &self.keeper.lock, &*self.keeper.volume)?))
     }
 

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
-use streamdb_storage::{Suspects, Work};
+use streamdb_storage::{Store, Work};
 
 use crate::commands::Error;
 use crate::output::complain;
@@ -60,7 +60,7 @@ pub(crate) struct Watchdog {
 impl Watchdog {
     /// Begins to watch: each connection may take so much of the processor's time, and as much again for each 64 MiB. From `stop` on
     /// nobody is to blame for how the process ends, and it does so soon.
-    pub(crate) fn start(suspects: Arc<Suspects>, limit: Limit, stop: Option<Arc<AtomicBool>>) -> Result<Self, Error> {
+    pub(crate) fn start(store: Arc<Store>, limit: Limit, stop: Option<Arc<AtomicBool>>) -> Result<Self, Error> {
         let ending = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&ending);
         let watch = move || {
@@ -68,14 +68,16 @@ impl Watchdog {
             let mut seen: Vec<(Work, Option<Duration>)> = Vec::new();
             let mut asked = None;
             while !told.load(Ordering::Acquire) {
+                // On a full disk there is none at first.
+                let suspects = store.suspects();
                 if stop.as_ref().is_some_and(|stop| stop.load(Ordering::Acquire)) {
                     // Whoever asked may end it before what is in work comes to its end, which may take hours.
-                    _ = suspects.acquit();
+                    _ = suspects.as_ref().map(|suspects| suspects.acquit());
                     if asked.get_or_insert_with(Instant::now).elapsed() > DRAIN {
                         std::process::exit(0);
                     }
                 }
-                let works = suspects.works();
+                let works = suspects.as_ref().map(|suspects| suspects.works()).unwrap_or_default();
                 let first = |work: Work| {
                     let known = seen.iter().find(|(known, _)| *known == work);
                     (work, known.map_or_else(|| used(&work), |(_, before)| *before))
@@ -86,7 +88,7 @@ impl Watchdog {
                     if let Some(why) = limit.exceeded(work, took) {
                         let key = work.key;
                         // Without its word the next process finds out by trying.
-                        _ = suspects.accuse(key, &why);
+                        _ = suspects.as_ref().map(|suspects| suspects.accuse(key, &why));
                         complain(&format!("connection {}-{}: {why}; this process ends", key.bucket, key.number));
                         std::process::exit(ENDS);
                     }
@@ -138,7 +140,7 @@ fn used(work: &Work) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use streamdb_storage::{DiskVolume, Store, WriteFolder};
+    use streamdb_storage::{DiskVolume, Suspects, WriteFolder};
     use streamdb_testkit::TestFolder;
     use streamdb_types::ConnKey;
 

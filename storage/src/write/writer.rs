@@ -141,13 +141,13 @@ impl Writer {
         self.push_note()
     }
 
-    /// Losses wait for no frame any longer: a bucket is begun for them, if there is none, of this time. For a worker that may
-    /// never have a frame of its own.
+    /// Losses wait for no frame any longer: a bucket is begun for them, if there is none, of this time; or for what else was
+    /// `counted`. For a worker that may never have a frame of its own.
     ///
     /// # Errors
     /// When the store thread is gone.
-    pub fn note_losses(&mut self, now: Timestamp) -> Result<()> {
-        if self.bucket.is_none() && self.held_notes.loss.is_some() {
+    pub fn note_losses(&mut self, now: Timestamp, counted: bool) -> Result<()> {
+        if self.bucket.is_none() && (counted || self.held_notes.loss.is_some()) {
             self.ensure_bucket(now)?;
         }
         Ok(())

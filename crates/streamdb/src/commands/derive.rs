@@ -38,15 +38,15 @@ pub(super) fn run(args: &Derive) -> Result<ExitCode, Error> {
         come_last();
     }
     rights::lower(&args.giving_up)?;
-    let store = Store::open(&args.data.folder)?;
-    let mut deriver = Deriver::new(&store)?;
+    let store = Arc::new(Store::open(&args.data.folder)?);
+    let deriver = Deriver::new(&store)?;
     let stop = stop_flag()?;
     let ending = AtomicBool::new(args.once);
     let submissions = submissions(&args.data.folder, config.submit)?;
     rights::confine(&args.giving_up, &needs)?;
     let handing = Handing::start(&args.data.folder, scanners, submissions, false)?;
     let limit = Limit { most: Duration::from_secs(args.max_seconds.into()), waits: false };
-    let watchdog = Watchdog::start(deriver.suspects(&store)?, limit, Some(Arc::clone(&stop)))?;
+    let watchdog = Watchdog::start(Arc::clone(&store), limit, Some(Arc::clone(&stop)))?;
     ready();
     let progress = follow(&store, deriver, &ending, &stop, &mut complain);
     watchdog.stop();

@@ -28,8 +28,7 @@ pub(super) fn run(args: &Serve) -> Result<(), Error> {
     bound_memory(args.max_memory)?;
     rights::lower(&args.giving_up)?;
     let store = Arc::new(Store::open(&args.data.folder)?);
-    // Where nothing can be written, nothing is remembered of what it was at when it ended.
-    let suspects = Suspects::of_server(&store).map_err(|error| complain(&error.to_string())).ok();
+    let suspects = Suspects::of_server(&store);
     let folder = &args.data.folder;
     let needs = if args.no_scan {
         Needs {
@@ -45,12 +44,17 @@ pub(super) fn run(args: &Serve) -> Result<(), Error> {
     let submissions = settings.submissions.clone();
     rights::confine(&args.giving_up, &needs)?;
     let limit = Limit { most: Duration::from_secs(args.max_seconds.into()), waits: true };
-    let watchdog = suspects.map(|suspects| Watchdog::start(suspects, limit, None)).transpose()?;
+    let watchdog = Watchdog::start(Arc::clone(&store), limit, None)?;
     let started = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = started.map_err(|e| Error::Other(format!("could not start the threads of the server: {e}")))?;
     let served: Result<Option<Handing>, Error> = runtime.block_on(async {
         let server = Server::bind_with(listen, settings).await?;
         inform(&format!("serving {} on http://{}/", args.data.folder.display(), server.address()));
+        if let Err(error) = &suspects {
+            complain(&format!(
+                "{error}; a connection that cannot be taken apart may end this server, and the next one"
+            ));
+        }
         let begin = || Handing::start(folder, scanners, submissions, true);
         let handing = if args.no_scan { None } else { Some(begin()?) };
         ready();
@@ -61,9 +65,7 @@ pub(super) fn run(args: &Serve) -> Result<(), Error> {
         going_on.abort();
         Ok(handing)
     });
-    if let Some(watchdog) = watchdog {
-        watchdog.stop();
-    }
+    watchdog.stop();
     if let Some(handing) = served? {
         handing.stop();
     }

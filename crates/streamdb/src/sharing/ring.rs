@@ -180,11 +180,11 @@ impl Outbox {
         heads.len() as u64
     }
 
-    /// Tells the other one what was let go since this was last done.
-    pub(crate) fn tell_shed(&mut self) {
-        if let Some(Loss { from, to, shed, .. }) = self.shed.take() {
-            add_shed(&mut self.door.shed.lock().unwrap_or_else(PoisonError::into_inner), from, to, shed);
-        }
+    /// Tells the other one what was let go since this was last done; whether that was anything.
+    pub(crate) fn tell_shed(&mut self) -> bool {
+        let Some(Loss { from, to, shed, .. }) = self.shed.take() else { return false };
+        add_shed(&mut self.door.shed.lock().unwrap_or_else(PoisonError::into_inner), from, to, shed);
+        true
     }
 }
 
@@ -240,11 +240,11 @@ mod tests {
         assert!(!outbox.push(&frame(0, &[0; 60_000])), "there is none for a large one");
         // Whose connection it is finds out, and nobody else, once it is told.
         assert_eq!(inbox.take_shed(), None);
-        outbox.tell_shed();
+        assert!(outbox.tell_shed());
         let shed = inbox.take_shed().unwrap();
         // The one that ended the first loop, and this one.
         assert_eq!((shed.from, shed.to, shed.shed), (Timestamp(0), Timestamp(sent as i64), 2));
-        outbox.tell_shed();
+        assert!(!outbox.tell_shed());
         assert_eq!(inbox.take_shed(), None);
         assert_eq!(inbox.len(), WAITING);
         let next = inbox.next().unwrap();

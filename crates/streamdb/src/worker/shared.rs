@@ -87,20 +87,24 @@ impl Worker {
         let now = self.ticker.clock().unwrap_or_default();
         if let Some(part) = &mut self.part {
             self.counted.shed_frames += part.give_up();
+        }
+        // Who waits for this one to end finds what is told by then.
+        self.note_losses(now)?;
+        if let Some(part) = &mut self.part {
             part.ends_sending();
         }
-        self.note_losses(now)
+        Ok(())
     }
 
     /// Notes what others let go of this worker's, and tells them what it let go of theirs.
     pub(super) fn note_losses(&mut self, now: Timestamp) -> Result<()> {
         let Some(part) = &mut self.part else { return Ok(()) };
-        part.tell_shed();
+        let counted = part.tell_shed();
         if let Some(shed) = part.take_shed() {
             self.sink.writer.loss(&shed)?;
         }
         // All frames of this worker may be others'.
-        self.sink.writer.note_losses(now)
+        self.sink.writer.note_losses(now, counted)
     }
 
     /// Whether another worker may still hand something over.
