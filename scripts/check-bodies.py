@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Checks the HTTP bodies that StreamDB finds in a capture against what was really sent, row by row, and the other way round.
 
-  check-bodies.py [--bin PATH/streamdb] [--contents] [--rows N] CAPTURE TRUTH
+  check-bodies.py [--bin PATH/streamdb] [--contents] [--rows N] CAPTURE|FOLDER TRUTH
 
+With the data folder of a sensor that saw it all, in place of a capture, it checks what that one has.
 TRUTH is written from the logs of the server that was captured, and from the files that it served; tab-separated, with a
 first line of names. These columns are looked at, others may be there:
 
@@ -97,7 +98,10 @@ def main():
         rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
 
     with tempfile.TemporaryDirectory(prefix="check-bodies-") as data:
-        run(arguments.bin, "ingest", "--data", data, arguments.capture)
+        if os.path.isdir(arguments.capture):
+            data = arguments.capture
+        else:
+            run(arguments.bin, "ingest", "--data", data, arguments.capture)
         objects = [json.loads(line) for line in run(arguments.bin, "objects", "--json", "--data", data).splitlines()]
         lengths = collections.Counter()
         for line in run(arguments.bin, "streams", "--json", "--data", data).splitlines():
