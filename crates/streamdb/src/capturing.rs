@@ -28,6 +28,8 @@ use crate::worker::{Worker, WorkerConfig};
 pub(crate) const MAX_WORKERS: usize = 60;
 /// How often the signals are looked at.
 const PAUSE: Duration = Duration::from_millis(50);
+/// A worker says each second how it goes; one that has not for so long stands still.
+const STANDS_STILL: Duration = Duration::from_secs(20);
 /// How often it is tried to capture again from an interface that failed while others go on.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -244,6 +246,11 @@ impl Crew {
             all.1 += going.open;
         }
         all
+    }
+
+    /// Whether none of them stands still.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.all_seen().all(|seen| seen.silent() < STANDS_STILL)
     }
 
     /// The interfaces by name, with the numbers of their workers; and what others send, which has the last.

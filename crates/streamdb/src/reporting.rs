@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use streamdb_storage::{Status, StatusWriter};
 use streamdb_types::Counters;
@@ -24,19 +24,30 @@ pub(crate) struct Going {
     pub(crate) held: usize,
 }
 
-/// How a worker went a short while ago, as it said itself.
-#[derive(Debug, Default)]
-pub(crate) struct Seen(Mutex<Going>);
+/// How a worker went a short while ago, as it said itself, and when it did.
+#[derive(Debug)]
+pub(crate) struct Seen(Mutex<(Going, Instant)>);
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self(Mutex::new((Going::default(), Instant::now())))
+    }
+}
 
 impl Seen {
     /// What it said last.
     pub(crate) fn last(&self) -> Going {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// How long it has said nothing.
+    pub(crate) fn silent(&self) -> Duration {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.elapsed()
     }
 
     /// Says how it goes.
     pub(crate) fn say(&self, now: Going) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (now, Instant::now());
     }
 }
 

@@ -194,6 +194,11 @@ impl Part {
         self.inbox.len()
     }
 
+    /// Nothing comes from others any more: what they still have for this worker they let go, and count.
+    pub(crate) fn close(&self) {
+        self.inbox.close();
+    }
+
     pub(crate) fn give_batch_back(&self, batch: Batch) {
         self.spare.give(batch);
     }

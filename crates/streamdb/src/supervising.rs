@@ -26,8 +26,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// One that ran so long did not die of how it was started.
 const RAN_WELL: Duration = Duration::from_secs(60);
-/// One that has said nothing for so long is not well.
+/// One that has said nothing for so long stands still.
 const SILENT: Duration = Duration::from_secs(60);
+/// And for so long, it is killed. A disk may take as long to come back, and what waits for it would be lost.
+const TOO_LONG: Duration = Duration::from_secs(180);
 /// How long all may take to end.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How often it is said, for others, how the processes go.
@@ -72,7 +74,7 @@ pub(crate) fn supervise(
             manager.reloading();
             awaited = true;
             match again() {
-                Ok(jobs) => take_over(&mut children, jobs, &program),
+                Ok(jobs) => take_over(&mut children, jobs, &program, &mut account),
                 Err(error) => {
                     complain(&format!("the configuration is as it was, as the new one is not right: {error}"))
                 }
@@ -89,13 +91,10 @@ pub(crate) fn supervise(
         }
         failed = children.iter().find_map(Child::failed);
         manager.status(&status(&children));
-        // One that died is started again, and that is well; one that stands still is not, and the manager is to find out.
-        let is_well = children.iter().all(|child| !child.silent);
-        if is_well {
-            manager.well();
-        }
+        // What is to be known is whether this loop goes on: of the others it takes care itself.
+        manager.well();
         account.tell();
-        let due = children.iter().filter_map(Child::due).chain(manager.due().filter(|_| is_well)).min();
+        let due = children.iter().filter_map(Child::due).chain(manager.due()).min();
         signals.wait(due.unwrap_or(TELL).min(TELL), children.iter().filter_map(Child::line));
     }
     manager.stopping();
@@ -107,9 +106,11 @@ pub(crate) fn supervise(
 }
 
 /// Goes on with these jobs: what is new among them begins, and what is not among them any more ends.
-fn take_over(children: &mut Vec<Child>, jobs: Vec<Job>, program: &Path) {
+fn take_over(children: &mut Vec<Child>, jobs: Vec<Job>, program: &Path, account: &mut Account) {
     for child in children.iter_mut().filter(|child| jobs.iter().all(|job| job.name != child.job.name)) {
+        account.ended(child.job.name);
         child.is_over = true;
+        child.line = None;
         child.tell(Signal::TERM);
     }
     for job in jobs {
@@ -126,7 +127,7 @@ fn status(children: &[Child]) -> String {
     words.join(", ")
 }
 
-/// Ends all: each seals what it has. The second signal, and time, end them at once.
+/// Ends all: each seals what it has. The second signal, and time, kill them: the next start makes whole what they leave.
 fn end(children: &mut [Child], signals: &mut Signals) {
     let began = Instant::now();
     children.iter_mut().for_each(|child| child.tell(Signal::TERM));
@@ -135,7 +136,7 @@ fn end(children: &mut [Child], signals: &mut Signals) {
     while children.iter_mut().any(Child::runs) {
         if signals.ends() > told {
             told = signals.ends();
-            children.iter_mut().for_each(|child| child.tell(Signal::TERM));
+            children.iter_mut().for_each(|child| child.tell(Signal::KILL));
         }
         if began.elapsed() >= DRAIN {
             for child in children.iter_mut().filter_map(|child| child.runs().then_some(child)) {
@@ -200,19 +201,18 @@ impl Child {
         }
     }
 
-    /// Starts it if it is time, hears what it says, and sees whether it died: if not all have `begun` yet, and it
+    /// Starts it if it is time, hears what it says, kills it if it stands still, and sees whether it died: if not all have `begun` yet, and it
     /// has not, it is not started again.
     fn look(&mut self, begun: bool, account: &mut Account) {
         if self.is_over {
             return;
         }
-        self.hear();
+        if self.hear() {
+            account.began(self.job.name);
+        }
         if self.process.is_none() {
             if Instant::now() >= self.start {
                 self.begin();
-                if self.process.is_some() {
-                    account.began(self.job.name);
-                }
             }
             return;
         }
@@ -270,10 +270,12 @@ impl Child {
         }
     }
 
-    fn hear(&mut self) {
-        let Some(line) = &mut self.line else { return };
+    /// Hears what it says, and kills it if that is nothing for too long. Whether it is ready for the first time since it was started.
+    fn hear(&mut self) -> bool {
+        let Some(line) = &mut self.line else { return false };
         let heard = line.hear();
         self.ready |= heard.ready;
+        let began = heard.ready && !self.hears;
         self.hears |= heard.ready;
         if heard.over {
             self.line = None;
@@ -283,10 +285,18 @@ impl Child {
             if std::mem::take(&mut self.silent) {
                 inform(&format!("{} goes on", self.job.name));
             }
-        } else if !self.silent && self.alive.is_some_and(|last| last.elapsed() >= SILENT) {
-            self.silent = true;
-            complain(&format!("{} does not go on: it has said nothing for {} s", self.job.name, SILENT.as_secs()));
+            return began;
         }
+        let (name, silent) = (self.job.name, self.alive.map(|last| last.elapsed()).unwrap_or_default());
+        if silent >= SILENT && !std::mem::replace(&mut self.silent, true) {
+            complain(&format!("{name} does not go on: it has said nothing for {} s", SILENT.as_secs()));
+        }
+        if silent >= TOO_LONG {
+            complain(&format!("{name} is killed, as it has said nothing for {} s", silent.as_secs()));
+            self.alive = None;
+            self.tell(Signal::KILL);
+        }
+        began
     }
 
     /// What there is to say when it did not even begin.
@@ -409,21 +419,34 @@ mod tests {
     }
 
     #[test]
-    fn one_that_says_nothing_is_not_well_until_it_does() {
-        let job = Job { name: "capture", arguments: Vec::new(), reload: Reload::Hangup };
-        let mut child = Child::new("/bin/true".into(), job);
+    fn one_that_says_nothing_any_more_is_killed_and_started_again() {
+        let folder = TestFolder::new("supervising-silent");
+        let mut account = Account::open(folder.path());
+        let job = Job { name: "capture", arguments: vec!["60".into()], reload: Reload::Hangup };
+        let mut child = Child::new("/bin/sleep".into(), job);
+        child.begin();
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         child.line = Some(Line(ours));
-        child.since = Instant::now().checked_sub(SILENT * 2).unwrap();
+        child.since = Instant::now().checked_sub(SILENT / 2).unwrap();
         theirs.write_all(b"r").unwrap();
-        child.hear();
+        child.look(false, &mut account);
         assert!(child.ready && !child.silent, "it never said that it goes on, and is not expected to");
-        child.alive = Instant::now().checked_sub(SILENT);
-        child.hear();
-        assert!(child.silent);
         theirs.write_all(b"a").unwrap();
-        child.hear();
+        child.look(true, &mut account);
+        child.alive = Instant::now().checked_sub(SILENT / 2);
+        child.look(true, &mut account);
         assert!(!child.silent);
+        child.alive = Instant::now().checked_sub(SILENT);
+        child.look(true, &mut account);
+        assert!(child.silent && child.runs());
+        theirs.write_all(b"a").unwrap();
+        child.look(true, &mut account);
+        assert!(!child.silent);
+        child.alive = Instant::now().checked_sub(TOO_LONG);
+        child.look(true, &mut account);
+        assert_eq!(child.process.as_mut().unwrap().wait().unwrap().signal(), Some(Signal::KILL.as_raw()));
+        child.look(true, &mut account);
+        assert_eq!((child.process.is_none(), child.deaths), (true, 1));
     }
 }

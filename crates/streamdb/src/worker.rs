@@ -317,6 +317,7 @@ impl Worker {
     /// # Errors
     /// When the store thread is gone. A disk that fails is no error: what is lost is counted, and it is tried again.
     pub fn finish(mut self) -> Result<(Counters, WriterSummary)> {
+        self.take_last_handed()?;
         if self.sink.writer.has_news() {
             self.settle()?;
         }

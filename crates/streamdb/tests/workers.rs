@@ -200,6 +200,38 @@ fn numbered(n: usize, data: &[u8]) -> Frame<'_> {
     Frame { time, interface: 0, wire_len: data.len() as u32, data }
 }
 
+/// One that has ended takes nothing any more, and what others have for it then is told as let go.
+#[test]
+fn what_is_for_a_worker_that_has_left_is_counted() {
+    let data = Data::new("workers-leaving");
+    let mut workers = workers_of(&data, 2);
+    let sent = frames(40);
+    let (half, rest) = sent.split_at(sent.len() / 2);
+    // The first one begins all connections, and so has them.
+    for (n, (_, data)) in half.iter().enumerate() {
+        workers[0].frame(&numbered(n, data)).unwrap();
+    }
+    let mut late = workers.pop().unwrap();
+    let first = workers.pop().unwrap();
+    // One batch comes in time, and nobody looks for it before the end.
+    let (in_time, too_late) = rest.split_at(rest.len() / 2);
+    let mut give = |frames: &[Sent], from: usize| {
+        frames.iter().enumerate().for_each(|(n, (_, data))| late.frame(&numbered(from + n, data)).unwrap());
+        late.send_handed()
+    };
+    assert!(give(in_time, half.len()));
+    let (mut all, _) = first.finish().unwrap();
+    assert!(!give(too_late, half.len() + in_time.len()), "it is sent to nobody");
+    late.source_is_over().unwrap();
+    late.ends_sending().unwrap();
+    let (counters, _) = late.finish().unwrap();
+    let (handed, shed) = (counters.handed_frames, counters.shed_frames);
+    assert!(handed > 0 && shed > 0, "{handed} {shed}");
+    assert_eq!(counters.frames + handed + shed, rest.len() as u64);
+    all.add(&counters);
+    assert_eq!(all.frames + all.shed_frames, sent.len() as u64);
+}
+
 /// Without a wire: each direction of each pair of addresses comes to any worker, and what is handed over arrives now or then.
 #[test]
 fn whoever_sees_a_frame_its_connection_is_one() {

@@ -132,7 +132,6 @@ impl Member {
                 self.bell.wait();
             }
         }
-        while worker.take_handed()? {}
         storing::complain_of(&worker.take_troubles());
         Ok(())
     }

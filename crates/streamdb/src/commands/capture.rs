@@ -111,7 +111,9 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     ready();
     let mut pulse = Pulse::new();
     crew.follow(&stop, &mut |crew| {
-        alive();
+        if crew.goes_on() {
+            alive();
+        }
         if reload.swap(false, Ordering::Relaxed) {
             match reread(args, crew, &retaining) {
                 Ok(()) => inform("the configuration was read again"),

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use streamdb_capture::{Bell, Frame};
@@ -80,6 +81,15 @@ impl Spare {
 #[derive(Debug)]
 pub(crate) struct Inbox {
     batches: Receiver<Batch>,
+    threshold: Arc<Threshold>,
+}
+
+/// What keeps a batch from being sent to somebody who looks no more.
+#[derive(Debug, Default)]
+struct Threshold {
+    closed: AtomicBool,
+    /// Those who saw it open, and have not sent yet.
+    passing: AtomicUsize,
 }
 
 /// How others get there.
@@ -87,15 +97,35 @@ pub(crate) struct Inbox {
 pub(crate) struct Door {
     batches: Sender<Batch>,
     bell: Arc<Bell>,
+    threshold: Arc<Threshold>,
 }
 
 /// An inbox, and the way to it; the bell rings whenever there is something in it.
 pub(crate) fn inbox() -> io::Result<(Inbox, Door)> {
     let (sender, receiver) = bounded(WAITING);
-    Ok((Inbox { batches: receiver }, Door { batches: sender, bell: Arc::new(Bell::new()?) }))
+    let threshold = Arc::<Threshold>::default();
+    let door = Door { batches: sender, bell: Arc::new(Bell::new()?), threshold: Arc::clone(&threshold) };
+    Ok((Inbox { batches: receiver, threshold }, door))
 }
 
 impl Door {
+    /// Sends a batch, or gives it back, when there is no room or nobody takes any more.
+    fn send(&self, batch: Batch) -> Result<(), Batch> {
+        let Threshold { closed, passing } = &*self.threshold;
+        // Whoever closes it waits for those who were counted before they could see that it is closed.
+        passing.fetch_add(1, Ordering::SeqCst);
+        let sent = if closed.load(Ordering::SeqCst) { Err(batch) } else { self.try_send(batch) };
+        passing.fetch_sub(1, Ordering::SeqCst);
+        sent
+    }
+
+    fn try_send(&self, batch: Batch) -> Result<(), Batch> {
+        match self.batches.try_send(batch) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => Err(batch),
+        }
+    }
+
     pub(crate) const fn bell(&self) -> &Arc<Bell> {
         &self.bell
     }
@@ -105,6 +135,16 @@ impl Inbox {
     /// The next batch, if there is one.
     pub(crate) fn next(&self) -> Option<Batch> {
         self.batches.try_recv().ok()
+    }
+
+    /// From now on nothing comes any more: what is not in it is refused to who sends it.
+    pub(crate) fn close(&self) {
+        let Threshold { closed, passing } = &*self.threshold;
+        closed.store(true, Ordering::SeqCst);
+        // Each needs the time of one try.
+        while passing.load(Ordering::SeqCst) > 0 {
+            std::thread::yield_now();
+        }
     }
 
     /// How many there are now.
@@ -141,13 +181,13 @@ impl Outbox {
         if self.batch.heads.is_empty() {
             return true;
         }
-        match self.door.batches.try_send(std::mem::take(&mut self.batch)) {
+        match self.door.send(std::mem::take(&mut self.batch)) {
             Ok(()) => {
                 self.batch = self.spare.take();
                 self.door.bell.ring();
                 true
             }
-            Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => {
+            Err(batch) => {
                 self.batch = batch;
                 false
             }
@@ -200,6 +240,26 @@ mod tests {
             assert!(outbox.send() && outbox.send());
             let wanted: Vec<_> = (0..).zip(data).collect();
             assert_eq!(taken(&inbox, &spare), wanted);
+        }
+    }
+
+    #[test]
+    fn what_is_sent_is_taken_or_refused_whenever_the_other_one_leaves() {
+        for round in 0..200 {
+            let (inbox, door) = inbox().unwrap();
+            let sent = std::thread::scope(|scope| {
+                let sending = scope.spawn(move || {
+                    let mut outbox = Outbox::new(door, Spare::new());
+                    (0..1000).map(|n| outbox.push(&frame(n, b"a")) && outbox.send()).take_while(|sent| *sent).count()
+                });
+                let mut got = (0..round % 7).filter_map(|_| inbox.next()).count();
+                inbox.close();
+                got += std::iter::from_fn(|| inbox.next()).count();
+                assert_eq!(sending.join().unwrap(), got);
+                assert!(inbox.next().is_none());
+                got
+            });
+            assert!(sent <= WAITING + 7, "{sent}");
         }
     }
 

@@ -65,6 +65,18 @@ impl Worker {
         Ok(batches > 0)
     }
 
+    /// Takes all that others have handed over, and from then on nothing more.
+    ///
+    /// # Errors
+    /// When the store thread is gone.
+    pub(super) fn take_last_handed(&mut self) -> Result<()> {
+        if let Some(part) = &self.part {
+            part.close();
+        }
+        while self.take_handed()? {}
+        Ok(())
+    }
+
     /// Sends what others are to have; false when there is no room for all of it now.
     pub fn send_handed(&mut self) -> bool {
         self.part.as_mut().is_none_or(|part| part.send())
@@ -86,7 +98,10 @@ impl Worker {
     pub fn ends_sending(&mut self) -> Result<()> {
         let now = self.ticker.clock().unwrap_or_default();
         if let Some(part) = &mut self.part {
-            self.counted.shed_frames += part.give_up(now);
+            // They were counted as handed over when they were collected.
+            let frames = part.give_up(now);
+            self.counted.shed_frames += frames;
+            self.counted.handed_frames = self.counted.handed_frames.saturating_sub(frames);
             part.ends_sending();
         }
         self.note_losses(now)
