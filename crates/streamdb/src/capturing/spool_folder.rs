@@ -5,6 +5,8 @@
 mod files;
 mod folders;
 mod taking;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -65,28 +67,8 @@ impl SpoolFolders {
         store: &Arc<WriteFolder>,
         settings: &Settings,
     ) -> Result<Self, Error> {
-        let (changes, changed) = unbounded();
-        let (ending, seen) = (Arc::new(AtomicBool::new(false)), Arc::<Seen>::default());
-        let at_work = AtWork {
-            folders,
-            removes,
-            store: Arc::clone(store),
-            // Files are all there, and nobody waits for their first seconds.
-            config: WorkerConfig { publish_at_ticks: false, ..settings.worker() },
-            writer: settings.writer(),
-            frames: Given::new(settings.filter.clone()),
-            worker: None,
-            done: Done::default(),
-            given: Counters::default(),
-            last: Instant::now(),
-            said: BTreeMap::new(),
-            trouble: String::new(),
-            told: Instant::now(),
-            changed,
-            ending: Arc::clone(&ending),
-            ends_at: None,
-            seen: Arc::clone(&seen),
-        };
+        let (at_work, changes) = AtWork::new(folders, removes, store, settings);
+        let (ending, seen) = (Arc::clone(&at_work.ending), Arc::clone(&at_work.seen));
         let thread = thread::Builder::new().name("capture spool".into()).spawn(move || at_work.run());
         let thread = thread.map_err(|e| Error::Other(format!("could not set up the worker of the folders: {e}")))?;
         Ok(Self { thread, ending, changes, seen })
@@ -142,6 +124,31 @@ struct AtWork {
 }
 
 impl AtWork {
+    fn new(folders: Folders, removes: bool, store: &Arc<WriteFolder>, settings: &Settings) -> (Self, Sender<Change>) {
+        let (changes, changed) = unbounded();
+        let at_work = Self {
+            folders,
+            removes,
+            store: Arc::clone(store),
+            // Files are all there, and nobody waits for their first seconds.
+            config: WorkerConfig { publish_at_ticks: false, ..settings.worker() },
+            writer: settings.writer(),
+            frames: Given::new(settings.filter.clone()),
+            worker: None,
+            done: Done::default(),
+            given: Counters::default(),
+            last: Instant::now(),
+            said: BTreeMap::new(),
+            trouble: String::new(),
+            told: Instant::now(),
+            changed,
+            ending: Arc::default(),
+            ends_at: None,
+            seen: Arc::default(),
+        };
+        (at_work, changes)
+    }
+
     fn run(mut self) -> Result<Done, Error> {
         while !self.is_to_end() {
             self.between();

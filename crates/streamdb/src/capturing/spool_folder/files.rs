@@ -10,7 +10,7 @@
 //!     +--------------------------|-----------------------------> taken, unheard
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
@@ -72,6 +72,8 @@ struct File {
     not_before: Duration,
     /// Of the files that are there it was so when it was looked last.
     is_there: bool,
+    /// By what time it is among those that wait, if it is.
+    waits_as: Option<i128>,
 }
 
 impl File {
@@ -84,6 +86,7 @@ impl File {
             taken: None,
             not_before: Duration::ZERO,
             is_there: true,
+            waits_as: None,
         }
     }
 
@@ -112,6 +115,8 @@ pub(super) fn is_wanted(name: &OsStr) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Files {
     all: BTreeMap<OsString, File>,
+    /// Those that are to be taken, now or later: when they were written to last, and the name.
+    waiting: BTreeSet<(i128, OsString)>,
     /// There are more than are known.
     pub(super) crowded: bool,
 }
@@ -120,15 +125,24 @@ impl Files {
     /// Something is heard of a file.
     pub(super) fn heard(&mut self, name: &OsStr, news: News, now: Now) {
         if news == News::Gone {
-            self.all.remove(name);
+            if let Some(modified) = self.all.remove(name).and_then(|file| file.waits_as) {
+                self.waiting.remove(&(modified, name.to_owned()));
+            }
         } else if let Some(file) = self.file(name, now) {
             file.heard = if news == News::Modified { Heard::Modified } else { Heard::Complete };
+            self.sort(name);
         }
     }
 
     /// It was lost what was heard, or nothing is heard any more.
     pub(super) fn hear_nothing(&mut self) {
-        self.all.values_mut().for_each(|file| file.heard = Heard::Nothing);
+        let mut waiting = BTreeSet::new();
+        for (name, file) in &mut self.all {
+            file.heard = Heard::Nothing;
+            file.waits_as = file.waits().then_some(file.shape.modified);
+            waiting.extend(file.waits_as.map(|modified| (modified, name.clone())));
+        }
+        self.waiting = waiting;
     }
 
     /// It is about to be said of each file that is there how it is.
@@ -147,12 +161,19 @@ impl Files {
             }
             file.changed = now.since;
             file.shape = shape;
+            self.sort(name);
         }
     }
 
     /// All that are there were said.
     pub(super) fn end_look(&mut self) {
-        self.all.retain(|_, file| file.is_there);
+        let Self { all, waiting, .. } = self;
+        all.retain(|name, file| {
+            if let Some(modified) = file.waits_as.filter(|_| !file.is_there) {
+                waiting.remove(&(modified, name.clone()));
+            }
+            file.is_there
+        });
     }
 
     /// This is done with a file as long as it is so: it is in the store, or is none that could be.
@@ -163,6 +184,7 @@ impl Files {
             if file.heard == Heard::Complete && file.shape == shape {
                 file.heard = Heard::Nothing;
             }
+            self.sort(name);
         }
     }
 
@@ -175,29 +197,36 @@ impl Files {
 
     /// How many are to be taken, now or later.
     pub(super) fn waiting(&self) -> usize {
-        self.all.values().filter(|file| file.waits()).count()
+        self.waiting.len()
     }
 
     /// The file that is to be taken: the one that was written to longest ago, if it is complete. One that may be before long holds
     /// up those after it for a while, so that connections go on from it to them.
     pub(super) fn next(&self, now: Now) -> Option<(&OsStr, Shape)> {
-        let mut found: Option<(i128, &OsStr, Shape)> = None;
-        let mut before: Option<(i128, &OsStr)> = None;
-        for (name, file) in &self.all {
-            if !file.waits() || file.not_before > now.since {
-                continue;
-            }
-            let key = (file.shape.modified, name.as_os_str());
+        for (_, name) in &self.waiting {
+            let Some(file) = self.all.get(name).filter(|file| file.not_before <= now.since) else { continue };
             if file.is_complete(now) {
-                if found.is_none_or(|(modified, name, _)| key < (modified, name)) {
-                    found = Some((key.0, key.1, file.shape));
-                }
-            } else if now.since.saturating_sub(file.first) < QUIET && before.is_none_or(|least| key < least) {
-                before = Some(key);
+                return Some((name, file.shape));
+            }
+            if now.since.saturating_sub(file.first) < QUIET {
+                return None;
             }
         }
-        let (modified, name, shape) = found?;
-        before.is_none_or(|least| (modified, name) < least).then_some((name, shape))
+        None
+    }
+
+    /// Puts a file among those that wait, or takes it out, as it is now.
+    fn sort(&mut self, name: &OsStr) {
+        let Some(file) = self.all.get_mut(name) else { return };
+        let waits = file.waits().then_some(file.shape.modified);
+        let before = std::mem::replace(&mut file.waits_as, waits);
+        if before == waits {
+            return;
+        }
+        if let Some(modified) = before {
+            self.waiting.remove(&(modified, name.to_owned()));
+        }
+        self.waiting.extend(waits.map(|modified| (modified, name.to_owned())));
     }
 
     fn file(&mut self, name: &OsStr, now: Now) -> Option<&mut File> {
@@ -232,6 +261,9 @@ mod tests {
     }
 
     fn next(files: &Files, seconds: u64) -> Option<&str> {
+        let waiting = files.all.iter().filter(|(_, file)| file.waits());
+        let waiting: BTreeSet<_> = waiting.map(|(name, file)| (file.shape.modified, name.clone())).collect();
+        assert_eq!(waiting, files.waiting);
         files.next(at(seconds)).map(|(name, _)| name.to_str().unwrap())
     }
 

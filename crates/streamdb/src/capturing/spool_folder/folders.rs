@@ -126,11 +126,14 @@ impl Folders {
 
     /// Takes in what is heard, and looks through the folders when it is time.
     pub(super) fn hear(&mut self) {
+        let heard = |folder: &&Folder| folder.watch.is_some();
+        let before = self.all.iter().filter(heard).count();
         let lost = self.read_news();
         if lost {
             self.all.iter_mut().for_each(|folder| folder.files.hear_nothing());
         }
-        if lost || self.looked.is_none_or(|looked| looked.elapsed() >= EACH) {
+        let gone = self.all.iter().filter(heard).count() < before;
+        if lost || gone || self.looked.is_none_or(|looked| looked.elapsed() >= EACH) {
             let now = self.now();
             self.all.iter_mut().for_each(|folder| folder.look(now));
             self.looked = Some(Instant::now());

@@ -70,7 +70,13 @@ impl AtWork {
         }
     }
 
-    fn store_file(&mut self, found: &Found, fingerprint: String, file: File, same: &File) -> Result<(), Error> {
+    pub(super) fn store_file(
+        &mut self,
+        found: &Found,
+        fingerprint: String,
+        file: File,
+        same: &File,
+    ) -> Result<(), Error> {
         let begun = Instant::now();
         let name = found.name.to_string_lossy().into_owned();
         let captures = [CaptureName { fingerprint: Some(fingerprint.clone()), name }];
