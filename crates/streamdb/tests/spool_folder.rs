@@ -146,14 +146,15 @@ fn connections_go_on_from_one_file_to_the_next() {
     assert_eq!(case.data.get(text(&object, "oid"), &[]), body);
     assert_eq!(case.left(), ["1.pcap", "2.pcap", "3.pcap", "4.pcap"], "they stay unless it is wanted otherwise");
     case.data.is_well();
-    // What is stored is known again, by its content: under another name, and by `ingest`.
+    // What is stored is known again, by its content: under another name, and by `ingest`. It holds up nobody.
     let again = Case { data: case.data, spool: case.spool };
     fs::rename(again.spool.join("1.pcap"), again.spool.join("5.pcap")).unwrap();
-    let capturing = again.start(&[]);
-    std::thread::sleep(Duration::from_secs(1));
+    let mut capturing = again.start(&[]);
+    again.write("6.pcap", &conversation(40_002, 9_000, b"of 6"));
+    assert!(says(&mut capturing, "").contains("stored ") && again.ports() == [40_001, 40_002]);
     let said = capturing.stop();
-    assert_eq!(said.err, "", "it is let be silently");
-    assert_eq!(again.data.export().frames.len(), frames(&files));
+    assert_eq!(said.err, "", "what is known is let be silently");
+    assert_eq!(again.data.export().frames.len(), frames(&files) + 8);
     let known = again.data.ingest(&[], &[&again.spool.join("2.pcap")]);
     assert!(known.sentence().contains(": already ingested at "));
 }
@@ -214,7 +215,7 @@ fn what_is_no_capture_is_let_be_and_what_is_damaged_stays() {
     assert_eq!(said.err, "", "each is said once");
     case.data.is_well();
     // One that is damaged is stored as far as it goes, and not again.
-    ["a.txt", "damaged.pcap"].iter().for_each(|name| case.ages(name, 3));
+    case.ages("damaged.pcap", 3);
     let mut capturing = case.start(&["--spool-remove"]);
     says(&mut capturing, "damaged.pcap: it was stored before, so it is left where it is");
     capturing.stop();

@@ -19,7 +19,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use streamdb_storage::{CaptureName, FOLDER, WriteFolder, Writer, WriterConfig};
 use streamdb_types::Counters;
 
-use self::files::Shape;
+use self::files::{Next, Shape};
 pub(crate) use self::folders::Folders;
 use super::Done;
 use super::given::Given;
@@ -152,11 +152,18 @@ impl AtWork {
     fn run(mut self) -> Result<Done, Error> {
         while !self.is_to_end() {
             self.between();
-            if let Some((at, name, shape)) = self.folders.next() {
-                if let Err(error) = self.take(at, &name, shape) {
-                    self.failed(&error);
+            match self.folders.next() {
+                Some((at, name, Next::Take(shape))) => {
+                    if let Err(error) = self.take(at, &name, shape) {
+                        self.failed(&error);
+                    }
+                    continue;
                 }
-                continue;
+                Some((at, name, Next::Ask(shape))) => {
+                    self.ask(at, &name, shape);
+                    continue;
+                }
+                None => {}
             }
             if self.worker.is_some() && self.last.elapsed() >= IDLE {
                 self.end_worker(true)?;

@@ -68,6 +68,8 @@ struct File {
     changed: Duration,
     /// The shape in which it was taken.
     taken: Option<Shape>,
+    /// The shape in which it is known that the store has not got it.
+    is_new: Option<Shape>,
     /// It is not tried before this.
     not_before: Duration,
     /// Of the files that are there it was so when it was looked last.
@@ -84,6 +86,7 @@ impl File {
             first: now.since,
             changed: now.since,
             taken: None,
+            is_new: None,
             not_before: Duration::ZERO,
             is_there: true,
             waits_as: None,
@@ -109,6 +112,15 @@ pub(super) fn is_wanted(name: &OsStr) -> bool {
     let name = name.as_bytes();
     let unfinished = [&b".tmp"[..], b".part"].iter().any(|end| name.to_ascii_lowercase().ends_with(end));
     !name.starts_with(b".") && !unfinished
+}
+
+/// What is to be done with the next file, which is so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It is complete, and taken.
+    Take(Shape),
+    /// It may be complete, and nobody knows whether the store has it: then it holds up no other one.
+    Ask(Shape),
 }
 
 /// The files of a folder, by name.
@@ -188,6 +200,13 @@ impl Files {
         }
     }
 
+    /// The store has not got it as it is so.
+    pub(super) fn is_new(&mut self, name: &OsStr, shape: Shape) {
+        if let Some(file) = self.all.get_mut(name) {
+            file.is_new = Some(shape);
+        }
+    }
+
     /// It could not be taken now, and may be after this.
     pub(super) fn not_before(&mut self, name: &OsStr, then: Duration) {
         if let Some(file) = self.all.get_mut(name) {
@@ -202,11 +221,14 @@ impl Files {
 
     /// The file that is to be taken: the one that was written to longest ago, if it is complete. One that may be before long holds
     /// up those after it for a while, so that connections go on from it to them.
-    pub(super) fn next(&self, now: Now) -> Option<(&OsStr, Shape)> {
-        for (_, name) in &self.waiting {
+    pub(super) fn next(&self, now: Now) -> Option<(i128, &OsStr, Next)> {
+        for (modified, name) in &self.waiting {
             let Some(file) = self.all.get(name).filter(|file| file.not_before <= now.since) else { continue };
             if file.is_complete(now) {
-                return Some((name, file.shape));
+                return Some((*modified, name, Next::Take(file.shape)));
+            }
+            if file.is_new != Some(file.shape) {
+                return Some((*modified, name, Next::Ask(file.shape)));
             }
             if now.since.saturating_sub(file.first) < QUIET {
                 return None;
@@ -264,7 +286,18 @@ mod tests {
         let waiting = files.all.iter().filter(|(_, file)| file.waits());
         let waiting: BTreeSet<_> = waiting.map(|(name, file)| (file.shape.modified, name.clone())).collect();
         assert_eq!(waiting, files.waiting);
-        files.next(at(seconds)).map(|(name, _)| name.to_str().unwrap())
+        let (_, name, Next::Take(_)) = files.next(at(seconds))? else { return None };
+        name.to_str()
+    }
+
+    /// It is asked for all of those of which it is not known, and the store has none of them.
+    fn all_new(files: &mut Files, seconds: u64) {
+        while let Some((name, shape)) = match files.next(at(seconds)) {
+            Some((_, name, Next::Ask(shape))) => Some((name.to_owned(), shape)),
+            _ => None,
+        } {
+            files.is_new(&name, shape);
+        }
     }
 
     fn seen(files: &mut Files, name: &str, shape: Shape, seconds: u64) {
@@ -361,12 +394,17 @@ mod tests {
         }
         // It was there before, and may be what these go on from.
         seen(&mut files, "before", shape(10, 0), 3);
-        assert_eq!(next(&files, 59), None);
+        assert_eq!(files.next(at(3)).unwrap().2, Next::Ask(shape(10, 0)));
+        all_new(&mut files, 3);
+        assert_eq!(files.next(at(59)), None);
         seen(&mut files, "before", shape(11, 0), 59);
         assert_eq!(next(&files, 60), Some("before"));
         seen(&mut files, "before", shape(11, 50), 60);
         let mut order = Vec::new();
-        while let Some((name, shape)) = files.next(at(61)).map(|(name, shape)| (name.to_owned(), shape)) {
+        while let Some((name, shape)) = match files.next(at(61)) {
+            Some((_, name, Next::Take(shape))) => Some((name.to_owned(), shape)),
+            _ => None,
+        } {
             files.taken(&name, shape);
             order.push(name);
         }
@@ -376,7 +414,19 @@ mod tests {
         heard(&mut files, "d", News::Complete, 62);
         seen(&mut files, "d", shape(10, 62), 62);
         seen(&mut files, "before", Shape { modified: CLOCK + 61_000_000_000, ..shape(13, 0) }, 63);
+        all_new(&mut files, 63);
         assert_eq!(next(&files, 63), Some("d"));
+    }
+
+    #[test]
+    fn what_the_store_has_holds_up_nobody() {
+        let mut files = Files::default();
+        seen(&mut files, "known", shape(10, 0), 1);
+        heard(&mut files, "a", News::Complete, 2);
+        seen(&mut files, "a", shape(10, 2), 2);
+        assert_eq!(files.next(at(2)), Some((shape(10, 0).modified, "known".as_ref(), Next::Ask(shape(10, 0)))));
+        files.taken("known".as_ref(), shape(10, 0));
+        assert_eq!(next(&files, 2), Some("a"));
     }
 
     #[test]

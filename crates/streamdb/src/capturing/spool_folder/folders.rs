@@ -14,7 +14,7 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::fs::{Access, Mode, OFlags};
 use streamdb_storage::now;
 
-use super::files::{Files, MOST, News, Now, Shape};
+use super::files::{Files, MOST, News, Next, Now, Shape};
 use crate::commands::Error;
 use crate::output::{complain, inform, printable};
 
@@ -145,16 +145,14 @@ impl Folders {
         self.all.iter().map(|folder| folder.files.waiting()).sum()
     }
 
-    /// The next file of all: its folder, its name, and how it was.
-    pub(super) fn next(&self) -> Option<(usize, PathBuf, Shape)> {
+    /// The next file of all: its folder, its name, and what is to be done with it.
+    pub(super) fn next(&self) -> Option<(usize, PathBuf, Next)> {
         let now = self.now();
-        let next = |(at, folder): (usize, &Folder)| {
-            let (name, shape) = folder.files.next(now)?;
-            Some((shape.modified, name.to_owned(), at, shape))
-        };
-        let (_, name, at, shape) =
-            self.all.iter().enumerate().filter_map(next).min_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)))?;
-        Some((at, name.into(), shape))
+        let all = self.all.iter().enumerate();
+        let all = all
+            .filter_map(|(at, folder)| folder.files.next(now).map(|(modified, name, next)| (modified, name, at, next)));
+        let (_, name, at, next) = all.min_by_key(|(modified, name, at, _)| (*modified, *name, *at))?;
+        Some((at, name.into(), next))
     }
 
     /// Reads what there is; whether some was lost.

@@ -1,7 +1,7 @@
 //! One file of a folder into the store.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Seek};
+use std::io::{self, ErrorKind, Seek};
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -38,23 +38,15 @@ impl AtWork {
     /// # Errors
     /// When nothing can be stored.
     pub(super) fn take(&mut self, at: usize, name: &Path, shape: Shape) -> Result<(), Error> {
-        let Some(folder) = self.folders.all.get(at) else { return Ok(()) };
-        let path = folder.path.join(name);
-        let found = Found { at, name: name.to_owned(), shown: printable(&path.to_string_lossy()), path, shape };
-        let opened = open_file(&found.path).and_then(|mut file| {
-            let is_same = file.metadata().is_ok_and(|about| about.is_file() && Shape::of(&about) == shape);
-            if !is_same {
-                return Ok(None);
-            }
-            let fingerprint = fingerprint_of(&mut file)?;
-            file.rewind()?;
-            // Both are the same file, whatever the name comes to stand for.
-            Ok(Some((fingerprint, file.try_clone()?, file)))
-        });
+        let Some(found) = self.found(at, name, shape) else { return Ok(()) };
+        // Both are the same file, whatever the name comes to stand for.
+        let opened =
+            found.open().and_then(|file| file.map(|(file, print)| Ok((file.try_clone()?, file, print))).transpose());
         match opened {
-            Ok(Some((fingerprint, file, same))) => self.store_file(&found, fingerprint, file, &same),
-            // It is another one by now, or none, or a link.
+            Ok(Some((file, same, fingerprint))) => self.store_file(&found, fingerprint, file, &same),
+            // It is another one by now, or none.
             Ok(None) => {
+                self.later(&found, SOON);
                 self.see(&found);
                 Ok(())
             }
@@ -68,6 +60,30 @@ impl AtWork {
                 Ok(())
             }
         }
+    }
+
+    /// Looks whether the store has a file that may be not complete.
+    pub(super) fn ask(&mut self, at: usize, name: &Path, shape: Shape) {
+        let Some(found) = self.found(at, name, shape) else { return };
+        match found.open() {
+            Ok(Some((_, fingerprint))) if self.is_known(&fingerprint) => self.taken(&found),
+            Ok(None) => self.see(&found),
+            // What cannot be read is told when it is to be taken.
+            _ => {}
+        }
+        if let Some(folder) = self.folders.all.get_mut(at) {
+            folder.files.is_new(found.name.as_os_str(), shape);
+        }
+    }
+
+    fn found(&self, at: usize, name: &Path, shape: Shape) -> Option<Found> {
+        let path = self.folders.all.get(at)?.path.join(name);
+        Some(Found { at, name: name.to_owned(), shown: printable(&path.to_string_lossy()), path, shape })
+    }
+
+    fn is_known(&self, fingerprint: &str) -> bool {
+        let ledger = self.store.ledger().lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.facts().ingested(fingerprint).is_some()
     }
 
     pub(super) fn store_file(
@@ -86,11 +102,7 @@ impl AtWork {
             self.later(found, SOON);
             return Ok(());
         };
-        let known = {
-            let ledger = store.ledger().lock().unwrap_or_else(PoisonError::into_inner);
-            ledger.facts().ingested(&fingerprint).is_some()
-        };
-        if known {
+        if self.is_known(&fingerprint) {
             if self.removes {
                 // By its fingerprint alone nobody can be sure that all of its bytes are.
                 let text = format!("{}: it was stored before, so it is left where it is", found.shown);
@@ -228,6 +240,20 @@ impl AtWork {
         if let Some(folder) = self.folders.all.get_mut(found.at) {
             folder.see(found.name.as_os_str(), now);
         }
+    }
+}
+
+impl Found {
+    /// The file with its fingerprint, at its begin; nothing when it is another one by now, or none.
+    fn open(&self) -> io::Result<Option<(File, String)>> {
+        let mut file = open_file(&self.path)?;
+        let is_same = file.metadata().is_ok_and(|about| about.is_file() && Shape::of(&about) == self.shape);
+        if !is_same {
+            return Ok(None);
+        }
+        let fingerprint = fingerprint_of(&mut file)?;
+        file.rewind()?;
+        Ok(Some((file, fingerprint)))
     }
 }
 

@@ -42,9 +42,17 @@ impl Case {
     /// Takes the next file, which is this one.
     fn take(&mut self, name: &str) -> Result<(), Error> {
         self.at_work.folders.hear();
-        let (at, next, shape) = self.at_work.folders.next().unwrap();
+        let (at, next, shape) = self.next();
         assert_eq!(next.to_str(), Some(name));
         self.at_work.take(at, &next, shape)
+    }
+
+    /// The next file that is complete.
+    fn next(&self) -> (usize, PathBuf, Shape) {
+        match self.at_work.folders.next() {
+            Some((at, name, Next::Take(shape))) => (at, name, shape),
+            other => panic!("{other:?}"),
+        }
     }
 
     fn is_known(&self, name: &str) -> bool {
@@ -108,7 +116,7 @@ fn what_is_written_to_meanwhile_is_dropped_and_stored_when_it_is_complete() {
     let (bytes, times) = first(40);
     fs::write(case.path("a"), &bytes[..2000]).unwrap();
     case.at_work.folders.hear();
-    let (at, name, shape) = case.at_work.folders.next().unwrap();
+    let (at, name, shape) = case.next();
     let path = case.path("a");
     let found = Found { at, shown: path.display().to_string(), name, path: path.clone(), shape };
     let file = fs::File::open(&path).unwrap();
@@ -131,7 +139,7 @@ fn only_what_is_stored_is_removed() {
     let (bytes, times) = first(40);
     fs::write(case.path("a"), &bytes).unwrap();
     case.at_work.folders.hear();
-    let (at, name, shape) = case.at_work.folders.next().unwrap();
+    let (at, name, shape) = case.next();
     let path = case.path("a");
     let found = Found { at, shown: path.display().to_string(), name, path: path.clone(), shape };
     let file = fs::File::open(&path).unwrap();
