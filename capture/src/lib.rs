@@ -26,7 +26,7 @@ pub use error::{Compression, Error, NotCapture, Place};
 pub use feed::{Feed, FeedError, FeedSettings, Network};
 pub use file::CaptureFile;
 pub use filter::Filter;
-pub use fingerprint::fingerprint;
+pub use fingerprint::{fingerprint, fingerprint_of};
 pub use item::{Drops, Frame, Item, MAX_FRAME, MAX_INTERFACES};
 pub use live::{Batch, Bell, Live, LiveError, LiveSettings, MAX_SHARES, is_up};
 pub use merged::Merged;

@@ -1,9 +1,12 @@
 //! Live capture by one or several workers, each with a thread, a source, and a bucket of its own; and who tells them what is new.
 
 pub(crate) mod feeding;
+mod given;
 mod member;
+pub(crate) mod spool_folder;
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -11,11 +14,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use streamdb_capture::{Feed, FeedSettings, Live, LiveError, LiveSettings};
-use streamdb_storage::{WriteFolder, Writer, WriterSummary};
+use streamdb_storage::{FOLDER, WriteFolder, Writer, WriterSummary};
 use streamdb_types::{Counters, Interface};
 
 use self::feeding::Feeding;
 use self::member::{Member, Order, Orders};
+use self::spool_folder::{Folders, SpoolFolders};
 use crate::commands::Error;
 use crate::cutoff::{Cutoffs, Rule};
 use crate::output::complain;
@@ -24,8 +28,8 @@ use crate::settings::Settings;
 use crate::sharing::{self, Part};
 use crate::worker::{Worker, WorkerConfig};
 
-/// The most workers of one capture: the store has room for two more, which ingest.
-pub(crate) const MAX_WORKERS: usize = 60;
+/// The most workers of one capture: the store has room for three more, which take captures that are files.
+pub(crate) const MAX_WORKERS: usize = 59;
 /// How often the signals are looked at.
 const PAUSE: Duration = Duration::from_millis(50);
 /// A worker says each second how it goes; one that has not for so long stands still.
@@ -59,19 +63,37 @@ enum Event {
     Over,
 }
 
-/// Interfaces that were opened: from here on the kernel keeps their frames. And where it is listened for what others send.
+/// Folders in which captures appear.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SpoolSettings {
+    pub(crate) folders: Vec<PathBuf>,
+    /// Whether a file is removed when it is in the store.
+    pub(crate) removes: bool,
+}
+
+/// Interfaces that were opened: from here on the kernel keeps their frames. And where it is listened for what others send, and
+/// where captures appear.
 pub(crate) struct Opened {
     sources: Vec<Source>,
     lives: Vec<Vec<Live>>,
     feed: Option<Feed>,
+    spool: Folders,
+    removes: bool,
 }
 
 impl Opened {
-    /// Opens each interface for so many workers, and listens.
+    /// Opens each interface for so many workers, and listens, and hears from the folders, none of which is this data folder.
     ///
     /// # Errors
     /// When one of them cannot be opened, or there are too many.
-    pub(crate) fn new(all: Vec<LiveSettings>, workers: usize, feed: &FeedSettings) -> Result<Self, Error> {
+    pub(crate) fn new(
+        all: Vec<LiveSettings>,
+        workers: usize,
+        feed: &FeedSettings,
+        spool: &SpoolSettings,
+        data: &Path,
+    ) -> Result<Self, Error> {
+        let spool_folders = Folders::open(&spool.folders, data)?;
         let feeds = !feed.listen.is_empty();
         if all.len().saturating_mul(workers) + usize::from(feeds) > MAX_WORKERS {
             return Err(Error::Other(format!(
@@ -84,7 +106,8 @@ impl Opened {
             return Err(Error::Other("an interface is given twice, so that its frames would be stored twice".into()));
         }
         let feed = if feeds { Some(Feed::open(feed)?) } else { None };
-        let mut opened = Self { sources: Vec::new(), lives: Vec::new(), feed };
+        let mut opened =
+            Self { sources: Vec::new(), lives: Vec::new(), feed, spool: spool_folders, removes: spool.removes };
         for (number, settings) in all.into_iter().enumerate() {
             let lives = Live::open_shared(&settings, workers)?;
             let Some(description) = lives.first().map(|live| live.interface().clone()) else { continue };
@@ -93,6 +116,14 @@ impl Opened {
             opened.lives.push(lives);
         }
         Ok(opened)
+    }
+
+    /// Whether all that is needed later is still possible once the process has given up its other rights.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.spool.check(self.removes)
     }
 }
 
@@ -106,6 +137,8 @@ pub(crate) struct Crew {
     ending: Arc<AtomicBool>,
     /// Who takes what others send.
     feeding: Option<Feeding>,
+    /// Who takes what appears in folders.
+    spool: Option<SpoolFolders>,
     /// Why the last interface failed.
     broken: Option<LiveError>,
     /// Whether this process may open an interface again.
@@ -123,7 +156,7 @@ impl Crew {
         settings: &Settings,
         may_open: bool,
     ) -> Result<Self, Error> {
-        let Opened { sources, lives, feed } = opened;
+        let Opened { sources, lives, feed, spool, removes } = opened;
         let config = WorkerConfig { publish_at_ticks: true, live: true, ..settings.worker() };
         let count = lives.iter().map(Vec::len).sum();
         let no_means = |e: std::io::Error| Error::Other(format!("could not set up the workers: {e}"));
@@ -149,6 +182,7 @@ impl Crew {
             members.push(member.map_err(no_means)?);
         }
         let feeding = feed.map(|feed| Feeding::start(feed, folder, number(members.len()), settings)).transpose()?;
+        let spool = (!spool.is_empty()).then(|| SpoolFolders::start(spool, removes, folder, settings)).transpose()?;
         let mut crew = Self {
             sources,
             orders: members.iter().map(|(_, orders)| orders.clone()).collect(),
@@ -157,6 +191,7 @@ impl Crew {
             events,
             ending,
             feeding,
+            spool,
             broken: None,
             may_open,
         };
@@ -182,7 +217,7 @@ impl Crew {
                 Err(RecvTimeoutError::Disconnected) => thread::sleep(PAUSE),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if self.feeding.is_none() && self.sources.iter().all(|source| source.taking == 0) {
+            if !self.takes_from_others() && self.sources.iter().all(|source| source.taking == 0) {
                 return;
             }
             self.broken = None;
@@ -207,7 +242,8 @@ impl Crew {
         let died = |_| Err(Error::Other("a thread that captures died".into()));
         let ended: Vec<_> = self.threads.into_iter().map(|thread| thread.join().unwrap_or_else(died)).collect();
         let fed = self.feeding.map(Feeding::finish);
-        Ok((ended.into_iter().chain(fed).collect::<Result<_, _>>()?, self.broken))
+        let spooled = self.spool.map(SpoolFolders::finish);
+        Ok((ended.into_iter().chain(fed).chain(spooled).collect::<Result<_, _>>()?, self.broken))
     }
 
     /// From now on this filter holds, if one is given, and these rules about cutoffs.
@@ -232,6 +268,9 @@ impl Crew {
         if let Some(feeding) = &self.feeding {
             feeding.change(filter.clone(), cutoffs.to_vec());
         }
+        if let Some(spool) = &self.spool {
+            spool.change(filter.clone(), cutoffs.to_vec());
+        }
         for worker in 0..self.orders.len() {
             self.order(worker, Order::Change { filter: filter.clone(), cutoffs: cutoffs.to_vec() });
         }
@@ -253,13 +292,17 @@ impl Crew {
         self.all_seen().all(|seen| seen.silent() < STANDS_STILL)
     }
 
-    /// The interfaces by name, with the numbers of their workers; and what others send, which has the last.
+    /// The interfaces by name, with the places of their workers; then what others send, and what appears in folders.
     pub(crate) fn sources(&self) -> Vec<(String, Vec<usize>)> {
-        let fed = self.feeding.iter().map(|_| (feeding::NAME.to_owned(), vec![self.orders.len()]));
+        let place = self.orders.len();
+        let fed = self.feeding.iter().map(|_| (feeding::NAME.to_owned(), vec![place]));
+        let place = place + usize::from(self.feeding.is_some());
+        let spooled = self.spool.iter().map(|_| (spool_folder::NAME.to_owned(), vec![place]));
         self.sources
             .iter()
             .map(|source| (source.settings.interface.clone(), source.workers.clone()))
             .chain(fed)
+            .chain(spooled)
             .collect()
     }
 
@@ -269,7 +312,9 @@ impl Crew {
         let of = |(interface, workers): (String, Vec<usize>)| {
             let told = |worker: usize| {
                 let seen = Arc::clone(all.get(worker)?);
-                Some(Told { number: number(worker), interface: interface.clone(), seen })
+                let is_last = worker + 1 == all.len();
+                let number = if is_last && self.spool.is_some() { FOLDER } else { number(worker) };
+                Some(Told { number, interface: interface.clone(), seen })
             };
             workers.into_iter().filter_map(told).collect::<Vec<_>>()
         };
@@ -277,7 +322,13 @@ impl Crew {
     }
 
     fn all_seen(&self) -> impl Iterator<Item = Arc<Seen>> {
-        self.seen.iter().cloned().chain(self.feeding.iter().map(Feeding::seen))
+        let fed = self.feeding.iter().map(Feeding::seen);
+        self.seen.iter().cloned().chain(fed).chain(self.spool.iter().map(SpoolFolders::seen))
+    }
+
+    /// Whether there is more than interfaces.
+    const fn takes_from_others(&self) -> bool {
+        self.feeding.is_some() || self.spool.is_some()
     }
 
     fn order(&self, worker: usize, order: Order) {
@@ -290,7 +341,7 @@ impl Crew {
 
     /// A worker has no interface any more. When all that took from it have none, and others go on, that is said.
     fn failed(&mut self, worker: usize, error: LiveError) {
-        let others = self.feeding.is_some()
+        let others = self.takes_from_others()
             || self.sources.iter().any(|source| source.taking > 0 && !source.workers.contains(&worker));
         if let Some(source) = self.sources.iter_mut().find(|source| source.workers.contains(&worker)) {
             source.taking = source.taking.saturating_sub(1);
@@ -357,7 +408,7 @@ fn worker(writer: Writer, config: WorkerConfig, part: Option<Part>) -> Worker {
     }
 }
 
-/// The store's number of a worker: it has 1 and 2 for those who ingest.
+/// The store's number of a worker: it has 1 and 2 for those who ingest, and its last for who takes what appears in folders.
 fn number(worker: usize) -> u16 {
     let number = if worker == 0 { 0 } else { worker + usize::from(streamdb_storage::SPOOL) };
     u16::try_from(number).unwrap_or(u16::MAX)
@@ -380,6 +431,6 @@ mod tests {
     fn workers_have_numbers_beside_those_who_ingest() {
         let numbers: Vec<u16> = (0..MAX_WORKERS).map(number).collect();
         assert_eq!(numbers.get(..3), Some(&[0, 3, 4][..]));
-        assert_eq!(numbers.last(), Some(&61));
+        assert_eq!(numbers.last(), Some(&(FOLDER - 1)));
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Going {
     pub(crate) open: usize,
     /// Bytes that it holds out of order.
     pub(crate) held: usize,
+    /// Of one that takes files: those that are to be taken.
+    pub(crate) waiting: Option<usize>,
 }
 
 /// How a worker went a short while ago, as it said itself, and when it did.
@@ -101,6 +103,9 @@ fn say(writer: &StatusWriter, workers: &[Told], failing: &mut bool) {
         Counters::NAMES.iter().zip(going.counters.values()).for_each(|(name, value)| set(name, value));
         set("open", going.open as u64);
         set("held", going.held as u64);
+        if let Some(waiting) = going.waiting {
+            set("waiting", waiting as u64);
+        }
         status.set(&format!("worker.{number}.interface"), interface);
     }
     match writer.write(status.values) {
@@ -125,14 +130,18 @@ mod tests {
         let writer = StatusWriter::open(&DiskVolume, folder.path(), Teller::Capture).unwrap();
         let told = |number| Told { number, interface: "eth0".into(), seen: Arc::default() };
         let workers = vec![told(0), told(3)];
-        let going = |frames| Going { counters: Counters { frames, ..Counters::default() }, open: 3, held: 4 };
+        let going = |frames, waiting| {
+            let counters = Counters { frames, ..Counters::default() };
+            Going { counters, open: 3, held: 4, waiting }
+        };
         let reporting = Reporting::start(writer, workers.clone()).unwrap();
-        workers[0].seen.say(going(5));
-        workers[1].seen.say(going(7));
+        workers[0].seen.say(going(5, None));
+        workers[1].seen.say(going(7, Some(6)));
         reporting.finish();
         let status = Status::read(folder.path(), Teller::Capture).unwrap().unwrap();
         let numbers = ["worker.0.frames", "worker.3.frames", "worker.3.open", "worker.3.held"];
         assert_eq!(numbers.map(|name| status.number(name)), [5, 7, 3, 4]);
         assert_eq!(status.text("worker.3.interface"), Some("eth0"));
+        assert_eq!((status.text("worker.0.waiting"), status.text("worker.3.waiting")), (None, Some("6")));
     }
 }

@@ -312,6 +312,28 @@ impl Worker {
         self.sink.writer.take_troubles()
     }
 
+    /// A capture is over, and another one may follow, with interfaces of its own: the bucket ends, and connections that are open go
+    /// on in the next one. When this returns all of it is on disk, but for what is said to be lost. Gives what was counted since the
+    /// begin, and what was written since this was called before.
+    ///
+    /// # Errors
+    /// When the store thread is gone.
+    pub fn end_capture(&mut self) -> Result<(Counters, WriterSummary)> {
+        if self.sink.writer.has_news() {
+            self.settle()?;
+        }
+        self.flush()?;
+        self.interfaces.clear();
+        let counters = self.given();
+        let written = self.sink.writer.end_capture(&counters)?;
+        Ok((self.counters(), written))
+    }
+
+    /// How many interfaces were announced that are described differently.
+    pub const fn known_interfaces(&self) -> usize {
+        self.sink.writer.known_interfaces()
+    }
+
     /// The input is over: every stream gets its end, and the store is sealed.
     ///
     /// # Errors

@@ -461,6 +461,11 @@ impl Writer {
         }
     }
 
+    /// How many interfaces were announced that are described differently.
+    pub const fn known_interfaces(&self) -> usize {
+        self.interfaces.len()
+    }
+
     /// Ends the open bucket and waits until everything is on disk.
     ///
     /// # Errors

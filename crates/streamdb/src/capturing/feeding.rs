@@ -1,18 +1,17 @@
 //! A worker for captures that others send over TCP. Its frames come in no order of time, and their times are their senders' word, so
 //! its clock is this machine's.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use streamdb_capture::{Batch, Feed, Filter, Item};
+use streamdb_capture::{Batch, Feed};
 use streamdb_storage::{WriteFolder, Writer};
-use streamdb_types::{Interface, LinkType};
 
 use super::Done;
+use super::given::Given;
 use crate::commands::{Error, storing};
 use crate::cutoff::Rule;
 use crate::output::{complain, printable};
@@ -54,9 +53,7 @@ impl Feeding {
         let at_work = AtWork {
             feed,
             worker: Worker::new(writer, config),
-            expression: settings.filter.clone(),
-            filters: BTreeMap::new(),
-            links: Vec::new(),
+            given: Given::new(settings.filter.clone()),
             changed,
             ending: Arc::clone(&ending),
             seen: Arc::clone(&seen),
@@ -89,11 +86,7 @@ impl Feeding {
 struct AtWork {
     feed: Feed,
     worker: Worker,
-    expression: Option<String>,
-    /// The filter for each kind of link, as the frames have not gone through the kernel; `None` where it cannot be used.
-    filters: BTreeMap<LinkType, Option<Filter>>,
-    /// The kind of link of each interface.
-    links: Vec<LinkType>,
+    given: Given,
     changed: Receiver<Change>,
     ending: Arc<AtomicBool>,
     seen: Arc<Seen>,
@@ -105,19 +98,18 @@ impl AtWork {
         loop {
             while let Ok((filter, cutoffs)) = self.changed.try_recv() {
                 if let Some(expression) = filter {
-                    self.expression = expression;
-                    self.filters.clear();
+                    self.given.set_filter(expression);
                 }
                 if let Err(error) = self.worker.set_cutoffs(cutoffs) {
                     complain(&printable(&error.to_string()));
                 }
             }
-            let Self { feed, worker, expression, filters, links, .. } = &mut self;
+            let Self { feed, worker, given, .. } = &mut self;
             let mut taken = Ok(());
             let batch = feed.batch(|item| {
                 // After an error the rest of the batch has no place to go.
                 if taken.is_ok() {
-                    taken = take(worker, &item, expression.as_deref(), filters, links);
+                    taken = given.take(worker, &item);
                 }
             });
             taken?;
@@ -134,49 +126,11 @@ impl AtWork {
                 said = Instant::now();
                 let Self { worker, .. } = &self;
                 let (counters, open, held) = (worker.counters(), worker.open_connections(), worker.held_bytes());
-                self.seen.say(Going { counters, open, held });
+                self.seen.say(Going { counters, open, held, waiting: None });
             }
         }
         let (counters, written) = self.worker.finish()?;
         self.seen.say(Going { counters, ..Going::default() });
         Ok(Done { counters, written })
-    }
-}
-
-fn take(
-    worker: &mut Worker,
-    item: &Item<'_>,
-    expression: Option<&str>,
-    filters: &mut BTreeMap<LinkType, Option<Filter>>,
-    links: &mut Vec<LinkType>,
-) -> Result<(), Error> {
-    match item {
-        Item::Frame(frame) => {
-            if let (Some(expression), Some(&link)) = (expression, links.get(frame.interface as usize)) {
-                let filter = filters.entry(link).or_insert_with(|| compiled(expression, link));
-                if filter.as_ref().is_some_and(|filter| !filter.matches(frame.data)) {
-                    worker.filtered();
-                    return Ok(());
-                }
-            }
-            worker.frame(frame)?;
-        }
-        Item::Interface(_, interface) => begin(worker, interface, links),
-        Item::Drops(drops) => worker.dropped(drops.by_kernel, drops.by_interface)?,
-        Item::Secrets { kind, data } => worker.attachment(Some(*kind), data)?,
-        Item::Names(data) => worker.attachment(None, data)?,
-    }
-    Ok(())
-}
-
-/// The filter for this kind of link; where it cannot be used, which is the sender's doing, all is taken.
-fn compiled(expression: &str, link: LinkType) -> Option<Filter> {
-    Filter::compile(expression, link).inspect_err(|error| complain(&printable(&error.to_string()))).ok()
-}
-
-fn begin(worker: &mut Worker, interface: &Interface, links: &mut Vec<LinkType>) {
-    links.push(interface.link_type);
-    if let Err(error) = worker.any_interface(interface) {
-        complain(&printable(&error.to_string()));
     }
 }

@@ -13,8 +13,8 @@ use streamdb_types::Counters;
 
 use super::Error;
 use super::storing::{self, Summary};
-use crate::capturing::{Crew, Done, Opened, feeding};
-use crate::cli::{Capture, Storing};
+use crate::capturing::{Crew, Done, Opened, SpoolSettings, feeding, spool_folder};
+use crate::cli::Capture;
 use crate::config::Config;
 use crate::deriving::Deriving;
 use crate::handing::{self, Handing};
@@ -90,9 +90,12 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
         args.interface.iter().map(|name| live_settings(args, name)).collect(),
         args.workers,
         &feed_settings(args),
+        &SpoolSettings { folders: args.spool.clone(), removes: args.spool_remove },
+        &storing.data.folder,
     )?;
-    let needs = needs(storing, &said);
+    let needs = needs(args, &said);
     rights::lower(&args.giving_up)?;
+    opened.check()?;
     let folder = storing::open(&storing.data.folder)?;
     rights::confine(&args.giving_up, &needs)?;
     let retaining = Retaining::start(&folder, limits);
@@ -106,7 +109,8 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let deriving = storing::derive(storing)?;
     let how = if std::io::stderr().is_terminal() { "; Ctrl-C ends it" } else { "" };
     let listening = args.listen_pcap.iter().map(|address| format!("what is sent to {address}"));
-    let names = args.interface.iter().cloned().chain(listening).collect::<Vec<_>>().join(", ");
+    let appearing = args.spool.iter().map(|folder| format!("what appears in {}", folder.display()));
+    let names = args.interface.iter().cloned().chain(listening).chain(appearing).collect::<Vec<_>>().join(", ");
     inform(&format!("capturing from {names} into {}{how}", storing.data.folder.display()));
     ready();
     let mut pulse = Pulse::new();
@@ -166,13 +170,16 @@ fn sum(done: &[Done]) -> (Counters, WriterSummary) {
 }
 
 /// What it still needs once it captures.
-fn needs(storing: &Storing, said: &Config) -> Needs {
+fn needs(args: &Capture, said: &Config) -> Needs {
+    let storing = &args.storing;
     let mut needs = if storing.no_derive {
         Needs { network: Network::Interfaces, ..Needs::default() }
     } else {
         handing::needs(&storing.data.folder, said.submit.as_ref())
     };
     needs.writes.push(storing.data.folder.clone());
+    let spool = if args.spool_remove { &mut needs.writes } else { &mut needs.reads };
+    spool.extend(args.spool.iter().cloned());
     // The configuration is read again, and may be another file by then.
     let config = storing.config.as_deref().and_then(|path| std::path::absolute(path).ok());
     needs.reads.extend(config.and_then(|path| path.parent().map(Path::to_owned)));
@@ -233,7 +240,11 @@ fn report(
     }
     for (name, workers) in sources {
         let dropped: u64 = workers.iter().map(|counters| counters.dropped_interface).sum();
-        if dropped > 0 && name == feeding::NAME {
+        if dropped > 0 && name == spool_folder::NAME {
+            complain(&format!(
+                "{dropped} frames were dropped where they were captured, as the files in the folders say"
+            ));
+        } else if dropped > 0 && name == feeding::NAME {
             complain(&format!("{dropped} frames were dropped where they were captured, before they were sent here"));
         } else if dropped > 0 {
             complain(&format!(
