@@ -119,9 +119,10 @@ class Sensor:
         self.port = port
         self.process = subprocess.Popen([binary, 'run', '--config', config], stdout=log, stderr=log)
         self.killed = {name: [] for name in NAMES}
+        self.refused = 0.0
         for _ in range(400):
             try:
-                if self.get('/ready')[0] == 200:
+                if self.ask('/ready')[0] == 200:
                     return
             except OSError:
                 pass
@@ -129,6 +130,20 @@ class Sensor:
         sys.exit('the sensor did not begin')
 
     def get(self, target):
+        """An answer. While the process that serves reads its configuration, nobody listens for a moment: how long is noted."""
+        since = time.time()
+        while True:
+            try:
+                begun = time.time()
+                answer = self.ask(target)
+                self.refused = max(self.refused, begun - since)
+                return answer
+            except (ConnectionRefusedError, ConnectionResetError, http.client.RemoteDisconnected):
+                if time.time() - since > 10:
+                    raise
+                time.sleep(0.02)
+
+    def ask(self, target):
         connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=60)
         try:
             connection.request('GET', target)
@@ -320,7 +335,7 @@ def main():
               f'{dropped} buckets dropped, {len(states) - dropped} there; killed {kills}, {reloads} times read again, '
               f'ended in {took:.1f} s')
         print(f'{searches} searches (slowest {slowest["search"] * 1e3:.0f} ms), {downloads} downloads (slowest '
-              f'{slowest["download"] * 1e3:.0f} ms; {gone} of what is gone by now)')
+              f'{slowest["download"] * 1e3:.0f} ms; {gone} of what is gone by now); nobody listened for {sensor.refused * 1e3:.0f} ms at most')
         print(*(line for line in metrics.splitlines() if line.startswith(('streamdb_frames_total', 'streamdb_dropped_frames_total'))), sep='\n')
         columns = [(kind, name) for name in (*NAMES, 'run') for kind in ('memory', 'descriptors')] + [('lag', 'derive')]
         quarters = [[sample for sample in samples if n * seconds / 4 <= sample[0] < (n + 1) * seconds / 4] for n in range(4)]
