@@ -19,6 +19,7 @@ enum Bytes {
 impl Stream {
     /// Takes a segment with payload, captured or not, that was located.
     pub(crate) fn receive<S: Sink>(&mut self, cx: &mut Context<'_, S>, direction: Direction, mut piece: Piece<'_>) {
+        self.reaches(piece.wire_end());
         piece = self.within_limit(cx, piece);
         let (start, end, next) = (piece.start, piece.wire_end(), self.next as i64);
         let first_held = self.disorder.as_ref().and_then(|disorder| disorder.queue.first());
@@ -27,7 +28,12 @@ impl Stream {
                 self.place(cx, direction, &piece, Bytes::KeepAlive);
                 return;
             }
-            if end <= next || self.is_full() || start <= next && first_held.is_none_or(|first| end <= first) {
+            let is_beyond = self.fin.is_some_and(|fin| start >= fin);
+            if end <= next
+                || is_beyond
+                || self.is_full()
+                || start <= next && first_held.is_none_or(|first| end <= first)
+            {
                 self.place(cx, direction, &piece, Bytes::Data);
                 self.release(cx, direction, false);
                 return;

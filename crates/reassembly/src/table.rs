@@ -7,7 +7,7 @@ use streamdb_types::{Counters, Direction, Endpoint, Marks, Path, Protocol, Reaso
 
 use crate::ages::{Ages, Class, Worth};
 use crate::config::Config;
-use crate::connection::{Connection, State, Syn};
+use crate::connection::{Connection, State, Syn, Taken};
 use crate::held::Scratch;
 use crate::key::{Key, Place, Seed};
 use crate::repeats::Repeats;
@@ -164,17 +164,31 @@ impl FlowTable {
                 self.open(place.short(), &key, from_client, time, state, sink)
             }
         };
+        if self.segment((slot, direction), tag, time, segment, syn, sink)? == Taken::Elsewhere {
+            self.close(slot, Reason::TimeCutoff, sink);
+            let key = Key { protocol: Protocol::TCP, path, src: segment.src, dst: segment.dst };
+            let from_client = direction == Direction::ToServer;
+            let new = self.open(place.short(), &key, from_client, time, State::Open, sink);
+            // Of a new one every segment is.
+            let _ = self.segment(new, tag, time, segment, Syn::Belongs, sink)?;
+            return Some((Slot(new.0), new.1));
+        }
+        Some((Slot(slot), direction))
+    }
+
+    /// Gives a segment to its connection. When it is not of that one after all, nothing is counted.
+    #[inline]
+    fn segment<S: Sink>(
+        &mut self,
+        (slot, direction): (u32, Direction),
+        tag: FrameTag,
+        time: Timestamp,
+        segment: &TcpSegment<'_>,
+        syn: Syn,
+        sink: &mut S,
+    ) -> Option<Taken> {
         self.stir(slot);
         let connection = self.connections.get_mut(slot as usize)?;
-        let stream = direction.of_mut(&mut connection.streams);
-        self.counters.streams += u64::from(stream.packets == 0);
-        stream.frame(time);
-        if segment.checksum_ok == Some(false) {
-            stream.marks.insert(Marks::BAD_CHECKSUM);
-        }
-        let captured = segment.payload.len() as u64;
-        self.counters.payload_captured += captured;
-        self.counters.payload_cut += u64::from(segment.wire_len).saturating_sub(captured);
         let mut cx = Context {
             sink,
             config: &self.config,
@@ -184,9 +198,20 @@ impl FlowTable {
             scratch: &mut self.scratch,
             slot: Slot(slot),
         };
-        connection.segment(&mut cx, direction, tag, segment, syn);
+        if connection.segment(&mut cx, direction, tag, segment, syn) == Taken::Elsewhere {
+            return Some(Taken::Elsewhere);
+        }
+        let stream = direction.of_mut(&mut connection.streams);
+        self.counters.streams += u64::from(stream.packets == 0);
+        stream.frame(time);
+        if segment.checksum_ok == Some(false) {
+            stream.marks.insert(Marks::BAD_CHECKSUM);
+        }
+        let captured = segment.payload.len() as u64;
+        self.counters.payload_captured += captured;
+        self.counters.payload_cut += u64::from(segment.wire_len).saturating_sub(captured);
         self.touch(slot);
-        Some((Slot(slot), direction))
+        Some(Taken::Here)
     }
 
     /// Takes a UDP datagram, whose connection was looked up; as [`tcp`](Self::tcp).
@@ -391,6 +416,7 @@ impl FlowTable {
             stirred: None,
             touched: None,
             end_is_said: false,
+            goes_on: false,
             live: true,
         };
         // At most `most` slots are in use at once, so there are no more, and the number fits.

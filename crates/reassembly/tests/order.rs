@@ -252,9 +252,10 @@ fn a_fin_with_data_out_of_order() {
     wire.c(data(1001, 5001, "abc"));
     wire.flush();
     assert_eq!(wire.said(), "abcdef");
+    wire.s(data(5001, 1008, ""));
     wire.c(data(1005, 5001, "efghi"));
     wire.flush();
-    assert_eq!(wire.said(), "abcdef", "nothing comes after a FIN");
+    assert_eq!(wire.said(), "abcdef", "nothing comes after a FIN that the other side has");
     assert!(wire.kept(wire.tag));
     assert_eq!(wire.table.counters().payload_outside, 3);
 }
@@ -356,11 +357,32 @@ fn a_lost_tail_shows_by_the_acknowledgement() {
     wire.flush();
     assert_eq!(wire.only().gaps(ToServer), [(3, 4, Missing)], "and a FIN, perhaps");
     wire.s(data(5001, 1009 + (1 << 25), ""));
+    wire.s(data(5001, 1009 + (1 << 25), ""));
     wire.flush();
     assert_eq!(wire.only().states[0].length.0, 7, "too far to be true");
     wire.finish();
     assert_eq!(wire.only().gaps(ToServer), [(3, 5, Missing)]);
     assert_eq!(wire.table.counters().gap_missing, 5);
+}
+
+/// The window is 10,000 bytes.
+#[test]
+fn what_no_window_allowed_is_acknowledged_twice() {
+    let mut wire = Wire::open(Config::default());
+    wire.c(data(1001, 5001, "abc"));
+    wire.s(data(5001, 1004 + (1 << 20), ""));
+    wire.s(data(5001, 1004, ""));
+    wire.flush();
+    wire.finish();
+    assert_eq!(wire.only().gaps(ToServer), []);
+    assert_eq!(wire.table.counters().gap_missing, 0);
+    // The capture lost the end.
+    let mut wire = Wire::open(Config::default());
+    wire.c(data(1001, 5001, "abc"));
+    wire.s(data(5001, 1004 + (1 << 20), ""));
+    wire.s(Frame { ack: 1005 + (1 << 20), ..frame(ACK | FIN, 5001) });
+    wire.finish();
+    assert_eq!(wire.only().gaps(ToServer), [(3, (1 << 20) + 1, Missing)]);
 }
 
 #[test]
