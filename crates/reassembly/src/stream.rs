@@ -13,6 +13,8 @@ use crate::sink::{FrameTag, Sink, Slot, StreamState};
 const FAR: i64 = 1 << 30;
 /// How far beyond the bytes known an acknowledgement is believed, and a segment beyond the window.
 pub(crate) const SLACK: i64 = 16 << 20;
+/// So many holes each stream may have whatever the others have: who fills the table of holes takes nobody else's retransmissions.
+const OWN_HOLES: usize = 8;
 /// At a pick-up in the middle this much is held until the first byte is decided ...
 const PICK_UP_BYTES: usize = 64 << 10;
 /// ... or this many segments.
@@ -25,7 +27,7 @@ pub(crate) struct Context<'a, S> {
     pub(crate) counters: &'a mut Counters,
     /// Bytes held for all streams.
     pub(crate) held: &'a mut usize,
-    /// Holes known of all streams.
+    /// Holes known of all streams, beside those that each may have.
     pub(crate) gaps: &'a mut usize,
     pub(crate) scratch: &'a mut Scratch,
     pub(crate) slot: Slot,
@@ -47,7 +49,7 @@ pub(crate) enum Base {
 #[derive(Debug, Default)]
 pub(crate) struct Disorder {
     pub(crate) holes: Holes,
-    /// How many of them are counted among those of all streams.
+    /// How many of them count among those of all streams.
     counted: usize,
     pub(crate) queue: Queue,
 }
@@ -319,9 +321,10 @@ impl Stream {
     pub(crate) fn limit_holes(&mut self, config: &Config, gaps: &mut usize, counters: &mut Counters) {
         let Some(disorder) = &mut self.disorder else { return };
         let others = gaps.saturating_sub(disorder.counted);
-        let most = config.max_gaps_per_stream.max(1).min(config.max_gaps.saturating_sub(others));
+        let shared = config.max_gaps.saturating_sub(others).saturating_add(OWN_HOLES);
+        let most = config.max_gaps_per_stream.max(1).min(shared);
         counters.closed_gaps += disorder.holes.limit(most);
-        disorder.counted = disorder.holes.len();
+        disorder.counted = disorder.holes.len().saturating_sub(OWN_HOLES);
         *gaps = others.saturating_add(disorder.counted);
     }
 

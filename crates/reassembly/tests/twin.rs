@@ -80,8 +80,9 @@ struct Twin {
     fin: Option<i64>,
     later_fin: Option<i64>,
     acked: i64,
-    /// Whether the other side was seen.
+    /// Whether the other side was seen, and acknowledged something.
     answered: bool,
+    heard: bool,
     /// Where a segment ended that lies before the stream.
     behind: Option<i64>,
     pending: Vec<Pending>,
@@ -114,7 +115,8 @@ impl Twin {
         if self.fin.is_some_and(|fin| wire_end > fin) && !self.has_fin() {
             self.no_fin(wire_end);
         }
-        let keep_alive = self.base.is_some() && wire_end == at + 1 && wire_end == self.next;
+        let all = !self.heard || self.acked >= self.next;
+        let keep_alive = self.base.is_some() && wire_end == at + 1 && wire_end == self.next && all;
         if keep_alive {
             if !bytes.is_empty() && at >= self.first {
                 self.not_kept += 1;
@@ -155,6 +157,8 @@ impl Twin {
 
     fn acknowledged(&mut self, at: i64) {
         let Some(base) = self.base else { return };
+        let top = self.pending.iter().map(|pending| pending.wire_end).chain([self.next]).max();
+        self.heard |= (0..=top.unwrap()).contains(&(at - base));
         if at - base > self.acked {
             self.acked = at - base;
             if self.fin.is_some_and(|fin| self.acked > fin + 1) {
