@@ -121,40 +121,42 @@ impl Connection {
             State::Ended(_) if !self.goes_on => Class::Ended,
             State::Opening => Class::Opening,
             State::Open if self.tuple.protocol == Protocol::UDP => {
-                if self.has_two_ends() {
+                if self.has_two_ends() || self.is_busy() {
                     Class::Udp
                 } else {
                     Class::LoneUdp
                 }
             }
-            State::Closing => {
-                if self.has_two_ends() {
-                    Class::Closing
-                } else {
-                    Class::LoneClosing
-                }
-            }
-            State::Open | State::Ended(_) => {
-                if self.has_two_ends() {
-                    Class::Open
-                } else {
-                    Class::LoneOpen
-                }
-            }
+            State::Closing => match (self.has_two_ends(), self.is_busy()) {
+                (true, _) => Class::Closing,
+                (_, true) => Class::BusyClosing,
+                _ => Class::LoneClosing,
+            },
+            State::Open | State::Ended(_) => match (self.has_two_ends(), self.is_busy()) {
+                (true, _) => Class::Open,
+                (_, true) => Class::BusyOpen,
+                _ => Class::LoneOpen,
+            },
         }
     }
 
     /// Whether two ends agreed upon it, which nobody can make up who does not see what the other end sends: over TCP each has
-    /// acknowledged the other's numbers. Over UDP both have spoken. Where one direction is captured alone, many frames show it, too.
+    /// acknowledged the other's numbers. Over UDP both have spoken.
     #[inline]
     fn has_two_ends(&self) -> bool {
         let [to_server, to_client] = &self.streams;
-        let agreed = if self.tuple.protocol == Protocol::UDP {
+        if self.tuple.protocol == Protocol::UDP {
             to_server.packets > 0 && to_client.packets > 0
         } else {
             to_server.heard && to_client.heard
-        };
-        agreed || to_server.packets + to_client.packets >= MANY
+        }
+    }
+
+    /// Where one direction is captured alone, many frames show that it is one, if not for sure.
+    #[inline]
+    fn is_busy(&self) -> bool {
+        let [to_server, to_client] = &self.streams;
+        to_server.packets + to_client.packets >= MANY
     }
 
     /// A TCP segment.

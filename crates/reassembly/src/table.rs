@@ -210,7 +210,7 @@ impl FlowTable {
         let captured = segment.payload.len() as u64;
         self.counters.payload_captured += captured;
         self.counters.payload_cut += u64::from(segment.wire_len).saturating_sub(captured);
-        self.touch(slot);
+        self.touch(slot, sink);
         Some(Taken::Here)
     }
 
@@ -257,7 +257,7 @@ impl FlowTable {
             stream.marks.insert(Marks::RETRANSMITTED);
             self.counters.payload_duplicate += u64::from(len);
             sink.placed(tag, Slot(slot), direction, offset, len);
-            self.touch(slot);
+            self.touch(slot, sink);
             return Some((Slot(slot), direction));
         }
         let (offset, kept) = stream.datagram(len, wire_len);
@@ -276,7 +276,7 @@ impl FlowTable {
         if kept > 0 {
             sink.placed(tag, Slot(slot), direction, offset, kept);
         }
-        self.touch(slot);
+        self.touch(slot, sink);
         Some((Slot(slot), direction))
     }
 
@@ -323,8 +323,8 @@ impl FlowTable {
                 Class::Ended => ended,
                 Class::Opening => opening,
                 Class::Udp | Class::LoneUdp => udp,
-                Class::Closing | Class::LoneClosing => open.min(HALF_CLOSED),
-                Class::Open | Class::LoneOpen => open,
+                Class::Closing | Class::LoneClosing | Class::BusyClosing => open.min(HALF_CLOSED),
+                Class::Open | Class::LoneOpen | Class::BusyOpen => open,
             }
         };
         while let Some(slot) = self.ages.oldest(due) {
@@ -395,7 +395,7 @@ impl FlowTable {
         state: State,
         sink: &mut S,
     ) -> (u32, Direction) {
-        let most = self.config.max_connections.clamp(1, u32::MAX as usize - 1);
+        let most = self.most_connections();
         while self.index.len() >= most
             && let Some((slot, worth)) = self.ages.to_give_up(YOUNG)
         {
@@ -442,13 +442,34 @@ impl FlowTable {
     /// The connection is the youngest of its class. What the lists know is looked up only when it may have changed: they
     /// lie elsewhere in memory.
     #[inline]
-    fn touch(&mut self, slot: u32) {
+    fn touch<S: Sink>(&mut self, slot: u32, sink: &mut S) {
         let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-        let touched = Some((self.ages.now(), connection.class()));
+        let class = connection.class();
+        let touched = Some((self.ages.now(), class));
         if connection.touched != touched {
             connection.touched = touched;
-            self.ages.touch(slot, connection.class());
+            self.ages.touch(slot, class);
+            if class.worth() == Worth::Much {
+                self.keep_room(sink);
+            }
         }
+    }
+
+    /// Established connections leave a sixteenth of the table to those that may come to be, which a full table would give up before they
+    /// are. Who makes the one too many is an established one itself: no flood can, as it takes two ends.
+    fn keep_room<S: Sink>(&mut self, sink: &mut S) {
+        let most = self.most_connections();
+        if self.ages.count(Worth::Much) > most - most / 16
+            && let Some(slot) = self.ages.oldest(|class, _| class.worth() == Worth::Much)
+        {
+            self.counters.evicted_connections += 1;
+            self.counters.evicted_established += 1;
+            self.close(slot, Reason::TimeCutoff, sink);
+        }
+    }
+
+    fn most_connections(&self) -> usize {
+        self.config.max_connections.clamp(1, u32::MAX as usize - 1)
     }
 
     /// The connection has a frame.
