@@ -250,6 +250,7 @@ impl FlowTable {
         let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
         let wire_len = datagram.wire_len.max(len);
         self.counters.payload_captured += payload.len() as u64;
+        self.counters.payload_cut += u64::from(wire_len - len);
         let known = self.repeats.find(Slot(slot), direction, datagram, time);
         if let Some(offset) = known.filter(|offset| offset.add(len.into()).0 <= stream.next)
             && sink.compare(Slot(slot), direction, offset, payload) == Comparison::Same
@@ -267,7 +268,6 @@ impl FlowTable {
         }
         self.counters.payload_stored += u64::from(kept);
         self.counters.payload_not_kept += payload.len() as u64 - u64::from(kept);
-        self.counters.payload_cut += u64::from(wire_len - len);
         let payload = payload.get(..kept as usize).unwrap_or(payload);
         if kept < len {
             sink.cut(tag, payload);

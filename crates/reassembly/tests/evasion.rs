@@ -394,3 +394,13 @@ fn datagrams_that_come_twice_are_stored_once() {
     assert!(wire.only().marks(ToServer).contains(Marks::RETRANSMITTED));
     assert!((1..=wire.tag).all(|tag| wire.placed(tag)));
 }
+
+#[test]
+fn what_was_cut_of_a_copy_is_counted_too() {
+    let mut wire = Wire::new(Config::default());
+    wire.udp_with(true, "one", 5, 1);
+    wire.udp_with(true, "one", 5, 1);
+    wire.flush();
+    let counters = wire.table.counters();
+    assert_eq!((counters.payload_cut, counters.payload_duplicate, counters.payload_stored), (10, 3, 3));
+}
