@@ -79,6 +79,7 @@ impl Twin {
             None => !cut.more && beyond,
         };
         if contradicts || end > 65_535 {
+            self.differs = true;
             return None;
         }
         if !cut.more {
@@ -437,4 +438,37 @@ fn a_thousand_pieces_backwards() {
     check_pieces(&payload, &pieces, &frames);
     let nothing = cat(&[]);
     assert_eq!(decode(&mut decoder, &nothing, 0), Said::Nothing);
+}
+
+/// A doubled mirror: the copy of the last fragment comes when the packet is complete.
+#[test]
+fn copies_of_fragments_leave_nothing_behind() {
+    let (one, two): (Vec<u8>, Vec<u8>) = ((0..40).collect(), (100..140).collect());
+    let first = split4(17, 7, &udp(1, 2, &one), 16);
+    let mut second = split4(17, 7, &udp(1, 2, &two), 16);
+    let mut decoder = Decoder::new(Config::default());
+    let mut payloads = Vec::new();
+    for (time, frames) in [(0, &first), (1_000_000_000, &second)] {
+        for frame in frames {
+            for tag in 0..2 {
+                if let Said::Payload(payload, _, differs) = decode_at(&mut decoder, frame, time, tag) {
+                    assert!(!differs);
+                    payloads.push(payload);
+                }
+            }
+        }
+    }
+    assert_eq!(payloads, [one.clone(), two.clone()]);
+    decoder.tick(Timestamp(100_000_000_000));
+    assert_eq!((decoder.reassembled_packets(), decoder.expired_fragments()), (2, 0));
+    // One with other bytes is no copy; nor is one of a packet that came once.
+    second.truncate(2);
+    for frame in [&first[0], &first[0], &first[1], &first[2], &second[1], &first[1]] {
+        decode_at(&mut decoder, frame, 200_000_000_000, 0);
+    }
+    for frame in [&first[0], &first[1], &first[2], &first[0], &first[1], &first[2]] {
+        decode_at(&mut decoder, frame, 300_000_000_000, 0);
+    }
+    decoder.tick(Timestamp(400_000_000_000));
+    assert_eq!((decoder.reassembled_packets(), decoder.expired_fragments()), (5, 1));
 }
