@@ -40,11 +40,9 @@ pub(crate) struct Needs {
 /// With whom a process speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Network {
-    /// With nobody but processes of this machine, by name.
+    /// With nobody but processes of this machine, by name; and with whomever comes to the sockets that are open already.
     #[default]
     None,
-    /// It asks the kernel about interfaces, and takes connections on sockets that are open.
-    Interfaces,
     /// With whomever it wants.
     All,
 }

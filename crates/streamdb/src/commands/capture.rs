@@ -22,7 +22,7 @@ use crate::output::{complain, inform, printable};
 use crate::progress::Pulse;
 use crate::reporting::Reporting;
 use crate::retaining::Retaining;
-use crate::rights::{self, Needs, Network};
+use crate::rights::{self, Needs};
 use crate::settings::Settings;
 use crate::spooling::Spooling;
 use crate::stop::{reload_flag, stop_flag};
@@ -165,11 +165,8 @@ fn sum(done: &[Done]) -> (Counters, WriterSummary) {
 
 /// What it still needs once it captures.
 fn needs(storing: &Storing, said: &Config) -> Needs {
-    let mut needs = if storing.no_derive {
-        Needs { network: Network::Interfaces, ..Needs::default() }
-    } else {
-        handing::needs(&storing.data.folder, said.submit.as_ref())
-    };
+    let mut needs =
+        if storing.no_derive { Needs::default() } else { handing::needs(&storing.data.folder, said.submit.as_ref()) };
     needs.writes.push(storing.data.folder.clone());
     // The configuration is read again, and may be another file by then.
     let config = storing.config.as_deref().and_then(|path| std::path::absolute(path).ok());
