@@ -3,7 +3,8 @@
 mod bell;
 mod drops;
 mod error;
-mod fanout;
+mod link;
+mod socket;
 
 use std::sync::Arc;
 use std::thread;
@@ -20,8 +21,9 @@ use crate::item::{Frame, Item, MAX_FRAME};
 use crate::options::{Tlv, push_interface_option};
 pub use bell::Bell;
 use drops::DropCounts;
-pub use error::{LiveError, is_up};
-use fanout::Group;
+pub use error::LiveError;
+pub use link::{LinkState, link_state};
+use socket::Group;
 
 /// All interfaces at once.
 const ANY: &str = "any";
@@ -33,7 +35,7 @@ const WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 const SETTLED: Duration = Duration::from_millis(200);
 /// The most frames of a batch, so that who takes them can look up in between however many there are.
 const BATCH: usize = 4096;
-/// How often the counters of the kernel are read, and an idle interface is looked at.
+/// How often the counters of the kernel are read.
 const LOOK: Duration = Duration::from_secs(1);
 /// However busy the processors are, after this long no frame is on its way to a socket by what held before.
 const UNDER_WAY: Duration = Duration::from_millis(5);
@@ -85,9 +87,8 @@ pub struct Live {
     buffer: u64,
     announced: bool,
     drops: DropCounts,
-    /// When the counters of the kernel are read next, and the interface is looked at next.
+    /// When the counters of the kernel are read next.
     next_drops: Instant,
-    next_look: Instant,
     /// What may wake it.
     bell: Option<Arc<Bell>>,
     beginning: Option<Beginning>,
@@ -135,7 +136,7 @@ impl Live {
         let name = settings.interface.as_str();
         let refused = |error| LiveError::refused(name, &error);
         // Others (USB, Bluetooth and the like) may not have nanoseconds, and libpcap's answer to that does not come through.
-        let nanoseconds = name == ANY || interfaces().iter().any(|there| there == name);
+        let nanoseconds = name == ANY || link::is_network(name);
         let precision = if nanoseconds { Precision::Nano } else { Precision::Micro };
         // Never in immediate mode: libpcap then takes a ring of an older kind, at many times the cost a frame.
         let capture = Capture::from_device(name)
@@ -175,7 +176,6 @@ impl Live {
             announced: false,
             drops: DropCounts::default(),
             next_drops: now + LOOK,
-            next_look: now + LOOK,
             bell: None,
             beginning: None,
             says_interface_drops: true,
@@ -232,10 +232,11 @@ impl Live {
     }
 
     /// Hands out what has come, waiting for it a tenth of a second at most: frames in their order, and each second what
-    /// was dropped, if anything was. The first batch announces the interface and nothing else.
+    /// was dropped, if anything was. The first batch announces the interface and nothing else. While the interface is down
+    /// nothing comes, and when it is up again its frames do: [`link_state`] tells.
     ///
     /// # Errors
-    /// When the interface went down or away, or cannot be read further. What came before was handed out.
+    /// When the interface went away, or cannot be read further. What came before was handed out.
     pub fn batch(&mut self, mut take: impl FnMut(Item<'_>)) -> Result<Batch, LiveError> {
         if !self.announced {
             self.announced = true;
@@ -275,7 +276,6 @@ impl Live {
         }
         match handed_out {
             Some(0) if self.stopping.is_none_or(|stopping| stopping.since.elapsed() < SETTLED) => {
-                self.look()?;
                 Ok(if woken == Woken::Bell { Batch::Frames(0) } else { Batch::Idle(before_now()) })
             }
             None | Some(0) => Ok(Batch::End),
@@ -345,16 +345,6 @@ impl Live {
         }
     }
 
-    /// Finds out, now and then, whether an interface that is silent is down: libpcap would wait until it is up again.
-    fn look(&mut self) -> Result<(), LiveError> {
-        let now = Instant::now();
-        if now < self.next_look || self.name == ANY {
-            return Ok(());
-        }
-        self.next_look = now + LOOK;
-        if error::is_down(&self.name) { Err(LiveError::Down { interface: self.name.clone() }) } else { Ok(()) }
-    }
-
     fn say_drops(&mut self, take: &mut impl FnMut(Item<'_>)) -> Result<(), LiveError> {
         let counts = self.capture.stats().map_err(|error| LiveError::broken(&self.name, error))?;
         let by_interface = if self.says_interface_drops { counts.if_dropped } else { 0 };
@@ -380,12 +370,6 @@ fn options(settings: &LiveSettings) -> Vec<u8> {
     options
 }
 
-/// The network interfaces that this process can see, as the kernel lists them.
-fn interfaces() -> Vec<String> {
-    let list = std::fs::read_to_string("/proc/net/dev").unwrap_or_default();
-    list.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned())).collect()
-}
-
 /// The moment from before which everything has come, when nothing came for a wait.
 fn before_now() -> Timestamp {
     clock().plus(-(SETTLED.as_nanos() as i64))
@@ -407,11 +391,6 @@ mod tests {
         assert_eq!(options(&settings), b"\x02\0\x04\0eth0");
         settings.filter = Some("port 80".into());
         assert_eq!(options(&settings), b"\x02\0\x04\0eth0\x0b\0\x08\0\0port 80");
-    }
-
-    #[test]
-    fn loopback_is_among_the_interfaces() {
-        assert!(interfaces().iter().any(|name| name == "lo"), "{:?}", interfaces());
     }
 
     #[test]

@@ -1,14 +1,17 @@
-//! Sockets that share the frames of one interface: each frame goes to one of them, by a hash of its addresses and ports that is
-//! the same in both directions (packet(7), `PACKET_FANOUT`). Without the kernel's defragmentation, which would hand out a
-//! datagram in place of the frames that it came in.
+//! What is asked of the kernel about packet sockets and interfaces.
 //!
-//! No package offers this call in safe code, and libpcap does not either; so this is the one file here with unsafe code.
+//! Sockets share the frames of one interface: each frame goes to one of them, by a hash of its addresses and ports that is the
+//! same in both directions (packet(7), `PACKET_FANOUT`). Without the kernel's defragmentation, which would hand out a datagram in
+//! place of the frames that it came in.
+//!
+//! No package offers these calls in safe code, and libpcap does not either; so this is the one file here with unsafe code.
 #![allow(unsafe_code)]
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 use libc::{PACKET_FANOUT, PACKET_FANOUT_FLAG_UNIQUEID, PACKET_FANOUT_HASH, SOL_PACKET, c_int, c_uint};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 /// A group of sockets that share the frames.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +31,28 @@ impl Group {
     pub(super) fn join(self, socket: &impl AsFd) -> io::Result<()> {
         set(socket, c_uint::from(self.id) | PACKET_FANOUT_HASH << 16)
     }
+}
+
+/// Whether the interface of this name is up (netdevice(7), `SIOCGIFFLAGS`). Any socket can ask, so it is one of a kind that every
+/// process may have.
+pub(super) fn is_up(name: &str) -> io::Result<bool> {
+    // SAFETY: it is made of numbers, of which all may be 0.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The kernel reads a name up to its end, so one with a zero in it or without room for one at its end is no name.
+    if name.len() >= request.ifr_name.len() || name.contains('\0') {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from.cast_signed();
+    }
+    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    // SAFETY: the descriptor is open until `socket` goes; the kernel reads and writes a `struct ifreq` at the address of
+    // `request`, which is one and lives until the call is over.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) };
+    done(result)?;
+    // SAFETY: of the union the kernel has written the flags, and any bits are flags.
+    let flags = unsafe { request.ifr_ifru.ifru_flags };
+    Ok(c_int::from(flags) & libc::IFF_UP != 0)
 }
 
 fn set(socket: &impl AsFd, value: c_uint) -> io::Result<()> {

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-use streamdb_capture::{Feed, FeedSettings, Live, LiveError, LiveSettings};
+use streamdb_capture::{Feed, FeedSettings, LinkState, Live, LiveError, LiveSettings, link_state};
 use streamdb_storage::{WriteFolder, Writer, WriterSummary};
 use streamdb_types::{Counters, Interface};
 
@@ -22,6 +22,7 @@ use crate::output::complain;
 use crate::reporting::{Seen, Told};
 use crate::settings::Settings;
 use crate::sharing::{self, Part};
+use crate::supervising::is_supervised;
 use crate::worker::{Worker, WorkerConfig};
 
 /// The most workers of one capture: the store has room for two more, which ingest.
@@ -30,16 +31,27 @@ pub(crate) const MAX_WORKERS: usize = 60;
 const PAUSE: Duration = Duration::from_millis(50);
 /// How often it is tried to capture again from an interface that failed while others go on.
 const AGAIN: Duration = Duration::from_secs(5);
+/// How often it is looked whether an interface is down.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// An interface, and those that take its frames.
 struct Source {
     settings: LiveSettings,
     description: Interface,
     workers: Vec<usize>,
-    /// How many of them take frames from it now.
-    taking: usize,
+    /// Whether they can take frames from it.
+    taking: bool,
+    /// Whether it is down: it keeps its sockets, and they have frames again when it is up.
+    down: bool,
     /// When it is tried again, and what was said of why it could not be, since it failed.
     failed: Option<(Instant, String)>,
+}
+
+impl Source {
+    /// Whether frames come from it.
+    const fn goes_on(&self) -> bool {
+        self.taking && !self.down
+    }
 }
 
 /// What one worker did.
@@ -87,7 +99,7 @@ impl Opened {
             let lives = Live::open_shared(&settings, workers)?;
             let Some(description) = lives.first().map(|live| live.interface().clone()) else { continue };
             let workers = (number * workers..(number + 1) * workers).collect();
-            opened.sources.push(Source { settings, description, workers, taking: lives.len(), failed: None });
+            opened.sources.push(Source { settings, description, workers, taking: true, down: false, failed: None });
             opened.lives.push(lives);
         }
         Ok(opened)
@@ -108,6 +120,10 @@ pub(crate) struct Crew {
     broken: Option<LiveError>,
     /// Whether this process may open an interface again.
     may_open: bool,
+    /// When it was last looked whether interfaces are down.
+    looked: Instant,
+    /// Whether it goes on when there is no interface left: somebody else looks after it, and it waits for one.
+    waits: bool,
 }
 
 impl Crew {
@@ -157,6 +173,8 @@ impl Crew {
             feeding,
             broken: None,
             may_open,
+            looked: Instant::now(),
+            waits: is_supervised(),
         };
         for (member, _) in members {
             let said = said.clone();
@@ -180,7 +198,8 @@ impl Crew {
                 Err(RecvTimeoutError::Disconnected) => thread::sleep(PAUSE),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if self.feeding.is_none() && self.sources.iter().all(|source| source.taking == 0) {
+            self.look();
+            if self.feeding.is_none() && !self.waits && !self.sources.iter().any(Source::goes_on) {
                 return;
             }
             self.broken = None;
@@ -281,24 +300,56 @@ impl Crew {
         }
     }
 
-    /// A worker has no interface any more. When all that took from it have none, and others go on, that is said.
+    /// A worker has no interface any more, and so none that takes from it goes on: each of them has but a part of its frames. When
+    /// something else goes on, or it is waited for, that is said.
     fn failed(&mut self, worker: usize, error: LiveError) {
-        let others = self.feeding.is_some()
-            || self.sources.iter().any(|source| source.taking > 0 && !source.workers.contains(&worker));
-        if let Some(source) = self.sources.iter_mut().find(|source| source.workers.contains(&worker)) {
-            source.taking = source.taking.saturating_sub(1);
-            if source.taking == 0 {
-                let text = error.to_string();
-                if others {
-                    complain(&format!(
-                        "{text}; the capture goes on without it, and looks for it each {} s",
-                        AGAIN.as_secs()
-                    ));
-                }
-                source.failed = Some((Instant::now() + AGAIN, text));
-            }
+        let Some(at) = self.sources.iter().position(|source| source.workers.contains(&worker)) else { return };
+        let Some(source) = self.sources.get_mut(at).filter(|source| source.taking) else { return };
+        let text = error.to_string();
+        (source.taking, source.down) = (false, false);
+        source.failed = Some((Instant::now() + AGAIN, text.clone()));
+        for other in source.workers.clone().into_iter().filter(|other| *other != worker) {
+            self.order(other, Order::Leave);
+        }
+        if self.others_go_on(at) {
+            complain(&format!("{text}; the capture goes on without it, and looks for it each {} s", AGAIN.as_secs()));
         }
         self.broken = Some(error);
+    }
+
+    /// Whether there is something to do without the interface of this number.
+    fn others_go_on(&self, without: usize) -> bool {
+        let others = self.sources.iter().enumerate().any(|(at, source)| at != without && source.goes_on());
+        others || self.feeding.is_some() || self.waits
+    }
+
+    /// Sees now and then which interfaces are down, and which are up again.
+    fn look(&mut self) {
+        if self.looked.elapsed() < LOOK {
+            return;
+        }
+        self.looked = Instant::now();
+        for at in 0..self.sources.len() {
+            let Some(source) = self.sources.get_mut(at).filter(|source| source.taking) else { continue };
+            let interface = source.settings.interface.clone();
+            match link_state(&interface) {
+                Some(LinkState::Down) if !source.down => {
+                    source.down = true;
+                    if self.others_go_on(at) {
+                        complain(&format!(
+                            "{interface}: this interface is down; the capture goes on without it until it is up again"
+                        ));
+                    }
+                    self.broken = Some(LiveError::Down { interface });
+                }
+                Some(LinkState::Up) if source.down => {
+                    source.down = false;
+                    complain(&format!("capturing from {interface} again"));
+                }
+                // What went away its workers find out.
+                _ => {}
+            }
+        }
     }
 
     /// An interface that failed and is up again.
@@ -307,7 +358,7 @@ impl Crew {
         for source in &mut self.sources {
             let Some((due, _)) = source.failed.as_mut().filter(|(due, _)| *due <= now) else { continue };
             *due = now + AGAIN;
-            if streamdb_capture::is_up(&source.settings.interface) {
+            if link_state(&source.settings.interface) == Some(LinkState::Up) {
                 return Some(source.settings.interface.clone());
             }
         }
@@ -330,8 +381,7 @@ impl Crew {
                     }
                 }
                 Ok(lives) => {
-                    source.failed = None;
-                    source.taking = lives.len();
+                    (source.failed, source.taking, source.down) = (None, true, false);
                     complain(&format!("capturing from {} again", source.settings.interface));
                     let workers = source.workers.clone();
                     for (worker, live) in workers.into_iter().zip(lives) {

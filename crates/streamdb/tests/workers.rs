@@ -9,6 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::flows::{Flow, Sent, frames};
 use common::{Capturing, Data, Pair, Wire, head, inside, installed, ip, noise, stream_to, text, until, wait};
@@ -348,34 +349,73 @@ fn tags_and_large_frames_are_kept() {
     data.is_well();
 }
 
-#[test]
-fn an_interface_that_fails_ends_no_other_and_is_taken_again() {
-    let Some(wire) = Wire::new() else { return };
-    wire.second();
-    let data = Data::new("workers-failing");
-    let mut capturing =
-        Capturing::start(&data, Some(&wire.far), &["-i", "far0", "-i", "far1", "--workers", "2", "--json"]);
-    let flow = |n: u32| frames(n + 1).into_iter().filter(|(_, frame)| frame.len() < 100).collect::<Vec<_>>();
-    let both = |frames: Vec<Sent>, on: usize| frames.into_iter().map(|(_, frame)| (on, frame)).collect::<Vec<_>>();
-    let first = both(flow(6), 0);
-    wire.send(&["near0", "near1"], &first);
-    ip(&format!("-n {} link set far0 down", wire.far));
-    let line = capturing.line();
-    assert!(
-        line.starts_with("streamdb: far0: this interface is down; ")
-            && line.ends_with("; the capture goes on without it, and looks for it each 5 s\n"),
-        "{line}"
-    );
-    let second = both(flow(7), 1);
-    wire.send(&["near0", "near1"], &second);
-    ip(&format!("-n {} link set far0 up", wire.far));
-    assert_eq!(capturing.line(), "streamdb: capturing from far0 again\n");
-    let third = both(flow(8), 0);
-    wire.send(&["near0", "near1"], &third);
-    let summary = capturing.summary();
-    let sent = counted([first, second, third].concat().into_iter().map(|(_, frame)| frame));
-    assert!(counted(data.export().frames.into_iter().map(|frame| frame.data)) == sent, "{summary}");
+fn flow(n: u32, on: usize) -> Vec<Sent> {
+    frames(n + 1).into_iter().filter(|(_, frame)| frame.len() < 100).map(|(_, frame)| (on, frame)).collect()
+}
+
+/// That what is stored is what was sent over both wires, each time.
+fn assert_stored(data: &Data, sent: &[&[Sent]], what: &Value) {
+    let sent = counted(sent.concat().into_iter().map(|(_, frame)| frame));
+    assert!(counted(data.export().frames.into_iter().map(|frame| frame.data)) == sent, "{what}");
     data.is_well();
+}
+
+/// Also where the process may open nothing any more, as those that `streamdb run` starts.
+#[test]
+fn an_interface_that_is_down_ends_no_other_and_is_taken_when_it_is_up() {
+    for confine in [&[][..], &["--confine"]] {
+        let Some(wire) = Wire::new() else { return };
+        wire.second();
+        let data = Data::new("workers-down");
+        let flags = [&["-i", "far0", "-i", "far1", "--workers", "2", "--json", "--no-derive"], confine].concat();
+        let mut capturing = Capturing::start(&data, Some(&wire.far), &flags);
+        let (first, second, third) = (flow(6, 0), flow(7, 1), flow(8, 0));
+        let send = |frames: &[Sent]| wire.send(&["near0", "near1"], frames);
+        send(&first);
+        ip(&format!("-n {} link set far0 down", wire.far));
+        let down = "streamdb: far0: this interface is down; the capture goes on without it until it is up again\n";
+        assert_eq!(capturing.line(), down);
+        send(&second);
+        ip(&format!("-n {} link set far0 up", wire.far));
+        // From when it is up, not from when that is said.
+        send(&third);
+        assert_eq!(capturing.line(), "streamdb: capturing from far0 again\n");
+        send(&third);
+        let summary = capturing.summary();
+        assert_stored(&data, &[&first, &second, &third, &third], &summary);
+    }
+}
+
+#[test]
+fn an_interface_that_goes_away_ends_no_other_and_is_taken_again() {
+    for confine in [&[][..], &["--confine"]] {
+        let Some(wire) = Wire::new() else { return };
+        wire.second();
+        let data = Data::new("workers-gone");
+        let flags = [&["-i", "far0", "-i", "far1", "--workers", "2", "--json", "--no-derive"], confine].concat();
+        let mut capturing = Capturing::start(&data, Some(&wire.far), &flags);
+        let (first, second, third) = (flow(6, 0), flow(7, 1), flow(8, 0));
+        wire.send(&["near0", "near1"], &first);
+        // What the kernel has not handed over yet goes with the interface.
+        std::thread::sleep(Duration::from_millis(500));
+        ip(&format!("-n {} link del far0", wire.far));
+        let line = capturing.line();
+        let gone = "streamdb: far0: this interface went away; start again when it is back; the capture goes on without it, and";
+        assert!(line.starts_with(gone), "{line}");
+        wire.send(&["near1"], &second.iter().map(|(_, frame)| (0, frame.clone())).collect::<Vec<_>>());
+        wire.add(0);
+        if confine.is_empty() {
+            assert_eq!(capturing.line(), "streamdb: capturing from far0 again\n");
+            wire.send(&["near0", "near1"], &third);
+            let summary = capturing.summary();
+            assert_stored(&data, &[&first, &second, &third], &summary);
+        } else {
+            let line = capturing.line();
+            assert!(line.starts_with("streamdb: far0 is up again: this capture may not open it, and ends"), "{line}");
+            let said = capturing.said();
+            assert_stored(&data, &[&first, &second], &common::json_lines(&said.out)[0]);
+        }
+    }
 }
 
 #[test]
@@ -399,7 +439,7 @@ fn what_is_changed_by_a_signal_holds_for_all_workers() {
     capturing.signal("-HUP");
     assert_eq!(capturing.line(), "streamdb: the configuration was read again\n");
     // The workers read their orders between two batches.
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    std::thread::sleep(Duration::from_millis(500));
     wire.send(&["near0"], &only_on_0(&sent));
     let summary = capturing.summary();
     let of_v6 = sent.iter().filter(|(_, frame)| frame[12..14] == [0x86, 0xdd]).count();
