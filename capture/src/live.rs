@@ -4,6 +4,7 @@ mod bell;
 mod drops;
 mod error;
 mod link;
+mod program;
 mod socket;
 
 use std::sync::Arc;
@@ -94,16 +95,18 @@ pub struct Live {
     beginning: Option<Beginning>,
     /// Whether it says what the interface dropped: of those that share one interface, one does.
     says_interface_drops: bool,
+    /// Whether libpcap filters, or the kernel as we tell it.
+    by_libpcap: bool,
     stopping: Option<Stopping>,
 }
 
 /// Of sockets that share an interface each has all frames until it is among the others. So the capture begins when all of them
-/// are: what is older came before it, and is left out, until something newer was there or a second is over, as the clock may be
-/// set back meanwhile.
+/// are: what is older came before it, and is left out, until something newer was there. Or a second is over since frames were
+/// first taken, however long after the opening that is: the clock may be set back meanwhile.
 #[derive(Clone, Copy, Debug)]
 struct Beginning {
     at: Timestamp,
-    since: Instant,
+    since: Option<Instant>,
 }
 
 /// Why a wait is over.
@@ -154,20 +157,10 @@ impl Live {
             capture.set_datalink(cooked).map_err(refused)?;
         }
         let link_type = link_type(capture.get_datalink());
-        if let Some(expression) = &settings.filter {
-            let not_taken = |error| LiveError::Filter(crate::filter::error(expression, link_type, error));
-            capture.filter(expression, true).map_err(not_taken)?;
-        }
-        let interface = Interface {
-            link_type,
-            snap_length: settings.snap_length,
-            resolution: if nanoseconds { Resolution::NANOS } else { Resolution::MICROS },
-            time_offset: 0,
-            fcs_length: None,
-            options: options(settings),
-        };
+        let resolution = if nanoseconds { Resolution::NANOS } else { Resolution::MICROS };
+        let interface = Interface { link_type, resolution, ..Self::description(settings) };
         let now = Instant::now();
-        Ok(Self {
+        let mut live = Self {
             capture,
             name: name.into(),
             interface,
@@ -179,8 +172,29 @@ impl Live {
             bell: None,
             beginning: None,
             says_interface_drops: true,
+            // What the kernel sees of a cooked frame is not what the program was compiled for, and libpcap knows the difference.
+            by_libpcap: link_type != LinkType::ETHERNET,
             stopping: None,
-        })
+        };
+        if settings.filter.is_some() {
+            live.set_filter(settings.filter.as_deref())?;
+            // What came before it has gone through no filter.
+            thread::sleep(UNDER_WAY);
+            live.beginning = Some(Beginning { at: clock(), since: None });
+        }
+        Ok(live)
+    }
+
+    /// What can be said of an interface that could not be opened yet: most are as Ethernet.
+    pub fn description(settings: &LiveSettings) -> Interface {
+        Interface {
+            link_type: LinkType::ETHERNET,
+            snap_length: settings.snap_length,
+            resolution: Resolution::NANOS,
+            time_offset: 0,
+            fcs_length: None,
+            options: options(settings),
+        }
     }
 
     /// Opens an interface so many times that its frames are shared: each frame comes by one of them, those of a connection by
@@ -201,7 +215,7 @@ impl Live {
             all.push(next);
         }
         thread::sleep(UNDER_WAY);
-        let beginning = Beginning { at: clock(), since: Instant::now() };
+        let beginning = Beginning { at: clock(), since: None };
         for live in &mut all {
             live.beginning = Some(beginning);
             // What was dropped until now was none of it.
@@ -215,7 +229,8 @@ impl Live {
         self.bell = Some(bell);
     }
 
-    /// From now on takes the frames that match this filter, or all.
+    /// From now on takes the frames that match this filter, or all. None is lost that the one before and this one want, but for
+    /// interfaces that are not as Ethernet, `any` among them: there none is taken for a moment.
     ///
     /// # Errors
     /// When libpcap does not take it: then the one before goes on.
@@ -223,7 +238,15 @@ impl Live {
         let expression = filter.unwrap_or_default();
         let link_type = self.interface.link_type;
         let not_taken = |error| LiveError::Filter(crate::filter::error(expression, link_type, error));
-        self.capture.filter(expression, true).map_err(not_taken)
+        if !self.by_libpcap {
+            let program = program::compile(&self.capture, expression).map_err(not_taken)?;
+            // The kernel does not take one of any length; libpcap then filters by itself, and has to from then on.
+            self.by_libpcap = socket::attach(&self.capture, &program).is_err();
+        }
+        if self.by_libpcap {
+            self.capture.filter(expression, true).map_err(not_taken)?;
+        }
+        Ok(())
     }
 
     /// The interface as its frames' capture would describe it.
@@ -286,7 +309,10 @@ impl Live {
     /// Hands out frames that are there, and says how many; `None` when those from before the end are all handed out.
     fn dispatch(&mut self, take: &mut impl FnMut(Item<'_>)) -> Result<Option<usize>, LiveError> {
         let (unit, end) = (self.unit, self.stopping.map(|stopping| stopping.at));
-        let mut beginning = self.beginning.filter(|beginning| beginning.since.elapsed() < LOOK);
+        let now = Instant::now();
+        let mut beginning =
+            self.beginning.map(|beginning| Beginning { since: beginning.since.or(Some(now)), ..beginning });
+        beginning = beginning.filter(|beginning| beginning.since.is_none_or(|since| since.elapsed() < LOOK));
         let mut late = false;
         let mut bytes = 0;
         let result = self.capture.dispatch(Some(BATCH), |packet| {

@@ -76,6 +76,11 @@ pub enum LiveError {
 }
 
 impl LiveError {
+    /// Whether it is because the interface is not there, or not up: that may change.
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::NoInterface { .. } | Self::Down { .. } | Self::Gone { .. })
+    }
+
     /// Why an interface could not be opened. libpcap's codes do not come through its binding, so its words have to tell.
     pub(super) fn refused(name: &str, error: &pcap::Error) -> Self {
         let (interface, message) = (name.to_owned(), words(error));

@@ -55,6 +55,27 @@ pub(super) fn is_up(name: &str) -> io::Result<bool> {
     Ok(c_int::from(flags) & libc::IFF_UP != 0)
 }
 
+/// From now on the socket takes the frames that this program wants: the kernel goes from one to the other between two frames.
+pub(super) fn attach(socket: &impl AsFd, program: &[libc::sock_filter]) -> io::Result<()> {
+    let too_long = |_| io::Error::from_raw_os_error(libc::EINVAL);
+    let length = u16::try_from(program.len()).map_err(too_long)?;
+    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
+    let size = size_of::<libc::sock_fprog>() as libc::socklen_t;
+    // SAFETY: the descriptor is open as long as it is borrowed. The kernel reads `size` bytes at the address of `program`, which
+    // is as long, and `len` instructions at the address in it, which is that of a slice as long; it writes to neither, and both
+    // live until the call is over.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const program).cast(),
+            size,
+        )
+    };
+    done(result)
+}
+
 fn set(socket: &impl AsFd, value: c_uint) -> io::Result<()> {
     let length = size_of::<c_uint>() as libc::socklen_t;
     // SAFETY: the descriptor is open as long as it is borrowed, and the kernel reads `length` bytes at the address of `value`,

@@ -94,15 +94,33 @@ impl Opened {
             return Err(Error::Other("an interface is given twice, so that its frames would be stored twice".into()));
         }
         let feed = if feeds { Some(Feed::open(feed)?) } else { None };
+        let is_one_of_several = all.len() > 1 || feeds;
         let mut opened = Self { sources: Vec::new(), lives: Vec::new(), feed };
+        let mut refused = None;
         for (number, settings) in all.into_iter().enumerate() {
-            let lives = Live::open_shared(&settings, workers)?;
-            let Some(description) = lives.first().map(|live| live.interface().clone()) else { continue };
-            let workers = (number * workers..(number + 1) * workers).collect();
-            opened.sources.push(Source { settings, description, workers, taking: true, down: false, failed: None });
+            let workers = (number * workers..(number + 1) * workers).collect::<Vec<_>>();
+            let (lives, description, failed) = match Live::open_shared(&settings, workers.len()) {
+                Ok(lives) => {
+                    let Some(description) = lives.first().map(|live| live.interface().clone()) else { continue };
+                    (lives, description, None)
+                }
+                // One that is unplugged, or not yet up, stops no other.
+                Err(error) if is_one_of_several && error.may_pass() => {
+                    let text = error.to_string();
+                    complain(&without(&error));
+                    refused.get_or_insert(error);
+                    (Vec::new(), Live::description(&settings), Some((Instant::now() + AGAIN, text)))
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let taking = failed.is_none();
+            opened.sources.push(Source { settings, description, workers, taking, down: false, failed });
             opened.lives.push(lives);
         }
-        Ok(opened)
+        match refused {
+            Some(error) if !feeds && !opened.sources.iter().any(|source| source.taking) => Err(error.into()),
+            _ => Ok(opened),
+        }
     }
 }
 
@@ -116,12 +134,17 @@ pub(crate) struct Crew {
     ending: Arc<AtomicBool>,
     /// Who takes what others send.
     feeding: Option<Feeding>,
+    /// The filter and the rules that hold.
+    filter: Option<String>,
+    cutoffs: Vec<Rule>,
     /// Why the last interface failed.
     broken: Option<LiveError>,
     /// Whether this process may open an interface again.
     may_open: bool,
     /// When it was last looked whether interfaces are down.
     looked: Instant,
+    /// Whether it ended so that another process opens an interface that is back.
+    begins_again: bool,
     /// Whether it goes on when there is no interface left: somebody else looks after it, and it waits for one.
     waits: bool,
 }
@@ -139,7 +162,7 @@ impl Crew {
     ) -> Result<Self, Error> {
         let Opened { sources, lives, feed } = opened;
         let config = WorkerConfig { publish_at_ticks: true, live: true, ..settings.worker() };
-        let count = lives.iter().map(Vec::len).sum();
+        let count = sources.iter().map(|source| source.workers.len()).sum();
         let no_means = |e: std::io::Error| Error::Other(format!("could not set up the workers: {e}"));
         let mut parts = if count > 1 {
             sharing::parts(count, config.reassembly.max_connections).map_err(no_means)?
@@ -151,9 +174,11 @@ impl Crew {
         let mut members = Vec::new();
         let (said, events) = unbounded();
         let ending = Arc::new(AtomicBool::new(false));
-        for (interface, live) in
-            lives.into_iter().zip(0..).flat_map(|(lives, n)| lives.into_iter().map(move |l| (n, l)))
-        {
+        let of_source = |((source, lives), n): ((&Source, Vec<Live>), u32)| {
+            let lives = lives.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
+            lives.take(source.workers.len()).map(move |live| (n, live))
+        };
+        for (interface, live) in sources.iter().zip(lives).zip(0..).flat_map(of_source) {
             let writer = Writer::new(Arc::clone(folder), number(members.len()), settings.writer())?;
             let mut worker = worker(writer, config.clone(), parts.pop());
             for source in &sources {
@@ -162,7 +187,8 @@ impl Crew {
             let member = Member::new(members.len(), interface, live, worker, said.clone(), Arc::clone(&ending));
             members.push(member.map_err(no_means)?);
         }
-        let feeding = feed.map(|feed| Feeding::start(feed, folder, number(members.len()), settings)).transpose()?;
+        let feeding = feed.map(|feed| Feeding::start(feed, folder, number(members.len()), settings, said.clone()));
+        let feeding = feeding.transpose()?;
         let mut crew = Self {
             sources,
             orders: members.iter().map(|(_, orders)| orders.clone()).collect(),
@@ -171,9 +197,12 @@ impl Crew {
             events,
             ending,
             feeding,
+            filter: settings.filter.clone(),
+            cutoffs: settings.worker().cutoffs,
             broken: None,
             may_open,
             looked: Instant::now(),
+            begins_again: false,
             waits: is_supervised(),
         };
         for (member, _) in members {
@@ -207,6 +236,7 @@ impl Crew {
                 self.try_again();
             } else if let Some(name) = self.is_back() {
                 complain(&format!("{name} is up again: this capture may not open it, and ends for one that may"));
+                self.begins_again = true;
                 return;
             }
             between(self);
@@ -220,6 +250,7 @@ impl Crew {
     /// When a worker could not go on.
     pub(crate) fn finish(self) -> Result<(Vec<Done>, Option<LiveError>), Error> {
         self.ending.store(true, Ordering::Relaxed);
+        self.feeding.iter().for_each(Feeding::end);
         self.orders.iter().for_each(|(_, bell)| bell.ring());
         let died = |_| Err(Error::Other("a thread that captures died".into()));
         let ended: Vec<_> = self.threads.into_iter().map(|thread| thread.join().unwrap_or_else(died)).collect();
@@ -232,6 +263,11 @@ impl Crew {
     /// # Errors
     /// When they cannot be used on one of the interfaces: then nothing changes.
     pub(crate) fn change(&mut self, filter: Option<Option<&str>>, cutoffs: &[Rule]) -> Result<(), Error> {
+        // What is as it was is not touched.
+        let filter = filter.filter(|filter| *filter != self.filter.as_deref());
+        if filter.is_none() && cutoffs == self.cutoffs {
+            return Ok(());
+        }
         let mut rules = Cutoffs::new(cutoffs.to_vec());
         for source in &self.sources {
             let link_type = source.description.link_type;
@@ -246,6 +282,10 @@ impl Crew {
             }
         }
         let filter = filter.map(|filter| filter.map(str::to_owned));
+        if let Some(filter) = &filter {
+            self.filter.clone_from(filter);
+        }
+        self.cutoffs = cutoffs.to_vec();
         if let Some(feeding) = &self.feeding {
             feeding.change(filter.clone(), cutoffs.to_vec());
         }
@@ -253,6 +293,11 @@ impl Crew {
             self.order(worker, Order::Change { filter: filter.clone(), cutoffs: cutoffs.to_vec() });
         }
         Ok(())
+    }
+
+    /// Whether it ended so that another process opens an interface that is back.
+    pub(crate) const fn begins_again(&self) -> bool {
+        self.begins_again
     }
 
     /// What all of them counted until a second ago at most, and how many connections are open.
@@ -305,14 +350,13 @@ impl Crew {
     fn failed(&mut self, worker: usize, error: LiveError) {
         let Some(at) = self.sources.iter().position(|source| source.workers.contains(&worker)) else { return };
         let Some(source) = self.sources.get_mut(at).filter(|source| source.taking) else { return };
-        let text = error.to_string();
         (source.taking, source.down) = (false, false);
-        source.failed = Some((Instant::now() + AGAIN, text.clone()));
+        source.failed = Some((Instant::now() + AGAIN, error.to_string()));
         for other in source.workers.clone().into_iter().filter(|other| *other != worker) {
             self.order(other, Order::Leave);
         }
         if self.others_go_on(at) {
-            complain(&format!("{text}; the capture goes on without it, and looks for it each {} s", AGAIN.as_secs()));
+            complain(&without(&error));
         }
         self.broken = Some(error);
     }
@@ -380,6 +424,17 @@ impl Crew {
                         *said = text;
                     }
                 }
+                Ok(lives) if lives.iter().any(|live| live.interface().link_type != source.description.link_type) => {
+                    *due = now + AGAIN;
+                    let text = format!(
+                        "{}: its frames are of another kind than when the capture began; start again to capture from it",
+                        source.settings.interface
+                    );
+                    if text != *said {
+                        complain(&text);
+                        *said = text;
+                    }
+                }
                 Ok(lives) => {
                     (source.failed, source.taking, source.down) = (None, true, false);
                     complain(&format!("capturing from {} again", source.settings.interface));
@@ -391,6 +446,16 @@ impl Crew {
             }
         }
     }
+}
+
+/// What there is to say of an interface that fails while others go on.
+fn without(error: &LiveError) -> String {
+    let why = match error {
+        LiveError::Down { interface } => format!("{interface}: this interface is down"),
+        LiveError::Gone { interface } => format!("{interface}: this interface went away"),
+        other => other.to_string(),
+    };
+    format!("{why}; the capture goes on without it, and looks for it each {} s", AGAIN.as_secs())
 }
 
 fn worker(writer: Writer, config: WorkerConfig, part: Option<Part>) -> Worker {
@@ -418,6 +483,31 @@ impl Drop for Over {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_that_dies_ends_the_capture() {
+        let (said, events) = unbounded();
+        let mut crew = Crew {
+            sources: Vec::new(),
+            orders: Vec::new(),
+            seen: Vec::new(),
+            threads: Vec::new(),
+            events,
+            ending: Arc::default(),
+            feeding: Some(feeding::tests::dying(said.clone())),
+            filter: None,
+            cutoffs: Vec::new(),
+            broken: None,
+            may_open: true,
+            looked: Instant::now(),
+            begins_again: false,
+            waits: true,
+        };
+        let (stop, since) = (AtomicBool::new(false), Instant::now());
+        crew.follow(&stop, &mut |_| assert!(since.elapsed() < Duration::from_secs(10), "nobody sees it"));
+        assert!(crew.finish().unwrap_err().to_string().contains("the thread that takes what is sent died"));
+        drop(said);
+    }
 
     #[test]
     fn workers_have_numbers_beside_those_who_ingest() {

@@ -12,7 +12,7 @@ use streamdb_capture::{Batch, Feed, Filter, Item};
 use streamdb_storage::{WriteFolder, Writer};
 use streamdb_types::{Interface, LinkType};
 
-use super::Done;
+use super::{Done, Event, Over};
 use crate::commands::{Error, storing};
 use crate::cutoff::Rule;
 use crate::output::{complain, printable};
@@ -24,6 +24,8 @@ use crate::worker::{Worker, WorkerConfig};
 pub(crate) const NAME: &str = "pcap over TCP";
 /// How often it is told how things stand.
 const SECOND: Duration = Duration::from_secs(1);
+/// How long it takes, at the end, what has come.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Another filter, if one is given, and other rules about cutoffs.
 type Change = (Option<Option<String>>, Vec<Rule>);
@@ -37,16 +39,18 @@ pub(crate) struct Feeding {
 }
 
 impl Feeding {
-    /// Begins to store what is sent, as the worker of this number.
+    /// Begins to store what is sent, as the worker of this number; however it ends, that is `said`.
     ///
     /// # Errors
     /// When the store has no room for a worker, or the system has no more threads.
-    pub(crate) fn start(
-        feed: Feed,
+    pub(super) fn start(
+        mut feed: Feed,
         folder: &Arc<WriteFolder>,
         number: u16,
         settings: &Settings,
+        said: Sender<Event>,
     ) -> Result<Self, Error> {
+        feed.listen()?;
         let writer = Writer::new(Arc::clone(folder), number, settings.writer())?;
         let config = WorkerConfig { publish_at_ticks: true, live: true, by_clock: true, ..settings.worker() };
         let (changes, changed) = unbounded();
@@ -61,8 +65,7 @@ impl Feeding {
             ending: Arc::clone(&ending),
             seen: Arc::clone(&seen),
         };
-        let thread = thread::Builder::new().name("capture feed".into()).spawn(move || at_work.run());
-        let thread = thread.map_err(|e| Error::Other(format!("could not set up the worker of the feed: {e}")))?;
+        let thread = spawn(said, move || at_work.run())?;
         Ok(Self { thread, ending, changes, seen })
     }
 
@@ -76,14 +79,32 @@ impl Feeding {
         Arc::clone(&self.seen)
     }
 
+    /// From now on it takes no more than what has come.
+    pub(crate) fn end(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
     /// Stores what has come, and seals it.
     ///
     /// # Errors
     /// When the worker could not go on.
     pub(crate) fn finish(self) -> Result<Done, Error> {
-        self.ending.store(true, Ordering::Relaxed);
+        self.end();
         self.thread.join().unwrap_or_else(|_| Err(Error::Other("the thread that takes what is sent died".into())))
     }
+}
+
+/// The thread; when it is over, also by a mistake in this program, that is said.
+fn spawn(
+    said: Sender<Event>,
+    work: impl FnOnce() -> Result<Done, Error> + Send + 'static,
+) -> Result<JoinHandle<Result<Done, Error>>, Error> {
+    let run = move || {
+        let _over = Over(said);
+        work()
+    };
+    let thread = thread::Builder::new().name("capture feed".into()).spawn(run);
+    thread.map_err(|e| Error::Other(format!("could not set up the worker of the feed: {e}")))
 }
 
 struct AtWork {
@@ -101,7 +122,7 @@ struct AtWork {
 
 impl AtWork {
     fn run(mut self) -> Result<Done, Error> {
-        let mut said = Instant::now();
+        let (mut said, mut ended) = (Instant::now(), None);
         loop {
             while let Ok((filter, cutoffs)) = self.changed.try_recv() {
                 if let Some(expression) = filter {
@@ -129,6 +150,10 @@ impl AtWork {
             }
             if self.ending.load(Ordering::Relaxed) {
                 self.feed.stop();
+                if ended.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
+                    complain("what was sent came to no end, and is cut short");
+                    break;
+                }
             }
             if said.elapsed() >= SECOND {
                 said = Instant::now();
@@ -162,7 +187,7 @@ fn take(
             worker.frame(frame)?;
         }
         Item::Interface(_, interface) => begin(worker, interface, links),
-        Item::Drops(drops) => worker.dropped(drops.by_kernel, drops.by_interface)?,
+        Item::Drops(drops) => worker.dropped_by_sender(drops.by_kernel.saturating_add(drops.by_interface))?,
         Item::Secrets { kind, data } => worker.attachment(Some(*kind), data)?,
         Item::Names(data) => worker.attachment(None, data)?,
     }
@@ -178,5 +203,17 @@ fn begin(worker: &mut Worker, interface: &Interface, links: &mut Vec<LinkType>) 
     links.push(interface.link_type);
     if let Err(error) = worker.any_interface(interface) {
         complain(&printable(&error.to_string()));
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// One that dies at once, as by a mistake.
+    pub(crate) fn dying(said: Sender<Event>) -> Feeding {
+        let thread = spawn(said, || panic!("a mistake, on purpose")).unwrap();
+        let (changes, _) = unbounded();
+        Feeding { thread, ending: Arc::default(), changes, seen: Arc::default() }
     }
 }

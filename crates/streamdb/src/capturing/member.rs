@@ -51,11 +51,11 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// A worker, and how it is told something.
+    /// A worker, and how it is told something. Without a source it waits for one.
     pub(super) fn new(
         number: usize,
         interface: u32,
-        live: Live,
+        live: Option<Live>,
         worker: Worker,
         events: Sender<Event>,
         ending: Arc<AtomicBool>,
@@ -77,7 +77,9 @@ impl Member {
             seen: Arc::default(),
             said: Instant::now(),
         };
-        member.take_from(live);
+        if let Some(live) = live {
+            member.take_from(live);
+        }
         Ok((member, (order, bell)))
     }
 

@@ -17,9 +17,8 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn confined<T: Send + 'static>(needs: Needs, act: impl FnOnce() -> T + Send + 'static) -> T {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let confining = GivingUp { user: None, confine: true };
     let thread = thread::spawn(move || {
-        confine(&confining, &needs).unwrap();
+        confine_thread(&needs).unwrap();
         act()
     });
     thread.join().unwrap()
@@ -27,6 +26,17 @@ fn confined<T: Send + 'static>(needs: Needs, act: impl FnOnce() -> T + Send + 's
 
 fn kind<T>(result: std::io::Result<T>) -> Option<ErrorKind> {
     result.err().map(|error| error.kind())
+}
+
+#[test]
+fn one_thread_of_several_gives_up_nothing() {
+    // Tests run on threads of their own.
+    let all = GivingUp { user: None, confine: true };
+    let said = [lower(&all).unwrap_err(), confine(&all, &Needs::default()).unwrap_err()].map(|error| error.to_string());
+    assert!(said.iter().all(|said| said.starts_with("a mistake in this program: it has ")), "{said:?}");
+    let none = GivingUp { user: None, confine: false };
+    lower(&none).unwrap();
+    confine(&none, &Needs::default()).unwrap();
 }
 
 #[test]
