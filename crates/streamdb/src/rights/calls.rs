@@ -247,7 +247,7 @@ fn families(network: Network) -> Result<BpfProgram, BackendError> {
 /// What a call asks for is of this process and no other: the others have the same user, who may kill them.
 fn others(process: u32) -> Result<BpfProgram, BackendError> {
     let process = process.cast_signed();
-    let one = |condition: SeccompCondition| Ok(SeccompRule::new(vec![condition])?);
+    let one = |condition: SeccompCondition| SeccompRule::new(vec![condition]);
     // A process names itself by its number or by 0.
     let another = |at| SeccompRule::new(vec![argument(at, Op::Ne, 0)?, argument(at, Op::Ne, process)?]);
     let any_of = |at, values: &[c_int]| -> Result<Vec<SeccompRule>, BackendError> {

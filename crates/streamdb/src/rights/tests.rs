@@ -122,7 +122,7 @@ fn others_of_the_same_user_are_let_be() {
     confined(Needs::default(), move || {
         let limit = rustix::process::Rlimit { current: Some(64), maximum: Some(64) };
         let resource = rustix::process::Resource::Nofile;
-        assert_eq!(rustix::process::prlimit(Some(it), resource, limit.clone()).err(), Some(REFUSED));
+        assert_eq!(rustix::process::prlimit(Some(it), resource, limit).err(), Some(REFUSED));
         assert_eq!(rustix::process::setpriority_process(Some(it), 19).err(), Some(REFUSED));
         assert_eq!(
             rustix::process::kill_process(it, rustix::process::Signal::TERM).err(),
