@@ -28,6 +28,6 @@ pub use file::CaptureFile;
 pub use filter::Filter;
 pub use fingerprint::{fingerprint, fingerprint_of};
 pub use item::{Drops, Frame, Item, MAX_FRAME, MAX_INTERFACES};
-pub use live::{Batch, Bell, Live, LiveError, LiveSettings, MAX_SHARES, is_up};
+pub use live::{Batch, Bell, LinkState, Live, LiveError, LiveSettings, MAX_SHARES, link_state};
 pub use merged::Merged;
 pub use ticker::{Step, Ticker};

@@ -34,6 +34,12 @@ const TOO_LONG: Duration = Duration::from_secs(180);
 const DRAIN: Duration = Duration::from_secs(10);
 /// How often it is said, for others, how the processes go.
 const TELL: Duration = Duration::from_secs(2);
+/// The exit code of a process that wants to be started again, as it may not do itself what there is to do: no death.
+pub(crate) const AGAIN: u8 = 75;
+/// Between two starts of such a process is so much time.
+const SPACE: Duration = Duration::from_secs(1);
+/// What the kernel takes before the process that captures when there is no memory left (proc(5), `oom_score_adj`).
+const LESS_NEEDED: &str = "500";
 /// The variable that says to a process which other one looks after it.
 const SUPERVISOR: &str = "STREAMDB_SUPERVISOR";
 
@@ -230,6 +236,10 @@ impl Child {
             return;
         }
         account.died(self.job.name);
+        if was_ready && status.code() == Some(i32::from(AGAIN)) {
+            self.start = now.max(self.since + SPACE);
+            return;
+        }
         if self.since.elapsed() >= RAN_WELL {
             self.pause = PAUSE;
         }
@@ -256,6 +266,10 @@ impl Child {
         });
         match spawned {
             Ok(process) => {
+                if self.job.name != "capture" {
+                    // Where that cannot be said, the kernel chooses.
+                    _ = std::fs::write(format!("/proc/{}/oom_score_adj", process.id()), LESS_NEEDED);
+                }
                 self.process = Some(process);
                 (self.ready, self.hears, self.silent, self.alive) = (false, false, false, None);
             }
@@ -416,6 +430,24 @@ mod tests {
         child.take_over(job);
         assert!(!child.expected);
         assert_eq!(child.process.as_mut().unwrap().wait().unwrap().signal(), Some(Signal::HUP.as_raw()));
+    }
+
+    #[test]
+    fn one_that_wants_to_be_started_again_has_not_died() {
+        let folder = TestFolder::new("supervising-again");
+        let mut account = Account::open(folder.path());
+        for (code, deaths) in [(AGAIN, 0), (1, 1)] {
+            let arguments = vec!["-c".into(), format!("exit {code}").into()];
+            let mut child = Child::new("/bin/sh".into(), Job { name: "capture", arguments, reload: Reload::Hangup });
+            child.begin();
+            child.line = None;
+            child.ready = true;
+            while child.process.is_some() {
+                child.look(true, &mut account);
+            }
+            assert_eq!((child.deaths, child.pause == PAUSE), (deaths, deaths == 0), "{code}");
+            assert!(child.due().unwrap() <= SPACE);
+        }
     }
 
     #[test]

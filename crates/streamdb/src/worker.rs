@@ -157,10 +157,23 @@ impl Worker {
     /// # Errors
     /// When the store thread is gone.
     pub fn dropped(&mut self, kernel: u64, interface: u64) -> Result<()> {
+        self.counted.dropped_kernel = self.counted.dropped_kernel.saturating_add(kernel);
+        self.counted.dropped_interface = self.counted.dropped_interface.saturating_add(interface);
+        self.loss(kernel, interface)
+    }
+
+    /// Frames that a sender says it dropped. It can say anything, so that the counters of this machine know nothing of it.
+    ///
+    /// # Errors
+    /// When the store thread is gone.
+    pub fn dropped_by_sender(&mut self, frames: u64) -> Result<()> {
+        self.counted.dropped_sender = self.counted.dropped_sender.saturating_add(frames);
+        self.loss(0, frames)
+    }
+
+    fn loss(&mut self, kernel: u64, interface: u64) -> Result<()> {
         // Before the first frame the time is that frame's; no time is earlier than it.
         let time = self.ticker.clock().unwrap_or(Timestamp(i64::MAX));
-        self.counted.dropped_kernel += kernel;
-        self.counted.dropped_interface += interface;
         let told = self.told.replace(time).unwrap_or(time).min(time);
         let from = if self.live { time.plus(-SECOND) } else { told };
         self.sink.writer.loss(&Loss { from, to: time, kernel, interface, shed: 0 })

@@ -3,15 +3,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use streamdb_capture::{Batch, Feed};
 use streamdb_storage::{WriteFolder, Writer};
 
-use super::Done;
 use super::given::Given;
+use super::{Done, Event, spawn};
 use crate::commands::{Error, storing};
 use crate::cutoff::Rule;
 use crate::output::{complain, printable};
@@ -23,6 +23,8 @@ use crate::worker::{Worker, WorkerConfig};
 pub(crate) const NAME: &str = "pcap over TCP";
 /// How often it is told how things stand.
 const SECOND: Duration = Duration::from_secs(1);
+/// How long it takes, at the end, what has come.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Another filter, if one is given, and other rules about cutoffs.
 type Change = (Option<Option<String>>, Vec<Rule>);
@@ -36,16 +38,18 @@ pub(crate) struct Feeding {
 }
 
 impl Feeding {
-    /// Begins to store what is sent, as the worker of this number.
+    /// Begins to store what is sent, as the worker of this number; however it ends, that is `said`.
     ///
     /// # Errors
     /// When the store has no room for a worker, or the system has no more threads.
-    pub(crate) fn start(
-        feed: Feed,
+    pub(super) fn start(
+        mut feed: Feed,
         folder: &Arc<WriteFolder>,
         number: u16,
         settings: &Settings,
+        said: Sender<Event>,
     ) -> Result<Self, Error> {
+        feed.listen()?;
         let writer = Writer::new(Arc::clone(folder), number, settings.writer())?;
         let config = WorkerConfig { publish_at_ticks: true, live: true, by_clock: true, ..settings.worker() };
         let (changes, changed) = unbounded();
@@ -58,8 +62,7 @@ impl Feeding {
             ending: Arc::clone(&ending),
             seen: Arc::clone(&seen),
         };
-        let thread = thread::Builder::new().name("capture feed".into()).spawn(move || at_work.run());
-        let thread = thread.map_err(|e| Error::Other(format!("could not set up the worker of the feed: {e}")))?;
+        let thread = spawn("capture feed", said, move || at_work.run())?;
         Ok(Self { thread, ending, changes, seen })
     }
 
@@ -73,12 +76,17 @@ impl Feeding {
         Arc::clone(&self.seen)
     }
 
+    /// From now on it takes no more than what has come.
+    pub(crate) fn end(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
     /// Stores what has come, and seals it.
     ///
     /// # Errors
     /// When the worker could not go on.
     pub(crate) fn finish(self) -> Result<Done, Error> {
-        self.ending.store(true, Ordering::Relaxed);
+        self.end();
         self.thread.join().unwrap_or_else(|_| Err(Error::Other("the thread that takes what is sent died".into())))
     }
 }
@@ -94,7 +102,7 @@ struct AtWork {
 
 impl AtWork {
     fn run(mut self) -> Result<Done, Error> {
-        let mut said = Instant::now();
+        let (mut said, mut ended) = (Instant::now(), None);
         loop {
             while let Ok((filter, cutoffs)) = self.changed.try_recv() {
                 if let Some(expression) = filter {
@@ -121,6 +129,10 @@ impl AtWork {
             }
             if self.ending.load(Ordering::Relaxed) {
                 self.feed.stop();
+                if ended.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
+                    complain("what was sent came to no end, and is cut short");
+                    break;
+                }
             }
             if said.elapsed() >= SECOND {
                 said = Instant::now();
@@ -132,5 +144,17 @@ impl AtWork {
         let (counters, written) = self.worker.finish()?;
         self.seen.say(Going { counters, ..Going::default() });
         Ok(Done { counters, written })
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// One that dies at once, as by a mistake.
+    pub(crate) fn dying(said: Sender<Event>) -> Feeding {
+        let thread = spawn("capture feed", said, || panic!("a mistake, on purpose")).unwrap();
+        let (changes, _) = unbounded();
+        Feeding { thread, ending: Arc::default(), changes, seen: Arc::default() }
     }
 }

@@ -21,8 +21,8 @@ use streamdb_types::Counters;
 
 use self::files::{Next, Shape};
 pub(crate) use self::folders::Folders;
-use super::Done;
 use super::given::Given;
+use super::{Done, Event, spawn};
 use crate::commands::{Error, storing};
 use crate::cutoff::Rule;
 use crate::output::{complain, inform, printable};
@@ -66,11 +66,11 @@ impl SpoolFolders {
         removes: bool,
         store: &Arc<WriteFolder>,
         settings: &Settings,
+        said: Sender<Event>,
     ) -> Result<Self, Error> {
         let (at_work, changes) = AtWork::new(folders, removes, store, settings);
         let (ending, seen) = (Arc::clone(&at_work.ending), Arc::clone(&at_work.seen));
-        let thread = thread::Builder::new().name("capture spool".into()).spawn(move || at_work.run());
-        let thread = thread.map_err(|e| Error::Other(format!("could not set up the worker of the folders: {e}")))?;
+        let thread = spawn("capture spool", said, move || at_work.run())?;
         Ok(Self { thread, ending, changes, seen })
     }
 
