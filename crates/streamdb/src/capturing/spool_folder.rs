@@ -61,7 +61,7 @@ impl SpoolFolders {
     ///
     /// # Errors
     /// When the system has no more threads.
-    pub(crate) fn start(
+    pub(super) fn start(
         folders: Folders,
         removes: bool,
         store: &Arc<WriteFolder>,
