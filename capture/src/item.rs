@@ -30,6 +30,8 @@ pub struct Drops {
     pub by_kernel: u64,
     /// Frames dropped by the interface (pcapng `isb_ifdrop`).
     pub by_interface: u64,
+    /// From when until when, by the clock of the frames; `None` where that is since the last item of this kind.
+    pub between: Option<(Timestamp, Timestamp)>,
 }
 
 /// One thing that a capture says.

@@ -167,7 +167,7 @@ impl Live {
             unit: if nanoseconds { 1 } else { 1000 },
             buffer: settings.buffer.into(),
             announced: false,
-            drops: DropCounts::default(),
+            drops: DropCounts::new(clock()),
             next_drops: now + LOOK,
             bell: None,
             beginning: None,
@@ -374,7 +374,7 @@ impl Live {
     fn say_drops(&mut self, take: &mut impl FnMut(Item<'_>)) -> Result<(), LiveError> {
         let counts = self.capture.stats().map_err(|error| LiveError::broken(&self.name, error))?;
         let by_interface = if self.says_interface_drops { counts.if_dropped } else { 0 };
-        if let Some(drops) = self.drops.advance(counts.dropped, by_interface) {
+        if let Some(drops) = self.drops.advance(counts.dropped, by_interface, clock()) {
             take(Item::Drops(drops));
         }
         Ok(())

@@ -349,7 +349,12 @@ impl Pcapng {
             Some(known) if dropped > 0 => {
                 known.by_kernel = known.by_kernel.saturating_add(dropped);
                 self.pending = Some(frame);
-                Found::Drops(Drops { interface: self.first + number, by_kernel: dropped, by_interface: 0 })
+                Found::Drops(Drops {
+                    interface: self.first + number,
+                    by_kernel: dropped,
+                    by_interface: 0,
+                    between: None,
+                })
             }
             _ => frame,
         }
@@ -375,7 +380,7 @@ impl Pcapng {
         known.by_kernel = known.by_kernel.saturating_add(by_kernel);
         known.by_interface = known.by_interface.saturating_add(by_interface);
         let any = by_kernel > 0 || by_interface > 0;
-        Ok(any.then_some(Found::Drops(Drops { interface, by_kernel, by_interface })))
+        Ok(any.then_some(Found::Drops(Drops { interface, by_kernel, by_interface, between: None })))
     }
 
     fn secrets(&self, block: &Block, input: &Input) -> Checked<Found> {

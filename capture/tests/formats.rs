@@ -170,7 +170,7 @@ fn simple_packets_have_the_time_of_the_frame_before_and_are_cut_at_the_snap_leng
 
 #[test]
 fn drops_are_said_before_the_frame_and_only_once() {
-    let drops = |by_kernel, by_interface| Said::Drops(Drops { interface: 1, by_kernel, by_interface });
+    let drops = |by_kernel, by_interface| Said::Drops(Drops { interface: 1, by_kernel, by_interface, between: None });
     for big in [false, true] {
         let old = |b: Build, dropped| b.block(2, |b| b.u16(1).u16(dropped).u32(0).u32(9).u32(3).u32(3).padded(b"old"));
         let statistics = |b: Build, system, interface| {

@@ -80,7 +80,7 @@ fn prometheus_is_told_all_that_is_counted() {
         "streamdb_spool_waiting_files 5".to_owned(),
         "streamdb_derive_lag_seconds 1.5".to_owned(),
         "streamdb_derive_lag_bytes 900".to_owned(),
-        "streamdb_derive_given_up_total 1".to_owned(),
+        "streamdb_derive_given_up_connections 1".to_owned(),
         "streamdb_process_restarts_total{process=\"capture\"} 2".to_owned(),
         "streamdb_process_down_seconds_total{process=\"capture\"} 2.5".to_owned(),
         "streamdb_store_buckets 1".to_owned(),
@@ -180,6 +180,18 @@ fn what_was_lost_is_shown_beside_the_streams() {
             assert_eq!(row.get("loss"), None, "{row}");
         }
     }
+}
+
+#[test]
+fn what_a_disk_did_not_take_is_counted_once() {
+    let server = server();
+    say(
+        &server,
+        Teller::Capture,
+        &[("worker.0.interface", "eth0"), ("worker.0.frames", "100"), ("worker.0.lost_frames", "100")],
+    );
+    let page = server.ask(Method::GET, "/status", &[HTML]).text();
+    assert!(page.contains("100 (100.0 %)"), "{page}");
 }
 
 #[test]

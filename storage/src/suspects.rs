@@ -24,7 +24,7 @@ use crate::volume::Volume;
 const TRIES: u64 = 3;
 /// A file that changed more recently than this may change again without a later time.
 const RECENT: Duration = Duration::from_millis(100);
-/// Most connections that are remembered; then those of the oldest buckets go.
+/// Most connections that are remembered.
 const MOST: usize = 1024;
 
 /// The connections that are not taken apart, and why.
@@ -70,7 +70,7 @@ impl Suspects {
                     if *tries >= TRIES && why.is_empty() {
                         *why = "the process that took it apart ended in it, three times".to_owned();
                     }
-                    this.keep()?;
+                    this.keep(Some(key))?;
                 }
             }
             this.rest()?;
@@ -86,16 +86,17 @@ impl Suspects {
         self.working.write(BTreeMap::from([(WORK.to_owned(), name_of(key))]))
     }
 
-    /// It was, and the process goes on.
+    /// It was, and the process goes on: it is suspected no more. One that is given up stays so: what is not taken apart ends well.
     ///
     /// # Errors
     /// When that cannot be written.
     pub fn done(&mut self, key: ConnKey) -> Result<()> {
         // Nearly none is known.
-        if self.known.is_empty() || self.known.remove(&key).is_none() {
+        if self.known.get(&key).is_none_or(|(_, why)| !why.is_empty()) {
             return Ok(());
         }
-        self.keep()
+        self.known.remove(&key);
+        self.keep(None)
     }
 
     /// None is in work.
@@ -113,7 +114,7 @@ impl Suspects {
     pub fn give_up(&mut self, key: ConnKey, why: &str) -> Result<()> {
         let (tries, known) = self.known.entry(key).or_default();
         (*tries, *known) = (tries.saturating_add(1), why.to_owned());
-        self.keep()
+        self.keep(Some(key))
     }
 
     /// All are tried again.
@@ -122,7 +123,7 @@ impl Suspects {
     /// When that cannot be written.
     pub fn forget(&mut self) -> Result<()> {
         self.known.clear();
-        self.keep()
+        self.keep(None)
     }
 
     /// How many were given up.
@@ -130,9 +131,14 @@ impl Suspects {
         self.known.values().filter(|(_, why)| !why.is_empty()).count() as u64
     }
 
-    fn keep(&mut self) -> Result<()> {
+    /// Keeps what is known. When that is too much, those of the oldest buckets go that are given up, but not the one that was just
+    /// counted; and last those that are tried still, of which one may be who ends the processes.
+    fn keep(&mut self, counted: Option<ConnKey>) -> Result<()> {
         while self.known.len() > MOST {
-            self.known.pop_first();
+            let others = || self.known.iter().filter(|(key, _)| Some(**key) != counted);
+            let first = others().find(|(_, (_, why))| !why.is_empty()).or_else(|| others().next());
+            let Some(key) = first.map(|(key, _)| *key) else { break };
+            self.known.remove(&key);
         }
         let mut status = Status::default();
         status.set(VERSION, DERIVATION);
@@ -165,6 +171,14 @@ impl Accuser {
         status.set(WORK, name_of(key));
         status.set(WHY, why);
         self.0.write(status.values)
+    }
+
+    /// However this process ends, what is in work is not to blame.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn acquit(&self) -> Result<()> {
+        self.0.write(BTreeMap::new())
     }
 }
 
@@ -223,6 +237,29 @@ mod tests {
     }
 
     #[test]
+    fn whoever_ends_processes_is_counted_beside_many_that_are_given_up() {
+        let folder = TestFolder::new("suspects-many");
+        drop(WriteFolder::open(folder.path(), Box::new(DiskVolume)).unwrap());
+        let store = Store::open(folder.path()).unwrap();
+        let open = || Suspects::open(&store, &store.derive_lock().unwrap(), &DiskVolume).unwrap();
+        let mut suspects = open();
+        let many = MOST as u32;
+        for number in 0..many {
+            suspects.known.insert(key(number + 1), (1, "it failed".to_owned()));
+        }
+        suspects.keep(None).unwrap();
+        // Before all of them in the order of buckets.
+        for _ in 0..TRIES {
+            suspects.begin(key(0)).unwrap();
+            drop(suspects);
+            suspects = open();
+        }
+        assert!(store.given_up(key(0)).is_some_and(|why| why.contains("three times")));
+        assert_eq!((suspects.given_up(), store.given_up(key(1))), (MOST as u64, None));
+        assert!(store.given_up(key(many)).is_some());
+    }
+
+    #[test]
     fn whoever_ends_processes_is_given_up() {
         let folder = TestFolder::new("suspects");
         drop(WriteFolder::open(folder.path(), Box::new(DiskVolume)).unwrap());
@@ -258,8 +295,12 @@ mod tests {
         let next = open();
         next.begin(key(2)).unwrap();
         drop(next);
-        let next = open();
+        let mut next = open();
         assert_eq!((next.given_up(), store.given_up(key(2))), (1, None));
+        // Of one that is given up the rows that are kept go into the index, which ends well.
+        next.begin(key(1)).unwrap();
+        next.done(key(1)).unwrap();
+        assert_eq!(next.given_up(), 1);
         // Who is accused is not tried again.
         next.begin(key(3)).unwrap();
         Accuser::open(&store, &DiskVolume).unwrap().accuse(key(3), "it took too long").unwrap();

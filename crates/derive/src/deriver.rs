@@ -215,8 +215,15 @@ impl Deriver {
         }
         let mut writer = store.derived_writer(&self.keeper.lock, &*self.keeper.volume, id)?;
         let mut since = Progress::default();
+        // Up to here, all are covered: they come in the order of their records.
+        let mut to = covered.to;
         for stream in &ended {
             if stop() {
+                // What was made takes its time to make again.
+                if since.connections > 0 {
+                    writer.commit(Covered { to, whole: false })?;
+                    progress.add(&since);
+                }
                 return Ok(false);
             }
             match self.guard.rows(&mut self.rows, stream, |rows| rows.of(store, stream)) {
@@ -232,9 +239,9 @@ impl Deriver {
                 }
             }
             since.connections += 1;
+            to = stream.oid.place;
             if since.connections == COMMIT_AFTER {
-                // Up to this stream's record, all are covered: they come in the order of their records.
-                writer.commit(Covered { to: stream.oid.place, whole: false })?;
+                writer.commit(Covered { to, whole: false })?;
                 progress.add(&std::mem::take(&mut since));
             }
         }

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use common::{Said, Talk, store};
@@ -57,6 +58,21 @@ fn caught_up(deriver: &mut Deriver, store: &Store) -> Progress {
 
 fn one<'r>(rows: &'r [ObjectRow], kind: ObjectKind, uri: &str) -> &'r ObjectRow {
     rows.iter().find(|row| row.kind == kind && row.uri.as_deref() == Some(uri)).unwrap()
+}
+
+#[test]
+fn what_was_made_when_it_was_to_stop_is_kept() {
+    let (_folder, store) = store(&talks());
+    let mut deriver = Deriver::new(&store).unwrap();
+    let asked = Cell::new(0);
+    // The bucket, and two connections.
+    let stop = || asked.replace(asked.get() + 1) >= 3;
+    let first = deriver.catch_up(&store, &stop, &mut |error| panic!("{error}")).unwrap();
+    assert_eq!((first.connections, asked.get() >= 4), (2, true));
+    drop(deriver);
+    let rest = caught_up(&mut Deriver::new(&store).unwrap(), &store);
+    assert_eq!(rest.connections, 1);
+    assert_eq!(rest.objects + first.objects, 6);
 }
 
 #[test]

@@ -521,8 +521,8 @@ pub(crate) struct Derive {
     /// End when all that is there is done
     #[arg(long)]
     pub(crate) once: bool,
-    /// Memory that the process may take, files left out that it maps; when that is not enough, it ends, and the next one gives up the
-    /// connection that it was at
+    /// Memory that the process may take, files left out that it maps, and never less than 256 MB beside the gigabyte that it reserves
+    /// when it begins; when that is not enough, it ends, and the next one gives up the connection that it was at
     #[arg(long, value_name = "SIZE", default_value = "4G", value_parser = units::size)]
     pub(crate) max_memory: u64,
     /// Seconds of the processor that a connection may take to be taken apart, and as many again for each 64 MiB; then the process ends,

@@ -21,6 +21,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// again each time.
 const LONGEST: Duration = Duration::from_secs(10);
 
+/// Whether all is to end at once.
+type Stop<'a> = &'a (dyn Fn() -> bool + Sync);
+
 /// The thread, until it is told to end.
 pub(crate) struct Deriving {
     ending: Arc<AtomicBool>,
@@ -40,7 +43,7 @@ impl Deriving {
         let told = Arc::clone(&ending);
         let thread = thread::Builder::new().name("derive".into()).spawn(move || {
             come_last();
-            follow(&store, deriver, &told, &mut complain)
+            follow(&store, deriver, &told, &AtomicBool::new(false), &mut complain)
         })?;
         Ok(Some(Self { ending, thread }))
     }
@@ -52,11 +55,13 @@ impl Deriving {
     }
 }
 
-/// Follows a store until `ending`, and then to its end. When rows cannot be kept, that is said once, and again when it works.
+/// Follows a store until `ending`, and then to its end; or until `stop`, in the middle of whatever there is to do. When rows cannot be
+/// kept, that is said once, and again when it works.
 pub(crate) fn follow(
     store: &Store,
     deriver: Deriver,
     ending: &AtomicBool,
+    stop: &AtomicBool,
     say: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Progress, Error> {
     let keeper = deriver.keeper();
@@ -64,29 +69,31 @@ pub(crate) fn follow(
     let (lag, tally) = (Lag::new(store), deriver.tally());
     let say = Mutex::new(say);
     let say = &|what: &str| say.lock().unwrap_or_else(PoisonError::into_inner)(what);
+    let stop = &|| stop.load(Ordering::Acquire);
     thread::scope(|scope| {
-        scope.spawn(|| keep(store, &keeper, &done, say));
-        scope.spawn(|| join(store, Joiner::new(&keeper), &done, say));
+        scope.spawn(|| keep(store, &keeper, &done, stop, say));
+        scope.spawn(|| join(store, Joiner::new(&keeper), &done, stop, say));
         scope.spawn(|| lag.tell(store, &tally, &done));
-        let progress = derive(store, deriver, ending, &lag, say);
+        let progress = derive(store, deriver, ending, stop, &lag, say);
         done.store(true, Ordering::Release);
         progress
     })
 }
 
 /// Keeps the index in order until all is derived. Large merges take minutes, and nothing waits for them.
-fn keep(store: &Store, keeper: &IndexKeeper, done: &AtomicBool, say: &dyn Fn(&str)) {
+fn keep(store: &Store, keeper: &IndexKeeper, done: &AtomicBool, stopped: Stop<'_>, say: &dyn Fn(&str)) {
     let mut failing = false;
     loop {
         let last = done.load(Ordering::Acquire);
         // At the end what is short is done still.
         let begun = Instant::now();
-        let stop = || (last || done.load(Ordering::Acquire)) && begun.elapsed() > SHORT;
+        let stop = || stopped() || (last || done.load(Ordering::Acquire)) && begun.elapsed() > SHORT;
         match keeper.tidy(store, &stop, &mut |what| say(what)) {
-            Ok(true) => {
+            Ok(true) if !stopped() => {
                 failing = false;
                 continue;
             }
+            Ok(true) => {}
             Ok(false) => failing = false,
             Err(error) if !failing => {
                 say(&format!("{error}; index files are not merged until that works, and it is tried again"));
@@ -106,12 +113,12 @@ fn keep(store: &Store, keeper: &IndexKeeper, done: &AtomicBool, say: &dyn Fn(&st
 }
 
 /// Finds what is part of one content in what is derived, to its end: large contents take their time to read, and nothing waits for it.
-fn join(store: &Store, mut joiner: Joiner, done: &AtomicBool, say: &dyn Fn(&str)) {
+fn join(store: &Store, mut joiner: Joiner, done: &AtomicBool, stop: Stop<'_>, say: &dyn Fn(&str)) {
     let mut failing = false;
     loop {
         // Asked before: what was derived until then is still looked at.
         let last = done.load(Ordering::Acquire);
-        match joiner.catch_up(store, &|| false, &mut |error| say(&error.to_string())) {
+        match joiner.catch_up(store, stop, &mut |error| say(&error.to_string())) {
             Ok(_) => failing = false,
             Err(error) => {
                 if !failing {
@@ -137,6 +144,7 @@ fn derive(
     store: &Store,
     mut deriver: Deriver,
     ending: &AtomicBool,
+    stop: Stop<'_>,
     lag: &Lag,
     say: &dyn Fn(&str),
 ) -> Result<Progress, Error> {
@@ -145,10 +153,10 @@ fn derive(
     let mut failing: Option<Duration> = None;
     loop {
         // Asked before: what was published until then is still done.
-        let last = ending.load(Ordering::Acquire);
+        let last = ending.load(Ordering::Acquire) || stop();
         let looked = Lag::begin(store);
-        match deriver.catch_up(store, &|| false, &mut |error| say(&error.to_string())) {
-            Err(error) if last => return Err(error),
+        match deriver.catch_up(store, stop, &mut |error| say(&error.to_string())) {
+            Err(error) if last || stop() => return Err(error),
             Err(error) => {
                 if failing.is_none() {
                     say(&format!("{error}; the rows of objects are not kept until that works, and are tried again"));
@@ -156,8 +164,11 @@ fn derive(
                 failing = Some(failing.map_or(PAUSE, |pause| (pause * 2).min(LONGEST)));
             }
             Ok(round) => {
-                lag.end(looked);
                 all.add(&round);
+                if stop() {
+                    return Ok(all);
+                }
+                lag.end(looked);
                 if failing.take().is_some() {
                     say("the rows of objects are kept again");
                 }
@@ -168,7 +179,7 @@ fn derive(
         }
         let begun = Instant::now();
         let pause = failing.unwrap_or(PAUSE);
-        while begun.elapsed() < pause && !ending.load(Ordering::Acquire) {
+        while begun.elapsed() < pause && !ending.load(Ordering::Acquire) && !stop() {
             thread::sleep(PAUSE.min(pause.saturating_sub(begun.elapsed())));
         }
     }
@@ -199,8 +210,11 @@ mod tests {
         let (told, said) = std::sync::mpsc::channel();
         let next = || said.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| String::from("nothing"));
         let progress = thread::scope(|scope| {
-            let follower =
-                scope.spawn(|| follow(&store, deriver, &ending, &mut |what| told.send(what.to_owned()).unwrap()));
+            let follower = scope.spawn(|| {
+                follow(&store, deriver, &ending, &AtomicBool::new(false), &mut |what| {
+                    told.send(what.to_owned()).unwrap()
+                })
+            });
             let first: String = next();
             assert!(first.contains("No space left on device") && first.contains("tried again"), "{first}");
             let asked = volume.operations();

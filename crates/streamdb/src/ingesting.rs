@@ -222,7 +222,7 @@ fn feed(
             }
             Ok(Some(Item::Secrets { kind, data })) => worker.attachment(Some(kind), data)?,
             Ok(Some(Item::Names(data))) => worker.attachment(None, data)?,
-            Ok(Some(Item::Drops(drops))) => worker.dropped(drops.by_kernel, drops.by_interface)?,
+            Ok(Some(Item::Drops(drops))) => worker.dropped(drops.by_kernel, drops.by_interface, drops.between)?,
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
 use streamdb_derive::{Tally, Work};
@@ -15,13 +15,17 @@ use crate::output::complain;
 
 /// The lowest priority there is; what the thread reads and writes comes last by that, too.
 const LOWEST: i32 = 19;
+/// Bytes that a process needs for its threads and its own work, whatever its limit.
+const ROOM: u64 = 256 << 20;
 /// How often it is looked how long a connection takes.
 const LOOK: Duration = Duration::from_millis(250);
 /// Bytes of a stream for which there is as much time again.
 const MORE: u64 = 64 << 20;
 /// With nothing to do for the processor a connection may wait this many times as long, for a disk that is busy.
 const WAITING: u32 = 10;
-/// How the process ends then (`EX_SOFTWARE` of sysexits.h).
+/// How long what is in work may go on when the process is asked to end.
+const DRAIN: Duration = Duration::from_secs(2);
+/// How the process ends when a connection took too long (`EX_SOFTWARE` of sysexits.h).
 const ENDS: i32 = 70;
 
 /// This thread, and those that it begins, come after all others.
@@ -30,15 +34,25 @@ pub(crate) fn come_last() {
     _ = setpriority_process(None, LOWEST);
 }
 
-/// From now on the process gets no more memory than this for itself; files that it maps are not counted.
+/// From now on the process gets no more memory than this for itself; files that it maps are not counted. It is left [`ROOM`] at
+/// least beside what it has reserved by now.
 pub(crate) fn bound_memory(bytes: u64) -> Result<(), Error> {
     let known = getrlimit(Resource::Data);
+    // The allocator reserves a gibibyte before the first line of this program runs, and all of it counts.
+    let bytes = bytes.max(reserved().unwrap_or(0).saturating_add(ROOM));
     let current = known.maximum.map_or(bytes, |most| most.min(bytes));
     setrlimit(Resource::Data, Rlimit { current: Some(current), maximum: known.maximum })
         .map_err(|error| Error::Other(format!("could not set the limit of memory: {error}")))
 }
 
-/// A thread that ends the process when a connection takes too long.
+/// Bytes that the process has reserved for itself.
+fn reserved() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmData:")?.trim().strip_suffix(" kB"))?;
+    kibibytes.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// A thread that ends the process when a connection takes too long, or was begun when the process was asked to end, and goes on.
 pub(crate) struct Watchdog {
     ending: Arc<AtomicBool>,
     thread: JoinHandle<()>,
@@ -47,7 +61,12 @@ pub(crate) struct Watchdog {
 impl Watchdog {
     /// Begins to watch the thread that calls this, of which this is the tally: each connection may take so much of the processor's
     /// time, and as much again for each 64 MiB.
-    pub(crate) fn start(store: &Store, tally: Arc<Tally>, most: Duration) -> Result<Self, Error> {
+    pub(crate) fn start(
+        store: &Store,
+        tally: Arc<Tally>,
+        most: Duration,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self, Error> {
         let accuser = Accuser::open(store, &DiskVolume)?;
         let used = Clock(format!("/proc/self/task/{}/schedstat", rustix::thread::gettid().as_raw_pid()));
         let ending = Arc::new(AtomicBool::new(false));
@@ -55,7 +74,15 @@ impl Watchdog {
         let watch = move || {
             // The work that was seen last, and what the thread had used when it was first seen.
             let mut seen: Option<(Work, Option<Duration>)> = None;
+            let mut asked = None;
             while !told.load(Ordering::Acquire) {
+                if stop.load(Ordering::Acquire) {
+                    // Whoever asked may end it before what is in work comes to its end, which may take hours.
+                    _ = accuser.acquit();
+                    if asked.get_or_insert_with(Instant::now).elapsed() > DRAIN {
+                        std::process::exit(0);
+                    }
+                }
                 let work = tally.work();
                 match (work, seen) {
                     (Some(work), Some((known, before))) if work == known => {
@@ -110,7 +137,6 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
     use streamdb_types::ConnKey;
 
     #[test]

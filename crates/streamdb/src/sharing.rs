@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use streamdb_capture::{Bell, Frame};
 use streamdb_reassembly::{Seed, Slot};
 use streamdb_storage::Loss;
-use streamdb_types::Timestamp;
 
 pub(crate) use self::fragments::{Fragments, Over, Route};
 pub use self::owners::{Claim, Member, Owners};
@@ -38,8 +37,6 @@ pub struct Part {
     current: Option<u64>,
     /// That connection was claimed for this frame, and has not begun.
     unused: bool,
-    /// Frames that were let go since they were last told of.
-    shed: Option<Loss>,
     /// Workers that may still send something.
     senders: Arc<AtomicUsize>,
     sends: bool,
@@ -69,7 +66,6 @@ pub fn parts(workers: usize, connections: usize) -> io::Result<Vec<Part>> {
             owned: Vec::new(),
             current: None,
             unused: false,
-            shed: None,
             senders: Arc::clone(&senders),
             sends: true,
         })
@@ -150,23 +146,17 @@ impl Part {
 
     /// Hands a frame to another worker; false when that one is too far behind, and the frame is let go.
     pub(crate) fn hand(&mut self, to: Member, frame: &Frame<'_>) -> bool {
-        let taken = self.outboxes.get_mut(to.number()).is_some_and(|outbox| outbox.push(frame));
-        if !taken {
-            self.note_shed(1, frame.time, frame.time);
-        }
-        taken
+        self.outboxes.get_mut(to.number()).is_some_and(|outbox| outbox.push(frame))
     }
 
-    fn note_shed(&mut self, frames: u64, from: Timestamp, to: Timestamp) {
-        let shed = self.shed.get_or_insert(Loss { from, to, kernel: 0, interface: 0, shed: 0 });
-        shed.from = shed.from.min(from);
-        shed.to = shed.to.max(to);
-        shed.shed += frames;
+    /// Tells the others what of theirs was let go since this was last done: it stands beside the streams that it is missing in.
+    pub(crate) fn tell_shed(&mut self) {
+        self.outboxes.iter_mut().for_each(Outbox::tell_shed);
     }
 
-    /// What was let go since this was last asked.
-    pub(crate) const fn take_shed(&mut self) -> Option<Loss> {
-        self.shed.take()
+    /// What others let go that was for this one, since this was last asked.
+    pub(crate) fn take_shed(&self) -> Option<Loss> {
+        self.inbox.take_shed()
     }
 
     /// Sends what was collected for others; false when not all of it could be.
@@ -176,12 +166,8 @@ impl Part {
     }
 
     /// Lets go what could not be sent, and says how many frames that are.
-    pub(crate) fn give_up(&mut self, now: Timestamp) -> u64 {
-        let frames = self.outboxes.iter_mut().map(Outbox::give_up).sum();
-        if frames > 0 {
-            self.note_shed(frames, now, now);
-        }
-        frames
+    pub(crate) fn give_up(&mut self) -> u64 {
+        self.outboxes.iter_mut().map(Outbox::give_up).sum()
     }
 
     /// The next batch from others.
@@ -205,6 +191,7 @@ impl Part {
 
     /// This worker sends nothing more.
     pub(crate) fn ends_sending(&mut self) {
+        self.tell_shed();
         if std::mem::take(&mut self.sends) && self.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
             // It was the last.
             self.outboxes.iter().for_each(Outbox::ring);

@@ -152,31 +152,32 @@ impl Worker {
         self.left_out
     }
 
-    /// Frames that were dropped before they came here.
+    /// Frames that were dropped before they came here, in that time.
     ///
     /// # Errors
     /// When the store thread is gone.
-    pub fn dropped(&mut self, kernel: u64, interface: u64) -> Result<()> {
+    pub fn dropped(&mut self, kernel: u64, interface: u64, between: Option<(Timestamp, Timestamp)>) -> Result<()> {
         self.counted.dropped_kernel = self.counted.dropped_kernel.saturating_add(kernel);
         self.counted.dropped_interface = self.counted.dropped_interface.saturating_add(interface);
-        self.loss(kernel, interface)
+        self.loss(kernel, interface, between)
     }
 
     /// Frames that a sender says it dropped. It can say anything, so that the counters of this machine know nothing of it.
     ///
     /// # Errors
     /// When the store thread is gone.
-    pub fn dropped_by_sender(&mut self, frames: u64) -> Result<()> {
+    pub fn dropped_by_sender(&mut self, frames: u64, between: Option<(Timestamp, Timestamp)>) -> Result<()> {
         self.counted.dropped_sender = self.counted.dropped_sender.saturating_add(frames);
-        self.loss(0, frames)
+        self.loss(0, frames, between)
     }
 
-    fn loss(&mut self, kernel: u64, interface: u64) -> Result<()> {
+    fn loss(&mut self, kernel: u64, interface: u64, between: Option<(Timestamp, Timestamp)>) -> Result<()> {
         // Before the first frame the time is that frame's; no time is earlier than it.
         let time = self.ticker.clock().unwrap_or(Timestamp(i64::MAX));
         let told = self.told.replace(time).unwrap_or(time).min(time);
-        let from = if self.live { time.plus(-SECOND) } else { told };
-        self.sink.writer.loss(&Loss { from, to: time, kernel, interface, shed: 0 })
+        // What was read of the kernel's counters may be of frames that are taken later, when the ring held so much.
+        let (from, to) = between.unwrap_or((if self.live { time.plus(-SECOND) } else { told }, time));
+        self.sink.writer.loss(&Loss { from, to, kernel, interface, shed: 0 })
     }
 
     /// A frame that the capture filter left out.
@@ -353,6 +354,7 @@ impl Worker {
     /// When the store thread is gone. A disk that fails is no error: what is lost is counted, and it is tried again.
     pub fn finish(mut self) -> Result<(Counters, WriterSummary)> {
         self.take_last_handed()?;
+        self.note_losses(self.ticker.clock().unwrap_or_default())?;
         if self.sink.writer.has_news() {
             self.settle()?;
         }
@@ -437,8 +439,7 @@ impl Worker {
         let (flows, mut sink) = self.without_frame();
         flows.flush(&mut sink);
         self.sink.flushed()?;
-        let counters = self.given();
-        self.sink.writer.settle(&counters);
+        self.sink.writer.settle();
         Ok(())
     }
 

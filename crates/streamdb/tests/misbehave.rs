@@ -3,10 +3,14 @@
 
 mod common;
 
+use std::fs;
 use std::process::Output;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use common::{Data, Made, Talk};
+use common::{Data, Made, Talk, kill, until, wait};
 use serde_json::Value;
+use streamdb_storage::{Status, Teller};
 
 /// A store of connections of which each second one is harmless; the others' client says this first.
 fn store(name: &str, says: &[&str]) -> Data {
@@ -92,4 +96,28 @@ fn eating_memory_costs_one_connection() {
     // The rows say the same to whoever compares them with the buckets.
     let report: Value = serde_json::from_slice(&data.run("verify", &["--deep", "--json"]).well()).unwrap();
     assert_eq!(report["findings"], Value::Array(vec![]));
+}
+
+#[test]
+fn whoever_is_asked_to_end_does_so_at_once_and_blames_nobody() {
+    let data = store("misbehave-asked", &["MISBEHAVE spin\n"]);
+    // Oftener than it takes to be given up.
+    for _ in 0..4 {
+        let mut child = data.command("derive", &[]).spawn().unwrap();
+        let in_work = || {
+            let working = Status::read(&data.path(), Teller::Working).unwrap_or_default();
+            working.is_some_and(|status| status.text("work").is_some())
+        };
+        until("a connection is taken apart", || in_work().then_some(()));
+        // The harmless one before it is done quickly.
+        thread::sleep(Duration::from_millis(300));
+        let begun = Instant::now();
+        kill("-TERM", child.id());
+        let status = wait(&mut child);
+        assert!(status.success(), "{status}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert!(!in_work());
+    }
+    let given_up = fs::read_to_string(data.path().join("derived/given-up")).unwrap_or_default();
+    assert!(!given_up.contains('-'), "{given_up}");
 }

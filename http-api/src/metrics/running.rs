@@ -125,14 +125,11 @@ impl Running {
             ("streamdb_objects_total", "Objects found.", "objects"),
             ("streamdb_derived_connections_total", "Connections in which objects were looked for.", "connections"),
             ("streamdb_derive_damaged_total", "Connections that could not be read.", "damaged"),
-            (
-                "streamdb_derive_given_up_total",
-                "Connections whose objects were given up, as taking them apart failed.",
-                "given_up",
-            ),
         ] {
             out.one(name, Kind::Counter, help, status.number(number));
         }
+        let help = "Connections whose objects are given up, as taking them apart failed.";
+        out.one("streamdb_derive_given_up_connections", Kind::Gauge, help, status.number("given_up"));
     }
 
     /// How far derivation is behind, in seconds: what it said, and how long ago that was. `None` when nobody derives.
@@ -155,11 +152,18 @@ type Family = (&'static str, Kind, &'static str, &'static str, &'static [(&'stat
 const FAMILIES: &[Family] = &[
     ("streamdb_frames_total", Kind::Counter, "Frames taken.", "", &[("", "frames")]),
     (
-        "streamdb_frame_bytes_total",
+        "streamdb_captured_bytes_total",
         Kind::Counter,
-        "Bytes of frames: as captured, and as they were on the wire.",
-        "of",
-        &[("captured", "captured_bytes"), ("wire", "wire_bytes")],
+        "Bytes of frames as they were captured.",
+        "",
+        &[("", "captured_bytes")],
+    ),
+    (
+        "streamdb_wire_bytes_total",
+        Kind::Counter,
+        "Bytes of frames as they were on the wire.",
+        "",
+        &[("", "wire_bytes")],
     ),
     (
         "streamdb_decoded_frames_total",
@@ -269,17 +273,32 @@ const FAMILIES: &[Family] = &[
     ("streamdb_open_connections", Kind::Gauge, "Connections in the flow table.", "", &[("", "open")]),
     ("streamdb_held_bytes", Kind::Gauge, "Bytes held out of order.", "", &[("", "held")]),
     (
-        "streamdb_evictions_total",
+        "streamdb_evicted_connections_total",
         Kind::Counter,
-        "What was let go early, as a bound was reached: connections, times out-of-order bytes were \
-         written early, holes that are not waited for, fragments.",
-        "kind",
-        &[
-            ("connections", "evicted_connections"),
-            ("held_bytes", "released_early"),
-            ("gaps", "closed_gaps"),
-            ("fragments", "evicted_fragments"),
-        ],
+        "Connections let go early, as there were as many as there may be.",
+        "",
+        &[("", "evicted_connections")],
+    ),
+    (
+        "streamdb_early_writes_total",
+        Kind::Counter,
+        "Times that bytes out of order were written early, as as many were held as may be.",
+        "",
+        &[("", "released_early")],
+    ),
+    (
+        "streamdb_closed_gaps_total",
+        Kind::Counter,
+        "Holes that are not waited for any longer, as there were as many as there may be.",
+        "",
+        &[("", "closed_gaps")],
+    ),
+    (
+        "streamdb_evicted_fragments_total",
+        Kind::Counter,
+        "Fragments let go early, as there was no room.",
+        "",
+        &[("", "evicted_fragments")],
     ),
     (
         "streamdb_evicted_established_connections_total",

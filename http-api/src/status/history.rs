@@ -118,8 +118,8 @@ fn slots(buckets: &[BucketInfo], end: Timestamp) -> Vec<Slot> {
         let counters = &bucket.counters;
         let lost = [counters.dropped_kernel, counters.dropped_interface, counters.lost_frames, counters.shed_frames];
         let lost = lost.into_iter().fold(0, u64::saturating_add);
-        // What recovery sealed has no counters but for the frames.
-        let frames = counters.frames.max(bucket.frames) as f64;
+        // What recovery sealed has no counters but for the frames. Those that the disk did not take were counted when they came.
+        let frames = counters.frames.saturating_sub(counters.lost_frames).max(bucket.frames) as f64;
         let length = last.since(first).max(1);
         for (at, slot) in slots.iter_mut().enumerate() {
             let from = begin.plus(SLOT.saturating_mul(at as i64));

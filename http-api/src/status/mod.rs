@@ -179,7 +179,7 @@ fn shown(worker: &Worker<'_>) -> Shown {
         bytes: bytes(n("wire_bytes")),
         dropped: match dropped {
             0 => "none".to_owned(),
-            _ => format!("{} ({})", digits(dropped), percent(dropped, n("frames"))),
+            _ => format!("{} ({})", digits(dropped), percent(dropped, n("frames").saturating_sub(n("lost_frames")))),
         },
         lost: dropped > 0,
         shed: if n("payload_shed") > 0 { bytes(n("payload_shed")) } else { "none".to_owned() },

@@ -29,7 +29,7 @@ pub struct LossAround {
     pub to: Timestamp,
     /// Frames that were kept then, as far as can be told from the times of blocks.
     pub frames: u64,
-    /// Frames that the kernel dropped.
+    /// Frames that the kernel dropped, if those of which is known that they were dropped over a longer time were so evenly.
     pub kernel: u64,
     /// Frames that the interface dropped.
     pub interface: u64,
@@ -68,7 +68,7 @@ impl Store {
     /// When the buckets cannot be listed. One that cannot be read says nothing here.
     pub fn loss_around(&self, stream: &StreamInfo) -> Result<Option<LossAround>> {
         let (from, to) = (stream.first.plus(-AROUND), stream.last.plus(AROUND));
-        let mut around = LossAround { from, to, frames: 0, kernel: 0, interface: 0, shed: 0 };
+        let mut lost = [0.0; 3];
         let mut last = Vec::new();
         let ids = self.known_ids()?;
         let ids = ids.iter().rev().skip_while(|id| **id > stream.oid.bucket);
@@ -80,13 +80,17 @@ impl Store {
             }
             let Ok(contents) = self.contents(&bucket) else { continue };
             let losses = self.losses(&bucket, &contents);
-            for loss in losses.iter().filter(|loss| loss.from <= to && loss.to >= from) {
-                around.kernel = around.kernel.saturating_add(loss.kernel);
-                around.interface = around.interface.saturating_add(loss.interface);
-                around.shed = around.shed.saturating_add(loss.shed);
+            for loss in losses.iter() {
+                let share = share(loss.from, loss.to, from, to);
+                lost.iter_mut()
+                    .zip([loss.kernel, loss.interface, loss.shed])
+                    .for_each(|(all, n)| *all += share * n as f64);
             }
             last.push(contents);
         }
+        // A part of a frame may be one that was lost here.
+        let [kernel, interface, shed] = lost.map(|all: f64| all.ceil() as u64);
+        let mut around = LossAround { from, to, frames: 0, kernel, interface, shed };
         if around.lost() == 0 {
             return Ok(None);
         }
@@ -122,12 +126,16 @@ impl Store {
 
 /// How many frames of a block are of this time, if they came evenly.
 fn within(block: &BlockEntry, from: Timestamp, to: Timestamp) -> u64 {
-    let (first, last) = (block.first_time.max(from), block.last_time.min(to));
-    let (all, part) = (block.last_time.since(block.first_time), last.since(first));
-    match (all, part) {
-        (_, ..0) => 0,
-        (..=0, _) => block.records.into(),
-        (all, part) => (f64::from(block.records) * (part as f64 / all as f64)).round() as u64,
+    (f64::from(block.records) * share(block.first_time, block.last_time, from, to)).round() as u64
+}
+
+/// How much of the time from `first` until `last` is between `from` and `to`.
+fn share(first: Timestamp, last: Timestamp, from: Timestamp, to: Timestamp) -> f64 {
+    let all = last.since(first);
+    match (all, last.min(to).since(first.max(from))) {
+        (_, ..0) => 0.0,
+        (..=0, _) => 1.0,
+        (all, part) => part as f64 / all as f64,
     }
 }
 
@@ -154,6 +162,13 @@ mod tests {
         assert_eq!(of(10, 20, 21, 30), 0);
         assert_eq!(of(10, 10, 5, 15), 100);
         assert_eq!(of(i64::MIN, i64::MAX, 0, 1), 0);
+    }
+
+    #[test]
+    fn what_was_lost_over_a_long_time_is_not_all_of_a_short_one() {
+        let of = |first, last, from, to| share(Timestamp(first), Timestamp(last), Timestamp(from), Timestamp(to));
+        assert!((of(0, 3600, 1000, 1036) - 0.01).abs() < 1e-9);
+        assert_eq!((of(0, 10, 5, 5), of(5, 5, 0, 10), of(5, 5, 6, 10)), (0.0, 1.0, 0.0));
     }
 
     #[test]

@@ -24,19 +24,19 @@ impl Writer {
     }
 
     /// Takes in what failed. What the bucket had after it was last durable is lost and counted; its streams go on in the
-    /// next bucket. `counters` are those of the whole run so far.
-    pub fn settle(&mut self, counters: &Counters) {
+    /// next bucket.
+    pub fn settle(&mut self) {
         while let Some(event) = self.pipeline.next_event() {
             match event {
                 Event::Failed { id, held, error } => {
                     self.losses.failed(&error);
                     match self.bucket.take_if(|bucket| bucket.id == id) {
-                        Some(bucket) => self.abandon(&bucket, held, counters),
+                        Some(bucket) => self.abandon(&bucket, held),
                         None => {
-                            // That bucket's counters are not in the next one's.
-                            let lost = self.losses.given_to(id).less(held);
-                            self.losses.total.add(lost);
-                            self.sealed_counters = lost.lost_from(&self.sealed_counters);
+                            let given = self.losses.given_to(id);
+                            self.losses.total.add(given.held.less(held));
+                            // It has no counters: the next one says what this one was to say, but for the frames that it has.
+                            self.sealed_counters = held.beside(&self.sealed_counters.since(&given.counters));
                         }
                     }
                 }
@@ -47,11 +47,12 @@ impl Writer {
     }
 
     /// The bucket is over, and `held` is what it has; the rest of what was given to it is lost.
-    fn abandon(&mut self, bucket: &OpenBucket, held: Held, counters: &Counters) {
+    fn abandon(&mut self, bucket: &OpenBucket, held: Held) {
         let frames = bucket.frames + self.rows.len() as u64;
         self.losses.total.add(Held { frames, payload: bucket.payload }.less(held));
         self.losses.waiting = true;
-        self.sealed_counters = self.corrected(counters);
+        // It has no counters: those of the next one are of its time, too, but for the frames that it has.
+        self.sealed_counters = held.beside(&self.sealed_counters);
         self.shared = SharedBlock::default();
         self.first_row += self.rows.len() as u64;
         self.rows.clear();

@@ -24,6 +24,15 @@ impl Held {
         self.payload = self.payload.saturating_add(other.payload);
     }
 
+    /// Counters with this as if nothing but it had been: for a bucket that has it, and no counters.
+    pub(super) const fn beside(self, counters: &Counters) -> Counters {
+        let mut counters = *counters;
+        counters.frames = counters.frames.saturating_add(self.frames);
+        counters.payload_captured = counters.payload_captured.saturating_add(self.payload);
+        counters.payload_stored = counters.payload_stored.saturating_add(self.payload);
+        counters
+    }
+
     /// Counters of what was given, corrected by what was lost of it.
     pub const fn lost_from(self, counters: &Counters) -> Counters {
         let mut counters = *counters;
@@ -87,8 +96,16 @@ pub(super) struct Losses {
     /// No bucket may be begun before the next tick.
     pub(super) waiting: bool,
     /// What was given to the last buckets.
-    ended: VecDeque<(BucketId, Held)>,
+    ended: VecDeque<(BucketId, Given)>,
     pub(super) troubles: Vec<Trouble>,
+}
+
+/// What a bucket was given.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Given {
+    pub(super) held: Held,
+    /// What it was to say of its time.
+    pub(super) counters: Box<Counters>,
 }
 
 impl Losses {
@@ -97,7 +114,7 @@ impl Losses {
         self.total.less(std::mem::replace(&mut self.told, self.total))
     }
 
-    pub(super) fn bucket_ended(&mut self, id: BucketId, given: Held) {
+    pub(super) fn bucket_ended(&mut self, id: BucketId, given: Given) {
         if self.ended.len() >= REMEMBERED {
             self.ended.pop_front();
         }
@@ -105,8 +122,8 @@ impl Losses {
     }
 
     /// What was given to a bucket that had ended.
-    pub(super) fn given_to(&self, id: BucketId) -> Held {
-        self.ended.iter().find(|(ended, _)| *ended == id).map(|(_, given)| *given).unwrap_or_default()
+    pub(super) fn given_to(&self, id: BucketId) -> Given {
+        self.ended.iter().find(|(ended, _)| *ended == id).map(|(_, given)| given.clone()).unwrap_or_default()
     }
 
     pub(super) fn failed(&mut self, error: &crate::Error) {

@@ -7,7 +7,7 @@ use streamdb_types::{BucketId, ConnKey, Counters, FrameNumber, Timestamp};
 use super::bucket_file::{BlockRef, CutEnd, Seal};
 use super::facts::WriterSummary;
 use super::track::ConnTrack;
-use super::trouble::Held;
+use super::trouble::{Given, Held};
 use super::writer::Writer;
 use crate::error::Result;
 use crate::format::record::{self, Standing};
@@ -85,7 +85,8 @@ impl Writer {
         let since = counters.since(&self.sealed_counters);
         self.sealed_counters = counters;
         let OpenBucket { id, payload, ends, notes, connections, frames, .. } = bucket;
-        self.losses.bucket_ended(id, Held { frames, payload });
+        let given = Given { held: Held { frames, payload }, counters: Box::new(since) };
+        self.losses.bucket_ended(id, given);
         self.pipeline.seal(Seal {
             ends,
             notes,
@@ -105,7 +106,7 @@ impl Writer {
     pub fn end_capture(&mut self, counters: &Counters) -> Result<WriterSummary> {
         self.end_bucket(counters)?;
         let summary = self.pipeline.account()?;
-        self.settle(counters);
+        self.settle();
         Ok(WriterSummary { lost: self.losses.since_asked(), troubles: self.take_troubles(), ..summary })
     }
 

@@ -160,7 +160,11 @@ impl Writer {
             self.attachment(kind, &bytes)?;
         }
         match loss {
-            Some(loss) => self.loss(&Loss { from: loss.from.min(time), to: time, ..loss }),
+            // Without a time it is of the frame's.
+            Some(loss) => {
+                let to = if loss.to == Timestamp(i64::MAX) { time } else { loss.to };
+                self.loss(&Loss { from: loss.from.min(time).min(to), to, ..loss })
+            }
             None => Ok(()),
         }
     }
@@ -473,7 +477,7 @@ impl Writer {
     pub fn finish(mut self, counters: &Counters) -> Result<WriterSummary> {
         self.end_bucket(counters)?;
         let summary = self.pipeline.finish()?;
-        self.settle(counters);
+        self.settle();
         Ok(WriterSummary { lost: self.losses.total, troubles: self.losses.troubles, ..summary })
     }
 

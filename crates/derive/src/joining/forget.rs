@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use streamdb_storage::{JoinChange, JoinId, JoinsWriter};
+use streamdb_storage::{JoinChange, JoinId, JoinsWriter, now};
 use streamdb_types::{BucketId, Timestamp};
 
 /// Most joins that are kept,
@@ -16,9 +16,12 @@ const LASTS: i64 = 7 * 86_400 * 1_000_000_000;
 
 /// Forgets what is too old or too much, and what is of buckets that are gone; whether there was anything.
 pub(super) fn let_go(writer: &mut JoinsWriter, buckets: &[BucketId]) -> bool {
+    let now = now();
     let known = writer.known();
     let is_there = |id: &BucketId| buckets.binary_search(id).is_ok();
-    let newest = known.all().filter_map(|join| join.times()).map(|(_, last)| last.0).max().unwrap_or(i64::MIN);
+    // What a capture says to be of the future makes nothing old.
+    let times = known.all().filter_map(|join| join.times()).map(|(_, last)| last);
+    let newest = times.filter(|last| *last <= now).max().map_or(i64::MIN, |last| last.0);
     let mut gone: Vec<JoinChange> =
         known.read().keys().filter(|id| !is_there(id)).map(|id| JoinChange::Forget(*id)).collect();
     // What was read of buckets that are gone is of no use; that their parts were there is, as long as others are.

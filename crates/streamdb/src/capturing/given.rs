@@ -53,7 +53,10 @@ impl Given {
                 worker.frame(frame)?;
             }
             Item::Interface(_, interface) => self.begin(worker, interface),
-            Item::Drops(drops) => worker.dropped_by_sender(drops.by_kernel.saturating_add(drops.by_interface))?,
+            Item::Drops(drops) => {
+                let frames = drops.by_kernel.saturating_add(drops.by_interface);
+                worker.dropped_by_sender(frames, drops.between)?;
+            }
             Item::Secrets { kind, data } => worker.attachment(Some(*kind), data)?,
             Item::Names(data) => worker.attachment(None, data)?,
         }

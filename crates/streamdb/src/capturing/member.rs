@@ -203,7 +203,7 @@ fn take(worker: &mut Worker, item: &Item<'_>, interface: u32) -> Result<(), Erro
     match item {
         Item::Frame(frame) => worker.frame(&Frame { interface, ..*frame })?,
         Item::Interface(..) => {}
-        Item::Drops(drops) => worker.dropped(drops.by_kernel, drops.by_interface)?,
+        Item::Drops(drops) => worker.dropped(drops.by_kernel, drops.by_interface, drops.between)?,
         Item::Secrets { kind, data } => worker.attachment(Some(*kind), data)?,
         Item::Names(data) => worker.attachment(None, data)?,
     }

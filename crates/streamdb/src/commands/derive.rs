@@ -40,13 +40,15 @@ pub(super) fn run(args: &Derive) -> Result<ExitCode, Error> {
     rights::lower(&args.giving_up)?;
     let store = Store::open(&args.data.folder)?;
     let deriver = Deriver::new(&store)?;
-    let ending = if args.once { Arc::new(AtomicBool::new(true)) } else { stop_flag()? };
+    let stop = stop_flag()?;
+    let ending = AtomicBool::new(args.once);
     let submissions = submissions(&args.data.folder, config.submit)?;
     rights::confine(&args.giving_up, &needs)?;
     let handing = Handing::start(&args.data.folder, scanners, submissions, false)?;
-    let watchdog = Watchdog::start(&store, deriver.tally(), Duration::from_secs(args.max_seconds.into()))?;
+    let most = Duration::from_secs(args.max_seconds.into());
+    let watchdog = Watchdog::start(&store, deriver.tally(), most, Arc::clone(&stop))?;
     ready();
-    let progress = follow(&store, deriver, &ending, &mut complain);
+    let progress = follow(&store, deriver, &ending, &stop, &mut complain);
     watchdog.stop();
     if args.once {
         handing.finish()

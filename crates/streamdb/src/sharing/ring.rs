@@ -2,11 +2,12 @@
 //! back, so that a frame costs a copy and nothing is allocated for it.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use streamdb_capture::{Bell, Frame};
+use streamdb_storage::Loss;
 use streamdb_types::Timestamp;
 
 /// A batch with more bytes than this is sent at once, or takes no more.
@@ -81,6 +82,7 @@ impl Spare {
 #[derive(Debug)]
 pub(crate) struct Inbox {
     batches: Receiver<Batch>,
+    shed: Arc<Mutex<Option<Loss>>>,
     threshold: Arc<Threshold>,
 }
 
@@ -96,6 +98,8 @@ struct Threshold {
 #[derive(Clone, Debug)]
 pub(crate) struct Door {
     batches: Sender<Batch>,
+    /// What was let go on the way in.
+    shed: Arc<Mutex<Option<Loss>>>,
     bell: Arc<Bell>,
     threshold: Arc<Threshold>,
 }
@@ -103,9 +107,10 @@ pub(crate) struct Door {
 /// An inbox, and the way to it; the bell rings whenever there is something in it.
 pub(crate) fn inbox() -> io::Result<(Inbox, Door)> {
     let (sender, receiver) = bounded(WAITING);
-    let threshold = Arc::<Threshold>::default();
-    let door = Door { batches: sender, bell: Arc::new(Bell::new()?), threshold: Arc::clone(&threshold) };
-    Ok((Inbox { batches: receiver, threshold }, door))
+    let (shed, threshold) = (Arc::default(), Arc::<Threshold>::default());
+    let bell = Arc::new(Bell::new()?);
+    let door = Door { batches: sender, shed: Arc::clone(&shed), bell, threshold: Arc::clone(&threshold) };
+    Ok((Inbox { batches: receiver, shed, threshold }, door))
 }
 
 impl Door {
@@ -147,6 +152,11 @@ impl Inbox {
         }
     }
 
+    /// What others let go since this was last asked.
+    pub(crate) fn take_shed(&self) -> Option<Loss> {
+        self.shed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// How many there are now.
     pub(crate) fn len(&self) -> usize {
         self.batches.len()
@@ -159,17 +169,20 @@ pub(crate) struct Outbox {
     door: Door,
     spare: Spare,
     batch: Batch,
+    /// What was let go, and the other one does not know of.
+    shed: Option<Loss>,
 }
 
 impl Outbox {
     pub(crate) const fn new(door: Door, spare: Spare) -> Self {
-        Self { door, spare, batch: Batch { bytes: Vec::new(), heads: Vec::new() } }
+        Self { door, spare, batch: Batch { bytes: Vec::new(), heads: Vec::new() }, shed: None }
     }
 
     /// Takes a frame; false when there is no room, as the other one is too far behind.
     pub(crate) fn push(&mut self, frame: &Frame<'_>) -> bool {
         let is_full = self.batch.bytes.len() + frame.data.len() > FULL || self.batch.heads.len() >= MANY;
         if is_full && !self.send() {
+            add_shed(&mut self.shed, frame.time, frame.time, 1);
             return false;
         }
         self.batch.push(frame);
@@ -201,10 +214,23 @@ impl Outbox {
 
     /// Gives up what could not be sent, and says how many frames that are.
     pub(crate) fn give_up(&mut self) -> u64 {
-        let frames = self.batch.heads.len() as u64;
-        self.batch = Batch::default();
-        frames
+        let heads = std::mem::take(&mut self.batch).heads;
+        heads.iter().for_each(|head| add_shed(&mut self.shed, head.time, head.time, 1));
+        heads.len() as u64
     }
+
+    /// Tells the other one what was let go since this was last done.
+    pub(crate) fn tell_shed(&mut self) {
+        if let Some(Loss { from, to, shed, .. }) = self.shed.take() {
+            add_shed(&mut self.door.shed.lock().unwrap_or_else(PoisonError::into_inner), from, to, shed);
+        }
+    }
+}
+
+fn add_shed(all: &mut Option<Loss>, from: Timestamp, to: Timestamp, frames: u64) {
+    let all = all.get_or_insert(Loss { from, to, kernel: 0, interface: 0, shed: 0 });
+    (all.from, all.to) = (all.from.min(from), all.to.max(to));
+    all.shed = all.shed.saturating_add(frames);
 }
 
 #[cfg(test)]
@@ -271,6 +297,14 @@ mod tests {
         let sent = (0..100_000).take_while(|n| outbox.push(&frame(*n, &large))).count();
         assert!((14 << 20..18 << 20).contains(&(sent * large.len())), "{sent}");
         assert!(!outbox.push(&frame(0, &[0; 60_000])), "there is none for a large one");
+        // Whose connection it is finds out, and nobody else, once it is told.
+        assert_eq!(inbox.take_shed(), None);
+        outbox.tell_shed();
+        let shed = inbox.take_shed().unwrap();
+        // The one that ended the first loop, and this one.
+        assert_eq!((shed.from, shed.to, shed.shed), (Timestamp(0), Timestamp(sent as i64), 2));
+        outbox.tell_shed();
+        assert_eq!(inbox.take_shed(), None);
         assert_eq!(inbox.len(), WAITING);
         let next = inbox.next().unwrap();
         assert!(outbox.send(), "there is room again");

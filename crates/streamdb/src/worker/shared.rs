@@ -99,7 +99,7 @@ impl Worker {
         let now = self.ticker.clock().unwrap_or_default();
         if let Some(part) = &mut self.part {
             // They were counted as handed over when they were collected.
-            let frames = part.give_up(now);
+            let frames = part.give_up();
             self.counted.shed_frames += frames;
             self.counted.handed_frames = self.counted.handed_frames.saturating_sub(frames);
             part.ends_sending();
@@ -107,8 +107,10 @@ impl Worker {
         self.note_losses(now)
     }
 
-    fn note_losses(&mut self, now: Timestamp) -> Result<()> {
+    /// Notes what others let go of this worker's, and tells them what it let go of theirs.
+    pub(super) fn note_losses(&mut self, now: Timestamp) -> Result<()> {
         let Some(part) = &mut self.part else { return Ok(()) };
+        part.tell_shed();
         if let Some(shed) = part.take_shed() {
             self.sink.writer.loss(&shed)?;
         }
