@@ -54,7 +54,7 @@ pub(crate) struct Copies {
 
 impl Copies {
     /// Whether a fragment is one of them; then it is waited for no more.
-    pub fn has(&mut self, share: &Share, now: Timestamp, digest: impl FnOnce() -> u64) -> bool {
+    pub fn has(&mut self, share: &Share, now: Timestamp, digest: impl FnOnce(usize) -> u64) -> bool {
         while self.order.front().is_some_and(|(since, _)| now.since(*since) > PATIENCE) {
             self.forget_first();
         }
@@ -64,7 +64,7 @@ impl Copies {
         else {
             return false;
         };
-        if late.get(place).is_none_or(|(_, _, known)| *known != digest()) {
+        if late.get(place).is_none_or(|(_, _, known)| *known != digest(len)) {
             return false;
         }
         late.swap_remove(place);

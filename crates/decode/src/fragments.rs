@@ -115,7 +115,7 @@ impl Pool {
             self.give_up(&share.key);
         }
         let bytes = source.get(share.at..).and_then(|rest| rest.get(..share.len)).unwrap_or(&[]);
-        if self.copies.has(share, time, || self.packets.hasher().hash_one(bytes)) {
+        if self.copies.has(share, time, |len| self.packets.hasher().hash_one(bytes.get(..len).unwrap_or(bytes))) {
             return None;
         }
         let packet = self.packets.entry(share.key).or_insert_with(|| {
