@@ -475,6 +475,9 @@ impl Writer {
     /// # Errors
     /// When the store thread is gone.
     pub fn finish(mut self, counters: &Counters) -> Result<WriterSummary> {
+        // What failed by now the last bucket can still say.
+        self.pipeline.account()?;
+        self.settle();
         self.end_bucket(counters)?;
         let summary = self.pipeline.finish()?;
         self.settle();
