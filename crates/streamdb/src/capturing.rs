@@ -118,7 +118,8 @@ impl Opened {
             return Err(Error::Other("an interface is given twice, so that its frames would be stored twice".into()));
         }
         let feed = if feeds { Some(Feed::open(feed)?) } else { None };
-        let is_one_of_several = all.len() > 1 || feeds || !spool_folders.is_empty();
+        let takes_from_others = feeds || !spool_folders.is_empty();
+        let is_one_of_several = all.len() > 1 || takes_from_others;
         let mut opened =
             Self { sources: Vec::new(), lives: Vec::new(), feed, spool: spool_folders, removes: spool.removes };
         let mut refused = None;
@@ -143,7 +144,7 @@ impl Opened {
             opened.lives.push(lives);
         }
         match refused {
-            Some(error) if !feeds && !opened.sources.iter().any(|source| source.taking) => Err(error.into()),
+            Some(error) if !takes_from_others && !opened.sources.iter().any(|source| source.taking) => Err(error.into()),
             _ => Ok(opened),
         }
     }
@@ -418,7 +419,7 @@ impl Crew {
     /// Whether there is something to do without the interface of this number.
     fn others_go_on(&self, without: usize) -> bool {
         let others = self.sources.iter().enumerate().any(|(at, source)| at != without && source.goes_on());
-        others || self.feeding.is_some() || self.waits
+        others || self.takes_from_others() || self.waits
     }
 
     /// Sees now and then which interfaces are down, and which are up again.

@@ -201,7 +201,7 @@ const FAMILIES: &[Family] = &[
         Kind::Counter,
         "Frames that were dropped before they came here.",
         "by",
-        &[("kernel", "dropped_kernel"), ("interface", "dropped_interface")],
+        &[("kernel", "dropped_kernel"), ("interface", "dropped_interface"), ("sender", "dropped_sender")],
     ),
     (
         "streamdb_filtered_frames_total",
