@@ -144,7 +144,9 @@ impl Opened {
             opened.lives.push(lives);
         }
         match refused {
-            Some(error) if !takes_from_others && !opened.sources.iter().any(|source| source.taking) => Err(error.into()),
+            Some(error) if !takes_from_others && !opened.sources.iter().any(|source| source.taking) => {
+                Err(error.into())
+            }
             _ => Ok(opened),
         }
     }

@@ -63,6 +63,8 @@ pub struct Worker {
     /// The source's interfaces: the writer's number for each, and its link type.
     interfaces: Vec<(u32, LinkType)>,
     counted: Counters,
+    /// How many frames were let go when that was asked before.
+    shed_before: u64,
     /// Since when it was not said what was dropped.
     told: Option<Timestamp>,
     /// Attachments of a capture before its first frame for which there was no room.
@@ -95,6 +97,7 @@ impl Worker {
             part,
             interfaces: Vec::new(),
             counted: Counters::default(),
+            shed_before: 0,
             told: None,
             left_out: 0,
         }

@@ -215,15 +215,13 @@ fn what_is_for_a_worker_that_has_left_is_counted() {
     }
     let mut late = workers.pop().unwrap();
     let first = workers.pop().unwrap();
-    // One batch comes in time, and nobody looks for it before the end.
-    let (in_time, too_late) = rest.split_at(rest.len() / 2);
-    let mut give = |frames: &[Sent], from: usize| {
-        frames.iter().enumerate().for_each(|(n, (_, data))| late.frame(&numbered(from + n, data)).unwrap());
-        late.send_handed()
-    };
-    assert!(give(in_time, half.len()));
+    // One batch comes in time, and nobody looks for it before the end; another one is sent after that.
+    for (n, (_, data)) in (half.len()..).zip(rest) {
+        late.frame(&numbered(n, data)).unwrap();
+        assert!(n != half.len() + rest.len() / 2 || late.send_handed());
+    }
     let (mut all, _) = first.finish().unwrap();
-    assert!(!give(too_late, half.len() + in_time.len()), "it is sent to nobody");
+    assert!(!late.send_handed(), "it is sent to nobody");
     late.source_is_over().unwrap();
     late.ends_sending().unwrap();
     let (counters, _) = late.finish().unwrap();

@@ -141,13 +141,13 @@ impl Writer {
         self.push_note()
     }
 
-    /// Losses wait for no frame any longer: a bucket is begun for them, if there is none, of this time. For a worker that may
-    /// never have a frame of its own.
+    /// Losses wait for no frame any longer: a bucket is begun for them, if there is none, of this time; also when there is something
+    /// in the counters alone that is to be known. For a worker that may never have a frame of its own.
     ///
     /// # Errors
     /// When the store thread is gone.
-    pub fn note_losses(&mut self, now: Timestamp) -> Result<()> {
-        if self.bucket.is_none() && self.held_notes.loss.is_some() {
+    pub fn note_losses(&mut self, now: Timestamp, is_counted: bool) -> Result<()> {
+        if self.bucket.is_none() && (is_counted || self.held_notes.loss.is_some()) {
             self.ensure_bucket(now)?;
         }
         Ok(())

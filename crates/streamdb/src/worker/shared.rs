@@ -115,7 +115,8 @@ impl Worker {
             self.sink.writer.loss(&shed)?;
         }
         // All frames of this worker may be others'.
-        self.sink.writer.note_losses(now)
+        let is_counted = self.counted.shed_frames > std::mem::replace(&mut self.shed_before, self.counted.shed_frames);
+        self.sink.writer.note_losses(now, is_counted)
     }
 
     /// Whether another worker may still hand something over.
