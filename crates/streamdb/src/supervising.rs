@@ -6,7 +6,7 @@ mod signals;
 
 use std::ffi::OsString;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -227,7 +227,9 @@ impl Child {
         self.line = None;
         let was_ready = std::mem::take(&mut self.ready);
         let now = Instant::now();
-        if std::mem::take(&mut self.expected) {
+        // Who is killed while it ends has died all the same.
+        let ends_as_told = status.signal().is_none_or(|signal| signal == Signal::TERM.as_raw());
+        if std::mem::take(&mut self.expected) && ends_as_told {
             self.start = now;
             return;
         }
@@ -377,7 +379,8 @@ impl Child {
             Reload::Hangup if self.hears => self.tell(Signal::HUP),
             // One that begins would die of the signal, or read what there was before.
             Reload::Hangup | Reload::Again => {
-                self.expected = self.process.is_some();
+                // One that died a moment ago has, whatever comes after it.
+                self.expected = self.process.is_some() && self.ended().is_none();
                 self.tell(Signal::TERM);
             }
         }
@@ -410,7 +413,6 @@ pub(crate) fn end_with_supervisor() {
 mod tests {
     use super::*;
     use std::io::Write;
-    use std::os::unix::process::ExitStatusExt;
     use streamdb_testkit::TestFolder;
 
     #[test]
@@ -447,6 +449,26 @@ mod tests {
             }
             assert_eq!((child.deaths, child.pause == PAUSE), (deaths, deaths == 0), "{code}");
             assert!(child.due().unwrap() <= SPACE);
+        }
+    }
+
+    #[test]
+    fn one_that_dies_as_the_configuration_changes_has_died() {
+        let folder = TestFolder::new("supervising-both");
+        let mut account = Account::open(folder.path());
+        let job = Job { name: "derive", arguments: vec!["60".into()], reload: Reload::Again };
+        for dies_first in [true, false] {
+            let mut child = Child::new("/bin/sleep".into(), job.clone());
+            child.begin();
+            child.ready = true;
+            child.tell(Signal::KILL);
+            if dies_first {
+                child.process.as_mut().unwrap().wait().unwrap();
+            }
+            child.take_over(job.clone());
+            child.process.as_mut().unwrap().wait().unwrap();
+            child.look(true, &mut account);
+            assert_eq!((child.deaths, child.process.is_none()), (1, true), "{dies_first}");
         }
     }
 
