@@ -217,9 +217,12 @@ fn what_is_no_capture_is_let_be_and_what_is_damaged_stays() {
     // One that is damaged is stored as far as it goes, and not again.
     case.ages("damaged.pcap", 3);
     let mut capturing = case.start(&["--spool-remove"]);
-    says(&mut capturing, "damaged.pcap: it was stored before, so it is left where it is");
+    // Older ones come first, so when this one is stored it was looked at.
+    case.write("late.pcap", &conversation(40_005, 5_000, b"of late"));
+    says(&mut capturing, "late.pcap: ");
     capturing.stop();
-    assert_eq!(case.ports(), [40_001, 40_002, 40_003, 40_004]);
+    assert_eq!(case.ports(), [40_001, 40_002, 40_003, 40_004, 40_005]);
+    assert_eq!(case.left(), left);
 }
 
 #[test]
