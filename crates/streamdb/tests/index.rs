@@ -179,15 +179,15 @@ fn the_index_beside_a_running_ingest_is_what_the_buckets_give() {
         while rustix::io::ioctl_fionread(pipe).unwrap() > 0 {
             std::thread::sleep(Duration::from_millis(20));
         }
-        let mut before = Plain::look(store);
-        loop {
+        // A slow disk keeps it for a while.
+        let (mut before, mut same) = (Plain::look(store), 0);
+        while same < 6 {
             std::thread::sleep(Duration::from_millis(300));
             let now = Plain::look(store);
-            if now.0 == before.0 {
-                return now;
-            }
+            same = if now.0 == before.0 { same + 1 } else { 0 };
             before = now;
         }
+        before
     };
     pipe.write_all(&Made::header()).unwrap();
     feed(2, &mut pipe);
