@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Checks the HTTP bodies that StreamDB finds in a capture against what was really sent, row by row, and the other way round.
 
-  check-bodies.py [--bin PATH/streamdb] [--contents] [--rows N] CAPTURE TRUTH
+  check-bodies.py [--bin PATH/streamdb] [--contents] [--rows N] CAPTURE|FOLDER TRUTH
 
+With the data folder of a sensor that saw it all, in place of a capture, it checks what that one has.
 TRUTH is written from the logs of the server that was captured, and from the files that it served; tab-separated, with a
 first line of names. These columns are looked at, others may be there:
 
@@ -11,15 +12,16 @@ first line of names. These columns are looked at, others may be there:
   client    the client's address
   port      the client's port
   status    of the response
-  kind      multipart: the row is of one file in a multipart body, which has its framing around it; others may say what they
-            like
+  kind      multipart: the row is of one file in a multipart body, which is an object of its own; range: of a part of a file, which
+            is called partial; others may say what they like
   size      of the body without its codings
   sha256    of the body without its codings
   complete  1 when the server says that it sent all of it, 0 when it was broken off
 
 A row is met when there is exactly one object with its client, port, URI, side and status; and when that is called complete
 and has the SHA-256, or, for a body that was broken off, when it is called incomplete, says which side stopped, and has as many
-bytes, with those that are missing, as were to come. A multipart body has to be complete and larger than the file in it.
+bytes, with those that are missing, as were to come. A multipart body has to be complete, and the file in it a part of it
+with its SHA-256. A body that was given up, and went over the wire whole before that, is whole.
 
 Where the capture has not what the log tells, no object can. Four such cases are told from faults by what else is there:
   late     the answer to a request that went by before the capture began: whole, and without a URI. It counts as met
@@ -59,16 +61,19 @@ def give_up(sentence):
     sys.exit(2)
 
 
-def judge(row, same, others, length):
-    """What became of a row: a word, and the object that is meant. `same` has its URI, `others` none, both are of its side;
+def judge(row, same, parts, others, length):
+    """What became of a row: a word, and the object that is meant. `same` has its URI, `parts` are in it, `others` have none, all are of its side;
     its connection has `length` bytes, None when there is no such connection."""
     whole, size = row["complete"] == "1", int(row["size"])
     if len(same) == 1:
         found = same[0]
         cut = not found["complete"] and found.get("reason") in SIDES and found["size"] + found["missing_bytes"] == size
         if row["kind"] == "multipart" and whole:
-            return ("multipart" if found["complete"] and found["size"] > size else "wrong"), found
-        if whole and found["complete"] and found["sha256"] == row["sha256"]:
+            parts = [part["sha256"] for part in parts if part["complete"]]
+            return ("multipart" if found["complete"] and row["sha256"] in parts else "wrong"), found
+        if row["kind"] == "range" and whole and found.get("reason") == "partial" and found["sha256"] == row["sha256"]:
+            return "range", found
+        if found["complete"] and found["sha256"] == row["sha256"]:
             return "whole", found
         if cut:
             return ("reset" if whole else "broken off"), found
@@ -97,7 +102,10 @@ def main():
         rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
 
     with tempfile.TemporaryDirectory(prefix="check-bodies-") as data:
-        run(arguments.bin, "ingest", "--data", data, arguments.capture)
+        if os.path.isdir(arguments.capture):
+            data = arguments.capture
+        else:
+            run(arguments.bin, "ingest", "--data", data, arguments.capture)
         objects = [json.loads(line) for line in run(arguments.bin, "objects", "--json", "--data", data).splitlines()]
         lengths = collections.Counter()
         for line in run(arguments.bin, "streams", "--json", "--data", data).splitlines():
@@ -109,20 +117,20 @@ def main():
                 if found["complete"]:
                     handed_out[found["oid"]] = hashlib.sha256(run(arguments.bin, "get", "--data", data, found["oid"])).hexdigest()
 
-    named, unnamed = collections.defaultdict(list), collections.defaultdict(list)
+    named, unnamed, inside = (collections.defaultdict(list) for _ in range(3))
     for found in objects:
         side = (found["src_ip"], str(found["src_port"]), found["direction"])
         if found.get("uri") is None:
             unnamed[side].append(found)
         else:
             status = str(found.get("status")) if found["direction"] == "c" else None
-            named[side + (found["uri"], status)].append(found)
+            (inside if found["kind"] == "part" else named)[side + (found["uri"], status)].append(found)
 
     faults, counts, meant = [], collections.Counter(), set()
     for row in rows:
         side = (row["client"], row["port"], "c" if row["dir"] == "resp" else "s")
-        same = named.get(side + (row["uri"], row["status"] if row["dir"] == "resp" else None), [])
-        word, found = judge(row, same, unnamed.get(side, []), lengths.get(side[:2]))
+        key = side + (row["uri"], row["status"] if row["dir"] == "resp" else None)
+        word, found = judge(row, named.get(key, []), inside.get(key, []), unnamed.get(side, []), lengths.get(side[:2]))
         counts[word] += 1
         if found is not None:
             meant.add(found["oid"])
@@ -132,7 +140,7 @@ def main():
 
     sent = {row["sha256"] for row in rows} | {EMPTY}
     for found in objects:
-        if found["complete"] and found["oid"] not in meant and found["sha256"] not in sent:
+        if found["complete"] and found["kind"] != "part" and found["oid"] not in meant and found["sha256"] not in sent:
             counts["complete, never sent"] += 1
             faults.append(f"complete, and not among what was sent: {found['kind']} {found['oid']} {found.get('uri')}, {found['size']} bytes")
         if handed_out.get(found["oid"], found.get("sha256")) != found.get("sha256"):

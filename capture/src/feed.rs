@@ -32,6 +32,8 @@ const WAIT: Duration = Duration::from_millis(100);
 const CHUNKS: usize = 8;
 /// The most senders at once.
 const SENDERS: usize = 16;
+/// Bytes that wait, of all senders together; who has more to say is held back.
+const HELD: usize = 64 << 20;
 /// The most interfaces that are told apart, of all senders since the start.
 const INTERFACES: usize = 1024;
 /// An interface description is not longer; of a longer one the options are left out.
@@ -56,7 +58,11 @@ pub struct FeedSettings {
 pub struct Feed {
     shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
+    /// Those on which nobody listens yet, and who may connect.
+    bound: Vec<TcpListener>,
+    from: Vec<Network>,
     listeners: Vec<JoinHandle<()>>,
+    give: SyncSender<Connected>,
     senders: Receiver<Connected>,
     connected: Vec<Connected>,
     /// The interfaces so far, by their numbers.
@@ -67,11 +73,15 @@ pub struct Feed {
 }
 
 /// What the threads share.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Shared {
     stop: AtomicBool,
-    /// Connections that have a thread.
+    /// Nobody takes anything any more.
+    over: AtomicBool,
+    /// Senders that have a thread, or of which something waits.
     count: AtomicUsize,
+    /// Bytes that wait.
+    held: AtomicUsize,
     /// Whether anything came since somebody looked.
     came: Mutex<bool>,
     bell: Condvar,
@@ -79,7 +89,7 @@ pub(crate) struct Shared {
 }
 
 /// What is to be told, and how much was in this minute: who connects again and again fills no log.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Said {
     sentences: Vec<String>,
     since: Option<Instant>,
@@ -114,6 +124,10 @@ impl Shared {
         self.stop.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
     fn wait(&self) {
         let came = self.came.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.bell.wait_timeout_while(came, WAIT, |came| !*came);
@@ -121,27 +135,67 @@ impl Shared {
     }
 }
 
+/// The place of a sender: taken for as long as it has a thread, or anything that it sent waits.
+struct Place(Arc<Shared>);
+
+impl Place {
+    fn take(shared: &Arc<Shared>) -> Option<Arc<Self>> {
+        let free = |count: usize| (count < SENDERS).then_some(count + 1);
+        let taken = shared.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).is_ok();
+        taken.then(|| Arc::new(Self(Arc::clone(shared))))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// So many bytes that wait, until this goes.
+#[derive(Debug)]
+pub(crate) struct Held(Arc<Shared>, usize);
+
+impl Held {
+    /// `None` when there is no room for them now.
+    fn take(shared: &Arc<Shared>, bytes: usize) -> Option<Self> {
+        // What alone is more than all may be goes when nothing else waits.
+        let room = |held: usize| (held == 0 || held + bytes <= HELD).then_some(held + bytes);
+        let taken = shared.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok();
+        taken.then(|| Self(Arc::clone(shared), bytes))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.held.fetch_sub(self.1, Ordering::Relaxed);
+    }
+}
+
 /// A sender, as the one who takes sees it.
 struct Connected {
     peer: IpAddr,
+    _place: Arc<Place>,
     chunks: Receiver<Chunk>,
     /// The number of each of its interfaces.
     numbers: Vec<u32>,
 }
 
 impl Feed {
-    /// Listens.
+    /// Takes the addresses. Who connects waits until it [listens](Self::listen).
     ///
     /// # Errors
     /// When an address is not free, not ours, or not one to listen on without a list of who may connect.
     pub fn open(settings: &FeedSettings) -> Result<Self, FeedError> {
         allow::check(settings)?;
-        let shared = Arc::new(Shared::default());
         let (give, senders) = sync_channel(SENDERS);
         let mut feed = Self {
-            shared: Arc::clone(&shared),
+            shared: Arc::default(),
             addresses: Vec::new(),
+            bound: Vec::new(),
+            from: settings.from.clone(),
             listeners: Vec::new(),
+            give,
             senders,
             connected: Vec::new(),
             interfaces: Vec::new(),
@@ -153,12 +207,23 @@ impl Feed {
             let listener = TcpListener::bind(address).map_err(refused)?;
             listener.set_nonblocking(true).map_err(refused)?;
             feed.addresses.push(listener.local_addr().map_err(refused)?);
-            let (from, shared, give) = (settings.from.clone(), Arc::clone(&shared), give.clone());
-            let thread = thread::Builder::new().name("feed".into());
-            let thread = thread.spawn(move || accept(&listener, &from, &shared, &give)).map_err(refused)?;
-            feed.listeners.push(thread);
+            feed.bound.push(listener);
         }
         Ok(feed)
+    }
+
+    /// Begins to take connections, by threads: a process that gives up rights does so before, as each thread has its own.
+    ///
+    /// # Errors
+    /// When the system has no more threads.
+    pub fn listen(&mut self) -> Result<(), FeedError> {
+        for (listener, &address) in self.bound.drain(..).zip(&self.addresses) {
+            let (from, shared, give) = (self.from.clone(), Arc::clone(&self.shared), self.give.clone());
+            let thread = thread::Builder::new().name("feed".into());
+            let thread = thread.spawn(move || accept(&listener, &from, &shared, &give));
+            self.listeners.push(thread.map_err(|error| FeedError::Listen { address, error })?);
+        }
+        Ok(())
     }
 
     /// Where it listens.
@@ -280,6 +345,7 @@ impl Feed {
 impl Drop for Feed {
     fn drop(&mut self) {
         self.stop();
+        self.shared.over.store(true, Ordering::Relaxed);
         for thread in self.listeners.drain(..) {
             // A thread that died left nothing to clean.
             let _ = thread.join();
@@ -330,24 +396,23 @@ fn begin(stream: TcpStream, peer: SocketAddr, from: &[Network], shared: &Arc<Sha
         shared.say(format!("a capture from {peer} is refused: it is in no network of --listen-pcap-from"));
         return;
     }
-    if shared.count.fetch_add(1, Ordering::Relaxed) >= SENDERS {
-        shared.count.fetch_sub(1, Ordering::Relaxed);
+    let Some(place) = Place::take(shared) else {
         shared.say(format!("a capture from {peer} is refused: {SENDERS} are sent already"));
         return;
-    }
+    };
     let (chunks, taken) = sync_channel(CHUNKS);
-    let connected = Connected { peer: address, chunks: taken, numbers: Vec::new() };
+    let connected = Connected { peer: address, _place: Arc::clone(&place), chunks: taken, numbers: Vec::new() };
     let ours = Arc::clone(shared);
     let run = move || {
         sender::run(stream, peer, &chunks, &ours);
+        // In this order: who sees that nothing more comes finds the place free.
+        drop(place);
         drop(chunks);
-        ours.count.fetch_sub(1, Ordering::Relaxed);
         ours.ring();
     };
-    // As many fit as there may be threads, so this does not wait.
-    let begun = give.try_send(connected).is_ok() && thread::Builder::new().name("sender".into()).spawn(run).is_ok();
-    if !begun {
-        shared.count.fetch_sub(1, Ordering::Relaxed);
+    // As many fit as there are places, so this does not wait. A thread that is not there leaves no chunks, which is seen.
+    if give.try_send(connected).is_ok() && thread::Builder::new().name("sender".into()).spawn(run).is_err() {
+        shared.say(format!("a capture from {peer} is refused: the system has no more threads"));
     }
 }
 

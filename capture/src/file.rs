@@ -25,6 +25,20 @@ pub struct CaptureFile {
     stopped: bool,
 }
 
+/// How much memory a capture may ask for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// The longest block of pcapng that is read as a whole.
+    pub(crate) block: u32,
+    /// The largest window of zstd, as a power of two.
+    pub(crate) window_log: u32,
+}
+
+impl Limits {
+    /// Of files, which somebody here opens.
+    const FILES: Self = Self { block: 16 << 20, window_log: 27 };
+}
+
 enum Format {
     Classic(Classic),
     Pcapng(Box<Pcapng>),
@@ -38,14 +52,14 @@ impl CaptureFile {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let fail = |source| Error::Open { path: path.into(), source };
         if is_stdin(path) {
-            return Self::start(path, None, Box::new(io::stdin()));
+            return Self::start(path, None, Box::new(io::stdin()), Limits::FILES);
         }
         let file = File::open(path).map_err(fail)?;
         let about = file.metadata().map_err(fail)?;
         if about.is_dir() {
             return Err(fail(io::ErrorKind::IsADirectory.into()));
         }
-        Self::start(path, about.is_file().then_some(about.len()), Box::new(file))
+        Self::start(path, about.is_file().then_some(about.len()), Box::new(file), Limits::FILES)
     }
 
     /// Reads a capture from anything that gives bytes; `path` is what errors call it.
@@ -53,13 +67,18 @@ impl CaptureFile {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn from_reader(path: &Path, reader: impl Read + Send + 'static) -> Result<Self, Error> {
-        Self::start(path, None, Box::new(reader))
+        Self::with_limits(path, reader, Limits::FILES)
     }
 
-    fn start(path: &Path, size: Option<u64>, reader: Box<dyn Read + Send>) -> Result<Self, Error> {
+    /// The same of one that may ask for so much.
+    pub(crate) fn with_limits(path: &Path, reader: impl Read + Send + 'static, limits: Limits) -> Result<Self, Error> {
+        Self::start(path, None, Box::new(reader), limits)
+    }
+
+    fn start(path: &Path, size: Option<u64>, reader: Box<dyn Read + Send>, limits: Limits) -> Result<Self, Error> {
         let name = || path.to_path_buf();
         let nothing = |fault: Box<Fault>| error(name(), None, 0, Place { offset: 0, uncompressed: false }, *fault);
-        let mut input = Input::new(reader).map_err(nothing)?;
+        let mut input = Input::new(reader, limits.window_log).map_err(nothing)?;
         let compression = input.compression();
         let fail = |fault: Box<Fault>, input: &Input| {
             let place = Place { offset: input.end_offset(), uncompressed: compression.is_some() };
@@ -68,7 +87,7 @@ impl CaptureFile {
         if !input.need(8).map_err(|fault| fail(fault, &input))? && input.rest().is_empty() {
             return Err(Error::Empty { path: name(), compressed: compression.is_some() });
         }
-        let format = if let Some(reader) = Pcapng::open(&input) {
+        let format = if let Some(reader) = Pcapng::open(&input, limits.block) {
             Format::Pcapng(Box::new(reader))
         } else if let Some(reader) = Classic::open(&mut input).map_err(|fault| fail(fault, &input))? {
             Format::Classic(reader)

@@ -22,7 +22,14 @@ const SAMPLE: u64 = 4096;
 /// # Errors
 /// When the file cannot be read, or is not a regular file.
 pub fn fingerprint(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    fingerprint_of(&mut File::open(path)?)
+}
+
+/// The same of a file that is open; where it is read next is anywhere after this.
+///
+/// # Errors
+/// When the file cannot be read, or is not a regular file.
+pub fn fingerprint_of(file: &mut File) -> io::Result<String> {
     let about = file.metadata()?;
     if !about.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "only a regular file has a fingerprint"));

@@ -28,13 +28,13 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// Reads the beginning and finds out whether it is compressed.
-    pub(crate) fn new(reader: Box<dyn Read + Send>) -> Checked<Self> {
+    /// Reads the beginning and finds out whether it is compressed; by zstd, with what window at most.
+    pub(crate) fn new(reader: Box<dyn Read + Send>, window_log: u32) -> Checked<Self> {
         let mut input =
             Self { reader, unpacker: None, buffer: Vec::new(), start: 0, end: 0, base: 0, ended: false, failure: None };
         input.need(4)?;
         if let Some(compression) = Compression::of(input.rest()) {
-            input.unpacker = Some(Unpacker::new(compression, input.rest())?);
+            input.unpacker = Some(Unpacker::new(compression, input.rest(), window_log)?);
             input.end = 0;
             input.ended = false;
         }

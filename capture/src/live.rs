@@ -3,7 +3,9 @@
 mod bell;
 mod drops;
 mod error;
-mod fanout;
+mod link;
+mod program;
+mod socket;
 
 use std::sync::Arc;
 use std::thread;
@@ -20,8 +22,9 @@ use crate::item::{Frame, Item, MAX_FRAME};
 use crate::options::{Tlv, push_interface_option};
 pub use bell::Bell;
 use drops::DropCounts;
-pub use error::{LiveError, is_up};
-use fanout::Group;
+pub use error::LiveError;
+pub use link::{LinkState, link_state};
+use socket::Group;
 
 /// All interfaces at once.
 const ANY: &str = "any";
@@ -33,7 +36,7 @@ const WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 const SETTLED: Duration = Duration::from_millis(200);
 /// The most frames of a batch, so that who takes them can look up in between however many there are.
 const BATCH: usize = 4096;
-/// How often the counters of the kernel are read, and an idle interface is looked at.
+/// How often the counters of the kernel are read.
 const LOOK: Duration = Duration::from_secs(1);
 /// However busy the processors are, after this long no frame is on its way to a socket by what held before.
 const UNDER_WAY: Duration = Duration::from_millis(5);
@@ -85,24 +88,25 @@ pub struct Live {
     buffer: u64,
     announced: bool,
     drops: DropCounts,
-    /// When the counters of the kernel are read next, and the interface is looked at next.
+    /// When the counters of the kernel are read next.
     next_drops: Instant,
-    next_look: Instant,
     /// What may wake it.
     bell: Option<Arc<Bell>>,
     beginning: Option<Beginning>,
     /// Whether it says what the interface dropped: of those that share one interface, one does.
     says_interface_drops: bool,
+    /// Whether libpcap filters, or the kernel as we tell it.
+    by_libpcap: bool,
     stopping: Option<Stopping>,
 }
 
 /// Of sockets that share an interface each has all frames until it is among the others. So the capture begins when all of them
-/// are: what is older came before it, and is left out, until something newer was there or a second is over, as the clock may be
-/// set back meanwhile.
+/// are: what is older came before it, and is left out, until something newer was there. Or a second is over since frames were
+/// first taken, however long after the opening that is: the clock may be set back meanwhile.
 #[derive(Clone, Copy, Debug)]
 struct Beginning {
     at: Timestamp,
-    since: Instant,
+    since: Option<Instant>,
 }
 
 /// Why a wait is over.
@@ -135,7 +139,7 @@ impl Live {
         let name = settings.interface.as_str();
         let refused = |error| LiveError::refused(name, &error);
         // Others (USB, Bluetooth and the like) may not have nanoseconds, and libpcap's answer to that does not come through.
-        let nanoseconds = name == ANY || interfaces().iter().any(|there| there == name);
+        let nanoseconds = name == ANY || link::is_network(name);
         let precision = if nanoseconds { Precision::Nano } else { Precision::Micro };
         // Never in immediate mode: libpcap then takes a ring of an older kind, at many times the cost a frame.
         let capture = Capture::from_device(name)
@@ -153,20 +157,10 @@ impl Live {
             capture.set_datalink(cooked).map_err(refused)?;
         }
         let link_type = link_type(capture.get_datalink());
-        if let Some(expression) = &settings.filter {
-            let not_taken = |error| LiveError::Filter(crate::filter::error(expression, link_type, error));
-            capture.filter(expression, true).map_err(not_taken)?;
-        }
-        let interface = Interface {
-            link_type,
-            snap_length: settings.snap_length,
-            resolution: if nanoseconds { Resolution::NANOS } else { Resolution::MICROS },
-            time_offset: 0,
-            fcs_length: None,
-            options: options(settings),
-        };
+        let resolution = if nanoseconds { Resolution::NANOS } else { Resolution::MICROS };
+        let interface = Interface { link_type, resolution, ..Self::description(settings) };
         let now = Instant::now();
-        Ok(Self {
+        let mut live = Self {
             capture,
             name: name.into(),
             interface,
@@ -175,12 +169,32 @@ impl Live {
             announced: false,
             drops: DropCounts::new(clock()),
             next_drops: now + LOOK,
-            next_look: now + LOOK,
             bell: None,
             beginning: None,
             says_interface_drops: true,
+            // What the kernel sees of a cooked frame is not what the program was compiled for, and libpcap knows the difference.
+            by_libpcap: link_type != LinkType::ETHERNET,
             stopping: None,
-        })
+        };
+        if settings.filter.is_some() {
+            live.set_filter(settings.filter.as_deref())?;
+            // What came before it has gone through no filter.
+            thread::sleep(UNDER_WAY);
+            live.beginning = Some(Beginning { at: clock(), since: None });
+        }
+        Ok(live)
+    }
+
+    /// What can be said of an interface that could not be opened yet: most are as Ethernet.
+    pub fn description(settings: &LiveSettings) -> Interface {
+        Interface {
+            link_type: LinkType::ETHERNET,
+            snap_length: settings.snap_length,
+            resolution: Resolution::NANOS,
+            time_offset: 0,
+            fcs_length: None,
+            options: options(settings),
+        }
     }
 
     /// Opens an interface so many times that its frames are shared: each frame comes by one of them, those of a connection by
@@ -201,7 +215,7 @@ impl Live {
             all.push(next);
         }
         thread::sleep(UNDER_WAY);
-        let beginning = Beginning { at: clock(), since: Instant::now() };
+        let beginning = Beginning { at: clock(), since: None };
         for live in &mut all {
             live.beginning = Some(beginning);
             // What was dropped until now was none of it.
@@ -215,7 +229,8 @@ impl Live {
         self.bell = Some(bell);
     }
 
-    /// From now on takes the frames that match this filter, or all.
+    /// From now on takes the frames that match this filter, or all. None is lost that the one before and this one want, but for
+    /// interfaces that are not as Ethernet, `any` among them: there none is taken for a moment.
     ///
     /// # Errors
     /// When libpcap does not take it: then the one before goes on.
@@ -223,7 +238,15 @@ impl Live {
         let expression = filter.unwrap_or_default();
         let link_type = self.interface.link_type;
         let not_taken = |error| LiveError::Filter(crate::filter::error(expression, link_type, error));
-        self.capture.filter(expression, true).map_err(not_taken)
+        if !self.by_libpcap {
+            let program = program::compile(&self.capture, expression).map_err(not_taken)?;
+            // The kernel does not take one of any length; libpcap then filters by itself, and has to from then on.
+            self.by_libpcap = socket::attach(&self.capture, &program).is_err();
+        }
+        if self.by_libpcap {
+            self.capture.filter(expression, true).map_err(not_taken)?;
+        }
+        Ok(())
     }
 
     /// The interface as its frames' capture would describe it.
@@ -232,10 +255,11 @@ impl Live {
     }
 
     /// Hands out what has come, waiting for it a tenth of a second at most: frames in their order, and each second what
-    /// was dropped, if anything was. The first batch announces the interface and nothing else.
+    /// was dropped, if anything was. The first batch announces the interface and nothing else. While the interface is down
+    /// nothing comes, and when it is up again its frames do: [`link_state`] tells.
     ///
     /// # Errors
-    /// When the interface went down or away, or cannot be read further. What came before was handed out.
+    /// When the interface went away, or cannot be read further. What came before was handed out.
     pub fn batch(&mut self, mut take: impl FnMut(Item<'_>)) -> Result<Batch, LiveError> {
         if !self.announced {
             self.announced = true;
@@ -275,7 +299,6 @@ impl Live {
         }
         match handed_out {
             Some(0) if self.stopping.is_none_or(|stopping| stopping.since.elapsed() < SETTLED) => {
-                self.look()?;
                 Ok(if woken == Woken::Bell { Batch::Frames(0) } else { Batch::Idle(before_now()) })
             }
             None | Some(0) => Ok(Batch::End),
@@ -286,7 +309,10 @@ impl Live {
     /// Hands out frames that are there, and says how many; `None` when those from before the end are all handed out.
     fn dispatch(&mut self, take: &mut impl FnMut(Item<'_>)) -> Result<Option<usize>, LiveError> {
         let (unit, end) = (self.unit, self.stopping.map(|stopping| stopping.at));
-        let mut beginning = self.beginning.filter(|beginning| beginning.since.elapsed() < LOOK);
+        let now = Instant::now();
+        let mut beginning =
+            self.beginning.map(|beginning| Beginning { since: beginning.since.or(Some(now)), ..beginning });
+        beginning = beginning.filter(|beginning| beginning.since.is_none_or(|since| since.elapsed() < LOOK));
         let mut late = false;
         let mut bytes = 0;
         let result = self.capture.dispatch(Some(BATCH), |packet| {
@@ -345,16 +371,6 @@ impl Live {
         }
     }
 
-    /// Finds out, now and then, whether an interface that is silent is down: libpcap would wait until it is up again.
-    fn look(&mut self) -> Result<(), LiveError> {
-        let now = Instant::now();
-        if now < self.next_look || self.name == ANY {
-            return Ok(());
-        }
-        self.next_look = now + LOOK;
-        if error::is_down(&self.name) { Err(LiveError::Down { interface: self.name.clone() }) } else { Ok(()) }
-    }
-
     fn say_drops(&mut self, take: &mut impl FnMut(Item<'_>)) -> Result<(), LiveError> {
         let counts = self.capture.stats().map_err(|error| LiveError::broken(&self.name, error))?;
         let by_interface = if self.says_interface_drops { counts.if_dropped } else { 0 };
@@ -380,12 +396,6 @@ fn options(settings: &LiveSettings) -> Vec<u8> {
     options
 }
 
-/// The network interfaces that this process can see, as the kernel lists them.
-fn interfaces() -> Vec<String> {
-    let list = std::fs::read_to_string("/proc/net/dev").unwrap_or_default();
-    list.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned())).collect()
-}
-
 /// The moment from before which everything has come, when nothing came for a wait.
 fn before_now() -> Timestamp {
     clock().plus(-(SETTLED.as_nanos() as i64))
@@ -407,11 +417,6 @@ mod tests {
         assert_eq!(options(&settings), b"\x02\0\x04\0eth0");
         settings.filter = Some("port 80".into());
         assert_eq!(options(&settings), b"\x02\0\x04\0eth0\x0b\0\x08\0\0port 80");
-    }
-
-    #[test]
-    fn loopback_is_among_the_interfaces() {
-        assert!(interfaces().iter().any(|name| name == "lo"), "{:?}", interfaces());
     }
 
     #[test]

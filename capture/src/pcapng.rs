@@ -8,9 +8,6 @@ use crate::input::Input;
 use crate::item::{Drops, Found, MAX_FRAME, MAX_INTERFACES, Span};
 use crate::options::{self, Rest, Tlv};
 
-/// The largest block that is read as a whole. Blocks that are passed over may be larger.
-const MAX_BLOCK: u32 = 16 << 20;
-
 /// The largest interface description: room for a full filter program and then some.
 const MAX_DESCRIPTION: u32 = 128 << 10;
 
@@ -29,6 +26,7 @@ const SECRETS: u32 = 10;
 /// The reader of one pcapng file.
 #[derive(Debug)]
 pub(crate) struct Pcapng {
+    max_block: u32,
     order: Order,
     /// The interfaces of this section.
     section: Vec<Known>,
@@ -68,8 +66,11 @@ impl Block {
 
 impl Pcapng {
     /// A reader at a section header; `None` when the file is something else.
-    pub(crate) fn open(input: &Input) -> Option<Self> {
+    ///
+    /// Blocks longer than `max_block` are not read; such as are passed over may be longer.
+    pub(crate) fn open(input: &Input, max_block: u32) -> Option<Self> {
         input.rest().starts_with(&SECTION.to_be_bytes()).then(|| Self {
+            max_block,
             order: Order::Little,
             section: Vec::new(),
             first: 0,
@@ -130,7 +131,7 @@ impl Pcapng {
             }
             let most = match kind {
                 INTERFACE => MAX_DESCRIPTION,
-                SECTION | PACKET | SIMPLE_PACKET | NAMES | STATISTICS | ENHANCED_PACKET | SECRETS => MAX_BLOCK,
+                SECTION | PACKET | SIMPLE_PACKET | NAMES | STATISTICS | ENHANCED_PACKET | SECRETS => self.max_block,
                 _ => {
                     self.pass_over(length, input)?;
                     continue;

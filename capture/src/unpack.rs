@@ -13,9 +13,6 @@ use crate::error::{Checked, Compression, Fault};
 /// Compressed bytes read at once. More than the largest zstd block with its header, so that each is fed in one piece.
 const RAW: usize = 256 * 1024;
 
-/// zstd windows above 2^27 bytes are refused: memory is bounded whatever the file says.
-const WINDOW_LOG: u32 = 27;
-
 /// A decompressor and the compressed bytes it is at.
 pub(crate) struct Unpacker {
     raw: Raw,
@@ -30,8 +27,9 @@ enum Kind {
 }
 
 impl Unpacker {
-    /// A decompressor of data of which `begin` was read already.
-    pub(crate) fn new(compression: Compression, begin: &[u8]) -> io::Result<Self> {
+    /// A decompressor of data of which `begin` was read already. zstd windows above this power of two are refused: memory is
+    /// bounded whatever the file says.
+    pub(crate) fn new(compression: Compression, begin: &[u8], window_log: u32) -> io::Result<Self> {
         let mut buffer = begin.to_vec();
         buffer.resize(RAW.max(begin.len()), 0);
         let raw = Raw { buffer, start: 0, end: begin.len(), ended: false, used: 0 };
@@ -44,7 +42,7 @@ impl Unpacker {
             }),
             Compression::Zstd => {
                 let mut decoder = Decoder::new()?;
-                decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG))?;
+                decoder.set_parameter(DParameter::WindowLogMax(window_log))?;
                 Kind::Zstd(Zstd { decoder, wanted: FIRST_FEED, inside: false, filled: false })
             }
         };
@@ -352,7 +350,7 @@ mod tests {
     /// What comes out when so many bytes are asked for at once, and whether it ended well.
     fn unpack(packed: &[u8], at_once: usize) -> (Vec<u8>, bool) {
         let (begin, mut rest) = packed.split_at(packed.len().min(4));
-        let mut unpacker = Unpacker::new(Compression::of(begin).unwrap(), begin).unwrap();
+        let mut unpacker = Unpacker::new(Compression::of(begin).unwrap(), begin, 27).unwrap();
         let (mut all, mut out) = (Vec::new(), vec![0; at_once]);
         loop {
             match unpacker.read(&mut rest, &mut out) {

@@ -59,6 +59,7 @@ fn prometheus_is_told_all_that_is_counted() {
         .collect();
     let mut values: Vec<(&str, &str)> = counters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     values.extend([("worker.0.interface", "eth\"0"), ("worker.0.open", "77"), ("worker.0.held", "78")]);
+    values.extend([("worker.61.interface", "spool"), ("worker.61.waiting", "5")]);
     say(&server, Teller::Capture, &values);
     say(&server, Teller::Derive, &[("lag_millis", "1500"), ("lag_bytes", "900"), ("objects", "12"), ("given_up", "1")]);
     say(&server, Teller::Supervisor, &[("process.capture.restarts", "2"), ("process.capture.down_millis", "2500")]);
@@ -76,6 +77,7 @@ fn prometheus_is_told_all_that_is_counted() {
         format!("streamdb_open_connections{{{own}}} 77"),
         format!("streamdb_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION")),
         "streamdb_up{process=\"capture\"} 1".to_owned(),
+        "streamdb_spool_waiting_files 5".to_owned(),
         "streamdb_derive_lag_seconds 1.5".to_owned(),
         "streamdb_derive_lag_bytes 900".to_owned(),
         "streamdb_derive_given_up_connections 1".to_owned(),
@@ -204,6 +206,8 @@ fn people_are_told_how_it_goes() {
         ("worker.0.dropped_kernel", "3"),
         ("worker.0.disk_stalls", "2"),
         ("worker.0.disk_stalled_millis", "1500"),
+        ("worker.61.interface", "spool"),
+        ("worker.61.waiting", "1"),
     ];
     say(&server, Teller::Capture, &values);
     say(&server, Teller::Derive, &[("lag_millis", "2500"), ("objects", "1"), ("given_up", "1")]);
@@ -218,6 +222,7 @@ fn people_are_told_how_it_goes() {
         "<td>997</td>",
         "3 (0.3 %)",
         "2 times, 1.5 s",
+        "0, 0 bytes held, 1 file waiting",
         "2.5 s and 0 bytes behind; 1 object found, given up in 1 connection",
         "capture: 2012-03-02 07:51:51 for 2.5 s",
         "died and was started again once, 2.5 s without it",

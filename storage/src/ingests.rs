@@ -20,6 +20,9 @@ use crate::retention::remove;
 pub const INGEST: u16 = 1;
 /// The worker of what was handed over by others.
 pub const SPOOL: u16 = 2;
+/// The worker of captures that appear in a folder: one after the other, with connections that go on from one to the next. It is
+/// the last for which there is a place among the marks.
+pub const FOLDER: u16 = 61;
 
 /// Why the buckets of an interrupted ingest are dropped, as the ledger has it.
 const UNFINISHED: &str = "unfinished";
@@ -115,5 +118,16 @@ impl WriteFolder {
         let buckets = self.buckets();
         self.volume().sync_dir(&buckets).map_err(Error::io(&buckets, "make durable what was removed"))?;
         Ok(dropped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FOLDER;
+    use crate::live::MAX_WORKERS;
+
+    #[test]
+    fn readers_see_what_all_of_them_write() {
+        assert_eq!(usize::from(FOLDER), MAX_WORKERS - 1);
     }
 }

@@ -39,7 +39,7 @@ pub use format::FORMAT_VERSION;
 pub use format::record::{Datagram, Loss};
 pub use format::superblock::Superblock;
 pub use holds::{Holds, NewHold};
-pub use ingests::{CaptureName, Claim, INGEST, SPOOL};
+pub use ingests::{CaptureName, Claim, FOLDER, INGEST, SPOOL};
 pub use joins::{Evidence, Join, JoinChange, JoinId, JoinMade, JoinMore, JoinOf, JoinPart, Joins, JoinsWriter};
 pub use ledger::{DamagedLine, Entry, Event, Facts, Hold, Ledger, LedgerReader, SealedBucket};
 pub use live::{LiveReader, LiveWriter, MAX_WORKERS, Mark, writer_alive};

@@ -2,6 +2,7 @@
 
 use streamdb_types::{Interface, Timestamp};
 
+use super::Held;
 use crate::item::{Drops, Item, Span};
 
 /// A chunk is handed on with so many bytes ...
@@ -14,6 +15,8 @@ const RECORDS: usize = 1024;
 pub(crate) struct Chunk {
     pub(crate) records: Vec<Record>,
     bytes: Vec<u8>,
+    /// Its room among what waits, once it does.
+    pub(crate) held: Option<Held>,
 }
 
 /// An [`Item`] whose bytes lie in the chunk.
@@ -29,6 +32,16 @@ pub(crate) enum Record {
 impl Chunk {
     pub(crate) fn bytes(&self, span: Span) -> &[u8] {
         self.bytes.get(span.start..).and_then(|rest| rest.get(..span.length)).unwrap_or_default()
+    }
+
+    /// How much memory it takes.
+    pub(crate) fn size(&self) -> usize {
+        let described = |record: &Record| match record {
+            Record::Interface(interface) => interface.options.len(),
+            _ => 0,
+        };
+        let records: usize = self.records.iter().map(described).sum();
+        self.bytes.capacity() + records + self.records.capacity() * size_of::<Record>()
     }
 
     pub(crate) fn is_full(&self) -> bool {

@@ -8,7 +8,9 @@ const HEADER: [u8; 24] = [0x4d, 0x3c, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 
 
 fn listening() -> Feed {
     let listen = vec!["127.0.0.1:0".parse().unwrap()];
-    Feed::open(&FeedSettings { listen, from: Vec::new() }).unwrap()
+    let mut feed = Feed::open(&FeedSettings { listen, from: Vec::new() }).unwrap();
+    feed.listen().unwrap();
+    feed
 }
 
 fn send(feed: &Feed, bytes: &[u8]) -> TcpStream {
@@ -172,14 +174,132 @@ fn there_are_so_many_senders_and_no_more() {
     assert!(got.troubles[0].ends_with("is refused: 16 are sent already"), "{:?}", got.troubles);
     senders.pop();
     // There is room when it is gone.
-    got.until(&mut feed, "room", |_| feed_count(&senders) == SENDERS - 1);
-    std::thread::sleep(WAIT * 3);
+    let since = Instant::now();
+    while feed.connected.len() == SENDERS {
+        assert!(since.elapsed() < Duration::from_secs(10));
+        feed.batch(|_| {});
+    }
     senders.push(send(&feed, &capture(&["y"])));
     got.until(&mut feed, "the next", |got| got.words.iter().any(|word| word.ends_with(" y")));
 }
 
-fn feed_count(senders: &[TcpStream]) -> usize {
-    senders.len()
+#[test]
+fn who_does_not_begin_a_capture_leaves_its_place() {
+    let mut feed = listening();
+    // Some bytes are no beginning.
+    let _slow: Vec<TcpStream> = (0..SENDERS).map(|_| send(&feed, &HEADER[..10])).collect();
+    let since = Instant::now();
+    let mut got = Got::new();
+    let all = |feed: &Feed| feed.shared.count.load(Ordering::Relaxed) == SENDERS;
+    while !all(&feed) {
+        feed.batch(|_| {});
+    }
+    while all(&feed) {
+        assert!(since.elapsed() < Duration::from_secs(20), "they keep their places");
+        feed.batch(|item| got.words.push(word(&item)));
+    }
+    let _late = send(&feed, &capture(&["x"]));
+    got.until(&mut feed, "another", |got| got.words.iter().any(|word| word.ends_with(" x")));
+}
+
+/// A block of pcapng, or the section and an interface before all others.
+fn block(kind: u32, body: &[u8]) -> Vec<u8> {
+    let length = (body.len() as u32 + 12).to_le_bytes();
+    [&kind.to_le_bytes(), &length[..], body, &length].concat()
+}
+
+fn pcapng() -> Vec<u8> {
+    let section = block(0x0a0d_0d0a, b"\x4d\x3c\x2b\x1a\x01\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff");
+    [section, block(1, b"\x01\0\0\0\0\0\x04\0")].concat()
+}
+
+/// A frame of pcapng with so many dropped before it.
+fn with_drops(dropped: u64) -> Vec<u8> {
+    let micros = (clock().0 / 1000) as u64;
+    let mut body = Vec::new();
+    [0, (micros >> 32) as u32, micros as u32, 4, 4].iter().for_each(|word| body.extend(word.to_le_bytes()));
+    body.extend(b"data\x04\0\x08\0");
+    body.extend(dropped.to_le_bytes());
+    body.extend([0; 4]);
+    block(6, &body)
+}
+
+#[test]
+fn what_is_said_to_be_dropped_can_be_true() {
+    let mut feed = listening();
+    let mut got = Got::new();
+    let _good = send(&feed, &[pcapng(), with_drops(7), with_drops(3)].concat());
+    let drops = |got: &Got| got.words.iter().filter(|word| word.contains("by_kernel")).count();
+    got.until(&mut feed, "the drops", |got| drops(got) == 2);
+    assert!(got.words.iter().any(|word| word.contains("by_kernel: 7")), "{:?}", got.words);
+    let _lies = send(&feed, &[pcapng(), with_drops(u64::MAX), with_drops(2)].concat());
+    got.until(&mut feed, "a sentence", |got| !got.troubles.is_empty());
+    assert!(got.troubles[0].contains("it says that it dropped 18446744073709551615 frames"), "{:?}", got.troubles);
+    assert_eq!(drops(&got), 2, "{:?}", got.words);
+}
+
+#[test]
+fn what_waits_is_bounded_for_all_senders_together() {
+    let mut feed = listening();
+    let names = block(4, &vec![0; (1 << 20) - 12]);
+    let more = block(4, &vec![0; 1 << 20]);
+    let _too_long = send(&feed, &[pcapng(), more[..100].to_vec()].concat());
+    let mut got = Got::new();
+    got.until(&mut feed, "a refusal", |got| !got.troubles.is_empty());
+    assert!(got.troubles[0].contains("at most 1048576 bytes"), "{:?}", got.troubles);
+    let flood = |mut sender: TcpStream| {
+        sender.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+        let sent = (0..100).take_while(|_| sender.write_all(&names).is_ok()).count();
+        assert!(sent < 100, "nothing holds it back");
+        sender
+    };
+    let senders: Vec<TcpStream> = (1..SENDERS).map(|_| send(&feed, &pcapng())).collect();
+    let _senders: Vec<TcpStream> = std::thread::scope(|scope| {
+        let all: Vec<_> = senders.into_iter().map(|sender| scope.spawn(|| flood(sender))).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let held = feed.shared.held.load(Ordering::Relaxed);
+    assert!(held <= HELD && held > HELD / 2, "{held}");
+    // It goes on as it is taken.
+    let mut taken = 0;
+    let since = Instant::now();
+    while taken < 2 * HELD {
+        assert!(since.elapsed() < Duration::from_secs(20), "{taken}");
+        feed.batch(|item| {
+            if let Item::Names(names) = item {
+                taken += names.len();
+            }
+        });
+        if feed.shared.held.load(Ordering::Relaxed) == 0 {
+            break;
+        }
+    }
+    assert!(taken > HELD / 2, "{taken}");
+}
+
+/// Frames that take a few bytes when they are compressed.
+#[test]
+fn at_the_end_little_that_is_much_is_not_unpacked() {
+    use std::io::Read;
+    let mut feed = listening();
+    // Of the near future, so that they stay true for as long as this takes.
+    let frame = record(clock().plus(30_000_000_000), &[0; 60_000]);
+    let mut packed = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+    packed.write_all(&HEADER).unwrap();
+    (0..40_000).for_each(|_| packed.write_all(&frame).unwrap());
+    let packed = packed.finish().unwrap();
+    let mut bomb = send(&feed, &packed);
+    bomb.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut count = 0;
+    while count == 0 {
+        feed.batch(|item| count += usize::from(matches!(item, Item::Frame(_))));
+    }
+    feed.stop();
+    let since = Instant::now();
+    while feed.batch(|item| count += usize::from(matches!(item, Item::Frame(_)))) != Batch::End {}
+    assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
+    assert!(count < 1000, "{count} of 40,000");
+    assert!(!matches!(bomb.read(&mut [0]), Ok(1..)));
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::{ANY, interfaces};
+use super::ANY;
+use super::link::{LinkState, link_state, names};
 use crate::error::Plain;
 
 /// Why an interface cannot be captured from, or not further.
@@ -75,18 +76,25 @@ pub enum LiveError {
 }
 
 impl LiveError {
+    /// Whether it is because the interface is not there, or not up: that may change.
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::NoInterface { .. } | Self::Down { .. } | Self::Gone { .. })
+    }
+
     /// Why an interface could not be opened. libpcap's codes do not come through its binding, so its words have to tell.
     pub(super) fn refused(name: &str, error: &pcap::Error) -> Self {
         let (interface, message) = (name.to_owned(), words(error));
-        let there = interfaces();
         if may_not(&message) {
             let program = std::env::current_exe().unwrap_or_else(|_| "streamdb".into());
-            Self::Permission { interface, message, program }
-        } else if name == ANY || there.iter().any(|known| known == name) {
-            if is_down(name) { Self::Down { interface } } else { Self::Refused { interface, message } }
-        } else {
-            let there = std::iter::once(ANY.to_owned()).chain(there).collect();
-            Self::NoInterface { interface, there }
+            return Self::Permission { interface, message, program };
+        }
+        match link_state(name) {
+            Some(LinkState::Down) => Self::Down { interface },
+            Some(LinkState::Absent) => {
+                let there = std::iter::once(ANY.to_owned()).chain(names()).collect();
+                Self::NoInterface { interface, there }
+            }
+            Some(LinkState::Up) | None => Self::Refused { interface, message },
         }
     }
 
@@ -98,23 +106,11 @@ impl LiveError {
     /// Why it could not be read.
     pub(super) fn broken(name: &str, error: pcap::Error) -> Self {
         let interface = name.to_owned();
-        if name != ANY && !interfaces().iter().any(|known| known == name) {
+        if link_state(name) == Some(LinkState::Absent) {
             return Self::Gone { interface };
         }
         Self::Broken { interface, message: words(&error) }
     }
-}
-
-/// Whether an interface is there and down.
-pub(super) fn is_down(name: &str) -> bool {
-    let devices = pcap::Device::list().unwrap_or_default();
-    devices.iter().any(|device| device.name == name && !device.flags.is_up())
-}
-
-/// Whether an interface is there and up.
-pub fn is_up(name: &str) -> bool {
-    let devices = pcap::Device::list().unwrap_or_default();
-    devices.iter().any(|device| device.name == name && device.flags.is_up())
 }
 
 /// What libpcap said, without the name of the library.

@@ -2,10 +2,12 @@
 //! known.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 
 use streamdb_types::{Path, Timestamp};
 
+use crate::copies::{Copies, Seen};
 use crate::packet::Piece;
 
 /// The most bytes of a packet that is put together.
@@ -80,6 +82,7 @@ pub(crate) struct Pool {
     /// Memory that `packets` has taken.
     bytes: usize,
     spare: Vec<Packet>,
+    copies: Copies,
     /// Fragments given up, for whatever reason.
     pub expired: u64,
     /// Of those, the ones for which there was no room.
@@ -96,6 +99,7 @@ impl Pool {
             arrivals: 0,
             bytes: 0,
             spare: Vec::new(),
+            copies: Copies::default(),
             expired: 0,
             evicted: 0,
             completed: 0,
@@ -111,6 +115,9 @@ impl Pool {
             self.give_up(&share.key);
         }
         let bytes = source.get(share.at..).and_then(|rest| rest.get(..share.len)).unwrap_or(&[]);
+        if self.copies.has(share, time, |len| self.packets.hasher().hash_one(bytes.get(..len).unwrap_or(bytes))) {
+            return None;
+        }
         let packet = self.packets.entry(share.key).or_insert_with(|| {
             let mut packet = self.spare.pop().unwrap_or_default();
             packet.first = time;
@@ -127,6 +134,11 @@ impl Pool {
             self.completed += 1;
             let mut packet = self.remove(&share.key)?;
             packet.straighten(&mut self.spare);
+            let digest = |at: u32, len: u32| {
+                let bytes = packet.data.get(at as usize..(at + len) as usize).unwrap_or(&[]);
+                self.packets.hasher().hash_one(bytes)
+            };
+            self.copies.expect(share.key, time, packet.seen.late(), digest);
             return Some(packet);
         }
         let expired = self.expired;
@@ -197,6 +209,8 @@ pub(crate) struct Packet {
     ranges: Vec<Range>,
     /// Which frames have them.
     pieces: Vec<Piece>,
+    /// How often each fragment came.
+    seen: Seen,
     /// How long the packet is, once the last fragment came.
     total: Option<u32>,
     /// What the packet carries.
@@ -249,12 +263,14 @@ impl Packet {
         self.data.capacity()
             + self.ranges.capacity() * size_of::<Range>()
             + self.pieces.capacity() * size_of::<Piece>()
+            + self.seen.memory()
             + size_of::<Self>()
     }
 
     fn clear(&mut self) {
-        let Self { data, ranges, pieces, .. } = std::mem::take(self);
-        *self = Self { data, ranges, pieces, ..Self::default() };
+        let Self { data, ranges, pieces, seen, .. } = std::mem::take(self);
+        *self = Self { data, ranges, pieces, seen, ..Self::default() };
+        self.seen.clear();
         self.data.clear();
         self.ranges.clear();
         self.pieces.clear();
@@ -285,6 +301,8 @@ impl Packet {
             None => share.more || known_end <= end,
         };
         if !fits {
+            // Systems do not agree about what becomes of it.
+            self.differs = true;
             return;
         }
         if !share.more {
@@ -294,6 +312,7 @@ impl Packet {
             self.next = share.next;
         }
         self.headers_ok &= share.headers_ok;
+        self.seen.note(share.offset, bytes.len() as u32);
         self.insert(share.offset, bytes, share.at, sources, overlap);
     }
 

@@ -14,8 +14,12 @@ const SEQUENCE: u16 = 0x1000;
 const ACKNOWLEDGMENT: u16 = 0x0080;
 
 const PPP: u16 = 0x880b;
+const ETHERNET: u16 = 0x6558;
 const ERSPAN: u16 = 0x88be;
 const ERSPAN_III: u16 = 0x22eb;
+
+/// The lowest number of a virtual network of NVGRE (RFC 7637 §3.2).
+const LOWEST_SUBNET: u32 = 0x1000;
 
 /// The most source route entries that are gone through.
 const MAX_ROUTES: usize = 16;
@@ -57,7 +61,13 @@ fn version0<'s>(walk: &mut Walk, flags: u16, protocol: u16, mut rest: Span<'s>) 
         ERSPAN_III => erspan(walk, rest, 2),
         _ => {
             let layer = if protocol == PPP { Layer::Ppp } else { by_ethertype(protocol)? };
-            walk.push(Hop { kind: HopKind::Gre, id: key.unwrap_or_else(|| pair_id(&walk.net)) })?;
+            let id = match key {
+                // NVGRE: the low 8 bits of its key tell flows apart, not networks, and each sender chooses them (RFC 7637 §3.2).
+                Some(key) if protocol == ETHERNET && flags == KEY && key >> 8 >= LOWEST_SUBNET => key >> 8,
+                Some(key) => key,
+                None => pair_id(&walk.net),
+            };
+            walk.push(Hop { kind: HopKind::Gre, id })?;
             Ok((layer, rest))
         }
     }
@@ -163,6 +173,18 @@ mod tests {
         let frame = eth(0x0800, &tcp4(b"hello"));
         assert_eq!(gre(0, 0x6558, &[], &frame), hello4(&format!("gre {ID}")));
         assert_eq!(gre(0, 0x8847, &[], &cat(&[&[0, 0, 1, 9], &tcp4(b"hello")])), hello4(&format!("gre {ID}")));
+    }
+
+    #[test]
+    fn the_flow_of_nvgre_is_no_network() {
+        let frame = eth(0x0800, &tcp4(b"hello"));
+        for flow in [0, 1, 255] {
+            assert_eq!(gre(0x2000, 0x6558, &[0, 0x10, 0x07, flow], &frame), hello4("gre 4103"));
+        }
+        // A number that NVGRE does not give out, and fields that it does not have: a key like any other.
+        assert_eq!(gre(0x2000, 0x6558, &[0, 0x0f, 0xff, 2], &frame), hello4("gre 1048322"));
+        assert_eq!(gre(0x3000, 0x6558, &[0, 0x10, 0x07, 2, 0, 0, 0, 1], &frame), hello4("gre 1050370"));
+        assert_eq!(gre(0x2000, 0x0800, &[0, 0x10, 0x07, 2], &tcp4(b"hello")), hello4("gre 1050370"));
     }
 
     #[test]

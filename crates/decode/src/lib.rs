@@ -6,6 +6,7 @@
 
 mod addresses;
 mod checksum;
+mod copies;
 mod decoder;
 mod fast;
 mod fragments;

@@ -148,12 +148,23 @@ pub(crate) fn mpls(span: Span<'_>) -> Next<'_> {
             _ if looks_like_ethernet(rest) => Ok((Layer::Ethernet, rest)),
             _ => Err(End::Other),
         },
-        // An Ethernet address may begin with 4 or 6 as well; an ethertype in its place is the stronger sign only where
-        // the packet is not one of IP.
-        4 | 6 => Ok((Layer::Ip, rest)),
+        // An Ethernet address may begin with 4 or 6 as well, of one direction perhaps; an ethertype in its place is the stronger
+        // sign only where the packet is not one of IP.
+        4 | 6 if is_ip(rest) || !looks_like_ethernet(rest) => Ok((Layer::Ip, rest)),
         _ if looks_like_ethernet(rest) => Ok((Layer::Ethernet, rest)),
         _ => Err(End::Other),
     }
+}
+
+/// Whether what an IP header there says of its length is what there is, but for padding of a short frame or a checksum behind.
+fn is_ip(span: Span<'_>) -> bool {
+    let length = |high: u8, low: u8| usize::from(u16::from_be_bytes([high, low]));
+    let (least, total) = match span.take::<6>() {
+        Some((&[first, _, high, low, ..], _)) if first >> 4 == 4 => (usize::from(first & 0x0f) * 4, length(high, low)),
+        Some((&[.., high, low], _)) => (40, length(high, low) + 40),
+        None => return false,
+    };
+    least >= 20 && (least..=span.wire).contains(&total) && (span.wire <= 64 || span.wire - total <= 8)
 }
 
 /// A PPPoE session packet (RFC 2516 §4).
@@ -329,6 +340,13 @@ mod tests {
         let frame = eth(0x0800, &tcp4(b"hello"));
         assert_eq!(ethernet(0x8847, &cat(&[&one, &[0, 0, 0, 0], &frame])), hello4(""), "control word");
         assert_eq!(ethernet(0x8847, &cat(&[&one, &[0x1c], frame.get(1..).unwrap()])), hello4(""));
+        // No control word, and an address that begins as a packet of IP does.
+        for address in [[0x4c, 0x5e], [0x45, 0x00], [0x60, 0x57], [0x6a, 0x00]] {
+            let mut frame = frame.clone();
+            frame.splice(..2, address);
+            frame.splice(4..6, [0x7f, 0xff]);
+            assert_eq!(ethernet(0x8847, &cat(&[&one, &frame])), hello4(""), "{address:?}");
+        }
         assert_eq!(ethernet(0x8847, &[0, 1, 0, 64].repeat(20)), ": other", "no bottom");
         assert_eq!(ethernet(0x8847, &[0, 1, 0, 64]), ": malformed");
     }

@@ -60,6 +60,8 @@ struct Twin {
     bytes: BTreeMap<usize, (u8, usize)>,
     total: Option<usize>,
     differs: bool,
+    /// How often each fragment came, by where it begins and how long it is.
+    seen: BTreeMap<(usize, usize), usize>,
 }
 
 impl Twin {
@@ -79,11 +81,13 @@ impl Twin {
             None => !cut.more && beyond,
         };
         if contradicts || end > 65_535 {
+            self.differs = true;
             return None;
         }
         if !cut.more {
             self.total = Some(end);
         }
+        *self.seen.entry((cut.offset, len)).or_default() += 1;
         for (i, byte) in cut.bytes[..len].iter().enumerate() {
             let there = self.bytes.entry(cut.offset + i).or_insert((*byte, cut.offset));
             self.differs |= there.0 != *byte;
@@ -98,6 +102,13 @@ impl Twin {
         }
         let total = self.total?;
         (0..total).map(|at| self.bytes.get(&at).map(|(byte, _)| *byte)).collect()
+    }
+
+    /// The fragments of a whole packet of which one more should come, as others came more often.
+    fn late(&self, packet: &[u8]) -> Vec<(usize, Vec<u8>)> {
+        let most = self.seen.values().max().unwrap();
+        let late = self.seen.iter().filter(|(_, times)| *times < most);
+        late.map(|(&(at, len), _)| (at, packet[at..at + len].to_vec())).collect()
     }
 }
 
@@ -154,6 +165,7 @@ proptest! {
         let overlap = [FragmentOverlap::First, FragmentOverlap::Last, FragmentOverlap::Linux][overlap];
         let mut decoder = Decoder::new(Config { overlap, ..Config::default() });
         let mut twins: BTreeMap<u8, Twin> = BTreeMap::new();
+        let mut late: BTreeMap<u8, Vec<(usize, Vec<u8>)>> = BTreeMap::new();
         let mut frames = Vec::new();
         let mut completed = 0;
         for (tag, cut) in cuts.iter().enumerate() {
@@ -166,11 +178,23 @@ proptest! {
             frames.resize(tag + 1, Vec::new());
             frames[tag] = frame;
             let said = decode(&mut decoder, &frames[tag], tag as u64);
+            let len = if cut.more { cut.bytes.len() / 8 * 8 } else { cut.bytes.len() };
+            let expected = late.entry(cut.id).or_default();
+            if let Some(i) = expected.iter().position(|(at, bytes)| (*at, &bytes[..]) == (cut.offset, &cut.bytes[..len])) {
+                expected.swap_remove(i);
+                prop_assert_eq!(said, Said::Fragment);
+                continue;
+            }
             let Some(packet) = twins.entry(cut.id).or_default().add(cut, overlap) else {
                 prop_assert_eq!(said, Said::Fragment);
                 continue;
             };
-            let differs = twins.remove(&cut.id).unwrap().differs;
+            let twin = twins.remove(&cut.id).unwrap();
+            let differs = twin.differs;
+            let more = twin.late(&packet);
+            if !more.is_empty() {
+                late.insert(cut.id, more);
+            }
             completed += 1;
             // The twin's header may be one that lost to no copy of itself, so its length may say less than IP.
             let stated = packet.get(4..6).map_or(0, |l| usize::from(u16::from_be_bytes([l[0], l[1]])));
@@ -437,4 +461,37 @@ fn a_thousand_pieces_backwards() {
     check_pieces(&payload, &pieces, &frames);
     let nothing = cat(&[]);
     assert_eq!(decode(&mut decoder, &nothing, 0), Said::Nothing);
+}
+
+/// A doubled mirror: the copy of the last fragment comes when the packet is complete.
+#[test]
+fn copies_of_fragments_leave_nothing_behind() {
+    let (one, two): (Vec<u8>, Vec<u8>) = ((0..40).collect(), (100..140).collect());
+    let first = split4(17, 7, &udp(1, 2, &one), 16);
+    let mut second = split4(17, 7, &udp(1, 2, &two), 16);
+    let mut decoder = Decoder::new(Config::default());
+    let mut payloads = Vec::new();
+    for (time, frames) in [(0, &first), (1_000_000_000, &second)] {
+        for frame in frames {
+            for tag in 0..2 {
+                if let Said::Payload(payload, _, differs) = decode_at(&mut decoder, frame, time, tag) {
+                    assert!(!differs);
+                    payloads.push(payload);
+                }
+            }
+        }
+    }
+    assert_eq!(payloads, [one.clone(), two.clone()]);
+    decoder.tick(Timestamp(100_000_000_000));
+    assert_eq!((decoder.reassembled_packets(), decoder.expired_fragments()), (2, 0));
+    // One with other bytes is no copy; nor is one of a packet that came once.
+    second.truncate(2);
+    for frame in [&first[0], &first[0], &first[1], &first[2], &second[1], &first[1]] {
+        decode_at(&mut decoder, frame, 200_000_000_000, 0);
+    }
+    for frame in [&first[0], &first[1], &first[2], &first[0], &first[1], &first[2]] {
+        decode_at(&mut decoder, frame, 300_000_000_000, 0);
+    }
+    decoder.tick(Timestamp(400_000_000_000));
+    assert_eq!((decoder.reassembled_packets(), decoder.expired_fragments()), (5, 1));
 }

@@ -18,6 +18,9 @@ pub(crate) enum Class {
     LoneUdp = 5,
     LoneClosing = 6,
     LoneOpen = 7,
+    /// As the last two, with so many frames that they are taken for connections all the same.
+    BusyClosing = 8,
+    BusyOpen = 9,
 }
 
 /// What it costs to give up a connection of a class when the table is full.
@@ -25,14 +28,15 @@ pub(crate) enum Class {
 pub(crate) enum Worth {
     /// Nothing: it is over, or anybody could have made it alone.
     Nothing,
-    /// Little: a datagram that comes later begins another flow.
+    /// Little: a datagram that comes later begins another flow; of a connection of which one end alone is seen, who made the frames
+    /// is not known.
     Little,
     /// A connection of TCP that two ends agreed upon.
     Much,
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Ended,
         Self::Opening,
         Self::Udp,
@@ -41,12 +45,14 @@ impl Class {
         Self::LoneUdp,
         Self::LoneClosing,
         Self::LoneOpen,
+        Self::BusyClosing,
+        Self::BusyOpen,
     ];
 
     pub(crate) const fn worth(self) -> Worth {
         match self {
             Self::Ended | Self::Opening | Self::LoneUdp | Self::LoneClosing | Self::LoneOpen => Worth::Nothing,
-            Self::Udp => Worth::Little,
+            Self::Udp | Self::BusyClosing | Self::BusyOpen => Worth::Little,
             Self::Closing | Self::Open => Worth::Much,
         }
     }
@@ -65,6 +71,7 @@ struct Link {
 struct Ends {
     first: u32,
     last: u32,
+    count: usize,
 }
 
 /// The lists over the slots of the table.
@@ -77,7 +84,7 @@ pub(crate) struct Ages {
 
 impl Ages {
     pub(crate) const fn new() -> Self {
-        Self { links: Vec::new(), lists: [Ends { first: NONE, last: NONE }; Class::ALL.len()], now: 0 }
+        Self { links: Vec::new(), lists: [Ends { first: NONE, last: NONE, count: 0 }; Class::ALL.len()], now: 0 }
     }
 
     /// The clock of the lists.
@@ -118,6 +125,7 @@ impl Ages {
         let Some(ends) = self.lists.get_mut(class as usize) else { return };
         let last = ends.last;
         ends.last = slot;
+        ends.count += 1;
         if last == NONE {
             ends.first = slot;
         } else if let Some(link) = self.links.get_mut(last as usize) {
@@ -134,6 +142,7 @@ impl Ages {
         let Some(class) = link.class.take() else { return };
         let (before, after) = (link.before, link.after);
         let Some(ends) = self.lists.get_mut(class as usize) else { return };
+        ends.count -= 1;
         match self.links.get_mut(before as usize) {
             Some(link) => link.after = after,
             None => ends.first = after,
@@ -147,6 +156,16 @@ impl Ages {
     /// Nanoseconds since the last frame of this slot, to the tick.
     pub(crate) fn idle(&self, slot: u32) -> i64 {
         self.links.get(slot as usize).map_or(0, |link| self.now.saturating_sub(link.age))
+    }
+
+    /// How many are worth so much.
+    pub(crate) fn count(&self, worth: Worth) -> usize {
+        Class::ALL
+            .into_iter()
+            .zip(&self.lists)
+            .filter(|(class, _)| class.worth() == worth)
+            .map(|(_, ends)| ends.count)
+            .sum()
     }
 
     /// The slot that is given up when the table is full, and its worth. Of what is worth least the one longest without a frame; but

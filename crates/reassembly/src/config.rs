@@ -41,18 +41,20 @@ pub struct Config {
     pub linger: i64,
     /// The most connections known at once (at least 1). At the limit one is ended: the one longest without a frame of those that
     /// are over, that are half-open, and of which one end alone was seen with few frames, as a flood makes them; if all of
-    /// these had one within a second, and where there is none, of UDP flows with two ends; and only where there is none of those
-    /// either, of established TCP connections.
+    /// these had one within a second, and where there is none, of UDP flows with two ends and of TCP connections of which one end alone
+    /// was seen, with many frames; and only where there is none of those either, of established TCP connections. A sixteenth is
+    /// not for established ones, so that new ones can come about: beyond, the next to be established ends the longest silent.
     pub max_connections: usize,
     /// The most bytes held out of order for one stream, bookkeeping included. At the limit they are released early.
     pub max_held_per_stream: usize,
     /// The most bytes held out of order for all streams, bookkeeping included. At the limit the stream that wants to hold
-    /// more is released early.
+    /// more is released early; one that holds more than 64 KiB at three quarters of it.
     pub max_held: usize,
     /// The most holes in a stream that can still be filled, and the most segments held for it (at least 1). At the limit
     /// the hole with the lowest offset is closed: bytes that come for it later are outside the stream.
     pub max_gaps_per_stream: usize,
-    /// The most holes in all streams that can still be filled. At the limit the stream that gets one more has its lowest closed.
+    /// The most holes in all streams that can still be filled, beside 8 of each. At the limit the stream that gets one more has its
+    /// lowest closed.
     pub max_gaps: usize,
 }
 

@@ -8,6 +8,7 @@ use streamdb_decode::{TcpFlags, TcpSegment};
 use streamdb_types::{Direction, Marks, Path, Protocol, Reason, SeqNum, Tuple};
 
 use crate::ages::Class;
+use crate::doubts::{Located, Sign};
 use crate::held::Piece;
 use crate::sink::{FrameTag, Keep, Sink};
 use crate::stream::{Base, Context, Stream};
@@ -34,7 +35,8 @@ const MANY: u64 = 16;
 /// ```
 ///
 /// From `Closing` a connection comes to `Ended` at the flush after both FINs, once nothing before them is to come. Time
-/// limits close a connection from any state.
+/// limits close a connection from any state. A FIN or a reset that turns out not to have come to the other end is undone: `Closing`
+/// and `Ended` become what they were, or if the sink knows of the end, the connection lives on with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// A SYN was seen, but neither the end of the handshake nor data after it.
@@ -59,6 +61,16 @@ pub(crate) enum Syn {
     Begins,
 }
 
+/// What became of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Taken {
+    /// It is this connection's.
+    Here,
+    /// Nothing, as it is of another connection of the same two ends, whose beginning was not seen.
+    Elsewhere,
+}
+
 /// A connection, or a UDP flow.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -75,6 +87,8 @@ pub(crate) struct Connection {
     pub(crate) undecided: bool,
     /// Whether the sink knows that it is over.
     pub(crate) end_is_said: bool,
+    /// Whether it turned out afterwards that it goes on.
+    pub(crate) goes_on: bool,
     /// Whether the slot is in use.
     pub(crate) live: bool,
 }
@@ -104,43 +118,45 @@ impl Connection {
     #[inline]
     pub(crate) fn class(&self) -> Class {
         match self.state {
-            State::Ended(_) => Class::Ended,
+            State::Ended(_) if !self.goes_on => Class::Ended,
             State::Opening => Class::Opening,
             State::Open if self.tuple.protocol == Protocol::UDP => {
-                if self.has_two_ends() {
+                if self.has_two_ends() || self.is_busy() {
                     Class::Udp
                 } else {
                     Class::LoneUdp
                 }
             }
-            State::Closing => {
-                if self.has_two_ends() {
-                    Class::Closing
-                } else {
-                    Class::LoneClosing
-                }
-            }
-            State::Open => {
-                if self.has_two_ends() {
-                    Class::Open
-                } else {
-                    Class::LoneOpen
-                }
-            }
+            State::Closing => match (self.has_two_ends(), self.is_busy()) {
+                (true, _) => Class::Closing,
+                (_, true) => Class::BusyClosing,
+                _ => Class::LoneClosing,
+            },
+            State::Open | State::Ended(_) => match (self.has_two_ends(), self.is_busy()) {
+                (true, _) => Class::Open,
+                (_, true) => Class::BusyOpen,
+                _ => Class::LoneOpen,
+            },
         }
     }
 
     /// Whether two ends agreed upon it, which nobody can make up who does not see what the other end sends: over TCP each has
-    /// acknowledged the other's numbers. Over UDP both have spoken. Where one direction is captured alone, many frames show it, too.
+    /// acknowledged the other's numbers. Over UDP both have spoken.
     #[inline]
     fn has_two_ends(&self) -> bool {
         let [to_server, to_client] = &self.streams;
-        let agreed = if self.tuple.protocol == Protocol::UDP {
+        if self.tuple.protocol == Protocol::UDP {
             to_server.packets > 0 && to_client.packets > 0
         } else {
             to_server.heard && to_client.heard
-        };
-        agreed || to_server.packets + to_client.packets >= MANY
+        }
+    }
+
+    /// Where one direction is captured alone, many frames show that it is one, if not for sure.
+    #[inline]
+    fn is_busy(&self) -> bool {
+        let [to_server, to_client] = &self.streams;
+        to_server.packets + to_client.packets >= MANY
     }
 
     /// A TCP segment.
@@ -152,27 +168,74 @@ impl Connection {
         tag: FrameTag,
         segment: &TcpSegment<'_>,
         syn: Syn,
-    ) {
+    ) -> Taken {
         const RARE: u8 = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0 | TcpFlags::URG.0;
         if segment.flags.0 & RARE != 0 || self.undecided {
-            self.rare_segment(cx, direction, tag, segment, syn);
-            return;
+            return self.rare_segment(cx, direction, tag, segment, syn);
         }
         if self.state == State::Opening {
             self.state = State::Open;
         }
         let (stream, other) = self.pair(direction);
+        let mut sign = Sign::None;
         if segment.flags.contains(TcpFlags::ACK) {
-            other.acknowledged(segment.ack);
+            sign = other.acknowledged(segment.ack, stream);
+        }
+        if sign == Sign::Elsewhere {
+            return Taken::Elsewhere;
         }
         stream.offers(segment.window);
         if segment.payload.is_empty() && segment.wire_len == 0 {
             stream.note(segment.seq);
         } else if stream.goes_on_with(segment) {
             stream.append(cx, direction, tag, segment.payload);
-        } else {
-            located(stream, other, cx, direction, &piece(tag, segment), segment.seq);
+        } else if self.located(cx, direction, &piece(tag, segment), segment.seq) == Taken::Elsewhere {
+            return Taken::Elsewhere;
         }
+        if sign == Sign::GoesOn {
+            self.not_over();
+        }
+        Taken::Here
+    }
+
+    /// Takes payload whose first byte has this sequence number.
+    fn located<S: Sink>(
+        &mut self,
+        cx: &mut Context<'_, S>,
+        direction: Direction,
+        piece: &Piece<'_>,
+        seq: SeqNum,
+    ) -> Taken {
+        let (stream, other) = self.pair(direction);
+        let fin = stream.fin;
+        match stream.locate(seq, piece.wire_len, other) {
+            Located::At(start) => stream.receive(cx, direction, Piece { start, ..*piece }),
+            Located::Outside => outside(cx, piece),
+            Located::Elsewhere => return Taken::Elsewhere,
+        }
+        if fin.is_some() && stream.fin.is_none() {
+            self.not_over();
+        }
+        Taken::Here
+    }
+
+    /// A FIN or a reset that had ended it was not for the other end.
+    #[cold]
+    fn not_over(&mut self) {
+        match self.state {
+            // What was said to the sink stays said.
+            State::Ended(_) if self.end_is_said => self.goes_on = true,
+            State::Ended(_) | State::Closing => {
+                let closing = self.streams.iter().any(|stream| stream.fin.is_some());
+                self.state = if closing { State::Closing } else { State::Open };
+            }
+            State::Opening | State::Open => {}
+        }
+    }
+
+    /// Whether it is over, as far as is known.
+    const fn is_over(&self) -> bool {
+        matches!(self.state, State::Ended(_)) && !self.goes_on
     }
 
     /// A segment with SYN, FIN, RST or URG, or of a connection of which it is not decided how much is kept.
@@ -184,20 +247,20 @@ impl Connection {
         tag: FrameTag,
         segment: &TcpSegment<'_>,
         syn: Syn,
-    ) {
+    ) -> Taken {
         let flags = segment.flags;
         let piece = piece(tag, segment);
         if flags.contains(TcpFlags::RST) {
             // A reset's payload is a diagnosis (RFC 1122 §4.2.2.12), not of the stream.
             outside(cx, &piece);
             self.reset(direction, segment);
-            return;
+            return Taken::Here;
         }
         let is_syn = flags.contains(TcpFlags::SYN);
         if is_syn && syn != Syn::Belongs {
             self.pair(direction).0.rivalled_by(segment.seq.add(1));
             outside(cx, &piece);
-            return;
+            return Taken::Here;
         }
         if !is_syn && self.state == State::Opening {
             self.state = State::Open;
@@ -233,37 +296,49 @@ impl Connection {
         } else {
             stream.offers(segment.window);
         }
+        let mut sign = Sign::None;
         if flags.contains(TcpFlags::ACK) {
-            other.acknowledged(segment.ack);
+            sign = other.acknowledged(segment.ack, stream);
+        }
+        if sign == Sign::Elsewhere {
+            return Taken::Elsewhere;
         }
         if flags.contains(TcpFlags::URG) {
             stream.marks.insert(Marks::URGENT);
         }
         if flags.contains(TcpFlags::FIN) {
             // The data comes before the FIN, and the FIN takes one sequence number more (RFC 9293 §3.4).
-            if let Some(start) = stream.locate(seq, piece.wire_len.saturating_add(1), other) {
-                let piece = Piece { start, ..piece };
-                let closes = stream.finish_at(piece.wire_end());
-                if piece.wire_len > 0 {
-                    stream.receive(cx, direction, piece);
+            match stream.locate(seq, piece.wire_len.saturating_add(1), other) {
+                Located::At(start) => {
+                    let piece = Piece { start, ..piece };
+                    let closes = stream.finish_at(piece.wire_end());
+                    if piece.wire_len > 0 {
+                        stream.receive(cx, direction, piece);
+                    }
+                    if closes && !matches!(self.state, State::Ended(_)) {
+                        self.state = State::Closing;
+                    }
                 }
-                if closes && !matches!(self.state, State::Ended(_)) {
-                    self.state = State::Closing;
-                }
-            } else {
-                outside(cx, &piece);
+                Located::Outside => outside(cx, &piece),
+                Located::Elsewhere => return Taken::Elsewhere,
             }
         } else if piece.wire_len > 0 {
-            located(stream, other, cx, direction, &piece, seq);
+            if self.located(cx, direction, &piece, seq) == Taken::Elsewhere {
+                return Taken::Elsewhere;
+            }
         } else if !is_syn {
             stream.note(seq);
         }
+        if sign == Sign::GoesOn {
+            self.not_over();
+        }
+        Taken::Here
     }
 
     /// What a SYN (or SYN+ACK) is to this connection, which had its last frame `idle` nanoseconds ago.
     pub(crate) fn takes_syn(&mut self, direction: Direction, segment: &TcpSegment<'_>, idle: i64, long: i64) -> Syn {
         let opening = self.state == State::Opening;
-        let over = matches!(self.state, State::Ended(_)) || self.streams.iter().all(|stream| stream.fin.is_some());
+        let over = self.is_over() || self.streams.iter().all(|stream| stream.fin.is_some());
         let begins_unless = |kept: bool, as_what: Syn| if kept && !over { as_what } else { Syn::Begins };
         let (stream, other) = self.pair(direction);
         let first = segment.seq.add(1);
@@ -298,9 +373,16 @@ impl Connection {
             }
             Base::Unseen if segment.flags.contains(TcpFlags::ACK) => {
                 let acked = other.offset_of(segment.ack);
-                let fits = other.base != Base::Fixed
-                    || (0..=other.top().saturating_add(1)).contains(&acked)
-                    || other.may_begin_at(segment.ack);
+                let decides = other.base != Base::Fixed || other.may_begin_at(segment.ack);
+                if !decides && other.was_asked_with(segment.ack) {
+                    // Data had decided between two SYNs, and this answers the other one.
+                    return Syn::Begins;
+                }
+                let fits = decides || (0..=other.top().saturating_add(1)).contains(&acked);
+                let odd = acked != 0 && !other.marks.contains(Marks::SYN_DATA);
+                if !decides && (odd || !fits) && other.was_asked_often() {
+                    return Syn::Begins;
+                }
                 // One that acknowledges what was never sent is answered by a reset (RFC 9293 §3.10.7.3).
                 begins_unless(true, if fits { Syn::Belongs } else { Syn::Challenged })
             }
@@ -332,6 +414,8 @@ impl Connection {
             return;
         }
         stream.marks.insert(Marks::RST);
+        stream.reset_at(segment.seq);
+        self.goes_on = false;
         if !matches!(self.state, State::Ended(_)) {
             self.state = State::Ended(if over { Reason::Fin } else { Reason::Rst });
         }
@@ -339,8 +423,11 @@ impl Connection {
 
     /// At a flush: whether the connection is over now.
     pub(crate) fn settle_end(&mut self) {
-        if self.state == State::Closing && self.streams.iter().all(Stream::is_finished) {
-            self.state = State::Ended(Reason::Fin);
+        if (self.state == State::Closing || self.goes_on) && self.streams.iter().all(Stream::is_finished) {
+            self.goes_on = false;
+            if self.state == State::Closing {
+                self.state = State::Ended(Reason::Fin);
+            }
         }
     }
 
@@ -362,21 +449,6 @@ impl Connection {
 fn piece<'a>(tag: FrameTag, segment: &TcpSegment<'a>) -> Piece<'a> {
     let payload = segment.payload;
     Piece { tag, start: 0, payload, wire_len: segment.wire_len.max(u32::try_from(payload.len()).unwrap_or(u32::MAX)) }
-}
-
-/// Takes payload whose first byte has this sequence number.
-fn located<S: Sink>(
-    stream: &mut Stream,
-    other: &Stream,
-    cx: &mut Context<'_, S>,
-    direction: Direction,
-    piece: &Piece<'_>,
-    seq: SeqNum,
-) {
-    match stream.locate(seq, piece.wire_len, other) {
-        Some(start) => stream.receive(cx, direction, Piece { start, ..*piece }),
-        None => outside(cx, piece),
-    }
 }
 
 /// Payload of no stream.

@@ -5,6 +5,7 @@
 mod ages;
 mod config;
 mod connection;
+mod doubts;
 mod held;
 mod holes;
 mod key;

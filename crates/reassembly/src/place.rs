@@ -7,6 +7,9 @@ use crate::holes::Region;
 use crate::sink::{Comparison, Sink};
 use crate::stream::{Base, Context, Disorder, Stream};
 
+/// A stream that holds no more than this may use the last quarter of what may be held at all.
+const LITTLE: usize = 64 << 10;
+
 /// What is known of the bytes being settled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Bytes {
@@ -19,15 +22,21 @@ enum Bytes {
 impl Stream {
     /// Takes a segment with payload, captured or not, that was located.
     pub(crate) fn receive<S: Sink>(&mut self, cx: &mut Context<'_, S>, direction: Direction, mut piece: Piece<'_>) {
+        self.reaches(piece.wire_end());
         piece = self.within_limit(cx, piece);
         let (start, end, next) = (piece.start, piece.wire_end(), self.next as i64);
         let first_held = self.disorder.as_ref().and_then(|disorder| disorder.queue.first());
         if self.base == Base::Fixed {
-            if piece.wire_len == 1 && end == next {
+            if piece.wire_len == 1 && end == next && self.has_all_acknowledged() {
                 self.place(cx, direction, &piece, Bytes::KeepAlive);
                 return;
             }
-            if end <= next || self.is_full() || start <= next && first_held.is_none_or(|first| end <= first) {
+            let is_beyond = self.fin.is_some_and(|fin| start >= fin);
+            if end <= next
+                || is_beyond
+                || self.is_full()
+                || start <= next && first_held.is_none_or(|first| end <= first)
+            {
                 self.place(cx, direction, &piece, Bytes::Data);
                 self.release(cx, direction, false);
                 return;
@@ -57,6 +66,12 @@ impl Stream {
         self.release(cx, direction, false);
     }
 
+    /// Whether the other side has all that was given, as far as it is seen: before, nobody asks whether it is alive (RFC 9293
+    /// §3.8.4), and a byte sent again is one that may differ.
+    const fn has_all_acknowledged(&self) -> bool {
+        !self.heard || self.acked >= self.next
+    }
+
     /// Whether everything that is kept of the stream came, or what follows did: then nothing waits for anything.
     const fn is_full(&self) -> bool {
         self.next >= self.limit
@@ -80,9 +95,11 @@ impl Stream {
         let charge = charge(payload);
         let (count, charged) =
             self.disorder.as_ref().map_or((0, 0), |disorder| (disorder.queue.len(), disorder.queue.charged()));
+        let charged = charged.saturating_add(charge);
+        let most = if charged > LITTLE { cx.config.max_held - cx.config.max_held / 4 } else { cx.config.max_held };
         count < cx.config.max_gaps_per_stream.max(1)
-            && charged.saturating_add(charge) <= cx.config.max_held_per_stream
-            && cx.held.saturating_add(charge) <= cx.config.max_held
+            && charged <= cx.config.max_held_per_stream
+            && cx.held.saturating_add(charge) <= most
     }
 
     /// Everything held goes to its place, holes or not.

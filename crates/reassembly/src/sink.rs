@@ -79,8 +79,8 @@ pub trait Sink {
     }
 
     /// The same again, of a connection of which it was [`Keep::Undecided`], with payload that comes next: `offset` is where
-    /// it lies in its stream as far as that is known by now. It is given, placed or kept after this; what was given before
-    /// is kept whatever the answer.
+    /// it lies in its stream as far as that is known by now. It is given, placed or kept after this, or the connection is closed, as
+    /// it is another's; what was given before is kept whatever the answer.
     fn look(&mut self, _slot: Slot, _direction: Direction, _offset: u64, _payload: &[u8]) -> Keep {
         Keep::All
     }

@@ -4,6 +4,7 @@ use streamdb_decode::TcpSegment;
 use streamdb_types::{Counters, Direction, Gap, GapKind, Marks, SeqNum, StreamOffset, Timestamp};
 
 use crate::config::Config;
+use crate::doubts::{Doubts, Located, Sign};
 use crate::held::{Queue, Scratch};
 use crate::holes::Holes;
 use crate::sink::{FrameTag, Sink, Slot, StreamState};
@@ -11,7 +12,9 @@ use crate::sink::{FrameTag, Sink, Slot, StreamState};
 /// A segment that lies further than this from the bytes known is not of this stream (RFC 7323 §2.3: no window is larger).
 const FAR: i64 = 1 << 30;
 /// How far beyond the bytes known an acknowledgement is believed, and a segment beyond the window.
-const SLACK: i64 = 16 << 20;
+pub(crate) const SLACK: i64 = 16 << 20;
+/// So many holes each stream may have whatever the others have: who fills the table of holes takes nobody else's retransmissions.
+const OWN_HOLES: usize = 8;
 /// At a pick-up in the middle this much is held until the first byte is decided ...
 const PICK_UP_BYTES: usize = 64 << 10;
 /// ... or this many segments.
@@ -24,7 +27,7 @@ pub(crate) struct Context<'a, S> {
     pub(crate) counters: &'a mut Counters,
     /// Bytes held for all streams.
     pub(crate) held: &'a mut usize,
-    /// Holes known of all streams.
+    /// Holes known of all streams, beside those that each may have.
     pub(crate) gaps: &'a mut usize,
     pub(crate) scratch: &'a mut Scratch,
     pub(crate) slot: Slot,
@@ -46,7 +49,7 @@ pub(crate) enum Base {
 #[derive(Debug, Default)]
 pub(crate) struct Disorder {
     pub(crate) holes: Holes,
-    /// How many of them are counted among those of all streams.
+    /// How many of them count among those of all streams.
     counted: usize,
     pub(crate) queue: Queue,
 }
@@ -66,20 +69,16 @@ pub(crate) struct Stream {
     pub(crate) marks: Marks,
     /// The window that this side offered last, as in a header without SYN.
     window: u16,
-    /// The first byte's sequence number by another SYN or SYN+ACK: it counts if it is the one that the other side acknowledges.
-    rival: Option<u32>,
-    /// How many such came.
-    rivals: u8,
-    /// The first byte's sequence number by a SYN that changed nothing: should it be answered, another connection begins.
-    asked: Option<u32>,
     /// Whether the other side acknowledged what this one sent, if only its SYN.
     pub(crate) heard: bool,
-    /// Where a segment far away ended: should the next one go on there, the stream is there now.
-    stray: Option<u32>,
     /// The furthest that the other side acknowledged and that can be believed.
-    acked: u64,
+    pub(crate) acked: u64,
     /// The offset of the FIN.
     pub(crate) fin: Option<i64>,
+    /// Should more than this be acknowledged, a FIN or a reset was not what it seemed.
+    pub(crate) end: i64,
+    /// What was said of it and may not be so.
+    pub(crate) doubts: Option<Box<Doubts>>,
     pub(crate) packets: u64,
     first: Timestamp,
     last: Timestamp,
@@ -89,7 +88,7 @@ pub(crate) struct Stream {
 impl Stream {
     /// A stream of which nothing was seen, and all is kept.
     pub(crate) fn new() -> Self {
-        Self { limit: u64::MAX, ..Self::default() }
+        Self { limit: u64::MAX, end: i64::MAX, ..Self::default() }
     }
 
     /// From now on only the first so many bytes are kept, and those that were given already.
@@ -180,48 +179,26 @@ impl Stream {
         Some(i64::from(receiver.window) << shift)
     }
 
-    /// The other side has acknowledged everything before this.
+    /// The other side, whose window is the receiver's, has acknowledged everything before this.
     #[inline]
-    pub(crate) fn acknowledged(&mut self, ack: SeqNum) {
-        if self.rival.is_some() {
-            self.decide(ack);
+    pub(crate) fn acknowledged(&mut self, ack: SeqNum, receiver: &Self) -> Sign {
+        if self.doubts.is_some() && self.is_elsewhere_by(ack) {
+            return Sign::Elsewhere;
         }
         let offset = self.offset_of(ack);
         if !self.heard {
             self.heard = self.base == Base::Fixed && self.packets > 0 && (0..=self.top()).contains(&offset);
         }
-        if offset > self.acked as i64 && self.base == Base::Fixed && offset <= self.top().saturating_add(SLACK) {
+        if offset > self.acked as i64 && self.base == Base::Fixed {
+            if offset > self.next as i64 && !self.may_be_acknowledged(offset, ack, receiver) {
+                return Sign::None;
+            }
             self.acked = offset as u64;
+            if offset > self.end && self.goes_on_by(offset) {
+                return Sign::GoesOn;
+            }
         }
-    }
-
-    /// Another SYN+ACK answers the same SYN with another first sequence number: two machines behind one address, or one
-    /// that forgot its first answer. Or another SYN came before any answer: one of them may never have come to the other end. Which
-    /// of the two counts, the other side's acknowledgement tells.
-    pub(crate) fn rivalled_by(&mut self, first: SeqNum) {
-        self.asked = Some(first.0);
-        if self.is_blank() {
-            self.rival = Some(first.0);
-            self.rivals = self.rivals.saturating_add(1);
-        }
-    }
-
-    /// Whether an answer that acknowledges this may be to one of several SYNs. Not all are remembered.
-    pub(crate) fn may_begin_at(&self, first: SeqNum) -> bool {
-        self.is_blank() && (self.rival == Some(first.0) || self.rival.is_some() && self.rivals > 1)
-    }
-
-    /// Whether a SYN came with this number that changed nothing.
-    pub(crate) fn was_asked_with(&self, first: SeqNum) -> bool {
-        self.asked == Some(first.0)
-    }
-
-    #[cold]
-    fn decide(&mut self, first: SeqNum) {
-        if self.may_begin_at(first) {
-            self.origin = first.0;
-        }
-        self.rival = None;
+        Sign::None
     }
 
     /// Whether a sequence number of this side is what the other side, whose window is given, expects or would take
@@ -249,17 +226,24 @@ impl Stream {
         }
     }
 
+    /// Of two first bytes, both known, this is the one.
+    pub(crate) const fn begin_at(&mut self, first: SeqNum) {
+        self.origin = first.0;
+    }
+
     /// The first byte has this sequence number.
     pub(crate) fn fix(&mut self, first: SeqNum) {
         if self.base == Base::Tentative {
             let shift = i64::from(first.distance(self.origin()));
             self.fin = self.fin.map(|fin| fin.saturating_sub(shift)).filter(|&fin| fin >= 0);
+            self.shift_doubts(shift);
             if let Some(disorder) = &mut self.disorder {
                 disorder.queue.rebase(shift);
             }
         }
         self.origin = first.0;
         self.base = Base::Fixed;
+        self.look_for_end();
     }
 
     /// Picked up in the middle: the lowest sequence number held is the first byte's. Nothing when there is none.
@@ -280,14 +264,15 @@ impl Stream {
         self.marks.insert(Marks::MIDSTREAM);
     }
 
-    /// The offset of a segment's first byte, or `None` when it lies so far away that it is not believed.
+    /// Where a segment's first byte belongs.
     ///
-    /// Two such segments in a row, the second where the first ended, are believed: then it was the capture that lost what
-    /// is between.
-    pub(crate) fn locate(&mut self, seq: SeqNum, wire_len: u32, receiver: &Self) -> Option<i64> {
-        if self.rival == Some(seq.0) {
+    /// Two segments far ahead in a row, the second where the first ended, are believed: then it was the capture that lost what
+    /// is between. What lies before the first byte, or far behind, can have no place here; but if the other side acknowledges
+    /// it, or two in a row go on there and no other side is seen, this is not the connection that is under way.
+    pub(crate) fn locate(&mut self, seq: SeqNum, wire_len: u32, receiver: &Self) -> Located {
+        if self.doubts.is_some() {
             // The other side is not seen, or not yet.
-            self.decide(seq);
+            self.guess(seq);
         }
         let offset = match self.base {
             Base::Fixed => self.offset_of(seq),
@@ -301,17 +286,19 @@ impl Stream {
         };
         let limit = self.window_of(receiver).map_or(FAR, |window| window.saturating_add(SLACK).min(FAR));
         let ahead = offset.saturating_sub(self.top());
-        let behind = if self.base == Base::Tentative { limit } else { i64::MAX };
-        if ahead <= limit && ahead > -behind {
-            self.stray = None;
-            return Some(offset);
+        // Where the first byte is known no more than a keep-alive comes before it. Picked up in the middle, what overtook does.
+        let before = self.base == Base::Fixed
+            && !self.marks.contains(Marks::MIDSTREAM)
+            && offset.saturating_add(wire_len.into()) < 0;
+        if ahead <= limit && ahead > -limit && !before {
+            self.no_stray();
+            return Located::At(offset);
         }
-        if self.stray == Some(seq.0) && self.base == Base::Fixed && ahead > 0 {
-            self.stray = None;
-            return Some(offset);
+        if self.base == Base::Fixed {
+            self.stray(offset, seq, wire_len, ahead > 0, receiver.packets == 0)
+        } else {
+            Located::Outside
         }
-        self.stray = Some(seq.0.wrapping_add(wire_len));
-        None
     }
 
     /// Whether enough is held to decide about the first byte.
@@ -320,20 +307,6 @@ impl Stream {
             && self.disorder.as_ref().is_some_and(|disorder| {
                 disorder.queue.len() >= PICK_UP_SEGMENTS || disorder.queue.payload() >= PICK_UP_BYTES
             })
-    }
-
-    /// A FIN at this offset. Only one that lies not before what was given counts, and the first of them.
-    pub(crate) fn finish_at(&mut self, offset: i64) -> bool {
-        let possible = match self.base {
-            Base::Fixed => offset >= self.next as i64,
-            Base::Unseen | Base::Tentative => true,
-        };
-        if self.fin.is_none() && possible {
-            self.fin = Some(offset);
-            self.marks.insert(Marks::FIN);
-            return true;
-        }
-        false
     }
 
     /// Whether there is a FIN and nothing before it is still to come.
@@ -348,9 +321,10 @@ impl Stream {
     pub(crate) fn limit_holes(&mut self, config: &Config, gaps: &mut usize, counters: &mut Counters) {
         let Some(disorder) = &mut self.disorder else { return };
         let others = gaps.saturating_sub(disorder.counted);
-        let most = config.max_gaps_per_stream.max(1).min(config.max_gaps.saturating_sub(others));
+        let shared = config.max_gaps.saturating_sub(others).saturating_add(OWN_HOLES);
+        let most = config.max_gaps_per_stream.max(1).min(shared);
         counters.closed_gaps += disorder.holes.limit(most);
-        disorder.counted = disorder.holes.len();
+        disorder.counted = disorder.holes.len().saturating_sub(OWN_HOLES);
         *gaps = others.saturating_add(disorder.counted);
     }
 

@@ -7,7 +7,7 @@ use streamdb_types::{Counters, Direction, Endpoint, Marks, Path, Protocol, Reaso
 
 use crate::ages::{Ages, Class, Worth};
 use crate::config::Config;
-use crate::connection::{Connection, State, Syn};
+use crate::connection::{Connection, State, Syn, Taken};
 use crate::held::Scratch;
 use crate::key::{Key, Place, Seed};
 use crate::repeats::Repeats;
@@ -164,17 +164,31 @@ impl FlowTable {
                 self.open(place.short(), &key, from_client, time, state, sink)
             }
         };
+        if self.segment((slot, direction), tag, time, segment, syn, sink)? == Taken::Elsewhere {
+            self.close(slot, Reason::TimeCutoff, sink);
+            let key = Key { protocol: Protocol::TCP, path, src: segment.src, dst: segment.dst };
+            let from_client = direction == Direction::ToServer;
+            let new = self.open(place.short(), &key, from_client, time, State::Open, sink);
+            // Of a new one every segment is.
+            let _ = self.segment(new, tag, time, segment, Syn::Belongs, sink)?;
+            return Some((Slot(new.0), new.1));
+        }
+        Some((Slot(slot), direction))
+    }
+
+    /// Gives a segment to its connection. When it is not of that one after all, nothing is counted.
+    #[inline]
+    fn segment<S: Sink>(
+        &mut self,
+        (slot, direction): (u32, Direction),
+        tag: FrameTag,
+        time: Timestamp,
+        segment: &TcpSegment<'_>,
+        syn: Syn,
+        sink: &mut S,
+    ) -> Option<Taken> {
         self.stir(slot);
         let connection = self.connections.get_mut(slot as usize)?;
-        let stream = direction.of_mut(&mut connection.streams);
-        self.counters.streams += u64::from(stream.packets == 0);
-        stream.frame(time);
-        if segment.checksum_ok == Some(false) {
-            stream.marks.insert(Marks::BAD_CHECKSUM);
-        }
-        let captured = segment.payload.len() as u64;
-        self.counters.payload_captured += captured;
-        self.counters.payload_cut += u64::from(segment.wire_len).saturating_sub(captured);
         let mut cx = Context {
             sink,
             config: &self.config,
@@ -184,9 +198,20 @@ impl FlowTable {
             scratch: &mut self.scratch,
             slot: Slot(slot),
         };
-        connection.segment(&mut cx, direction, tag, segment, syn);
-        self.touch(slot);
-        Some((Slot(slot), direction))
+        if connection.segment(&mut cx, direction, tag, segment, syn) == Taken::Elsewhere {
+            return Some(Taken::Elsewhere);
+        }
+        let stream = direction.of_mut(&mut connection.streams);
+        self.counters.streams += u64::from(stream.packets == 0);
+        stream.frame(time);
+        if segment.checksum_ok == Some(false) {
+            stream.marks.insert(Marks::BAD_CHECKSUM);
+        }
+        let captured = segment.payload.len() as u64;
+        self.counters.payload_captured += captured;
+        self.counters.payload_cut += u64::from(segment.wire_len).saturating_sub(captured);
+        self.touch(slot, sink);
+        Some(Taken::Here)
     }
 
     /// Takes a UDP datagram, whose connection was looked up; as [`tcp`](Self::tcp).
@@ -225,6 +250,7 @@ impl FlowTable {
         let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
         let wire_len = datagram.wire_len.max(len);
         self.counters.payload_captured += payload.len() as u64;
+        self.counters.payload_cut += u64::from(wire_len - len);
         let known = self.repeats.find(Slot(slot), direction, datagram, time);
         if let Some(offset) = known.filter(|offset| offset.add(len.into()).0 <= stream.next)
             && sink.compare(Slot(slot), direction, offset, payload) == Comparison::Same
@@ -232,7 +258,7 @@ impl FlowTable {
             stream.marks.insert(Marks::RETRANSMITTED);
             self.counters.payload_duplicate += u64::from(len);
             sink.placed(tag, Slot(slot), direction, offset, len);
-            self.touch(slot);
+            self.touch(slot, sink);
             return Some((Slot(slot), direction));
         }
         let (offset, kept) = stream.datagram(len, wire_len);
@@ -242,7 +268,6 @@ impl FlowTable {
         }
         self.counters.payload_stored += u64::from(kept);
         self.counters.payload_not_kept += payload.len() as u64 - u64::from(kept);
-        self.counters.payload_cut += u64::from(wire_len - len);
         let payload = payload.get(..kept as usize).unwrap_or(payload);
         if kept < len {
             sink.cut(tag, payload);
@@ -251,7 +276,7 @@ impl FlowTable {
         if kept > 0 {
             sink.placed(tag, Slot(slot), direction, offset, kept);
         }
-        self.touch(slot);
+        self.touch(slot, sink);
         Some((Slot(slot), direction))
     }
 
@@ -298,8 +323,8 @@ impl FlowTable {
                 Class::Ended => ended,
                 Class::Opening => opening,
                 Class::Udp | Class::LoneUdp => udp,
-                Class::Closing | Class::LoneClosing => open.min(HALF_CLOSED),
-                Class::Open | Class::LoneOpen => open,
+                Class::Closing | Class::LoneClosing | Class::BusyClosing => open.min(HALF_CLOSED),
+                Class::Open | Class::LoneOpen | Class::BusyOpen => open,
             }
         };
         while let Some(slot) = self.ages.oldest(due) {
@@ -370,7 +395,7 @@ impl FlowTable {
         state: State,
         sink: &mut S,
     ) -> (u32, Direction) {
-        let most = self.config.max_connections.clamp(1, u32::MAX as usize - 1);
+        let most = self.most_connections();
         while self.index.len() >= most
             && let Some((slot, worth)) = self.ages.to_give_up(YOUNG)
         {
@@ -391,6 +416,7 @@ impl FlowTable {
             stirred: None,
             touched: None,
             end_is_said: false,
+            goes_on: false,
             live: true,
         };
         // At most `most` slots are in use at once, so there are no more, and the number fits.
@@ -416,13 +442,34 @@ impl FlowTable {
     /// The connection is the youngest of its class. What the lists know is looked up only when it may have changed: they
     /// lie elsewhere in memory.
     #[inline]
-    fn touch(&mut self, slot: u32) {
+    fn touch<S: Sink>(&mut self, slot: u32, sink: &mut S) {
         let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-        let touched = Some((self.ages.now(), connection.class()));
+        let class = connection.class();
+        let touched = Some((self.ages.now(), class));
         if connection.touched != touched {
             connection.touched = touched;
-            self.ages.touch(slot, connection.class());
+            self.ages.touch(slot, class);
+            if class.worth() == Worth::Much {
+                self.keep_room(sink);
+            }
         }
+    }
+
+    /// Established connections leave a sixteenth of the table to those that may come to be, which a full table would give up before they
+    /// are. Who makes the one too many is an established one itself: no flood can, as it takes two ends.
+    fn keep_room<S: Sink>(&mut self, sink: &mut S) {
+        let most = self.most_connections();
+        if self.ages.count(Worth::Much) > most - most / 16
+            && let Some(slot) = self.ages.oldest(|class, _| class.worth() == Worth::Much)
+        {
+            self.counters.evicted_connections += 1;
+            self.counters.evicted_established += 1;
+            self.close(slot, Reason::TimeCutoff, sink);
+        }
+    }
+
+    fn most_connections(&self) -> usize {
+        self.config.max_connections.clamp(1, u32::MAX as usize - 1)
     }
 
     /// The connection has a frame.

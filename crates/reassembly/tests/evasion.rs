@@ -10,7 +10,7 @@ use streamdb_reassembly::{Config, OverlapPolicy};
 use streamdb_types::{
     Direction::{ToClient, ToServer},
     GapKind::Missing,
-    Marks,
+    Marks, Reason,
 };
 
 /// The conversation of a client that begins at `first` and was answered, and what must come of it.
@@ -70,6 +70,73 @@ fn a_syn_after_the_answer_that_never_comes_there() {
             is_whole(&wire, &format!("{decoy} at {at}"));
         }
     }
+}
+
+/// With data behind the SYN that never came there, before the answer to the other one.
+#[test]
+fn a_syn_and_data_that_never_come_there() {
+    for decoy in [90_000, 900, 999, 1001, 1500, 3_000_000_000] {
+        for decoy_first in [false, true] {
+            for more in [None, Some(70_000)] {
+                let mut wire = Wire::new(Config::default());
+                let mut syns = if decoy_first { vec![decoy, 1000] } else { vec![1000, decoy] };
+                syns.extend(more);
+                syns.iter().for_each(|syn| _ = wire.c(frame(SYN, *syn)));
+                // Behind the first SYN or the last.
+                let followed = if decoy_first { decoy } else { more.unwrap_or(decoy) };
+                wire.c(data(followed + 1, 5001, "junk"));
+                talk(&mut wire, 1001);
+                is_whole(&wire, &format!("{decoy} {decoy_first} {more:?}"));
+            }
+        }
+    }
+}
+
+/// Both the SYN and its answer are forged, on a connection that is under way: it costs what it costs, and then the connection is
+/// followed again.
+#[test]
+fn a_connection_that_never_was_hides_the_real_one_only_for_a_while() {
+    for decoy in [900_000, 2000, 1_000_000_000, 3_000_000_000] {
+        let mut wire = Wire::open(Config::default());
+        wire.c(data(1001, 5001, "abc"));
+        wire.c(frame(SYN, decoy));
+        wire.s(Frame { ack: decoy + 1, ..frame(SYN | ACK, 70_000) });
+        let (mut c, mut s) = (1004_u32, 5001_u32);
+        for _ in 0..4 {
+            wire.c(data(c, s, "ask"));
+            c += 3;
+            wire.s(data(s, c, "answer"));
+            s += 6;
+        }
+        wire.flush();
+        let last = wire.keeper.seen.last().unwrap();
+        assert!(last.text(ToServer).ends_with("askask"), "{decoy} {:?}", last.text(ToServer));
+        assert!(last.text(ToClient).ends_with("answeranswer"), "{decoy} {:?}", last.text(ToClient));
+        assert_eq!(last.tuple.client, wire.client);
+        assert!(wire.keeper.seen.len() <= 3);
+    }
+    // Of one side alone.
+    let mut wire = Wire::new(Config::default());
+    wire.c(frame(SYN, 1000));
+    wire.c(data(1001, 5001, "abc"));
+    wire.c(frame(SYN, 900_000));
+    wire.c(data(1004, 5001, "one"));
+    wire.c(data(1007, 5001, "two"));
+    wire.c(data(1010, 5001, "three"));
+    wire.flush();
+    assert_eq!(wire.keeper.seen.last().unwrap().text(ToServer), "twothree");
+}
+
+#[test]
+fn what_lies_before_the_stream_and_is_not_taken_there_ends_nothing() {
+    let mut wire = Wire::open(Config::default());
+    for n in 0..20 {
+        wire.c(data(1001 + 3 * n, 5001, "ask"));
+        wire.c(data(500 + 4 * n, 5001, "junk"));
+        wire.s(data(5001, 1004 + 3 * n, ""));
+    }
+    wire.flush();
+    assert_eq!(wire.said(), "ask".repeat(20));
 }
 
 #[test]
@@ -176,6 +243,103 @@ fn a_fin_before_the_end_hides_nothing_that_was_before_it() {
     assert_eq!((wire.only().text(ToServer).as_str(), wire.only().gaps(ToServer)), ("ask", vec![]));
 }
 
+/// A FIN that the other end never takes: its TTL is too low, or its checksum wrong. What is sent after it is of the stream.
+#[test]
+fn a_fin_that_never_comes_there_hides_nothing() {
+    for flushed in [false, true] {
+        let mut wire = Wire::open(Config::default());
+        wire.c(frame(ACK | FIN, 1001));
+        if flushed {
+            wire.flush();
+        }
+        wire.c(data(1001, 5001, "ask"));
+        wire.s(data(5001, 1004, "answer"));
+        wire.wait(70);
+        assert_eq!((wire.said().as_str(), wire.only().ended), ("ask", None), "it is no half-closed one");
+        assert!(wire.only().marks(ToServer).contains(Marks::CONFLICT));
+        wire.c(Frame { ack: 5007, ..frame(ACK | FIN, 1004) });
+        wire.s(Frame { ack: 1005, ..frame(ACK | FIN, 5007) });
+        wire.flush();
+        assert_eq!(wire.only().ended, Some(Reason::Fin));
+        is_whole(&wire, "a FIN before");
+    }
+    // Further on, where it would show bytes that nobody sent; before the real one and after it.
+    for decoy_first in [true, false] {
+        let mut wire = Wire::open(Config::default());
+        let fins = if decoy_first { [9000, 1004] } else { [1004, 9000] };
+        wire.c(data(1001, 5001, "ask"));
+        fins.iter().for_each(|seq| _ = wire.c(Frame { ack: 5001, ..frame(ACK | FIN, *seq) }));
+        wire.s(Frame { flags: ACK | FIN, ..data(5001, 1005, "answer") });
+        wire.flush();
+        is_whole(&wire, "a FIN behind");
+        assert_eq!((wire.only().ended, wire.only().states[0].length.0), (Some(Reason::Fin), 3));
+        assert!(wire.only().marks(ToServer).contains(Marks::CONFLICT));
+    }
+    // Only the acknowledgement shows it: what was sent was lost. The real one came already.
+    let mut wire = Wire::open(Config::default());
+    wire.c(frame(ACK | FIN, 1001));
+    wire.c(frame(ACK | FIN, 1004));
+    wire.s(Frame { ack: 1005, ..frame(ACK | FIN, 5001) });
+    wire.flush();
+    assert_eq!(wire.only().gaps(ToServer), [(0, 3, Missing)]);
+    assert_eq!(wire.only().ended, Some(Reason::Fin));
+}
+
+#[test]
+fn fins_of_both_sides_that_never_come_there() {
+    let mut wire = Wire::open(Config::default());
+    wire.c(Frame { ack: 5001, ..frame(ACK | FIN, 1001) });
+    wire.s(Frame { ack: 1001, ..frame(ACK | FIN, 5001) });
+    wire.wait(1);
+    assert_eq!(wire.only().ended, Some(Reason::Fin));
+    wire.c(data(1001, 5001, "as"));
+    wire.s(data(5001, 1003, "answ"));
+    wire.wait(60);
+    wire.c(data(1003, 5005, "k"));
+    wire.s(data(5005, 1004, "er"));
+    wire.flush();
+    is_whole(&wire, "two FINs");
+    assert_eq!(wire.keeper.seen.len(), 1);
+    wire.c(Frame { ack: 5007, ..frame(ACK | FIN, 1004) });
+    wire.s(Frame { ack: 1005, ..frame(ACK | FIN, 5007) });
+    wire.wait(12);
+    assert!(wire.only().closed);
+}
+
+/// A reset in the window that the other end never sees, and a pause.
+#[test]
+fn a_reset_that_never_comes_there_splits_nothing() {
+    for flushed in [false, true] {
+        let mut wire = Wire::open(Config::default());
+        wire.c(frame(RST, 1001));
+        if flushed {
+            wire.wait(1);
+            assert_eq!(wire.only().ended, Some(Reason::Rst));
+        }
+        wire.c(data(1001, 5001, "as"));
+        wire.s(data(5001, 1003, "answ"));
+        wire.wait(60);
+        wire.c(data(1003, 5005, "k"));
+        wire.s(data(5005, 1004, "er"));
+        wire.flush();
+        is_whole(&wire, "a reset");
+        assert_eq!(wire.keeper.seen.len(), 1);
+        assert!(wire.only().marks(ToServer).contains(Marks::BAD_RST));
+        // The next one is a real one.
+        wire.c(frame(RST, 1004));
+        wire.wait(12);
+        assert_eq!((wire.only().ended, wire.only().closed), (Some(Reason::Rst), true));
+    }
+    // What was on its way when a real one came proves nothing.
+    let mut wire = Wire::open(Config::default());
+    wire.c(data(1001, 5001, "ask"));
+    wire.s(frame(RST, 5001));
+    wire.c(data(1004, 5001, " more"));
+    wire.s(data(5001, 1009, ""));
+    wire.wait(12);
+    assert!(wire.only().closed && !wire.only().marks(ToClient).contains(Marks::BAD_RST));
+}
+
 /// A mirror of two ports shows each frame twice: with another VLAN tag (folded), TTL or MAC address, which do not come here. The
 /// second copy is a reference, over TCP and over UDP.
 #[test]
@@ -229,4 +393,14 @@ fn datagrams_that_come_twice_are_stored_once() {
     assert_eq!((counters.payload_duplicate, counters.payload_stored), (10, 23));
     assert!(wire.only().marks(ToServer).contains(Marks::RETRANSMITTED));
     assert!((1..=wire.tag).all(|tag| wire.placed(tag)));
+}
+
+#[test]
+fn what_was_cut_of_a_copy_is_counted_too() {
+    let mut wire = Wire::new(Config::default());
+    wire.udp_with(true, "one", 5, 1);
+    wire.udp_with(true, "one", 5, 1);
+    wire.flush();
+    let counters = wire.table.counters();
+    assert_eq!((counters.payload_cut, counters.payload_duplicate, counters.payload_stored), (10, 3, 3));
 }

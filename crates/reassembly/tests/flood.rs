@@ -280,10 +280,77 @@ fn where_all_are_established_the_longest_silent_goes() {
     assert_eq!(flooded.watch.closed[0].0.client, transfers[0].client);
 }
 
+/// A handshake of a client, with strangers' SYNs between its frames.
+fn establish_among_strangers(flooded: &mut Flooded, client: Endpoint, from: u32) -> Transfer {
+    let server = host(SERVER, 80);
+    let mut transfer = Transfer { client, sent: 0, got: 0 };
+    let steps = [
+        (client, server, frame(SYN, 999)),
+        (server, client, Frame { ack: 1000, ..frame(SYN | ACK, 4999) }),
+        (client, server, Frame { ack: 5000, ..frame(ACK, 1000) }),
+    ];
+    for (n, (src, dst, frame)) in (0..).zip(steps) {
+        flooded.tcp(src, dst, frame);
+        for stranger_at in 0..3 {
+            flooded.tcp(stranger(from + 3 * n + stranger_at), host(2, 443), common::frame(SYN, n));
+        }
+    }
+    transfer.go_on(flooded);
+    transfer
+}
+
+#[test]
+fn a_full_table_is_open_for_new_ones() {
+    let mut flooded = Flooded::new(Config { max_connections: 160, ..Config::default() });
+    let mut transfers = flooded.establish(160);
+    assert_eq!(flooded.table.counters().evicted_established, 10, "a sixteenth is kept free");
+    transfers.drain(..10);
+    flooded.pass(60 * SECOND);
+    for n in 0..5 {
+        let client = host(1, 50_000 + n);
+        transfers.push(establish_among_strangers(&mut flooded, client, 9 * u32::from(n)));
+        transfers.remove(0);
+    }
+    // SYNs alone take nobody's place.
+    for n in 1000..3000 {
+        flooded.tcp(stranger(n), host(2, 443), frame(SYN, n));
+    }
+    let counters = flooded.table.counters();
+    assert_eq!((counters.evicted_established, flooded.table.open_connections()), (15, 160));
+    flooded.table.flush(&mut flooded.watch);
+    for transfer in &transfers {
+        let mut found = flooded.watch.slots.iter().flatten().filter(|watched| watched.client == transfer.client);
+        let watched = found.next().unwrap();
+        assert_eq!(watched.bytes.each_ref().map(|bytes| bytes.len() as u32), [transfer.sent, transfer.got]);
+        assert!(found.next().is_none());
+    }
+}
+
+/// Sixteen frames of one side, which anybody can make up, do not take the place of one that has two ends.
+#[test]
+fn many_frames_of_one_side_are_no_connection_of_two() {
+    let mut flooded = Flooded::new(Config { max_connections: 160, ..Config::default() });
+    let mut transfers = flooded.establish(50);
+    for n in 0..2000 {
+        for frame in 0..20 {
+            flooded.tcp(stranger(n), host(2, 443), data(1 + frame, 1, "x"));
+        }
+        flooded.pass(SECOND / 100);
+    }
+    flooded.pass(3 * SECOND);
+    for n in 0..50 {
+        let client = host(1, 50_000 + n);
+        transfers.push(establish_among_strangers(&mut flooded, client, 10_000 + 9 * u32::from(n)));
+    }
+    flooded.table.flush(&mut flooded.watch);
+    all_whole(&flooded, &transfers);
+}
+
 /// Bytes out of order: what is held is bounded, and who wants to hold more is released early, which costs order in time, not bytes.
 #[test]
 fn a_flood_of_bytes_out_of_order() {
-    let bound = 1 << 20;
+    // So many of the strangers' segments as leave no room for one more, however small.
+    let bound = 929 * (1000 + 128);
     let mut flooded = Flooded::new(Config { max_held: bound, max_gaps: 1000, ..Config::default() });
     let mut transfers = flooded.establish(50);
     let text = "o".repeat(1000);

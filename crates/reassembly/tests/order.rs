@@ -252,9 +252,10 @@ fn a_fin_with_data_out_of_order() {
     wire.c(data(1001, 5001, "abc"));
     wire.flush();
     assert_eq!(wire.said(), "abcdef");
+    wire.s(data(5001, 1008, ""));
     wire.c(data(1005, 5001, "efghi"));
     wire.flush();
-    assert_eq!(wire.said(), "abcdef", "nothing comes after a FIN");
+    assert_eq!(wire.said(), "abcdef", "nothing comes after a FIN that the other side has");
     assert!(wire.kept(wire.tag));
     assert_eq!(wire.table.counters().payload_outside, 3);
 }
@@ -297,16 +298,31 @@ fn keep_alives_are_no_data() {
     wire.c(data(1000, 5001, "\0"));
     assert!(wire.kept(4));
     wire.c(data(1001, 5001, "abc"));
+    wire.s(data(5001, 1004, ""));
     wire.c(data(1003, 5001, ""));
     wire.c(data(1003, 5001, "\0"));
-    assert!(wire.kept(7));
+    assert!(wire.kept(8));
     wire.c(data(1003, 5001, "c"));
-    assert!(wire.placed(8));
+    assert!(wire.placed(9));
     wire.flush();
     assert_eq!(wire.said(), "abc");
     assert_eq!(wire.only().marks(ToServer), Marks::SYN);
     let counters = wire.table.counters();
     assert_eq!((counters.payload_outside, counters.payload_conflicting, counters.payload_duplicate), (1, 1, 1));
+}
+
+/// A byte that the other side does not have is no keep-alive, so that one in place of another is told.
+#[test]
+fn a_byte_sent_twice_may_differ() {
+    let mut wire = Wire::open(Config::default());
+    for (n, (decoy, byte)) in (0..).zip([("X", "G"), ("X", "E"), ("X", "T")]) {
+        wire.c(data(1001 + n, 5001, decoy));
+        wire.c(data(1001 + n, 5001, byte));
+    }
+    wire.flush();
+    assert_eq!(wire.said(), "XXX");
+    assert!(wire.only().marks(ToServer).contains(Marks::CONFLICT));
+    assert_eq!(wire.table.counters().payload_conflicting, 3);
 }
 
 #[test]
@@ -356,11 +372,32 @@ fn a_lost_tail_shows_by_the_acknowledgement() {
     wire.flush();
     assert_eq!(wire.only().gaps(ToServer), [(3, 4, Missing)], "and a FIN, perhaps");
     wire.s(data(5001, 1009 + (1 << 25), ""));
+    wire.s(data(5001, 1009 + (1 << 25), ""));
     wire.flush();
     assert_eq!(wire.only().states[0].length.0, 7, "too far to be true");
     wire.finish();
     assert_eq!(wire.only().gaps(ToServer), [(3, 5, Missing)]);
     assert_eq!(wire.table.counters().gap_missing, 5);
+}
+
+/// The window is 10,000 bytes.
+#[test]
+fn what_no_window_allowed_is_acknowledged_twice() {
+    let mut wire = Wire::open(Config::default());
+    wire.c(data(1001, 5001, "abc"));
+    wire.s(data(5001, 1004 + (1 << 20), ""));
+    wire.s(data(5001, 1004, ""));
+    wire.flush();
+    wire.finish();
+    assert_eq!(wire.only().gaps(ToServer), []);
+    assert_eq!(wire.table.counters().gap_missing, 0);
+    // The capture lost the end.
+    let mut wire = Wire::open(Config::default());
+    wire.c(data(1001, 5001, "abc"));
+    wire.s(data(5001, 1004 + (1 << 20), ""));
+    wire.s(Frame { ack: 1005 + (1 << 20), ..frame(ACK | FIN, 5001) });
+    wire.finish();
+    assert_eq!(wire.only().gaps(ToServer), [(3, (1 << 20) + 1, Missing)]);
 }
 
 #[test]
@@ -404,6 +441,53 @@ fn too_many_holes_are_closed_from_below() {
     wire.finish();
     let counters = wire.table.counters();
     assert_eq!((counters.payload_outside, counters.gap_missing), (1, 20));
+}
+
+/// Who has more holes than there may be takes nobody else's.
+#[test]
+fn each_stream_has_holes_of_its_own() {
+    let mut wire = Wire::new(Config { max_gaps: 1, ..Config::default() });
+    let (client, other) = (wire.client, common::host(1, 41_000));
+    wire.client = other;
+    wire.handshake();
+    for n in 0..20 {
+        wire.c(data(1004 + 3 * n, 5001, "x"));
+    }
+    wire.flush();
+    assert_eq!((wire.only().states[0].gaps.len(), wire.table.counters().closed_gaps), (9, 11));
+    wire.client = client;
+    wire.handshake();
+    wire.c(data(1004, 5001, "def"));
+    wire.flush();
+    wire.c(data(1001, 5001, "abc"));
+    assert!(wire.placed(wire.tag));
+    assert_eq!(wire.keeper.seen[1].text(ToServer), "abcdef");
+    wire.finish();
+}
+
+/// One stream alone holds no more than three quarters of what may be held, if it is much.
+#[test]
+fn who_holds_much_leaves_room() {
+    let bound = 200 << 10;
+    let mut wire = Wire::new(Config { max_held: bound, ..Config::default() });
+    let client = wire.client;
+    wire.client = common::host(1, 41_000);
+    wire.handshake();
+    let text = "x".repeat(1000);
+    for n in 0..150 {
+        wire.c(data(2001 + 1000 * n, 5001, &text));
+        assert!(wire.table.held_bytes() <= bound - bound / 4);
+        if wire.table.counters().released_early > 0 {
+            break;
+        }
+    }
+    assert_eq!(wire.table.counters().released_early, 1);
+    for n in 0..50 {
+        wire.client.port = client.port + n;
+        wire.handshake();
+        wire.c(data(1004, 5001, "def"));
+    }
+    assert_eq!(wire.table.counters().released_early, 1);
 }
 
 #[test]

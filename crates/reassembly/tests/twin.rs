@@ -58,6 +58,7 @@ fn tidy(steps: &mut [Step]) {
 
 #[derive(Clone)]
 struct Pending {
+    tag: u64,
     at: i64,
     bytes: Vec<u8>,
     wire_end: i64,
@@ -71,13 +72,21 @@ struct Twin {
     first: i64,
     /// The offset, in the script's terms, of the stream's first byte.
     base: Option<i64>,
+    /// Whether that is by what came, and not by a SYN.
+    midstream: bool,
     given: BTreeMap<i64, u8>,
     cut: BTreeSet<i64>,
     next: i64,
     fin: Option<i64>,
+    later_fin: Option<i64>,
     acked: i64,
+    /// Whether the other side was seen, and acknowledged something.
+    answered: bool,
+    heard: bool,
+    /// Where a segment ended that lies before the stream.
+    behind: Option<i64>,
     pending: Vec<Pending>,
-    /// Bytes of keep-alives for which there was none to compare them with.
+    /// Keep-alives for whose byte there was none to compare it with, and what lay behind a FIN that was believed then.
     garbage: BTreeSet<u64>,
     outside: u64,
     not_kept: u64,
@@ -89,13 +98,25 @@ impl Twin {
     fn segment(&mut self, tag: u64, at: i64, bytes: &[u8], cut: u32, fin: bool) {
         let at = at - self.base.unwrap_or(0);
         let wire_end = at + bytes.len() as i64 + i64::from(cut);
-        if fin && self.fin.is_none() && (self.base.is_none() || wire_end >= self.next) {
-            self.fin = Some(wire_end);
+        let possible = self.base.is_none_or(|_| wire_end >= self.next.max(self.acked - 1));
+        if fin && possible && self.pending.iter().all(|pending| wire_end >= pending.wire_end) {
+            match self.fin {
+                None => self.fin = Some(wire_end),
+                Some(fin) if fin == wire_end || self.has_fin() => {}
+                Some(fin) => {
+                    (self.fin, self.later_fin) = (Some(fin.min(wire_end)), Some(fin.max(wire_end)));
+                    self.conflict = true;
+                }
+            }
         }
         if wire_end == at {
             return;
         }
-        let keep_alive = self.base.is_some() && wire_end == at + 1 && wire_end == self.next;
+        if self.fin.is_some_and(|fin| wire_end > fin) && !self.has_fin() {
+            self.no_fin(wire_end);
+        }
+        let all = !self.heard || self.acked >= self.next;
+        let keep_alive = self.base.is_some() && wire_end == at + 1 && wire_end == self.next && all;
         if keep_alive {
             if !bytes.is_empty() && at >= self.first {
                 self.not_kept += 1;
@@ -105,7 +126,15 @@ impl Twin {
             }
             return;
         }
-        self.pending.push(Pending { at, bytes: bytes.to_vec(), wire_end });
+        if self.base.is_some() && self.fin.is_some_and(|fin| at >= fin) {
+            let kept = usize::try_from(self.first.saturating_sub(at)).unwrap_or(0).min(bytes.len()) as u64;
+            self.outside += kept;
+            self.garbage.insert(tag);
+            self.not_kept += bytes.len() as u64 - kept;
+            self.release(false);
+            return;
+        }
+        self.pending.push(Pending { tag, at, bytes: bytes.to_vec(), wire_end });
         let payload: usize = self.pending.iter().map(|pending| pending.bytes.len()).sum();
         if self.base.is_none() && (self.pending.len() >= 16 || payload >= 65_536) {
             self.pick_up();
@@ -115,16 +144,52 @@ impl Twin {
         }
     }
 
+    /// Whether the other side has the FIN.
+    fn has_fin(&self) -> bool {
+        self.base.is_some() && self.fin.is_some_and(|fin| self.acked > fin)
+    }
+
+    /// The stream goes on, so that it was none.
+    fn no_fin(&mut self, to: i64) {
+        self.fin = self.later_fin.take().filter(|&fin| fin >= to);
+        self.conflict = true;
+    }
+
+    fn acknowledged(&mut self, at: i64) {
+        let Some(base) = self.base else { return };
+        let top = self.pending.iter().map(|pending| pending.wire_end).chain([self.next]).max();
+        self.heard |= (0..=top.unwrap()).contains(&(at - base));
+        if at - base > self.acked {
+            self.acked = at - base;
+            if self.fin.is_some_and(|fin| self.acked > fin + 1) {
+                self.no_fin(self.acked - 1);
+            }
+        }
+    }
+
+    /// Whether two in a row lie before the stream, of which the other side says nothing: then they are of another.
+    fn is_elsewhere(&mut self, at: i64, taken: i64) -> bool {
+        let at = at - self.base.unwrap_or(0);
+        if self.base.is_none() || self.midstream || taken == 0 || at + taken >= 0 {
+            return false;
+        }
+        let elsewhere = self.behind == Some(at) && !self.answered;
+        self.behind = Some(at + taken);
+        elsewhere
+    }
+
     fn pick_up(&mut self) {
         let lowest = self.pending.iter().map(|pending| pending.at).chain(self.fin).min();
         if let (None, Some(lowest)) = (self.base, lowest) {
             self.fix(lowest);
+            self.midstream = true;
         }
     }
 
     fn fix(&mut self, base: i64) {
         self.base = Some(base);
         self.fin = self.fin.map(|fin| fin - base);
+        self.later_fin = self.later_fin.map(|fin| fin - base);
         for pending in &mut self.pending {
             pending.at -= base;
             pending.wire_end -= base;
@@ -161,6 +226,7 @@ impl Twin {
                     self.not_kept += 1;
                 } else if at < 0 || at >= limit {
                     self.outside += 1;
+                    self.garbage.insert(pending.tag);
                 } else if let Some(&given) = self.given.get(&at) {
                     self.conflict |= given != byte;
                 } else {
@@ -242,9 +308,8 @@ fn play(
             Step::Ack(at) => {
                 let ack = isn.wrapping_add(1).wrapping_add(*at as u32);
                 wire.s(Frame { ack, ..frame(ACK, 9) });
-                if let Some(base) = twin.base {
-                    twin.acked = twin.acked.max(at - base);
-                }
+                twin.answered = true;
+                twin.acknowledged(*at);
                 continue;
             }
             Step::Syn => {
@@ -263,7 +328,12 @@ fn play(
         }
         let (at, text, cut, fin) = sent.last().unwrap();
         let seq = isn.wrapping_add(1).wrapping_add(*at as u32);
+        let elsewhere = twin.is_elsewhere(*at, text.len() as i64 + i64::from(*cut) + i64::from(*fin));
         wire.c(Frame { text, cut: *cut, ..frame(if *fin { ACK | FIN } else { ACK }, seq) });
+        if elsewhere {
+            assert!(wire.keeper.seen.len() == 2 && wire.keeper.seen[0].closed);
+            break;
+        }
         if !text.is_empty() {
             payloads.push((wire.tag, *at, text.clone().into_bytes()));
         }

@@ -52,7 +52,12 @@ impl Account {
         self.processes.entry(name).or_default().down.get_or_insert(now());
     }
 
-    /// A process was started, for the first time or again.
+    /// There is no such process any more, and nobody misses it.
+    pub(crate) fn ended(&mut self, name: &'static str) {
+        self.processes.remove(name);
+    }
+
+    /// A process does what it is there for, for the first time or again.
     pub(crate) fn began(&mut self, name: &'static str) {
         let process = self.processes.entry(name).or_default();
         let Some(from) = process.down.take() else { return };
@@ -108,8 +113,12 @@ mod tests {
         let mut next = Account::open(folder.path());
         assert_eq!(next.gaps.len(), GAPS);
         next.began("capture");
+        next.began("scan");
+        next.died("scan");
+        next.ended("scan");
         next.tell();
         let status = Status::read(folder.path(), Teller::Supervisor).unwrap().unwrap();
         assert_eq!((status.number("process.capture.restarts"), status.text("gap.63").is_some()), (0, true));
+        assert!(status.values.keys().all(|name| !name.contains("scan")));
     }
 }

@@ -1,45 +1,63 @@
 //! Live capture by one or several workers, each with a thread, a source, and a bucket of its own; and who tells them what is new.
 
 pub(crate) mod feeding;
+mod given;
 mod member;
+pub(crate) mod spool_folder;
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-use streamdb_capture::{Feed, FeedSettings, Live, LiveError, LiveSettings};
-use streamdb_storage::{WriteFolder, Writer, WriterSummary};
+use streamdb_capture::{Feed, FeedSettings, LinkState, Live, LiveError, LiveSettings, link_state};
+use streamdb_storage::{FOLDER, WriteFolder, Writer, WriterSummary};
 use streamdb_types::{Counters, Interface};
 
 use self::feeding::Feeding;
 use self::member::{Member, Order, Orders};
+use self::spool_folder::{Folders, SpoolFolders};
 use crate::commands::Error;
 use crate::cutoff::{Cutoffs, Rule};
 use crate::output::complain;
 use crate::reporting::{Seen, Told};
 use crate::settings::Settings;
 use crate::sharing::{self, Part};
+use crate::supervising::is_supervised;
 use crate::worker::{Worker, WorkerConfig};
 
-/// The most workers of one capture: the store has room for two more, which ingest.
-pub(crate) const MAX_WORKERS: usize = 60;
+/// The most workers of one capture: the store has room for three more, which take captures that are files.
+pub(crate) const MAX_WORKERS: usize = 59;
 /// How often the signals are looked at.
 const PAUSE: Duration = Duration::from_millis(50);
+/// A worker says each second how it goes; one that has not for so long stands still.
+const STANDS_STILL: Duration = Duration::from_secs(20);
 /// How often it is tried to capture again from an interface that failed while others go on.
 const AGAIN: Duration = Duration::from_secs(5);
+/// How often it is looked whether an interface is down.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// An interface, and those that take its frames.
 struct Source {
     settings: LiveSettings,
     description: Interface,
     workers: Vec<usize>,
-    /// How many of them take frames from it now.
-    taking: usize,
+    /// Whether they can take frames from it.
+    taking: bool,
+    /// Whether it is down: it keeps its sockets, and they have frames again when it is up.
+    down: bool,
     /// When it is tried again, and what was said of why it could not be, since it failed.
     failed: Option<(Instant, String)>,
+}
+
+impl Source {
+    /// Whether frames come from it.
+    const fn goes_on(&self) -> bool {
+        self.taking && !self.down
+    }
 }
 
 /// What one worker did.
@@ -57,19 +75,37 @@ enum Event {
     Over,
 }
 
-/// Interfaces that were opened: from here on the kernel keeps their frames. And where it is listened for what others send.
+/// Folders in which captures appear.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SpoolSettings {
+    pub(crate) folders: Vec<PathBuf>,
+    /// Whether a file is removed when it is in the store.
+    pub(crate) removes: bool,
+}
+
+/// Interfaces that were opened: from here on the kernel keeps their frames. And where it is listened for what others send, and
+/// where captures appear.
 pub(crate) struct Opened {
     sources: Vec<Source>,
     lives: Vec<Vec<Live>>,
     feed: Option<Feed>,
+    spool: Folders,
+    removes: bool,
 }
 
 impl Opened {
-    /// Opens each interface for so many workers, and listens.
+    /// Opens each interface for so many workers, and listens, and hears from the folders, none of which is this data folder.
     ///
     /// # Errors
     /// When one of them cannot be opened, or there are too many.
-    pub(crate) fn new(all: Vec<LiveSettings>, workers: usize, feed: &FeedSettings) -> Result<Self, Error> {
+    pub(crate) fn new(
+        all: Vec<LiveSettings>,
+        workers: usize,
+        feed: &FeedSettings,
+        spool: &SpoolSettings,
+        data: &Path,
+    ) -> Result<Self, Error> {
+        let spool_folders = Folders::open(&spool.folders, data)?;
         let feeds = !feed.listen.is_empty();
         if all.len().saturating_mul(workers) + usize::from(feeds) > MAX_WORKERS {
             return Err(Error::Other(format!(
@@ -82,15 +118,45 @@ impl Opened {
             return Err(Error::Other("an interface is given twice, so that its frames would be stored twice".into()));
         }
         let feed = if feeds { Some(Feed::open(feed)?) } else { None };
-        let mut opened = Self { sources: Vec::new(), lives: Vec::new(), feed };
+        let takes_from_others = feeds || !spool_folders.is_empty();
+        let is_one_of_several = all.len() > 1 || takes_from_others;
+        let mut opened =
+            Self { sources: Vec::new(), lives: Vec::new(), feed, spool: spool_folders, removes: spool.removes };
+        let mut refused = None;
         for (number, settings) in all.into_iter().enumerate() {
-            let lives = Live::open_shared(&settings, workers)?;
-            let Some(description) = lives.first().map(|live| live.interface().clone()) else { continue };
-            let workers = (number * workers..(number + 1) * workers).collect();
-            opened.sources.push(Source { settings, description, workers, taking: lives.len(), failed: None });
+            let workers = (number * workers..(number + 1) * workers).collect::<Vec<_>>();
+            let (lives, description, failed) = match Live::open_shared(&settings, workers.len()) {
+                Ok(lives) => {
+                    let Some(description) = lives.first().map(|live| live.interface().clone()) else { continue };
+                    (lives, description, None)
+                }
+                // One that is unplugged, or not yet up, stops no other.
+                Err(error) if is_one_of_several && error.may_pass() => {
+                    let text = error.to_string();
+                    complain(&without(&error));
+                    refused.get_or_insert(error);
+                    (Vec::new(), Live::description(&settings), Some((Instant::now() + AGAIN, text)))
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let taking = failed.is_none();
+            opened.sources.push(Source { settings, description, workers, taking, down: false, failed });
             opened.lives.push(lives);
         }
-        Ok(opened)
+        match refused {
+            Some(error) if !takes_from_others && !opened.sources.iter().any(|source| source.taking) => {
+                Err(error.into())
+            }
+            _ => Ok(opened),
+        }
+    }
+
+    /// Whether all that is needed later is still possible once the process has given up its other rights.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.spool.check(self.removes)
     }
 }
 
@@ -104,10 +170,21 @@ pub(crate) struct Crew {
     ending: Arc<AtomicBool>,
     /// Who takes what others send.
     feeding: Option<Feeding>,
+    /// Who takes what appears in folders.
+    spool: Option<SpoolFolders>,
+    /// The filter and the rules that hold.
+    filter: Option<String>,
+    cutoffs: Vec<Rule>,
     /// Why the last interface failed.
     broken: Option<LiveError>,
     /// Whether this process may open an interface again.
     may_open: bool,
+    /// When it was last looked whether interfaces are down.
+    looked: Instant,
+    /// Whether it ended so that another process opens an interface that is back.
+    begins_again: bool,
+    /// Whether it goes on when there is no interface left: somebody else looks after it, and it waits for one.
+    waits: bool,
 }
 
 impl Crew {
@@ -121,9 +198,9 @@ impl Crew {
         settings: &Settings,
         may_open: bool,
     ) -> Result<Self, Error> {
-        let Opened { sources, lives, feed } = opened;
+        let Opened { sources, lives, feed, spool, removes } = opened;
         let config = WorkerConfig { publish_at_ticks: true, live: true, ..settings.worker() };
-        let count = lives.iter().map(Vec::len).sum();
+        let count = sources.iter().map(|source| source.workers.len()).sum();
         let no_means = |e: std::io::Error| Error::Other(format!("could not set up the workers: {e}"));
         let mut parts = if count > 1 {
             sharing::parts(count, config.reassembly.max_connections).map_err(no_means)?
@@ -135,9 +212,11 @@ impl Crew {
         let mut members = Vec::new();
         let (said, events) = unbounded();
         let ending = Arc::new(AtomicBool::new(false));
-        for (interface, live) in
-            lives.into_iter().zip(0..).flat_map(|(lives, n)| lives.into_iter().map(move |l| (n, l)))
-        {
+        let of_source = |((source, lives), n): ((&Source, Vec<Live>), u32)| {
+            let lives = lives.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
+            lives.take(source.workers.len()).map(move |live| (n, live))
+        };
+        for (interface, live) in sources.iter().zip(lives).zip(0..).flat_map(of_source) {
             let writer = Writer::new(Arc::clone(folder), number(members.len()), settings.writer())?;
             let mut worker = worker(writer, config.clone(), parts.pop());
             for source in &sources {
@@ -146,7 +225,10 @@ impl Crew {
             let member = Member::new(members.len(), interface, live, worker, said.clone(), Arc::clone(&ending));
             members.push(member.map_err(no_means)?);
         }
-        let feeding = feed.map(|feed| Feeding::start(feed, folder, number(members.len()), settings)).transpose()?;
+        let feeding = feed.map(|feed| Feeding::start(feed, folder, number(members.len()), settings, said.clone()));
+        let feeding = feeding.transpose()?;
+        let spool = (!spool.is_empty()).then(|| SpoolFolders::start(spool, removes, folder, settings, said.clone()));
+        let spool = spool.transpose()?;
         let mut crew = Self {
             sources,
             orders: members.iter().map(|(_, orders)| orders.clone()).collect(),
@@ -155,17 +237,18 @@ impl Crew {
             events,
             ending,
             feeding,
+            spool,
+            filter: settings.filter.clone(),
+            cutoffs: settings.worker().cutoffs,
             broken: None,
             may_open,
+            looked: Instant::now(),
+            begins_again: false,
+            waits: is_supervised(),
         };
         for (member, _) in members {
-            let said = said.clone();
             let name = format!("capture {}", crew.threads.len());
-            let run = move || {
-                let _over = Over(said);
-                member.run()
-            };
-            crew.threads.push(thread::Builder::new().name(name).spawn(run).map_err(no_means)?);
+            crew.threads.push(spawn(&name, said.clone(), move || member.run())?);
         }
         Ok(crew)
     }
@@ -180,7 +263,8 @@ impl Crew {
                 Err(RecvTimeoutError::Disconnected) => thread::sleep(PAUSE),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if self.feeding.is_none() && self.sources.iter().all(|source| source.taking == 0) {
+            self.look();
+            if !self.takes_from_others() && !self.waits && !self.sources.iter().any(Source::goes_on) {
                 return;
             }
             self.broken = None;
@@ -188,6 +272,7 @@ impl Crew {
                 self.try_again();
             } else if let Some(name) = self.is_back() {
                 complain(&format!("{name} is up again: this capture may not open it, and ends for one that may"));
+                self.begins_again = true;
                 return;
             }
             between(self);
@@ -201,11 +286,13 @@ impl Crew {
     /// When a worker could not go on.
     pub(crate) fn finish(self) -> Result<(Vec<Done>, Option<LiveError>), Error> {
         self.ending.store(true, Ordering::Relaxed);
+        self.feeding.iter().for_each(Feeding::end);
         self.orders.iter().for_each(|(_, bell)| bell.ring());
         let died = |_| Err(Error::Other("a thread that captures died".into()));
         let ended: Vec<_> = self.threads.into_iter().map(|thread| thread.join().unwrap_or_else(died)).collect();
         let fed = self.feeding.map(Feeding::finish);
-        Ok((ended.into_iter().chain(fed).collect::<Result<_, _>>()?, self.broken))
+        let spooled = self.spool.map(SpoolFolders::finish);
+        Ok((ended.into_iter().chain(fed).chain(spooled).collect::<Result<_, _>>()?, self.broken))
     }
 
     /// From now on this filter holds, if one is given, and these rules about cutoffs.
@@ -213,6 +300,11 @@ impl Crew {
     /// # Errors
     /// When they cannot be used on one of the interfaces: then nothing changes.
     pub(crate) fn change(&mut self, filter: Option<Option<&str>>, cutoffs: &[Rule]) -> Result<(), Error> {
+        // What is as it was is not touched.
+        let filter = filter.filter(|filter| *filter != self.filter.as_deref());
+        if filter.is_none() && cutoffs == self.cutoffs {
+            return Ok(());
+        }
         let mut rules = Cutoffs::new(cutoffs.to_vec());
         for source in &self.sources {
             let link_type = source.description.link_type;
@@ -227,13 +319,25 @@ impl Crew {
             }
         }
         let filter = filter.map(|filter| filter.map(str::to_owned));
+        if let Some(filter) = &filter {
+            self.filter.clone_from(filter);
+        }
+        self.cutoffs = cutoffs.to_vec();
         if let Some(feeding) = &self.feeding {
             feeding.change(filter.clone(), cutoffs.to_vec());
+        }
+        if let Some(spool) = &self.spool {
+            spool.change(filter.clone(), cutoffs.to_vec());
         }
         for worker in 0..self.orders.len() {
             self.order(worker, Order::Change { filter: filter.clone(), cutoffs: cutoffs.to_vec() });
         }
         Ok(())
+    }
+
+    /// Whether it ended so that another process opens an interface that is back.
+    pub(crate) const fn begins_again(&self) -> bool {
+        self.begins_again
     }
 
     /// What all of them counted until a second ago at most, and how many connections are open.
@@ -246,13 +350,22 @@ impl Crew {
         all
     }
 
-    /// The interfaces by name, with the numbers of their workers; and what others send, which has the last.
+    /// Whether none of them stands still.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.all_seen().all(|seen| seen.silent() < STANDS_STILL)
+    }
+
+    /// The interfaces by name, with the places of their workers; then what others send, and what appears in folders.
     pub(crate) fn sources(&self) -> Vec<(String, Vec<usize>)> {
-        let fed = self.feeding.iter().map(|_| (feeding::NAME.to_owned(), vec![self.orders.len()]));
+        let place = self.orders.len();
+        let fed = self.feeding.iter().map(|_| (feeding::NAME.to_owned(), vec![place]));
+        let place = place + usize::from(self.feeding.is_some());
+        let spooled = self.spool.iter().map(|_| (spool_folder::NAME.to_owned(), vec![place]));
         self.sources
             .iter()
             .map(|source| (source.settings.interface.clone(), source.workers.clone()))
             .chain(fed)
+            .chain(spooled)
             .collect()
     }
 
@@ -262,7 +375,9 @@ impl Crew {
         let of = |(interface, workers): (String, Vec<usize>)| {
             let told = |worker: usize| {
                 let seen = Arc::clone(all.get(worker)?);
-                Some(Told { number: number(worker), interface: interface.clone(), seen })
+                let is_last = worker + 1 == all.len();
+                let number = if is_last && self.spool.is_some() { FOLDER } else { number(worker) };
+                Some(Told { number, interface: interface.clone(), seen })
             };
             workers.into_iter().filter_map(told).collect::<Vec<_>>()
         };
@@ -270,7 +385,13 @@ impl Crew {
     }
 
     fn all_seen(&self) -> impl Iterator<Item = Arc<Seen>> {
-        self.seen.iter().cloned().chain(self.feeding.iter().map(Feeding::seen))
+        let fed = self.feeding.iter().map(Feeding::seen);
+        self.seen.iter().cloned().chain(fed).chain(self.spool.iter().map(SpoolFolders::seen))
+    }
+
+    /// Whether there is more than interfaces.
+    const fn takes_from_others(&self) -> bool {
+        self.feeding.is_some() || self.spool.is_some()
     }
 
     fn order(&self, worker: usize, order: Order) {
@@ -281,24 +402,55 @@ impl Crew {
         }
     }
 
-    /// A worker has no interface any more. When all that took from it have none, and others go on, that is said.
+    /// A worker has no interface any more, and so none that takes from it goes on: each of them has but a part of its frames. When
+    /// something else goes on, or it is waited for, that is said.
     fn failed(&mut self, worker: usize, error: LiveError) {
-        let others = self.feeding.is_some()
-            || self.sources.iter().any(|source| source.taking > 0 && !source.workers.contains(&worker));
-        if let Some(source) = self.sources.iter_mut().find(|source| source.workers.contains(&worker)) {
-            source.taking = source.taking.saturating_sub(1);
-            if source.taking == 0 {
-                let text = error.to_string();
-                if others {
-                    complain(&format!(
-                        "{text}; the capture goes on without it, and looks for it each {} s",
-                        AGAIN.as_secs()
-                    ));
-                }
-                source.failed = Some((Instant::now() + AGAIN, text));
-            }
+        let Some(at) = self.sources.iter().position(|source| source.workers.contains(&worker)) else { return };
+        let Some(source) = self.sources.get_mut(at).filter(|source| source.taking) else { return };
+        (source.taking, source.down) = (false, false);
+        source.failed = Some((Instant::now() + AGAIN, error.to_string()));
+        for other in source.workers.clone().into_iter().filter(|other| *other != worker) {
+            self.order(other, Order::Leave);
+        }
+        if self.others_go_on(at) {
+            complain(&without(&error));
         }
         self.broken = Some(error);
+    }
+
+    /// Whether there is something to do without the interface of this number.
+    fn others_go_on(&self, without: usize) -> bool {
+        let others = self.sources.iter().enumerate().any(|(at, source)| at != without && source.goes_on());
+        others || self.takes_from_others() || self.waits
+    }
+
+    /// Sees now and then which interfaces are down, and which are up again.
+    fn look(&mut self) {
+        if self.looked.elapsed() < LOOK {
+            return;
+        }
+        self.looked = Instant::now();
+        for at in 0..self.sources.len() {
+            let Some(source) = self.sources.get_mut(at).filter(|source| source.taking) else { continue };
+            let interface = source.settings.interface.clone();
+            match link_state(&interface) {
+                Some(LinkState::Down) if !source.down => {
+                    source.down = true;
+                    if self.others_go_on(at) {
+                        complain(&format!(
+                            "{interface}: this interface is down; the capture goes on without it until it is up again"
+                        ));
+                    }
+                    self.broken = Some(LiveError::Down { interface });
+                }
+                Some(LinkState::Up) if source.down => {
+                    source.down = false;
+                    complain(&format!("capturing from {interface} again"));
+                }
+                // What went away its workers find out.
+                _ => {}
+            }
+        }
     }
 
     /// An interface that failed and is up again.
@@ -307,7 +459,7 @@ impl Crew {
         for source in &mut self.sources {
             let Some((due, _)) = source.failed.as_mut().filter(|(due, _)| *due <= now) else { continue };
             *due = now + AGAIN;
-            if streamdb_capture::is_up(&source.settings.interface) {
+            if link_state(&source.settings.interface) == Some(LinkState::Up) {
                 return Some(source.settings.interface.clone());
             }
         }
@@ -329,9 +481,19 @@ impl Crew {
                         *said = text;
                     }
                 }
+                Ok(lives) if lives.iter().any(|live| live.interface().link_type != source.description.link_type) => {
+                    *due = now + AGAIN;
+                    let text = format!(
+                        "{}: its frames are of another kind than when the capture began; start again to capture from it",
+                        source.settings.interface
+                    );
+                    if text != *said {
+                        complain(&text);
+                        *said = text;
+                    }
+                }
                 Ok(lives) => {
-                    source.failed = None;
-                    source.taking = lives.len();
+                    (source.failed, source.taking, source.down) = (None, true, false);
                     complain(&format!("capturing from {} again", source.settings.interface));
                     let workers = source.workers.clone();
                     for (worker, live) in workers.into_iter().zip(lives) {
@@ -343,6 +505,16 @@ impl Crew {
     }
 }
 
+/// What there is to say of an interface that fails while others go on.
+fn without(error: &LiveError) -> String {
+    let why = match error {
+        LiveError::Down { interface } => format!("{interface}: this interface is down"),
+        LiveError::Gone { interface } => format!("{interface}: this interface went away"),
+        other => other.to_string(),
+    };
+    format!("{why}; the capture goes on without it, and looks for it each {} s", AGAIN.as_secs())
+}
+
 fn worker(writer: Writer, config: WorkerConfig, part: Option<Part>) -> Worker {
     match part {
         Some(part) => Worker::sharing(writer, config, part),
@@ -350,10 +522,24 @@ fn worker(writer: Writer, config: WorkerConfig, part: Option<Part>) -> Worker {
     }
 }
 
-/// The store's number of a worker: it has 1 and 2 for those who ingest.
+/// The store's number of a worker: it has 1 and 2 for those who ingest, and its last for who takes what appears in folders.
 fn number(worker: usize) -> u16 {
     let number = if worker == 0 { 0 } else { worker + usize::from(streamdb_storage::SPOOL) };
     u16::try_from(number).unwrap_or(u16::MAX)
+}
+
+/// The thread of a worker; when it is over, also by a mistake in this program, that is said.
+fn spawn(
+    name: &str,
+    said: Sender<Event>,
+    work: impl FnOnce() -> Result<Done, Error> + Send + 'static,
+) -> Result<JoinHandle<Result<Done, Error>>, Error> {
+    let run = move || {
+        let _over = Over(said);
+        work()
+    };
+    let thread = thread::Builder::new().name(name.into()).spawn(run);
+    thread.map_err(|e| Error::Other(format!("could not set up the worker {name}: {e}")))
 }
 
 /// Says that a thread is over, however it ends.
@@ -370,9 +556,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_thread_that_dies_ends_the_capture() {
+        let (said, events) = unbounded();
+        let mut crew = Crew {
+            sources: Vec::new(),
+            orders: Vec::new(),
+            seen: Vec::new(),
+            threads: Vec::new(),
+            events,
+            ending: Arc::default(),
+            feeding: Some(feeding::tests::dying(said.clone())),
+            spool: None,
+            filter: None,
+            cutoffs: Vec::new(),
+            broken: None,
+            may_open: true,
+            looked: Instant::now(),
+            begins_again: false,
+            waits: true,
+        };
+        let (stop, since) = (AtomicBool::new(false), Instant::now());
+        crew.follow(&stop, &mut |_| assert!(since.elapsed() < Duration::from_secs(10), "nobody sees it"));
+        assert!(crew.finish().unwrap_err().to_string().contains("the thread that takes what is sent died"));
+        drop(said);
+    }
+
+    #[test]
     fn workers_have_numbers_beside_those_who_ingest() {
         let numbers: Vec<u16> = (0..MAX_WORKERS).map(number).collect();
         assert_eq!(numbers.get(..3), Some(&[0, 3, 4][..]));
-        assert_eq!(numbers.last(), Some(&61));
+        assert_eq!(numbers.last(), Some(&(FOLDER - 1)));
     }
 }

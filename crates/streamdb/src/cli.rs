@@ -276,7 +276,7 @@ pub(crate) struct Capture {
     /// An interface to capture from, given again for each further one; `any` is all of them
     ///
     /// Connections whose two directions come over two interfaces, as those of a tap do, are put together.
-    #[arg(short, long, value_name = "IFACE", required_unless_present = "listen_pcap",
+    #[arg(short, long, value_name = "IFACE", required_unless_present_any = ["listen_pcap", "spool"],
         value_parser = NonEmptyStringValueParser::new())]
     pub(crate) interface: Vec<String>,
     /// An address to listen on for captures that others send over TCP, as pcap or pcapng, while they capture them, as
@@ -289,6 +289,17 @@ pub(crate) struct Capture {
     /// A network from which captures may be sent, as in 10.1.0.0/16; given again for each further one
     #[arg(long, value_name = "NETWORK", requires = "listen_pcap")]
     pub(crate) listen_pcap_from: Vec<Network>,
+    /// A folder in which captures appear as files, as those of `tcpdump -G` do: each is stored when it is complete, and
+    /// connections go on from one to the next; given again for each further one
+    ///
+    /// A file is complete when its writer closes it or it is moved into the folder; one of which nothing is heard, as it was
+    /// there before or comes over a network, when nothing has changed in it for a minute. Of files that are there the oldest
+    /// goes first. Links, folders, what is hidden, and *.tmp and *.part are let be. What is stored is known again by its content.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) spool: Vec<PathBuf>,
+    /// Remove a file from its --spool folder once all of it is in the store, and on disk there; one that is damaged stays
+    #[arg(long, requires = "spool")]
+    pub(crate) spool_remove: bool,
     /// How many threads take the frames of each interface; the kernel shares them out by connection
     #[arg(long, value_name = "N", default_value = "1", value_parser = workers)]
     pub(crate) workers: usize,

@@ -172,7 +172,7 @@ fn named(error: &CaptureError, sources: &[Source]) -> String {
 }
 
 /// Whether the error says that no frame of this file could be read: nothing of it is in the store.
-fn nothing_in(error: &CaptureError, file: &Path) -> bool {
+pub(crate) fn nothing_in(error: &CaptureError, file: &Path) -> bool {
     use CaptureError as E;
     match error {
         E::Open { path, .. } | E::Empty { path, .. } | E::NotCapture { path, .. } => path == file,

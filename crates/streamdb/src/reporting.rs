@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use streamdb_storage::{Status, StatusWriter};
 use streamdb_types::Counters;
@@ -22,21 +22,34 @@ pub(crate) struct Going {
     pub(crate) open: usize,
     /// Bytes that it holds out of order.
     pub(crate) held: usize,
+    /// Of one that takes files: those that are to be taken.
+    pub(crate) waiting: Option<usize>,
 }
 
-/// How a worker went a short while ago, as it said itself.
-#[derive(Debug, Default)]
-pub(crate) struct Seen(Mutex<Going>);
+/// How a worker went a short while ago, as it said itself, and when it did.
+#[derive(Debug)]
+pub(crate) struct Seen(Mutex<(Going, Instant)>);
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self(Mutex::new((Going::default(), Instant::now())))
+    }
+}
 
 impl Seen {
     /// What it said last.
     pub(crate) fn last(&self) -> Going {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// How long it has said nothing.
+    pub(crate) fn silent(&self) -> Duration {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.elapsed()
     }
 
     /// Says how it goes.
     pub(crate) fn say(&self, now: Going) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (now, Instant::now());
     }
 }
 
@@ -90,6 +103,9 @@ fn say(writer: &StatusWriter, workers: &[Told], failing: &mut bool) {
         Counters::NAMES.iter().zip(going.counters.values()).for_each(|(name, value)| set(name, value));
         set("open", going.open as u64);
         set("held", going.held as u64);
+        if let Some(waiting) = going.waiting {
+            set("waiting", waiting as u64);
+        }
         status.set(&format!("worker.{number}.interface"), interface);
     }
     match writer.write(status.values) {
@@ -114,14 +130,18 @@ mod tests {
         let writer = StatusWriter::open(&DiskVolume, folder.path(), Teller::Capture).unwrap();
         let told = |number| Told { number, interface: "eth0".into(), seen: Arc::default() };
         let workers = vec![told(0), told(3)];
-        let going = |frames| Going { counters: Counters { frames, ..Counters::default() }, open: 3, held: 4 };
+        let going = |frames, waiting| {
+            let counters = Counters { frames, ..Counters::default() };
+            Going { counters, open: 3, held: 4, waiting }
+        };
         let reporting = Reporting::start(writer, workers.clone()).unwrap();
-        workers[0].seen.say(going(5));
-        workers[1].seen.say(going(7));
+        workers[0].seen.say(going(5, None));
+        workers[1].seen.say(going(7, Some(6)));
         reporting.finish();
         let status = Status::read(folder.path(), Teller::Capture).unwrap().unwrap();
         let numbers = ["worker.0.frames", "worker.3.frames", "worker.3.open", "worker.3.held"];
         assert_eq!(numbers.map(|name| status.number(name)), [5, 7, 3, 4]);
         assert_eq!(status.text("worker.3.interface"), Some("eth0"));
+        assert_eq!((status.text("worker.0.waiting"), status.text("worker.3.waiting")), (None, Some("6")));
     }
 }

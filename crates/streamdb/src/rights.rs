@@ -40,11 +40,9 @@ pub(crate) struct Needs {
 /// With whom a process speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Network {
-    /// With nobody but processes of this machine, by name.
+    /// With nobody but processes of this machine, by name; and with whomever comes to the sockets that are open already.
     #[default]
     None,
-    /// It asks the kernel about interfaces, and takes connections on sockets that are open.
-    Interfaces,
     /// With whomever it wants.
     All,
 }
@@ -55,6 +53,9 @@ pub(crate) enum Network {
 /// # Errors
 /// When there is no such user, or this process may not become it.
 pub(crate) fn lower(giving_up: &GivingUp) -> Result<(), Error> {
+    if giving_up.any() {
+        has_one_thread()?;
+    }
     if let Some(name) = &giving_up.user {
         become_user(&user(name)?)?;
         // Who becomes another user is not told any more when its parent dies.
@@ -76,6 +77,22 @@ pub(crate) fn confine(giving_up: &GivingUp, needs: &Needs) -> Result<(), Error> 
     if !giving_up.confine {
         return Ok(());
     }
+    has_one_thread()?;
+    confine_thread(needs)
+}
+
+/// What a thread gives up the others keep, so there may be no others.
+fn has_one_thread() -> Result<(), Error> {
+    let threads = fs::read_dir("/proc/self/task").map(Iterator::count);
+    match threads.map_err(refused("count its threads"))? {
+        1 => Ok(()),
+        threads => Err(Error::Other(format!(
+            "a mistake in this program: it has {threads} threads when it gives up rights, which one of them would give up"
+        ))),
+    }
+}
+
+fn confine_thread(needs: &Needs) -> Result<(), Error> {
     set_no_new_privs(true).map_err(refused("give up new rights"))?;
     if needs.programs {
         complain("a target runs a program, so this process keeps what programs may need: files and system calls");

@@ -149,10 +149,9 @@ impl Part {
         self.outboxes.get_mut(to.number()).is_some_and(|outbox| outbox.push(frame))
     }
 
-    /// Tells the others what of theirs was let go since this was last done: it stands beside the streams that it is missing in. Whether
-    /// that was anything.
-    pub(crate) fn tell_shed(&mut self) -> bool {
-        self.outboxes.iter_mut().map(Outbox::tell_shed).filter(|told| *told).count() > 0
+    /// Tells the others what of theirs was let go since this was last done: it stands beside the streams that it is missing in.
+    pub(crate) fn tell_shed(&mut self) {
+        self.outboxes.iter_mut().for_each(Outbox::tell_shed);
     }
 
     /// What others let go that was for this one, since this was last asked.
@@ -181,12 +180,18 @@ impl Part {
         self.inbox.len()
     }
 
+    /// Nothing comes from others any more: what they still have for this worker they let go, and count.
+    pub(crate) fn close(&self) {
+        self.inbox.close();
+    }
+
     pub(crate) fn give_batch_back(&self, batch: Batch) {
         self.spare.give(batch);
     }
 
     /// This worker sends nothing more.
     pub(crate) fn ends_sending(&mut self) {
+        self.tell_shed();
         if std::mem::take(&mut self.sends) && self.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
             // It was the last.
             self.outboxes.iter().for_each(Outbox::ring);

@@ -6,7 +6,7 @@ mod signals;
 
 use std::ffi::OsString;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -26,12 +26,20 @@ const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// One that ran so long did not die of how it was started.
 const RAN_WELL: Duration = Duration::from_secs(60);
-/// One that has said nothing for so long is not well.
+/// One that has said nothing for so long stands still.
 const SILENT: Duration = Duration::from_secs(60);
+/// And for so long, it is killed. A disk may take as long to come back, and what waits for it would be lost.
+const TOO_LONG: Duration = Duration::from_secs(180);
 /// How long all may take to end.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How often it is said, for others, how the processes go.
 const TELL: Duration = Duration::from_secs(2);
+/// The exit code of a process that wants to be started again, as it may not do itself what there is to do: no death.
+pub(crate) const AGAIN: u8 = 75;
+/// Between two starts of such a process is so much time.
+const SPACE: Duration = Duration::from_secs(1);
+/// What the kernel takes before the process that captures when there is no memory left (proc(5), `oom_score_adj`).
+const LESS_NEEDED: &str = "500";
 /// The variable that says to a process which other one looks after it.
 const SUPERVISOR: &str = "STREAMDB_SUPERVISOR";
 
@@ -72,7 +80,7 @@ pub(crate) fn supervise(
             manager.reloading();
             awaited = true;
             match again() {
-                Ok(jobs) => take_over(&mut children, jobs, &program),
+                Ok(jobs) => take_over(&mut children, jobs, &program, &mut account),
                 Err(error) => {
                     complain(&format!("the configuration is as it was, as the new one is not right: {error}"))
                 }
@@ -89,13 +97,10 @@ pub(crate) fn supervise(
         }
         failed = children.iter().find_map(Child::failed);
         manager.status(&status(&children));
-        // One that died is started again, and that is well; one that stands still is not, and the manager is to find out.
-        let is_well = children.iter().all(|child| !child.silent);
-        if is_well {
-            manager.well();
-        }
+        // What is to be known is whether this loop goes on: of the others it takes care itself.
+        manager.well();
         account.tell();
-        let due = children.iter().filter_map(Child::due).chain(manager.due().filter(|_| is_well)).min();
+        let due = children.iter().filter_map(Child::due).chain(manager.due()).min();
         signals.wait(due.unwrap_or(TELL).min(TELL), children.iter().filter_map(Child::line));
     }
     manager.stopping();
@@ -107,9 +112,11 @@ pub(crate) fn supervise(
 }
 
 /// Goes on with these jobs: what is new among them begins, and what is not among them any more ends.
-fn take_over(children: &mut Vec<Child>, jobs: Vec<Job>, program: &Path) {
+fn take_over(children: &mut Vec<Child>, jobs: Vec<Job>, program: &Path, account: &mut Account) {
     for child in children.iter_mut().filter(|child| jobs.iter().all(|job| job.name != child.job.name)) {
+        account.ended(child.job.name);
         child.is_over = true;
+        child.line = None;
         child.tell(Signal::TERM);
     }
     for job in jobs {
@@ -126,7 +133,7 @@ fn status(children: &[Child]) -> String {
     words.join(", ")
 }
 
-/// Ends all: each seals what it has. The second signal, and time, end them at once.
+/// Ends all: each seals what it has. The second signal, and time, kill them: the next start makes whole what they leave.
 fn end(children: &mut [Child], signals: &mut Signals) {
     let began = Instant::now();
     children.iter_mut().for_each(|child| child.tell(Signal::TERM));
@@ -135,7 +142,7 @@ fn end(children: &mut [Child], signals: &mut Signals) {
     while children.iter_mut().any(Child::runs) {
         if signals.ends() > told {
             told = signals.ends();
-            children.iter_mut().for_each(|child| child.tell(Signal::TERM));
+            children.iter_mut().for_each(|child| child.tell(Signal::KILL));
         }
         if began.elapsed() >= DRAIN {
             for child in children.iter_mut().filter_map(|child| child.runs().then_some(child)) {
@@ -200,19 +207,18 @@ impl Child {
         }
     }
 
-    /// Starts it if it is time, hears what it says, and sees whether it died: if not all have `begun` yet, and it
+    /// Starts it if it is time, hears what it says, kills it if it stands still, and sees whether it died: if not all have `begun` yet, and it
     /// has not, it is not started again.
     fn look(&mut self, begun: bool, account: &mut Account) {
         if self.is_over {
             return;
         }
-        self.hear();
+        if self.hear() {
+            account.began(self.job.name);
+        }
         if self.process.is_none() {
             if Instant::now() >= self.start {
                 self.begin();
-                if self.process.is_some() {
-                    account.began(self.job.name);
-                }
             }
             return;
         }
@@ -221,7 +227,9 @@ impl Child {
         self.line = None;
         let was_ready = std::mem::take(&mut self.ready);
         let now = Instant::now();
-        if std::mem::take(&mut self.expected) {
+        // Who is killed while it ends has died all the same.
+        let ends_as_told = status.signal().is_none_or(|signal| signal == Signal::TERM.as_raw());
+        if std::mem::take(&mut self.expected) && ends_as_told {
             self.start = now;
             return;
         }
@@ -230,6 +238,10 @@ impl Child {
             return;
         }
         account.died(self.job.name);
+        if was_ready && status.code() == Some(i32::from(AGAIN)) {
+            self.start = now.max(self.since + SPACE);
+            return;
+        }
         if self.since.elapsed() >= RAN_WELL {
             self.pause = PAUSE;
         }
@@ -256,6 +268,10 @@ impl Child {
         });
         match spawned {
             Ok(process) => {
+                if self.job.name != "capture" {
+                    // Where that cannot be said, the kernel chooses.
+                    _ = std::fs::write(format!("/proc/{}/oom_score_adj", process.id()), LESS_NEEDED);
+                }
                 self.process = Some(process);
                 (self.ready, self.hears, self.silent, self.alive) = (false, false, false, None);
             }
@@ -270,10 +286,12 @@ impl Child {
         }
     }
 
-    fn hear(&mut self) {
-        let Some(line) = &mut self.line else { return };
+    /// Hears what it says, and kills it if that is nothing for too long. Whether it is ready for the first time since it was started.
+    fn hear(&mut self) -> bool {
+        let Some(line) = &mut self.line else { return false };
         let heard = line.hear();
         self.ready |= heard.ready;
+        let began = heard.ready && !self.hears;
         self.hears |= heard.ready;
         if heard.over {
             self.line = None;
@@ -283,10 +301,18 @@ impl Child {
             if std::mem::take(&mut self.silent) {
                 inform(&format!("{} goes on", self.job.name));
             }
-        } else if !self.silent && self.alive.is_some_and(|last| last.elapsed() >= SILENT) {
-            self.silent = true;
-            complain(&format!("{} does not go on: it has said nothing for {} s", self.job.name, SILENT.as_secs()));
+            return began;
         }
+        let (name, silent) = (self.job.name, self.alive.map(|last| last.elapsed()).unwrap_or_default());
+        if silent >= SILENT && !std::mem::replace(&mut self.silent, true) {
+            complain(&format!("{name} does not go on: it has said nothing for {} s", SILENT.as_secs()));
+        }
+        if silent >= TOO_LONG {
+            complain(&format!("{name} is killed, as it has said nothing for {} s", silent.as_secs()));
+            self.alive = None;
+            self.tell(Signal::KILL);
+        }
+        began
     }
 
     /// What there is to say when it did not even begin.
@@ -353,7 +379,8 @@ impl Child {
             Reload::Hangup if self.hears => self.tell(Signal::HUP),
             // One that begins would die of the signal, or read what there was before.
             Reload::Hangup | Reload::Again => {
-                self.expected = self.process.is_some();
+                // One that died a moment ago has, whatever comes after it.
+                self.expected = self.process.is_some() && self.ended().is_none();
                 self.tell(Signal::TERM);
             }
         }
@@ -386,7 +413,6 @@ pub(crate) fn end_with_supervisor() {
 mod tests {
     use super::*;
     use std::io::Write;
-    use std::os::unix::process::ExitStatusExt;
     use streamdb_testkit::TestFolder;
 
     #[test]
@@ -409,21 +435,72 @@ mod tests {
     }
 
     #[test]
-    fn one_that_says_nothing_is_not_well_until_it_does() {
-        let job = Job { name: "capture", arguments: Vec::new(), reload: Reload::Hangup };
-        let mut child = Child::new("/bin/true".into(), job);
+    fn one_that_wants_to_be_started_again_has_not_died() {
+        let folder = TestFolder::new("supervising-again");
+        let mut account = Account::open(folder.path());
+        for (code, deaths) in [(AGAIN, 0), (1, 1)] {
+            let arguments = vec!["-c".into(), format!("exit {code}").into()];
+            let mut child = Child::new("/bin/sh".into(), Job { name: "capture", arguments, reload: Reload::Hangup });
+            child.begin();
+            child.line = None;
+            child.ready = true;
+            while child.process.is_some() {
+                child.look(true, &mut account);
+            }
+            assert_eq!((child.deaths, child.pause == PAUSE), (deaths, deaths == 0), "{code}");
+            assert!(child.due().unwrap() <= SPACE);
+        }
+    }
+
+    #[test]
+    fn one_that_dies_as_the_configuration_changes_has_died() {
+        let folder = TestFolder::new("supervising-both");
+        let mut account = Account::open(folder.path());
+        let job = Job { name: "derive", arguments: vec!["60".into()], reload: Reload::Again };
+        for dies_first in [true, false] {
+            let mut child = Child::new("/bin/sleep".into(), job.clone());
+            child.begin();
+            child.ready = true;
+            child.tell(Signal::KILL);
+            if dies_first {
+                child.process.as_mut().unwrap().wait().unwrap();
+            }
+            child.take_over(job.clone());
+            child.process.as_mut().unwrap().wait().unwrap();
+            child.look(true, &mut account);
+            assert_eq!((child.deaths, child.process.is_none()), (1, true), "{dies_first}");
+        }
+    }
+
+    #[test]
+    fn one_that_says_nothing_any_more_is_killed_and_started_again() {
+        let folder = TestFolder::new("supervising-silent");
+        let mut account = Account::open(folder.path());
+        let job = Job { name: "capture", arguments: vec!["60".into()], reload: Reload::Hangup };
+        let mut child = Child::new("/bin/sleep".into(), job);
+        child.begin();
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         child.line = Some(Line(ours));
-        child.since = Instant::now().checked_sub(SILENT * 2).unwrap();
+        child.since = Instant::now().checked_sub(SILENT / 2).unwrap();
         theirs.write_all(b"r").unwrap();
-        child.hear();
+        child.look(false, &mut account);
         assert!(child.ready && !child.silent, "it never said that it goes on, and is not expected to");
-        child.alive = Instant::now().checked_sub(SILENT);
-        child.hear();
-        assert!(child.silent);
         theirs.write_all(b"a").unwrap();
-        child.hear();
+        child.look(true, &mut account);
+        child.alive = Instant::now().checked_sub(SILENT / 2);
+        child.look(true, &mut account);
         assert!(!child.silent);
+        child.alive = Instant::now().checked_sub(SILENT);
+        child.look(true, &mut account);
+        assert!(child.silent && child.runs());
+        theirs.write_all(b"a").unwrap();
+        child.look(true, &mut account);
+        assert!(!child.silent);
+        child.alive = Instant::now().checked_sub(TOO_LONG);
+        child.look(true, &mut account);
+        assert_eq!(child.process.as_mut().unwrap().wait().unwrap().signal(), Some(Signal::KILL.as_raw()));
+        child.look(true, &mut account);
+        assert_eq!((child.process.is_none(), child.deaths), (true, 1));
     }
 }

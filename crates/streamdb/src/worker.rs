@@ -63,6 +63,8 @@ pub struct Worker {
     /// The source's interfaces: the writer's number for each, and its link type.
     interfaces: Vec<(u32, LinkType)>,
     counted: Counters,
+    /// How many frames were let go when that was asked before.
+    shed_before: u64,
     /// Since when it was not said what was dropped.
     told: Option<Timestamp>,
     /// Attachments of a capture before its first frame for which there was no room.
@@ -95,6 +97,7 @@ impl Worker {
             part,
             interfaces: Vec::new(),
             counted: Counters::default(),
+            shed_before: 0,
             told: None,
             left_out: 0,
         }
@@ -157,10 +160,23 @@ impl Worker {
     /// # Errors
     /// When the store thread is gone.
     pub fn dropped(&mut self, kernel: u64, interface: u64, between: Option<(Timestamp, Timestamp)>) -> Result<()> {
+        self.counted.dropped_kernel = self.counted.dropped_kernel.saturating_add(kernel);
+        self.counted.dropped_interface = self.counted.dropped_interface.saturating_add(interface);
+        self.loss(kernel, interface, between)
+    }
+
+    /// Frames that a sender says it dropped. It can say anything, so that the counters of this machine know nothing of it.
+    ///
+    /// # Errors
+    /// When the store thread is gone.
+    pub fn dropped_by_sender(&mut self, frames: u64, between: Option<(Timestamp, Timestamp)>) -> Result<()> {
+        self.counted.dropped_sender = self.counted.dropped_sender.saturating_add(frames);
+        self.loss(0, frames, between)
+    }
+
+    fn loss(&mut self, kernel: u64, interface: u64, between: Option<(Timestamp, Timestamp)>) -> Result<()> {
         // Before the first frame the time is that frame's; no time is earlier than it.
         let time = self.ticker.clock().unwrap_or(Timestamp(i64::MAX));
-        self.counted.dropped_kernel += kernel;
-        self.counted.dropped_interface += interface;
         let told = self.told.replace(time).unwrap_or(time).min(time);
         // What was read of the kernel's counters may be of frames that are taken later, when the ring held so much.
         let (from, to) = between.unwrap_or((if self.live { time.plus(-SECOND) } else { told }, time));
@@ -313,11 +329,34 @@ impl Worker {
         self.sink.writer.take_troubles()
     }
 
+    /// A capture is over, and another one may follow, with interfaces of its own: the bucket ends, and connections that are open go
+    /// on in the next one. When this returns all of it is on disk, but for what is said to be lost. Gives what was counted since the
+    /// begin, and what was written since this was called before.
+    ///
+    /// # Errors
+    /// When the store thread is gone.
+    pub fn end_capture(&mut self) -> Result<(Counters, WriterSummary)> {
+        if self.sink.writer.has_news() {
+            self.settle()?;
+        }
+        self.flush()?;
+        self.interfaces.clear();
+        let counters = self.given();
+        let written = self.sink.writer.end_capture(&counters)?;
+        Ok((self.counters(), written))
+    }
+
+    /// How many interfaces were announced that are described differently.
+    pub const fn known_interfaces(&self) -> usize {
+        self.sink.writer.known_interfaces()
+    }
+
     /// The input is over: every stream gets its end, and the store is sealed.
     ///
     /// # Errors
     /// When the store thread is gone. A disk that fails is no error: what is lost is counted, and it is tried again.
     pub fn finish(mut self) -> Result<(Counters, WriterSummary)> {
+        self.take_last_handed()?;
         self.note_losses(self.ticker.clock().unwrap_or_default())?;
         if self.sink.writer.has_news() {
             self.settle()?;

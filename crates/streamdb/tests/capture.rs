@@ -367,3 +367,32 @@ fn mistakes_are_refused_before_anything_is_written() {
         assert_refused(&data, nobody.arg(data.path()), &rights);
     }
 }
+
+/// As a service manager shows it that hides what is not of processes (`ProcSubset=pid`).
+#[test]
+fn little_of_proc_is_enough_for_nanoseconds_and_true_sentences() {
+    if !may_capture() || !installed("unshare") {
+        return;
+    }
+    let data = Data::new("capture-proc");
+    let inside = |flags: &[&str]| {
+        let command = data.command("capture", flags);
+        let mut inside = Command::new("unshare");
+        let script = "mount -t proc -o subset=pid proc /proc && exec \"$@\"";
+        inside.args(["-m", "sh", "-c", script, "sh"]).arg(command.get_program()).args(command.get_args());
+        inside
+    };
+    if !inside(&[]).arg("--help").output().unwrap().status.success() {
+        return println!("skipped: this kernel does not hide the rest of /proc");
+    }
+    let said = inside(&["-i", "nonesuch0"]).output().unwrap();
+    let said = String::from_utf8(said.stderr).unwrap();
+    assert!(said.contains("there is no interface nonesuch0; there are any, ") && said.contains("lo"), "{said}");
+    let (listener, address, filter) = Pair::on_loopback();
+    let capturing = Capturing::start_as(&mut inside(&["-i", "lo", "--filter", &filter]));
+    let mut pair = Pair::connect(&listener, address);
+    pair.download(b"something");
+    stream_to(&data, pair.port(), head(b"something").len() + 9);
+    capturing.stop();
+    assert!(data.export().frames.iter().any(|frame| frame.nanos() % 1000 != 0), "in nanoseconds");
+}

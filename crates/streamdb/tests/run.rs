@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
@@ -11,7 +12,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::{
-    Data, Pair, RUN, Sensor, Server, free_port, head, kill, may_capture, noise, stream_to, streamdb, text, until, wait,
+    Data, Pair, RUN, Sensor, Server, Wire, free_port, head, ip, kill, may_capture, noise, stream_to, streamdb, text,
+    until, wait,
 };
 
 /// A user who may nothing, where somebody can become one.
@@ -23,14 +25,25 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// What the kernel says of a process.
-fn status(process: u32, name: &str) -> String {
+/// What the kernel says of a process, or a thread.
+fn status(process: &str, name: &str) -> String {
     let all = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = all
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
         .unwrap_or_else(|| panic!("{name}: {all}"));
     line.split_whitespace().next().unwrap().to_owned()
+}
+
+/// The threads of a process by their names, and what each has of capabilities, new privileges and seccomp.
+fn threads(process: u32) -> BTreeMap<String, [String; 4]> {
+    let all = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    all.map(|entry| {
+        let thread = format!("{process}/task/{}", entry.unwrap().file_name().into_string().unwrap());
+        let rights = ["CapEff", "CapPrm", "NoNewPrivs", "Seccomp"].map(|what| status(&thread, what));
+        (status(&thread, "Name"), rights)
+    })
+    .collect()
 }
 
 #[test]
@@ -41,9 +54,10 @@ fn a_sensor_goes_on_whatever_becomes_of_its_processes() {
     let data = Data::new("run");
     let (listener, address, filter) = Pair::on_loopback();
     let asked: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+    let sent: SocketAddr = ([127, 0, 0, 1], free_port()).into();
     let text_of = |filter: &str| {
         format!(
-            "data = {:?}\n{}[capture]\ninterface = \"lo\"\nfilter = \"{filter}\"\n[store]\ncompression = \"fast\"\n[http]\nlisten = \
+            "data = {:?}\n{}[capture]\ninterface = \"lo\"\nlisten_pcap = [\"{sent}\"]\nfilter = \"{filter}\"\n[store]\ncompression = \"fast\"\n[http]\nlisten = \
              \"{asked}\"\n",
             data.path(),
             as_another(),
@@ -84,10 +98,20 @@ fn a_sensor_goes_on_whatever_becomes_of_its_processes() {
         if is_root() {
             let nobody = fs::metadata(data.path()).unwrap().uid();
             assert_ne!(nobody, 0);
-            assert_eq!(status(process, "Uid"), nobody.to_string());
+            assert_eq!(status(&process.to_string(), "Uid"), nobody.to_string());
         }
-        let rights = ["CapEff", "CapPrm", "NoNewPrivs", "Seccomp"].map(|what| status(process, what));
-        assert_eq!(rights, ["0000000000000000", "0000000000000000", "1", "2"], "{name}");
+        // When there is no memory left, the one that captures goes last.
+        let goes_first = fs::read_to_string(format!("/proc/{process}/oom_score_adj")).unwrap();
+        assert_eq!(goes_first.trim() == "500", name != "capture", "{name}: {goes_first}");
+        // Of each thread, as each has its own; one that reads what others send among them.
+        let _sender = (name == "capture").then(|| std::net::TcpStream::connect(sent).unwrap());
+        let mut names = threads(process);
+        if name == "capture" {
+            names = until("what is sent is read", || Some(threads(process)).filter(|all| all.contains_key("sender")));
+        }
+        for (thread, rights) in names {
+            assert_eq!(rights, ["0000000000000000", "0000000000000000", "1", "2"], "{name}: {thread}");
+        }
     }
     let (pair, length) = download(0);
     assert_eq!(text(&stream_to(&data, pair.port(), length), "reason"), "open");
@@ -170,6 +194,73 @@ fn a_process_comes_and_goes_with_its_section() {
     until("it scans no more", || (scans(id) != Some(first) && scans(id).is_none()).then_some(()));
     assert_eq!(sensor.process("capture"), captures);
     assert_eq!(sensor.end().iter().find(|line| line.contains("died")), None);
+}
+
+#[test]
+fn what_needs_a_restart_is_not_taken_over_by_some_of_them() {
+    if !may_capture() {
+        return;
+    }
+    let data = Data::new("run-moved");
+    let rest = format!(
+        "[capture]\ninterface = \"lo\"\nfilter = \"tcp port 1\"\n[http]\nlisten = \"127.0.0.1:{}\"\n",
+        free_port()
+    );
+    let with = |data: &Path, more: &str| format!("data = {data:?}\n{more}{rest}");
+    let config = data.write("streamdb.toml", with(&data.path(), "").as_bytes());
+    let sensor = Sensor::start(&config);
+    sensor.says(RUN);
+    let all = || ["capture", "derive", "serve"].map(|name| sensor.process(name));
+    let before = all();
+    let elsewhere = data.beside("elsewhere");
+    for (text, key) in [
+        (with(&elsewhere, ""), "data"),
+        (with(&data.path(), "user = \"nobody\"\n"), "user"),
+        (with(&data.path(), "confine = false\n"), "confine"),
+    ] {
+        fs::write(&config, text).unwrap();
+        sensor.signal("-HUP");
+        let line = sensor.says("the configuration is as it was");
+        assert!(line.ends_with(&format!(": {key} is another one than at the start, which needs a restart")), "{line}");
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(all(), before);
+    assert!(!elsewhere.exists());
+    assert_eq!(sensor.end().iter().find(|line| line.contains("died")), None);
+}
+
+#[test]
+fn an_interface_that_is_down_at_the_start_stops_no_other_and_is_taken_when_it_is_up() {
+    let Some(wire) = Wire::new() else { return };
+    wire.second();
+    ip(&format!("-n {} link set far1 down", wire.far));
+    let data = Data::new("run-down");
+    let text = format!(
+        "data = {:?}\n{}[capture]\ninterfaces = [\"far0\", \"far1\"]\n[http]\nlisten = \"127.0.0.1:8080\"\n",
+        data.path(),
+        as_another(),
+    );
+    let config = data.write("streamdb.toml", text.as_bytes());
+    let mut command = common::command(["run", "--config"]);
+    let sensor = Sensor::start_as(&mut common::inside(&wire.far, command.arg(&config)));
+    let down = "far1: this interface is down; the capture goes on without it, and looks for it each 5 s";
+    sensor.says_all([down, "capturing from far0, far1", RUN]);
+    let frame = |n: u8| (0, [&[n; 12][..], &[0x88, 0xb5], &[0; 46]].concat());
+    wire.send(&["near0"], &[frame(1)]);
+    // Also when it has to begin again meanwhile.
+    std::thread::sleep(Duration::from_secs(1));
+    kill("-KILL", sensor.process("capture"));
+    sensor.says_all(["capture died", down, "capturing from far0, far1"]);
+    wire.send(&["near0"], &[frame(2)]);
+    ip(&format!("-n {} link set far1 up", wire.far));
+    sensor.says_all(["far1 is up again", "capturing from far0, far1"]);
+    wire.send(&["near0", "near1"], &[frame(3), (1, frame(4).1)]);
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(sensor.end().iter().find(|line| line.contains("died")), None);
+    let mut kept: Vec<u8> = data.export().frames.iter().map(|frame| frame.data[0]).collect();
+    kept.sort_unstable();
+    assert_eq!(kept, [1, 2, 3, 4]);
+    data.is_well();
 }
 
 #[test]

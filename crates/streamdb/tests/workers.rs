@@ -9,13 +9,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use common::flows::{Flow, Sent, frames};
-use common::{Capturing, Data, Pair, Wire, head, inside, installed, ip, noise, stream_to, text, until, wait};
+use common::{Capturing, Data, Pair, Wire, head, inside, installed, ip, noise, stream_to, text, until, wait, within};
 use serde_json::Value;
 use streamdb::sharing::parts;
 use streamdb::worker::{Worker, WorkerConfig};
-use streamdb_capture::Frame;
+use streamdb_capture::{Batch, Frame, Item, Live, LiveSettings};
 use streamdb_storage::{DiskVolume, WriteFolder, Writer, WriterConfig};
 use streamdb_types::{Counters, Interface, LinkType, Resolution, Timestamp};
 
@@ -200,6 +202,36 @@ fn numbered(n: usize, data: &[u8]) -> Frame<'_> {
     Frame { time, interface: 0, wire_len: data.len() as u32, data }
 }
 
+/// One that has ended takes nothing any more, and what others have for it then is told as let go.
+#[test]
+fn what_is_for_a_worker_that_has_left_is_counted() {
+    let data = Data::new("workers-leaving");
+    let mut workers = workers_of(&data, 2);
+    let sent = frames(40);
+    let (half, rest) = sent.split_at(sent.len() / 2);
+    // The first one begins all connections, and so has them.
+    for (n, (_, data)) in half.iter().enumerate() {
+        workers[0].frame(&numbered(n, data)).unwrap();
+    }
+    let mut late = workers.pop().unwrap();
+    let first = workers.pop().unwrap();
+    // One batch comes in time, and nobody looks for it before the end; another one is sent after that.
+    for (n, (_, data)) in (half.len()..).zip(rest) {
+        late.frame(&numbered(n, data)).unwrap();
+        assert!(n != half.len() + rest.len() / 2 || late.send_handed());
+    }
+    let (mut all, _) = first.finish().unwrap();
+    assert!(!late.send_handed(), "it is sent to nobody");
+    late.source_is_over().unwrap();
+    late.ends_sending().unwrap();
+    let (counters, _) = late.finish().unwrap();
+    let (handed, shed) = (counters.handed_frames, counters.shed_frames);
+    assert!(handed > 0 && shed > 0, "{handed} {shed}");
+    assert_eq!(counters.frames + handed + shed, rest.len() as u64);
+    all.add(&counters);
+    assert_eq!(all.frames + all.shed_frames, sent.len() as u64);
+}
+
 /// Without a wire: each direction of each pair of addresses comes to any worker, and what is handed over arrives now or then.
 #[test]
 fn whoever_sees_a_frame_its_connection_is_one() {
@@ -352,34 +384,75 @@ fn tags_and_large_frames_are_kept() {
     data.is_well();
 }
 
-#[test]
-fn an_interface_that_fails_ends_no_other_and_is_taken_again() {
-    let Some(wire) = Wire::new() else { return };
-    wire.second();
-    let data = Data::new("workers-failing");
-    let mut capturing =
-        Capturing::start(&data, Some(&wire.far), &["-i", "far0", "-i", "far1", "--workers", "2", "--json"]);
-    let flow = |n: u32| frames(n + 1).into_iter().filter(|(_, frame)| frame.len() < 100).collect::<Vec<_>>();
-    let both = |frames: Vec<Sent>, on: usize| frames.into_iter().map(|(_, frame)| (on, frame)).collect::<Vec<_>>();
-    let first = both(flow(6), 0);
-    wire.send(&["near0", "near1"], &first);
-    ip(&format!("-n {} link set far0 down", wire.far));
-    let line = capturing.line();
-    assert!(
-        line.starts_with("streamdb: far0: this interface is down; ")
-            && line.ends_with("; the capture goes on without it, and looks for it each 5 s\n"),
-        "{line}"
-    );
-    let second = both(flow(7), 1);
-    wire.send(&["near0", "near1"], &second);
-    ip(&format!("-n {} link set far0 up", wire.far));
-    assert_eq!(capturing.line(), "streamdb: capturing from far0 again\n");
-    let third = both(flow(8), 0);
-    wire.send(&["near0", "near1"], &third);
-    let summary = capturing.summary();
-    let sent = counted([first, second, third].concat().into_iter().map(|(_, frame)| frame));
-    assert!(counted(data.export().frames.into_iter().map(|frame| frame.data)) == sent, "{summary}");
+fn flow(n: u32, on: usize) -> Vec<Sent> {
+    frames(n + 1).into_iter().filter(|(_, frame)| frame.len() < 100).map(|(_, frame)| (on, frame)).collect()
+}
+
+/// That what is stored is what was sent over both wires, each time.
+fn assert_stored(data: &Data, sent: &[&[Sent]], what: &Value) {
+    let sent = counted(sent.concat().into_iter().map(|(_, frame)| frame));
+    assert!(counted(data.export().frames.into_iter().map(|frame| frame.data)) == sent, "{what}");
     data.is_well();
+}
+
+/// Also where the process may open nothing any more, as those that `streamdb run` starts.
+#[test]
+fn an_interface_that_is_down_ends_no_other_and_is_taken_when_it_is_up() {
+    for confine in [&[][..], &["--confine"]] {
+        let Some(wire) = Wire::new() else { return };
+        wire.second();
+        let data = Data::new("workers-down");
+        let flags = [&["-i", "far0", "-i", "far1", "--workers", "2", "--json", "--no-derive"], confine].concat();
+        let mut capturing = Capturing::start(&data, Some(&wire.far), &flags);
+        let (first, second, third) = (flow(6, 0), flow(7, 1), flow(8, 0));
+        let send = |frames: &[Sent]| wire.send(&["near0", "near1"], frames);
+        send(&first);
+        ip(&format!("-n {} link set far0 down", wire.far));
+        let down = "streamdb: far0: this interface is down; the capture goes on without it until it is up again\n";
+        assert_eq!(capturing.line(), down);
+        send(&second);
+        ip(&format!("-n {} link set far0 up", wire.far));
+        // From when it is up, not from when that is said.
+        send(&third);
+        assert_eq!(capturing.line(), "streamdb: capturing from far0 again\n");
+        send(&third);
+        let summary = capturing.summary();
+        assert_stored(&data, &[&first, &second, &third, &third], &summary);
+    }
+}
+
+#[test]
+fn an_interface_that_goes_away_ends_no_other_and_is_taken_again() {
+    for confine in [&[][..], &["--confine"]] {
+        let Some(wire) = Wire::new() else { return };
+        wire.second();
+        let data = Data::new("workers-gone");
+        let flags = [&["-i", "far0", "-i", "far1", "--workers", "2", "--json", "--no-derive"], confine].concat();
+        let mut capturing = Capturing::start(&data, Some(&wire.far), &flags);
+        let (first, second, third) = (flow(6, 0), flow(7, 1), flow(8, 0));
+        wire.send(&["near0", "near1"], &first);
+        // What the kernel has not handed over yet goes with the interface.
+        std::thread::sleep(Duration::from_millis(500));
+        ip(&format!("-n {} link del far0", wire.far));
+        let line = capturing.line();
+        let gone =
+            "streamdb: far0: this interface went away; the capture goes on without it, and looks for it each 5 s\n";
+        assert_eq!(line, gone);
+        wire.send(&["near1"], &second.iter().map(|(_, frame)| (0, frame.clone())).collect::<Vec<_>>());
+        wire.add(0);
+        if confine.is_empty() {
+            assert_eq!(capturing.line(), "streamdb: capturing from far0 again\n");
+            wire.send(&["near0", "near1"], &third);
+            let summary = capturing.summary();
+            assert_stored(&data, &[&first, &second, &third], &summary);
+        } else {
+            let line = capturing.line();
+            assert!(line.starts_with("streamdb: far0 is up again: this capture may not open it, and ends"), "{line}");
+            let said = capturing.said();
+            assert_eq!(said.code, Some(75), "it wants to be started again");
+            assert_stored(&data, &[&first, &second], &common::json_lines(&said.out)[0]);
+        }
+    }
 }
 
 #[test]
@@ -403,7 +476,7 @@ fn what_is_changed_by_a_signal_holds_for_all_workers() {
     capturing.signal("-HUP");
     assert_eq!(capturing.line(), "streamdb: the configuration was read again\n");
     // The workers read their orders between two batches.
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    std::thread::sleep(Duration::from_millis(500));
     wire.send(&["near0"], &only_on_0(&sent));
     let summary = capturing.summary();
     let of_v6 = sent.iter().filter(|(_, frame)| frame[12..14] == [0x86, 0xdd]).count();
@@ -414,4 +487,90 @@ fn what_is_changed_by_a_signal_holds_for_all_workers() {
 
 fn only_on_0(frames: &[Sent]) -> Vec<Sent> {
     frames.iter().map(|(_, frame)| (0, frame.clone())).collect()
+}
+
+/// Frames with a number each and nothing else, at a steady rate, while something is done; says how many there were.
+fn steadily<T>(wire: &Wire, act: impl FnOnce() -> T) -> (u32, T) {
+    let over = AtomicBool::new(false);
+    let send = || {
+        let mut sender = pcap::Capture::from_device("near0").unwrap().snaplen(64).open().unwrap();
+        let mut number = 0_u32;
+        while !over.load(Ordering::Relaxed) {
+            for _ in 0..20 {
+                sender.sendpacket(&lone(number)[..]).unwrap();
+                number += 1;
+            }
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        number
+    };
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(|| within(&wire.near, send));
+        let done = act();
+        over.store(true, Ordering::Relaxed);
+        (sender.join().unwrap(), done)
+    })
+}
+
+/// A frame of a kind that is for experiments, with a number.
+fn lone(number: u32) -> Vec<u8> {
+    [&[2; 12][..], &[0x88, 0xb5], &number.to_be_bytes(), &[0; 42]].concat()
+}
+
+#[test]
+fn a_configuration_that_is_read_again_costs_no_frame() {
+    const FILTERS: [&str; 2] = ["ether proto 0x88b5", "ip or ether proto 0x88b5"];
+    let Some(wire) = Wire::new() else { return };
+    let data = Data::new("workers-reloads");
+    let write = |filter: &str| {
+        let text = format!("[capture]\ninterface = \"far0\"\nfilter = \"{filter}\"\n");
+        data.write("streamdb.toml", text.as_bytes())
+    };
+    let config = write(FILTERS[0]);
+    let flags = ["-i", "far0", "--workers", "2", "--json", "--no-derive", "--filter", FILTERS[0], "--config"];
+    let flags = [&flags[..], &[config.to_str().unwrap()]].concat();
+    let mut capturing = Capturing::start(&data, Some(&wire.far), &flags);
+    let (sent, ()) = steadily(&wire, || {
+        // The same one some times, and then one and the other.
+        for n in 0..40 {
+            write(FILTERS[if n < 10 { 0 } else { n % 2 }]);
+            capturing.signal("-HUP");
+            assert_eq!(capturing.line(), "streamdb: the configuration was read again\n");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let summary = capturing.summary();
+    let count = |name: &str| summary[name].as_u64().unwrap();
+    assert!(sent > 10_000, "{sent}");
+    assert_eq!(count("frames") + count("dropped_by_kernel") + count("shed"), u64::from(sent), "{summary}");
+}
+
+#[test]
+fn a_frame_is_one_sockets_however_late_it_is_read() {
+    let Some(wire) = Wire::new() else { return };
+    let (_, mut lives) = steadily(&wire, || {
+        let settings = LiveSettings { filter: Some("ether proto 0x88b5".into()), ..LiveSettings::new("far0") };
+        std::thread::sleep(Duration::from_millis(100));
+        let lives = within(&wire.far, || Live::open_shared(&settings, 4).unwrap());
+        // As when buckets are made whole before the first frame is read.
+        std::thread::sleep(Duration::from_millis(1500));
+        lives
+    });
+    let mut numbers = Vec::new();
+    for live in &mut lives {
+        live.stop();
+        while live
+            .batch(|item| {
+                if let Item::Frame(frame) = item {
+                    numbers.push(u32::from_be_bytes(frame.data[14..18].try_into().unwrap()));
+                }
+            })
+            .unwrap()
+            != Batch::End
+        {}
+    }
+    numbers.sort_unstable();
+    assert!(numbers.len() > 1000, "{}", numbers.len());
+    // Of one flow all come by one socket: none twice, and none left out after the first.
+    assert!(numbers.windows(2).all(|two| two[1] == two[0] + 1), "{numbers:?}");
 }

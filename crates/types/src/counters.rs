@@ -148,6 +148,8 @@ counters! {
     handed_frames,
     /// Frames that a worker let go, as the one whose connection they belong to was too far behind to take them.
     shed_frames,
+    /// Frames that were dropped where they were captured, before they were sent here: the word of who sends.
+    dropped_sender,
 }
 
 impl Counters {
@@ -176,7 +178,7 @@ mod tests {
         let n = Counters::NAMES.len() as u64;
         let counters = Counters::from_values(1..=n);
         assert_eq!(counters.frames, 1);
-        assert_eq!(counters.shed_frames, n);
+        assert_eq!(counters.dropped_sender, n);
         assert!(counters.values().eq(1..=n));
         let mut twice = counters;
         twice.add(&counters);

@@ -16,7 +16,8 @@ pub enum HopKind {
     Pppoe = 3,
     /// IP in IP (RFC 2003, 2473, 4213); the id is a hash of the unordered outer addresses.
     Ip = 4,
-    /// GRE (RFC 2784, 2890, 2637); the id is the key, or without one the hash as in [`Ip`](Self::Ip).
+    /// GRE (RFC 2784, 2890, 2637); the id is the key, or without one the hash as in [`Ip`](Self::Ip). Of NVGRE (RFC 7637) the virtual
+    /// subnet (24 bits).
     Gre = 5,
     /// ERSPAN; id 0, as a mirror may have a session for each direction.
     Erspan = 6,

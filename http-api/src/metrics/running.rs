@@ -30,6 +30,11 @@ impl Worker<'_> {
     pub(crate) fn number(&self, name: &str) -> u64 {
         self.status.number(&format!("worker.{}.{name}", self.number))
     }
+
+    /// How many files wait, of one that takes files.
+    pub(crate) fn waiting(&self) -> Option<u64> {
+        self.status.text(&format!("worker.{}.waiting", self.number))?.parse().ok()
+    }
 }
 
 impl Running {
@@ -102,6 +107,10 @@ impl Running {
                     }
                 }
             }
+        }
+        if let Some(waiting) = workers.iter().find_map(Worker::waiting) {
+            let help = "Captures in the folders of spool that are to be stored, now or when they are complete.";
+            out.one("streamdb_spool_waiting_files", Kind::Gauge, help, waiting);
         }
     }
 
@@ -192,7 +201,7 @@ const FAMILIES: &[Family] = &[
         Kind::Counter,
         "Frames that were dropped before they came here.",
         "by",
-        &[("kernel", "dropped_kernel"), ("interface", "dropped_interface")],
+        &[("kernel", "dropped_kernel"), ("interface", "dropped_interface"), ("sender", "dropped_sender")],
     ),
     (
         "streamdb_filtered_frames_total",

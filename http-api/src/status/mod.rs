@@ -171,6 +171,7 @@ fn shown(worker: &Worker<'_>) -> Shown {
         .filter(|(name, _)| n(name) > 0)
         .map(|(name, word)| format!("{} {word}", digits(n(name))))
         .collect();
+    let waiting = worker.waiting().map_or_else(String::new, |files| format!(", {} waiting", counted(files, "file")));
     Shown {
         number: worker.number.to_owned(),
         interface: worker.interface.to_owned(),
@@ -182,7 +183,7 @@ fn shown(worker: &Worker<'_>) -> Shown {
         },
         lost: dropped > 0,
         shed: if n("payload_shed") > 0 { bytes(n("payload_shed")) } else { "none".to_owned() },
-        open: format!("{}, {} held", digits(n("open")), bytes(n("held"))),
+        open: format!("{}, {} held{waiting}", digits(n("open")), bytes(n("held"))),
         evicted: if evicted.is_empty() { "none".to_owned() } else { evicted.join(", ") },
         stalled: match n("disk_stalls") {
             0 => "never".to_owned(),

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::format::block::BlockKind;
 use crate::format::directory::{Directory, EndEntry};
 use crate::format::record::{Chunk, RecordKind};
-use crate::ingests::{INGEST, SPOOL};
+use crate::ingests::{FOLDER, INGEST, SPOOL};
 use crate::journal::{JournalBlock, JournalError, JournalFrame};
 
 /// A frame as it was captured.
@@ -93,7 +93,7 @@ impl Store {
                 bucket => bucket?,
             };
             let worker = bucket.superblock.worker;
-            if matches!(worker, INGEST | SPOOL) {
+            if matches!(worker, INGEST | SPOOL | FOLDER) {
                 self.frames_together(&std::mem::take(&mut together), filter, visit)?;
                 self.frames_of(&bucket, filter, visit)?;
             } else {

@@ -33,6 +33,8 @@ enum Message {
     Block(CutBlock),
     Publish(Held, Timestamp),
     Seal(Box<Seal>),
+    /// All that came before is done: here goes what was written since this was asked last.
+    Account(Sender<WriterSummary>),
 }
 
 /// What the store thread has to tell. Nothing, as long as nothing fails.
@@ -74,6 +76,7 @@ impl Pipeline {
             open: None,
             marks: VecDeque::new(),
             failed: false,
+            told: WriterSummary::default(),
             summary: WriterSummary::default(),
         };
         let thread = std::thread::Builder::new().name("store".into()).spawn(move || store.run(&from_worker));
@@ -97,6 +100,13 @@ impl Pipeline {
 
     pub(super) fn seal(&mut self, seal: Seal) -> Result<()> {
         self.send(Message::Seal(Box::new(seal)))
+    }
+
+    /// Waits until all that was sent is done; what was written since this was asked before.
+    pub(super) fn account(&mut self) -> Result<WriterSummary> {
+        let (said, answer) = bounded(1);
+        self.send(Message::Account(said))?;
+        answer.recv().map_err(|_| self.gone())
     }
 
     /// Whether the store thread has something to tell.
@@ -165,6 +175,9 @@ struct Store {
     marks: VecDeque<(u64, Held)>,
     /// Something failed, and nothing was published since.
     failed: bool,
+    /// What was written and is told.
+    told: WriterSummary,
+    /// What was written since.
     summary: WriterSummary,
 }
 
@@ -188,12 +201,20 @@ impl Store {
                 }
                 Message::Publish(held, last) => self.publish(held, last),
                 Message::Seal(seal) => self.seal(*seal),
+                Message::Account(said) => {
+                    let summary = std::mem::take(&mut self.summary);
+                    self.told.add(&summary);
+                    // Who asked may have gone.
+                    let _ = said.send(summary);
+                    Ok(())
+                }
             };
             if let Err(error) = result {
                 self.fail(error);
             }
         }
-        self.summary
+        self.told.add(&self.summary);
+        self.told
     }
 
     fn tell(&self, event: Event) {

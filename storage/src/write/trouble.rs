@@ -89,6 +89,8 @@ const REMEMBERED: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     pub(super) total: Held,
+    /// How much of that is told.
+    told: Held,
     /// Losses before the failure that was told last, while nothing was published since.
     before: Option<Held>,
     /// No bucket may be begun before the next tick.
@@ -107,6 +109,11 @@ pub(super) struct Given {
 }
 
 impl Losses {
+    /// What was lost since this was asked before.
+    pub(super) fn since_asked(&mut self) -> Held {
+        self.total.less(std::mem::replace(&mut self.told, self.total))
+    }
+
     pub(super) fn bucket_ended(&mut self, id: BucketId, given: Given) {
         if self.ended.len() >= REMEMBERED {
             self.ended.pop_front();

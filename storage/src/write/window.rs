@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use streamdb_types::{BucketId, ConnKey, Counters, FrameNumber, Timestamp};
 
 use super::bucket_file::{BlockRef, CutEnd, Seal};
+use super::facts::WriterSummary;
 use super::track::ConnTrack;
 use super::trouble::{Given, Held};
 use super::writer::Writer;
@@ -95,6 +96,18 @@ impl Writer {
             counters: since,
             recovered: false,
         })
+    }
+
+    /// Ends the open bucket and waits until all that was given is on disk, as far as the disk takes it; what is open goes on in
+    /// the next bucket. Gives what was written and lost since this was called before. `counters` are those of the whole run so far.
+    ///
+    /// # Errors
+    /// When the store thread is gone.
+    pub fn end_capture(&mut self, counters: &Counters) -> Result<WriterSummary> {
+        self.end_bucket(counters)?;
+        let summary = self.pipeline.account()?;
+        self.settle();
+        Ok(WriterSummary { lost: self.losses.since_asked(), troubles: self.take_troubles(), ..summary })
     }
 
     pub(super) fn is_current(&self, conn: &ConnTrack) -> bool {

@@ -141,13 +141,13 @@ impl Writer {
         self.push_note()
     }
 
-    /// Losses wait for no frame any longer: a bucket is begun for them, if there is none, of this time; or for what else was
-    /// `counted`. For a worker that may never have a frame of its own.
+    /// Losses wait for no frame any longer: a bucket is begun for them, if there is none, of this time; also when there is something
+    /// in the counters alone that is to be known. For a worker that may never have a frame of its own.
     ///
     /// # Errors
     /// When the store thread is gone.
-    pub fn note_losses(&mut self, now: Timestamp, counted: bool) -> Result<()> {
-        if self.bucket.is_none() && (counted || self.held_notes.loss.is_some()) {
+    pub fn note_losses(&mut self, now: Timestamp, is_counted: bool) -> Result<()> {
+        if self.bucket.is_none() && (is_counted || self.held_notes.loss.is_some()) {
             self.ensure_bucket(now)?;
         }
         Ok(())
@@ -465,11 +465,19 @@ impl Writer {
         }
     }
 
+    /// How many interfaces were announced that are described differently.
+    pub const fn known_interfaces(&self) -> usize {
+        self.interfaces.len()
+    }
+
     /// Ends the open bucket and waits until everything is on disk.
     ///
     /// # Errors
     /// When the store thread is gone.
     pub fn finish(mut self, counters: &Counters) -> Result<WriterSummary> {
+        // What failed by now the last bucket can still say.
+        self.pipeline.account()?;
+        self.settle();
         self.end_bucket(counters)?;
         let summary = self.pipeline.finish()?;
         self.settle();

@@ -1,18 +1,17 @@
 //! A worker for captures that others send over TCP. Its frames come in no order of time, and their times are their senders' word, so
 //! its clock is this machine's.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use streamdb_capture::{Batch, Feed, Filter, Item};
+use streamdb_capture::{Batch, Feed};
 use streamdb_storage::{WriteFolder, Writer};
-use streamdb_types::{Interface, LinkType};
 
-use super::Done;
+use super::given::Given;
+use super::{Done, Event, spawn};
 use crate::commands::{Error, storing};
 use crate::cutoff::Rule;
 use crate::output::{complain, printable};
@@ -24,6 +23,8 @@ use crate::worker::{Worker, WorkerConfig};
 pub(crate) const NAME: &str = "pcap over TCP";
 /// How often it is told how things stand.
 const SECOND: Duration = Duration::from_secs(1);
+/// How long it takes, at the end, what has come.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Another filter, if one is given, and other rules about cutoffs.
 type Change = (Option<Option<String>>, Vec<Rule>);
@@ -37,16 +38,18 @@ pub(crate) struct Feeding {
 }
 
 impl Feeding {
-    /// Begins to store what is sent, as the worker of this number.
+    /// Begins to store what is sent, as the worker of this number; however it ends, that is `said`.
     ///
     /// # Errors
     /// When the store has no room for a worker, or the system has no more threads.
-    pub(crate) fn start(
-        feed: Feed,
+    pub(super) fn start(
+        mut feed: Feed,
         folder: &Arc<WriteFolder>,
         number: u16,
         settings: &Settings,
+        said: Sender<Event>,
     ) -> Result<Self, Error> {
+        feed.listen()?;
         let writer = Writer::new(Arc::clone(folder), number, settings.writer())?;
         let config = WorkerConfig { publish_at_ticks: true, live: true, by_clock: true, ..settings.worker() };
         let (changes, changed) = unbounded();
@@ -54,15 +57,12 @@ impl Feeding {
         let at_work = AtWork {
             feed,
             worker: Worker::new(writer, config),
-            expression: settings.filter.clone(),
-            filters: BTreeMap::new(),
-            links: Vec::new(),
+            given: Given::new(settings.filter.clone()),
             changed,
             ending: Arc::clone(&ending),
             seen: Arc::clone(&seen),
         };
-        let thread = thread::Builder::new().name("capture feed".into()).spawn(move || at_work.run());
-        let thread = thread.map_err(|e| Error::Other(format!("could not set up the worker of the feed: {e}")))?;
+        let thread = spawn("capture feed", said, move || at_work.run())?;
         Ok(Self { thread, ending, changes, seen })
     }
 
@@ -76,12 +76,17 @@ impl Feeding {
         Arc::clone(&self.seen)
     }
 
+    /// From now on it takes no more than what has come.
+    pub(crate) fn end(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
     /// Stores what has come, and seals it.
     ///
     /// # Errors
     /// When the worker could not go on.
     pub(crate) fn finish(self) -> Result<Done, Error> {
-        self.ending.store(true, Ordering::Relaxed);
+        self.end();
         self.thread.join().unwrap_or_else(|_| Err(Error::Other("the thread that takes what is sent died".into())))
     }
 }
@@ -89,11 +94,7 @@ impl Feeding {
 struct AtWork {
     feed: Feed,
     worker: Worker,
-    expression: Option<String>,
-    /// The filter for each kind of link, as the frames have not gone through the kernel; `None` where it cannot be used.
-    filters: BTreeMap<LinkType, Option<Filter>>,
-    /// The kind of link of each interface.
-    links: Vec<LinkType>,
+    given: Given,
     changed: Receiver<Change>,
     ending: Arc<AtomicBool>,
     seen: Arc<Seen>,
@@ -101,23 +102,22 @@ struct AtWork {
 
 impl AtWork {
     fn run(mut self) -> Result<Done, Error> {
-        let mut said = Instant::now();
+        let (mut said, mut ended) = (Instant::now(), None);
         loop {
             while let Ok((filter, cutoffs)) = self.changed.try_recv() {
                 if let Some(expression) = filter {
-                    self.expression = expression;
-                    self.filters.clear();
+                    self.given.set_filter(expression);
                 }
                 if let Err(error) = self.worker.set_cutoffs(cutoffs) {
                     complain(&printable(&error.to_string()));
                 }
             }
-            let Self { feed, worker, expression, filters, links, .. } = &mut self;
+            let Self { feed, worker, given, .. } = &mut self;
             let mut taken = Ok(());
             let batch = feed.batch(|item| {
                 // After an error the rest of the batch has no place to go.
                 if taken.is_ok() {
-                    taken = take(worker, &item, expression.as_deref(), filters, links);
+                    taken = given.take(worker, &item);
                 }
             });
             taken?;
@@ -129,12 +129,16 @@ impl AtWork {
             }
             if self.ending.load(Ordering::Relaxed) {
                 self.feed.stop();
+                if ended.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
+                    complain("what was sent came to no end, and is cut short");
+                    break;
+                }
             }
             if said.elapsed() >= SECOND {
                 said = Instant::now();
                 let Self { worker, .. } = &self;
                 let (counters, open, held) = (worker.counters(), worker.open_connections(), worker.held_bytes());
-                self.seen.say(Going { counters, open, held });
+                self.seen.say(Going { counters, open, held, waiting: None });
             }
         }
         let (counters, written) = self.worker.finish()?;
@@ -143,40 +147,14 @@ impl AtWork {
     }
 }
 
-fn take(
-    worker: &mut Worker,
-    item: &Item<'_>,
-    expression: Option<&str>,
-    filters: &mut BTreeMap<LinkType, Option<Filter>>,
-    links: &mut Vec<LinkType>,
-) -> Result<(), Error> {
-    match item {
-        Item::Frame(frame) => {
-            if let (Some(expression), Some(&link)) = (expression, links.get(frame.interface as usize)) {
-                let filter = filters.entry(link).or_insert_with(|| compiled(expression, link));
-                if filter.as_ref().is_some_and(|filter| !filter.matches(frame.data)) {
-                    worker.filtered();
-                    return Ok(());
-                }
-            }
-            worker.frame(frame)?;
-        }
-        Item::Interface(_, interface) => begin(worker, interface, links),
-        Item::Drops(drops) => worker.dropped(drops.by_kernel, drops.by_interface, drops.between)?,
-        Item::Secrets { kind, data } => worker.attachment(Some(*kind), data)?,
-        Item::Names(data) => worker.attachment(None, data)?,
-    }
-    Ok(())
-}
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
 
-/// The filter for this kind of link; where it cannot be used, which is the sender's doing, all is taken.
-fn compiled(expression: &str, link: LinkType) -> Option<Filter> {
-    Filter::compile(expression, link).inspect_err(|error| complain(&printable(&error.to_string()))).ok()
-}
-
-fn begin(worker: &mut Worker, interface: &Interface, links: &mut Vec<LinkType>) {
-    links.push(interface.link_type);
-    if let Err(error) = worker.any_interface(interface) {
-        complain(&printable(&error.to_string()));
+    /// One that dies at once, as by a mistake.
+    pub(crate) fn dying(said: Sender<Event>) -> Feeding {
+        let thread = spawn("capture feed", said, || panic!("a mistake, on purpose")).unwrap();
+        let (changes, _) = unbounded();
+        Feeding { thread, ending: Arc::default(), changes, seen: Arc::default() }
     }
 }

@@ -27,6 +27,8 @@ pub(super) enum Order {
     Change { filter: Option<Option<String>>, cutoffs: Vec<Rule> },
     /// To take frames from here.
     Take(Box<Live>),
+    /// To take none any more, as the interface has failed.
+    Leave,
 }
 
 /// How a worker is told something: what, and that there is something.
@@ -49,11 +51,11 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// A worker, and how it is told something.
+    /// A worker, and how it is told something. Without a source it waits for one.
     pub(super) fn new(
         number: usize,
         interface: u32,
-        live: Live,
+        live: Option<Live>,
         worker: Worker,
         events: Sender<Event>,
         ending: Arc<AtomicBool>,
@@ -75,7 +77,9 @@ impl Member {
             seen: Arc::default(),
             said: Instant::now(),
         };
-        member.take_from(live);
+        if let Some(live) = live {
+            member.take_from(live);
+        }
         Ok((member, (order, bell)))
     }
 
@@ -132,7 +136,6 @@ impl Member {
                 self.bell.wait();
             }
         }
-        while worker.take_handed()? {}
         storing::complain_of(&worker.take_troubles());
         Ok(())
     }
@@ -160,6 +163,7 @@ impl Member {
         while let Ok(order) = self.orders.try_recv() {
             match order {
                 Order::Take(live) => self.take_from(*live),
+                Order::Leave => self.live = None,
                 Order::Change { filter, cutoffs } => {
                     // It was tried before; only the system itself can still refuse it.
                     let filtered = match (&mut self.live, &filter) {
@@ -177,6 +181,10 @@ impl Member {
 
     fn take_from(&mut self, mut live: Live) {
         live.listen_for(Arc::clone(&self.bell));
+        if self.ending.load(Ordering::Relaxed) {
+            // It was opened while all were told to end.
+            live.stop();
+        }
         self.live = Some(live);
     }
 
@@ -185,7 +193,7 @@ impl Member {
             self.said = Instant::now();
             let Self { worker, .. } = self;
             let (counters, open, held) = (worker.counters(), worker.open_connections(), worker.held_bytes());
-            self.seen.say(Going { counters, open, held });
+            self.seen.say(Going { counters, open, held, waiting: None });
         }
     }
 }

@@ -13,8 +13,8 @@ use streamdb_types::Counters;
 
 use super::Error;
 use super::storing::{self, Summary};
-use crate::capturing::{Crew, Done, Opened, feeding};
-use crate::cli::{Capture, Storing};
+use crate::capturing::{Crew, Done, Opened, SpoolSettings};
+use crate::cli::Capture;
 use crate::config::Config;
 use crate::deriving::Deriving;
 use crate::handing::{self, Handing};
@@ -22,11 +22,11 @@ use crate::output::{complain, inform, printable};
 use crate::progress::Pulse;
 use crate::reporting::Reporting;
 use crate::retaining::Retaining;
-use crate::rights::{self, Needs, Network};
+use crate::rights::{self, Needs};
 use crate::settings::Settings;
 use crate::spooling::Spooling;
 use crate::stop::{reload_flag, stop_flag};
-use crate::supervising::{alive, ready};
+use crate::supervising::{AGAIN, alive, ready};
 use crate::units;
 
 /// What `--json` prints.
@@ -37,6 +37,8 @@ struct Report<'a> {
     summary: &'a Summary,
     dropped_by_kernel: u64,
     dropped_by_interface: u64,
+    /// What those who send captures say they dropped.
+    dropped_by_senders: u64,
     /// Frames that one worker could not hand to another.
     shed: u64,
     /// Why the capture ended before it was told to.
@@ -90,9 +92,12 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
         args.interface.iter().map(|name| live_settings(args, name)).collect(),
         args.workers,
         &feed_settings(args),
+        &SpoolSettings { folders: args.spool.clone(), removes: args.spool_remove },
+        &storing.data.folder,
     )?;
-    let needs = needs(storing, &said);
+    let needs = needs(args, &said);
     rights::lower(&args.giving_up)?;
+    opened.check()?;
     let folder = storing::open(&storing.data.folder)?;
     rights::confine(&args.giving_up, &needs)?;
     let retaining = Retaining::start(&folder, limits);
@@ -106,12 +111,15 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let deriving = storing::derive(storing)?;
     let how = if std::io::stderr().is_terminal() { "; Ctrl-C ends it" } else { "" };
     let listening = args.listen_pcap.iter().map(|address| format!("what is sent to {address}"));
-    let names = args.interface.iter().cloned().chain(listening).collect::<Vec<_>>().join(", ");
+    let appearing = args.spool.iter().map(|folder| format!("what appears in {}", folder.display()));
+    let names = args.interface.iter().cloned().chain(listening).chain(appearing).collect::<Vec<_>>().join(", ");
     inform(&format!("capturing from {names} into {}{how}", storing.data.folder.display()));
     ready();
     let mut pulse = Pulse::new();
     crew.follow(&stop, &mut |crew| {
-        alive();
+        if crew.goes_on() {
+            alive();
+        }
         if reload.swap(false, Ordering::Relaxed) {
             match reread(args, crew, &retaining) {
                 Ok(()) => inform("the configuration was read again"),
@@ -124,7 +132,7 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
         pulse.show(|| crew.seen());
     });
     pulse.finish();
-    let sources = crew.sources();
+    let (sources, begins_again) = (crew.sources(), crew.begins_again());
     let (done, broken) = crew.finish()?;
     spooling.stop();
     let (counters, written) = sum(&done);
@@ -149,6 +157,9 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     };
     let sources: Vec<(String, Vec<Counters>)> = sources.iter().map(by_interface).collect();
     let code = report(args, &sources, &summary, &counters, broken)?;
+    if begins_again {
+        return Ok(AGAIN.into());
+    }
     // What was asked for is not all there.
     Ok(if lost { ExitCode::FAILURE } else { code })
 }
@@ -164,13 +175,13 @@ fn sum(done: &[Done]) -> (Counters, WriterSummary) {
 }
 
 /// What it still needs once it captures.
-fn needs(storing: &Storing, said: &Config) -> Needs {
-    let mut needs = if storing.no_derive {
-        Needs { network: Network::Interfaces, ..Needs::default() }
-    } else {
-        handing::needs(&storing.data.folder, said.submit.as_ref())
-    };
+fn needs(args: &Capture, said: &Config) -> Needs {
+    let storing = &args.storing;
+    let mut needs =
+        if storing.no_derive { Needs::default() } else { handing::needs(&storing.data.folder, said.submit.as_ref()) };
     needs.writes.push(storing.data.folder.clone());
+    let spool = if args.spool_remove { &mut needs.writes } else { &mut needs.reads };
+    spool.extend(args.spool.iter().cloned());
     // The configuration is read again, and may be another file by then.
     let config = storing.config.as_deref().and_then(|path| std::path::absolute(path).ok());
     needs.reads.extend(config.and_then(|path| path.parent().map(Path::to_owned)));
@@ -217,8 +228,16 @@ fn report(
             workers: workers.iter().map(OfWorker::new).collect(),
         });
         let interfaces = interfaces.collect();
-        let shed = counters.shed_frames;
-        storing::print_json(&Report { interfaces, summary, dropped_by_kernel, dropped_by_interface, shed, error })?;
+        let (shed, dropped_by_senders) = (counters.shed_frames, counters.dropped_sender);
+        storing::print_json(&Report {
+            interfaces,
+            summary,
+            dropped_by_kernel,
+            dropped_by_interface,
+            dropped_by_senders,
+            shed,
+            error,
+        })?;
     } else {
         storing::print_line(&summary.line())?;
     }
@@ -231,14 +250,16 @@ fn report(
     }
     for (name, workers) in sources {
         let dropped: u64 = workers.iter().map(|counters| counters.dropped_interface).sum();
-        if dropped > 0 && name == feeding::NAME {
-            complain(&format!("{dropped} frames were dropped where they were captured, before they were sent here"));
-        } else if dropped > 0 {
+        if dropped > 0 {
             complain(&format!(
                 "{dropped} frames were dropped by the interface before the kernel saw them: give it more receive buffers \
                  (ethtool -G {name} rx N)"
             ));
         }
+    }
+    if counters.dropped_sender > 0 {
+        let dropped = counters.dropped_sender;
+        complain(&format!("{dropped} frames were dropped where they were captured, before they were sent here"));
     }
     if counters.shed_frames > 0 {
         complain(&format!(

@@ -13,13 +13,13 @@ use crate::rights;
 use crate::supervising::{Job, Reload, supervise};
 
 pub(super) fn run(args: &Run, log: Option<LogFlag>) -> Result<ExitCode, Error> {
-    let Sensor { data, user, jobs } = sensor(&args.config, log)?;
+    let Sensor { data, user, confine, jobs } = sensor(&args.config, log)?;
     // Made, and whole, before anybody reads it; and theirs who go on with it.
     let begin = || {
         drop(storing::open(&data)?);
         Ok(Account::open(&data))
     };
-    let account = match user.map(|name| rights::user(&name)).transpose()? {
+    let account = match user.as_deref().map(rights::user).transpose()? {
         Some(user) => {
             storing::make(&data)?;
             rights::hand_over(&data, &user)?;
@@ -30,13 +30,25 @@ pub(super) fn run(args: &Run, log: Option<LogFlag>) -> Result<ExitCode, Error> {
             begin()?
         }
     };
-    supervise(jobs, account, &mut || Ok(sensor(&args.config, log)?.jobs))
+    supervise(jobs, account, &mut || {
+        let next = sensor(&args.config, log)?;
+        let others = [("data", next.data != data), ("user", next.user != user), ("confine", next.confine != confine)];
+        // Some of the processes would go on as before, and some not.
+        match others.iter().find(|(_, is_another)| *is_another) {
+            Some((key, _)) => Err(Error::Other(format!(
+                "{}: {key} is another one than at the start, which needs a restart",
+                args.config.display()
+            ))),
+            None => Ok(next.jobs),
+        }
+    })
 }
 
 /// What there is to do, in which data folder, and as which user.
 struct Sensor {
     data: PathBuf,
     user: Option<String>,
+    confine: bool,
     jobs: Vec<Job>,
 }
 
@@ -53,7 +65,8 @@ fn sensor(path: &Path, log: Option<LogFlag>) -> Result<Sensor, Error> {
     if let Some(name) = &config.user {
         rights.push(format!("--user={name}"));
     }
-    if config.confine != Some(false) {
+    let confine = config.confine != Some(false);
+    if confine {
         rights.push("--confine".to_owned());
     }
     let job = |command: &'static str, reload: Reload, more: &[OsString]| {
@@ -74,5 +87,5 @@ fn sensor(path: &Path, log: Option<LogFlag>) -> Result<Sensor, Error> {
     if config.scan.is_some() || config.submit.is_some() {
         jobs.push(job("scan", Reload::Again, &with(&[])));
     }
-    Ok(Sensor { data, user: config.user, jobs })
+    Ok(Sensor { data, user: config.user, confine, jobs })
 }

@@ -79,11 +79,12 @@ impl Capturing {
 }
 
 /// Of the counters of a worker what is wanted at a glance: what came, and what was lost of it.
-const AT_A_GLANCE: [&str; 14] = [
+const AT_A_GLANCE: [&str; 15] = [
     "frames",
     "wire_bytes",
     "dropped_kernel",
     "dropped_interface",
+    "dropped_sender",
     "lost_frames",
     "shed_frames",
     "payload_shed",

@@ -17,6 +17,8 @@ pub(super) const CAPTURE: &[&str] = &[
     "interfaces",
     "listen_pcap",
     "listen_pcap_from",
+    "spool",
+    "spool_remove",
     "workers",
     "filter",
     "snap_length",
@@ -78,11 +80,12 @@ pub(super) fn capture(mut section: Section<'_>, flags: &mut Flags) -> Result<(),
     let name = |text: &str| (!text.is_empty() && !text.contains('\0')).then(|| text.to_owned());
     let accepted = "the name of a network interface, or any";
     let sent = sent(&mut section, flags)?;
+    let appears = spool(&mut section, flags)?;
     match (section.value("interface", accepted, name)?, section.list("interfaces", accepted, name)?) {
         (Some(_), Some(_)) => return Err(section.wrong("[capture] has interface and interfaces; give it one of them")),
         (Some(one), None) => flags.say("interface", Some(one)),
         (None, Some(all)) if !all.is_empty() => all.into_iter().for_each(|one| flags.say("interface", Some(one))),
-        (None, None) if sent => {}
+        (None, None) if sent || appears => {}
         _ => return Err(section.wrong(&format!("capture.interface is missing; it takes {accepted}"))),
     }
     let checked = |text: &str| workers(text).ok().map(|_| text.to_owned());
@@ -115,6 +118,23 @@ fn sent(section: &mut Section<'_>, flags: &mut Flags) -> Result<bool, ConfigErro
     listen.into_iter().for_each(|address| flags.say("listen-pcap", Some(address)));
     from.into_iter().for_each(|network| flags.say("listen-pcap-from", Some(network)));
     Ok(listens)
+}
+
+/// In which folders captures appear, and whether they are removed. Says whether there are any.
+fn spool(section: &mut Section<'_>, flags: &mut Flags) -> Result<bool, ConfigError> {
+    // Whoever starts it, and wherever: it is the same folder.
+    let absolute = |text: &str| (text.starts_with('/') && !text.contains('\0')).then(|| text.to_owned());
+    let folders = section.list("spool", "paths of folders, each from / on", absolute)?.unwrap_or_default();
+    let removes = section.flag("spool_remove")? == Some(true);
+    if removes && folders.is_empty() {
+        return Err(
+            section.wrong("capture.spool_remove removes what is stored from the folders of spool, and there are none")
+        );
+    }
+    let appears = !folders.is_empty();
+    folders.into_iter().for_each(|folder| flags.say("spool", Some(folder)));
+    flags.set("spool-remove", removes);
+    Ok(appears)
 }
 
 /// How it is stored.
@@ -188,6 +208,12 @@ mod tests {
     }
 
     #[test]
+    fn where_captures_appear_no_interface_is_needed() {
+        let config = parse("[capture]\nspool = [\"/a\", \"/b\"]\nspool_remove = true");
+        assert_eq!(config.unwrap().capture.unwrap().0, ["--spool=/a", "--spool=/b", "--spool-remove"]);
+    }
+
+    #[test]
     fn mistakes_are_sentences() {
         for (text, wanted) in [
             ("[capture]", "1: capture.interface is missing; it takes the name of a network interface, or any"),
@@ -210,7 +236,15 @@ mod tests {
             ),
             (
                 "[capture]\ninterface = \"eth1\"\nworkers = 0",
-                "3: capture.workers: 0 is not accepted; it takes a number of workers for each interface, from 1 to 60",
+                "3: capture.workers: 0 is not accepted; it takes a number of workers for each interface, from 1 to 59",
+            ),
+            (
+                "[capture]\nspool = [\"pcaps\"]",
+                "2: capture.spool: \"pcaps\" is not accepted; it takes paths of folders, each from / on",
+            ),
+            (
+                "[capture]\ninterface = \"eth1\"\nspool_remove = true",
+                "1: capture.spool_remove removes what is stored from the folders of spool, and there are none",
             ),
         ] {
             assert_eq!(parse(text).unwrap_err(), format!("streamdb.toml, line {wanted}"));

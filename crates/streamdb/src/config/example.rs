@@ -17,7 +17,7 @@ fn left_out(line: &str) -> Option<&str> {
 }
 
 /// Keys that mean something only beside another one.
-const BESIDE: [(&str, &str); 1] = [("listen_pcap_from", "listen_pcap")];
+const BESIDE: [(&str, &str); 2] = [("listen_pcap_from", "listen_pcap"), ("spool_remove", "spool")];
 /// Keys that stand for each other; the second one is left out.
 const INSTEAD: [(&str, &str); 1] = [("interface", "interfaces")];
 
@@ -117,7 +117,7 @@ fn each_setting_can_be_taken_in_by_itself() {
 }
 
 /// Settings below [capture] that have no default.
-const EXAMPLES: [&str; 4] = ["filter", "interfaces", "listen_pcap", "listen_pcap_from"];
+const EXAMPLES: [&str; 6] = ["filter", "interfaces", "listen_pcap", "listen_pcap_from", "spool", "spool_remove"];
 
 #[test]
 fn it_shows_the_defaults() {

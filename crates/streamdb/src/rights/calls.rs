@@ -1,11 +1,11 @@
 //! seccomp(2): which system calls a process may make. All others answer as in a kernel that has none of them (`ENOSYS`), so that
-//! the C library goes the way that it goes in an older one.
+//! the C library goes the way that it goes in an older one. Of some that stay open, what they ask for is looked at too.
 
 use std::collections::BTreeMap;
 
-use libc::c_long;
+use libc::{c_int, c_long};
 use seccompiler::{
-    BackendError, BpfProgram, Error as Seccomp, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
+    BackendError, BpfProgram, Error as Seccomp, SeccompAction, SeccompCmpArgLen, SeccompCmpOp as Op, SeccompCondition,
     SeccompFilter, SeccompRule, TargetArch, apply_filter,
 };
 
@@ -106,8 +106,8 @@ const ITSELF: &[c_long] = &[
     libc::SYS_msync,
     libc::SYS_munlock,
     libc::SYS_munmap,
+    // Its newer twin has its flags in memory, where no filter sees them; the C library goes on with this one.
     libc::SYS_clone,
-    libc::SYS_clone3,
     libc::SYS_exit,
     libc::SYS_exit_group,
     libc::SYS_futex,
@@ -186,45 +186,109 @@ const EVENTS: &[c_long] = &[
     libc::SYS_sendto,
     libc::SYS_setsockopt,
     libc::SYS_shutdown,
+    libc::SYS_socket,
     libc::SYS_socketpair,
 ];
 
 /// Opening ends of connections for others.
 const NETWORK: &[c_long] = &[libc::SYS_bind, libc::SYS_listen];
 
+/// For clone(2): with a namespace of its own a process has more rights inside, and more of the kernel to try.
+const NAMESPACES: [c_int; 7] = [
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWNET,
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWUTS,
+];
+
+// What the library does not have, or not for every processor in the same type (setpriority(2), ioprio_set(2), fcntl(2),
+// ioctl_tty(2)).
+const PRIO_PROCESS: c_int = 0;
+const IOPRIO_WHO_PROCESS: c_int = 1;
+const F_SETSIG: c_int = 10;
+const F_SETOWN_EX: c_int = 15;
+const FIOSETOWN: c_int = 0x8901;
+const SIOCSPGRP: c_int = 0x8902;
+const TIOCSTI: c_int = 0x5412;
+
 /// Confines this thread and those that it begins; whether the kernel does it.
 ///
 /// # Errors
 /// When a kernel that has filters refuses this one.
 pub(super) fn confine(needs: &Needs) -> Result<bool, Error> {
-    let program = program(needs.network).map_err(refused("make a filter of system calls"))?;
-    match apply_filter(&program) {
-        Ok(()) => Ok(true),
-        Err(Seccomp::Seccomp(error) | Seccomp::Prctl(error)) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
-        Err(error) => Err(refused("confine itself by seccomp")(error)),
+    // Of several filters the strictest answer counts. The one of all calls comes last: with it no other can come.
+    let all = [families(needs.network), others(std::process::id()), calls(needs.network)];
+    for program in all {
+        match apply_filter(&program.map_err(refused("make a filter of system calls"))?) {
+            Ok(()) => {}
+            Err(Seccomp::Seccomp(error) | Seccomp::Prctl(error)) if error.raw_os_error() == Some(libc::EINVAL) => {
+                return Ok(false);
+            }
+            Err(error) => return Err(refused("confine itself by seccomp")(error)),
+        }
     }
+    Ok(true)
 }
 
-fn program(network: Network) -> Result<BpfProgram, BackendError> {
-    let mut rules: BTreeMap<c_long, Vec<SeccompRule>> = BTreeMap::new();
-    let may_bind: &[c_long] = if network == Network::None { &[] } else { NETWORK };
-    for call in [FILES, OLD, ITSELF, EVENTS, may_bind].concat() {
-        // Without conditions it matches always.
-        rules.insert(call, Vec::new());
-    }
+/// Sockets of other families than these do not exist, as in a kernel that was built without them.
+fn families(network: Network) -> Result<BpfProgram, BackendError> {
     let families = match network {
         Network::None => vec![libc::AF_UNIX],
-        Network::Interfaces | Network::All => vec![libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK],
+        Network::All => vec![libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK],
     };
-    let socket = families.into_iter().map(|family| {
-        let family = u64::from(family.cast_unsigned());
-        SeccompRule::new(vec![SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, family)?])
-    });
-    rules.insert(libc::SYS_socket, socket.collect::<Result<_, _>>()?);
-    let as_if_absent = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
-    SeccompFilter::new(rules, as_if_absent, SeccompAction::Allow, architecture()?)?.try_into()
+    let others: Result<_, _> = families.into_iter().map(|family| argument(0, Op::Ne, family)).collect();
+    let rules = BTreeMap::from([(libc::SYS_socket, vec![SeccompRule::new(others?)?])]);
+    SeccompFilter::new(rules, SeccompAction::Allow, answer(libc::EAFNOSUPPORT), architecture()?)?.try_into()
+}
+
+/// What a call asks for is of this process and no other: the others have the same user, who may kill them.
+fn others(process: u32) -> Result<BpfProgram, BackendError> {
+    let process = process.cast_signed();
+    let one = |condition: SeccompCondition| SeccompRule::new(vec![condition]);
+    // A process names itself by its number or by 0.
+    let another = |at| SeccompRule::new(vec![argument(at, Op::Ne, 0)?, argument(at, Op::Ne, process)?]);
+    let any_of = |at, values: &[c_int]| -> Result<Vec<SeccompRule>, BackendError> {
+        values.iter().map(|value| one(argument(at, Op::Eq, *value)?)).collect()
+    };
+    let namespace = |flag: &c_int| one(argument(0, Op::MaskedEq(u64::from(flag.cast_unsigned())), *flag)?);
+    let rules = BTreeMap::from([
+        (libc::SYS_tgkill, vec![one(argument(0, Op::Ne, process)?)?]),
+        (libc::SYS_prlimit64, vec![another(0)?]),
+        (libc::SYS_sched_setaffinity, vec![another(0)?]),
+        (libc::SYS_sched_setscheduler, vec![another(0)?]),
+        (libc::SYS_setpriority, vec![one(argument(0, Op::Ne, PRIO_PROCESS)?)?, another(1)?]),
+        (libc::SYS_ioprio_set, vec![one(argument(0, Op::Ne, IOPRIO_WHO_PROCESS)?)?, another(1)?]),
+        (libc::SYS_clone, NAMESPACES.iter().map(namespace).collect::<Result<_, BackendError>>()?),
+        // A signal for whoever is named the owner of a descriptor; and what is typed on a terminal.
+        (libc::SYS_fcntl, any_of(1, &[libc::F_SETOWN, F_SETSIG, F_SETOWN_EX])?),
+        (libc::SYS_ioctl, any_of(1, &[FIOSETOWN, SIOCSPGRP, TIOCSTI])?),
+    ]);
+    SeccompFilter::new(rules, SeccompAction::Allow, answer(libc::EPERM), architecture()?)?.try_into()
+}
+
+fn calls(network: Network) -> Result<BpfProgram, BackendError> {
+    let may_bind: &[c_long] = if network == Network::None { &[] } else { NETWORK };
+    let all = [FILES, OLD, ITSELF, EVENTS, may_bind].concat();
+    // Without conditions it matches always.
+    let rules = all.into_iter().map(|call| (call, Vec::new())).collect();
+    SeccompFilter::new(rules, answer(libc::ENOSYS), SeccompAction::Allow, architecture()?)?.try_into()
+}
+
+/// An argument, of which the kernel looks at 32 bits.
+fn argument(at: u8, op: Op, value: c_int) -> Result<SeccompCondition, BackendError> {
+    SeccompCondition::new(at, SeccompCmpArgLen::Dword, op, u64::from(value.cast_unsigned()))
+}
+
+const fn answer(error: c_int) -> SeccompAction {
+    SeccompAction::Errno(error.cast_unsigned())
 }
 
 fn architecture() -> Result<TargetArch, BackendError> {
     std::env::consts::ARCH.try_into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,9 +17,8 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn confined<T: Send + 'static>(needs: Needs, act: impl FnOnce() -> T + Send + 'static) -> T {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let confining = GivingUp { user: None, confine: true };
     let thread = thread::spawn(move || {
-        confine(&confining, &needs).unwrap();
+        confine_thread(&needs).unwrap();
         act()
     });
     thread.join().unwrap()
@@ -27,6 +26,17 @@ fn confined<T: Send + 'static>(needs: Needs, act: impl FnOnce() -> T + Send + 's
 
 fn kind<T>(result: std::io::Result<T>) -> Option<ErrorKind> {
     result.err().map(|error| error.kind())
+}
+
+#[test]
+fn one_thread_of_several_gives_up_nothing() {
+    // Tests run on threads of their own.
+    let all = GivingUp { user: None, confine: true };
+    let said = [lower(&all).unwrap_err(), confine(&all, &Needs::default()).unwrap_err()].map(|error| error.to_string());
+    assert!(said.iter().all(|said| said.starts_with("a mistake in this program: it has ")), "{said:?}");
+    let none = GivingUp { user: None, confine: false };
+    lower(&none).unwrap();
+    confine(&none, &Needs::default()).unwrap();
 }
 
 #[test]
@@ -70,14 +80,13 @@ fn who_speaks_with_nobody_has_no_network() {
     let udp = || UdpSocket::bind("127.0.0.1:0").is_ok();
     let of = |network| Needs { network, ..Needs::default() };
     assert_eq!(confined(of(Network::None), move || (tried(), udp())), ((false, false), false));
-    assert_eq!(confined(of(Network::Interfaces), move || (tried(), udp())), ((false, false), true));
     assert_eq!(confined(of(Network::All), move || (tried(), udp())), ((true, true), true));
     confined(of(Network::None), || UnixStream::pair().unwrap());
 }
 
 #[test]
 fn programs_are_not_run() {
-    for network in [Network::None, Network::Interfaces, Network::All] {
+    for network in [Network::None, Network::All] {
         let needs = Needs { network, ..Needs::default() };
         assert!(confined(needs, || Command::new("true").status()).is_err(), "{network:?}");
     }
@@ -87,16 +96,48 @@ fn programs_are_not_run() {
 
 #[test]
 fn more_rights_and_other_sockets_are_not_to_be_had() {
-    for network in [Network::None, Network::Interfaces, Network::All] {
+    for network in [Network::None, Network::All] {
         let needs = Needs { network, ..Needs::default() };
         confined(needs, || {
             assert!(rustix::thread::no_new_privs().unwrap());
             let ends = rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(65534));
             assert_eq!(ends, Err(rustix::io::Errno::NOSYS));
+            // Of a kind that is not allowed: as if the kernel had none, which libraries pass over.
+            let bluetooth = rustix::net::AddressFamily::from_raw(31);
+            let other = rustix::net::socket(bluetooth, rustix::net::SocketType::RAW, None);
+            assert_eq!(other.err(), Some(rustix::io::Errno::AFNOSUPPORT));
+            assert_eq!(streamdb_capture::link_state("lo"), Some(streamdb_capture::LinkState::Up));
+            assert_eq!(streamdb_capture::link_state("nonesuch0"), Some(streamdb_capture::LinkState::Absent));
             let live = streamdb_capture::Live::open(&streamdb_capture::LiveSettings::new("lo"));
             assert!(live.is_err(), "a packet socket");
         });
     }
+}
+
+#[test]
+fn others_of_the_same_user_are_let_be() {
+    const REFUSED: rustix::io::Errno = rustix::io::Errno::PERM;
+    let mut other = Command::new("sleep").arg("60").spawn().unwrap();
+    let it = rustix::process::Pid::from_child(&other);
+    confined(Needs::default(), move || {
+        let limit = rustix::process::Rlimit { current: Some(64), maximum: Some(64) };
+        let resource = rustix::process::Resource::Nofile;
+        assert_eq!(rustix::process::prlimit(Some(it), resource, limit).err(), Some(REFUSED));
+        assert_eq!(rustix::process::setpriority_process(Some(it), 19).err(), Some(REFUSED));
+        assert_eq!(
+            rustix::process::kill_process(it, rustix::process::Signal::TERM).err(),
+            Some(rustix::io::Errno::NOSYS)
+        );
+        let processors = rustix::thread::sched_getaffinity(Some(it)).unwrap();
+        assert_eq!(rustix::thread::sched_setaffinity(Some(it), &processors).err(), Some(REFUSED));
+        rustix::thread::sched_setaffinity(None, &processors).unwrap();
+        rustix::process::setpriority_process(None, 19).unwrap();
+        let mine = rustix::process::getrlimit(resource);
+        rustix::process::prlimit(Some(rustix::process::getpid()), resource, mine).unwrap();
+    });
+    assert!(other.try_wait().unwrap().is_none());
+    other.kill().unwrap();
+    other.wait().unwrap();
 }
 
 #[test]

@@ -19,6 +19,10 @@ const PATIENCE: i64 = 1_000_000_000;
 const KNOWN: i64 = 30_000_000_000;
 /// Most fragments of one packet, as where they are put together.
 const PIECES: usize = 1024;
+/// The longest packet.
+const LONGEST: u32 = 65_535;
+/// Most packets remembered of which all came, for the copies of fragments that a doubled mirror shows after that.
+const PAST: usize = 1024;
 
 /// Where the fragments of a packet go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,9 +64,8 @@ struct Packet {
     /// What shows that the first fragment of another packet has come.
     ends: Option<Ends>,
     waiting: Vec<Kept>,
-    /// Where in the packet each fragment that came begins, ascending, and what they come to.
-    pieces: Vec<u32>,
-    bytes: u32,
+    /// Which of its bytes came, from and to: ascending, and none touches the next.
+    ranges: Vec<(u32, u32)>,
     /// How long it is, once its last fragment came.
     total: Option<u32>,
 }
@@ -85,12 +88,18 @@ pub(crate) struct Fragments {
     arrivals: u64,
     /// Bytes that wait.
     bytes: usize,
+    /// Where those went of which all came, and which they were.
+    past: HashMap<PacketName, (u64, Route)>,
+    past_order: VecDeque<(u64, PacketName, Timestamp)>,
 }
 
 impl Fragments {
     /// Where a fragment goes that does not show it itself, if that is known.
     pub(crate) fn route(&self, packet: &PacketName) -> Option<Route> {
-        self.packets.get(packet)?.route
+        match self.packets.get(packet) {
+            Some(packet) => packet.route,
+            None => self.past.get(packet).map(|(_, route)| *route),
+        }
     }
 
     /// A fragment waits for the first one of its packet.
@@ -107,6 +116,11 @@ impl Fragments {
         let another =
             |packet: &Packet| packet.ends.is_some() && fragment.ends.is_some() && packet.ends != fragment.ends;
         let mut over = Over::default();
+        let known = self.packets.contains_key(&fragment.packet);
+        // A copy of one that came before all were there. A copy of the first one may as well begin another packet.
+        if fragment.ends.is_none() && !known && self.past.contains_key(&fragment.packet) {
+            return (Vec::new(), over);
+        }
         // Its number was used again before all of the last one came.
         if self.packets.get(&fragment.packet).is_some_and(another) {
             self.end(&fragment.packet, &mut over);
@@ -130,9 +144,34 @@ impl Fragments {
     pub(crate) fn went(&mut self, packet: &PacketName) -> Over {
         let mut over = Over::default();
         if self.packets.get(packet).is_some_and(|packet| packet.is_complete() && packet.route.is_some()) {
+            self.remember(packet);
             self.end(packet, &mut over);
         }
         over
+    }
+
+    /// All of a packet came.
+    fn remember(&mut self, name: &PacketName) {
+        let Some(packet) = self.packets.get(name) else { return };
+        let (number, since) = (packet.number, packet.since);
+        let route = match packet.route {
+            Some(Route::Claimed(_)) => Route::Here,
+            Some(route) => route,
+            None => return,
+        };
+        self.past.insert(*name, (number, route));
+        self.past_order.push_back((number, *name, since));
+        if self.past_order.len() > PAST {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        if let Some((number, name, _)) = self.past_order.pop_front()
+            && self.past.get(&name).is_some_and(|(last, _)| *last == number)
+        {
+            self.past.remove(&name);
+        }
     }
 
     /// What has waited for too long by now.
@@ -147,6 +186,9 @@ impl Fragments {
             }
         }
         over.frames.sort_by_key(|kept| kept.time);
+        while self.past_order.front().is_some_and(|(_, _, since)| now.since(*since) > PATIENCE) {
+            self.forget_first();
+        }
         while let Some((number, name)) = self.order.front().copied() {
             let known = self.packets.get(&name).filter(|packet| packet.number == number);
             if known.is_some_and(|packet| now.since(packet.since) <= KNOWN) {
@@ -181,8 +223,7 @@ impl Fragments {
                 route: None,
                 ends: None,
                 waiting: Vec::new(),
-                pieces: Vec::new(),
-                bytes: 0,
+                ranges: Vec::new(),
                 total: None,
             }
         })
@@ -211,27 +252,41 @@ impl Fragments {
 }
 
 impl Packet {
-    /// Of one that came twice, the first counts.
+    /// As where they are put together: in units of 8 bytes but for the last, and what contradicts the end does not count.
     fn note(&mut self, fragment: &Fragment) {
-        if let Err(place) = self.pieces.binary_search(&fragment.offset)
-            && self.pieces.len() < PIECES
-        {
-            self.pieces.insert(place, fragment.offset);
-            self.bytes = self.bytes.saturating_add(fragment.len);
+        let len = if fragment.more { fragment.len & !7 } else { fragment.len };
+        let (from, to) = (fragment.offset, fragment.offset.saturating_add(len));
+        let known = self.ranges.last().map_or(0, |(_, to)| *to);
+        let fits = match self.total {
+            _ if to > LONGEST => false,
+            Some(total) if fragment.more => to <= total,
+            Some(total) => to == total,
+            None => fragment.more || known <= to,
+        };
+        if !fits {
+            return;
         }
         if !fragment.more {
-            self.total.get_or_insert(fragment.offset.saturating_add(fragment.len));
+            self.total = Some(to);
         }
+        let first = self.ranges.partition_point(|(_, end)| *end < from);
+        let after = self.ranges.partition_point(|(start, _)| *start <= to);
+        let touched = self.ranges.get(first..after).unwrap_or_default();
+        if touched.is_empty() && self.ranges.len() >= PIECES {
+            return;
+        }
+        let merged = touched.iter().fold((from, to), |(from, to), (start, end)| (from.min(*start), to.max(*end)));
+        self.ranges.splice(first..after.max(first), [merged]);
     }
 
     fn is_complete(&self) -> bool {
-        self.total.is_some_and(|total| self.bytes >= total)
+        self.total.is_some_and(|total| self.ranges == [(0, total)])
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use proptest::prelude::*;
     use streamdb_decode::{Config, Decoder, Look};
@@ -243,12 +298,17 @@ mod tests {
 
     /// A frame with a fragment of a packet of this number: the n-th of four.
     fn frame(id: u16, n: u16, mark: u32) -> Vec<u8> {
-        let mut frame = vec![0x45, 0, 0, 36];
+        part(id, n * 16, 16, n < 3, mark)
+    }
+
+    /// A frame with so many bytes of a packet of this number.
+    fn part(id: u16, offset: u16, len: u8, more: bool, mark: u32) -> Vec<u8> {
+        let mut frame = vec![0x45, 0, 0, 20 + len];
         frame.extend(id.to_be_bytes());
-        frame.extend(((n * 2) | if n < 3 { 0x2000 } else { 0 }).to_be_bytes());
+        frame.extend(((offset / 8) | if more { 0x2000 } else { 0 }).to_be_bytes());
         frame.extend([64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
-        // Ports, if it is the first: the packet's number.
-        frame.extend([5, 6, 7, 8, 0, 64, 0, 0, 0, 0, 0, 0]);
+        // Ports, if it is the first.
+        frame.extend([5, 6, 7, 8, 0, 64, 0, 0, 0, 0, 0, 0].iter().take(usize::from(len) - 4));
         frame.extend(mark.to_be_bytes());
         frame
     }
@@ -308,10 +368,17 @@ mod tests {
         fn every_frame_goes_where_its_packet_goes(steps in prop::collection::vec((0..5u16, 0..4u16), 0..200)) {
             let mut bench = Bench::default();
             let mut twin: BTreeMap<u16, (bool, Vec<u32>, [bool; 4])> = BTreeMap::new();
+            let mut past: BTreeSet<u16> = BTreeSet::new();
             let mut wanted: Vec<(u32, Route)> = Vec::new();
             let to = Route::There(Member::new(1).unwrap());
             for ((id, n), number) in steps.iter().copied().zip(0..) {
                 bench.take(&frame(id, n, number), i64::from(number), there);
+                // A copy of one of a packet of which all came.
+                if n > 0 && past.contains(&id) && !twin.contains_key(&id) {
+                    wanted.push((number, to));
+                    prop_assert_eq!(&bench.went, &wanted);
+                    continue;
+                }
                 let (known, waiting, came) = twin.entry(id).or_default();
                 *known |= n == 0;
                 waiting.push(number);
@@ -320,6 +387,7 @@ mod tests {
                     wanted.extend(waiting.drain(..).map(|number| (number, to)));
                     if came.iter().all(|came| *came) {
                         twin.remove(&id);
+                        past.insert(id);
                     }
                 }
                 prop_assert_eq!(&bench.went, &wanted);
@@ -348,6 +416,45 @@ mod tests {
         bench.take(&frame(1, 3, 71), SECOND + 2, there);
         assert_eq!(bench.went, [(70, Route::Here), (71, Route::Here)]);
         assert_eq!(bench.fragments.bytes, 0);
+    }
+
+    #[test]
+    fn what_overlaps_is_not_all_of_a_packet() {
+        let mut bench = Bench::default();
+        let parts = [(0, 16, true), (8, 16, true), (32, 8, false), (24, 8, true)];
+        for (mark, (offset, len, more)) in (0..).zip(parts) {
+            bench.take(&part(1, offset, len, more, mark), 0, there);
+        }
+        let over = bench.fragments.finish();
+        bench.over(over);
+        let to = Route::There(Member::new(1).unwrap());
+        assert_eq!(bench.went, [(0, to), (1, to), (2, to), (3, to)]);
+        // Of all but the last only units of 8 bytes count.
+        let mut bench = Bench::default();
+        for (mark, (offset, len, more)) in (0..).zip([(0, 16, true), (16, 15, true), (32, 8, false), (24, 8, true)]) {
+            bench.take(&part(1, offset, len, more, mark), 0, there);
+        }
+        assert_eq!(bench.went, [(0, to), (1, to), (2, to), (3, to)]);
+    }
+
+    #[test]
+    fn copies_do_not_wait_for_a_first_one() {
+        let mut bench = Bench::default();
+        for n in 0..4 {
+            bench.take(&frame(1, n, n.into()), 0, there);
+            bench.take(&frame(1, n, n.into()), 0, there);
+        }
+        assert_eq!((bench.went.len(), bench.fragments.bytes), (8, 0));
+        assert!(bench.went.iter().all(|(_, route)| *route == there(&look(&frame(1, 0, 0)).ends.unwrap())));
+        // Not for ever.
+        let over = bench.fragments.tick(Timestamp(SECOND + 1));
+        bench.over(over);
+        bench.take(&frame(1, 3, 9), SECOND + 1, there);
+        assert_eq!((bench.went.len(), bench.fragments.past.len()), (8, 0));
+        for id in 0..2 * PAST as u16 {
+            (0..4).for_each(|n| bench.take(&frame(id, n, 0), 0, there));
+        }
+        assert_eq!((bench.fragments.past.len(), bench.fragments.past_order.len()), (PAST, PAST));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! back, so that a frame costs a copy and nothing is allocated for it.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -82,6 +83,15 @@ impl Spare {
 pub(crate) struct Inbox {
     batches: Receiver<Batch>,
     shed: Arc<Mutex<Option<Loss>>>,
+    threshold: Arc<Threshold>,
+}
+
+/// What keeps a batch from being sent to somebody who looks no more.
+#[derive(Debug, Default)]
+struct Threshold {
+    closed: AtomicBool,
+    /// Those who saw it open, and have not sent yet.
+    passing: AtomicUsize,
 }
 
 /// How others get there.
@@ -91,17 +101,36 @@ pub(crate) struct Door {
     /// What was let go on the way in.
     shed: Arc<Mutex<Option<Loss>>>,
     bell: Arc<Bell>,
+    threshold: Arc<Threshold>,
 }
 
 /// An inbox, and the way to it; the bell rings whenever there is something in it.
 pub(crate) fn inbox() -> io::Result<(Inbox, Door)> {
     let (sender, receiver) = bounded(WAITING);
-    let shed = Arc::default();
-    let door = Door { batches: sender, shed: Arc::clone(&shed), bell: Arc::new(Bell::new()?) };
-    Ok((Inbox { batches: receiver, shed }, door))
+    let (shed, threshold) = (Arc::default(), Arc::<Threshold>::default());
+    let bell = Arc::new(Bell::new()?);
+    let door = Door { batches: sender, shed: Arc::clone(&shed), bell, threshold: Arc::clone(&threshold) };
+    Ok((Inbox { batches: receiver, shed, threshold }, door))
 }
 
 impl Door {
+    /// Sends a batch, or gives it back, when there is no room or nobody takes any more.
+    fn send(&self, batch: Batch) -> Result<(), Batch> {
+        let Threshold { closed, passing } = &*self.threshold;
+        // Whoever closes it waits for those who were counted before they could see that it is closed.
+        passing.fetch_add(1, Ordering::SeqCst);
+        let sent = if closed.load(Ordering::SeqCst) { Err(batch) } else { self.try_send(batch) };
+        passing.fetch_sub(1, Ordering::SeqCst);
+        sent
+    }
+
+    fn try_send(&self, batch: Batch) -> Result<(), Batch> {
+        match self.batches.try_send(batch) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => Err(batch),
+        }
+    }
+
     pub(crate) const fn bell(&self) -> &Arc<Bell> {
         &self.bell
     }
@@ -111,6 +140,16 @@ impl Inbox {
     /// The next batch, if there is one.
     pub(crate) fn next(&self) -> Option<Batch> {
         self.batches.try_recv().ok()
+    }
+
+    /// From now on nothing comes any more: what is not in it is refused to who sends it.
+    pub(crate) fn close(&self) {
+        let Threshold { closed, passing } = &*self.threshold;
+        closed.store(true, Ordering::SeqCst);
+        // Each needs the time of one try.
+        while passing.load(Ordering::SeqCst) > 0 {
+            std::thread::yield_now();
+        }
     }
 
     /// What others let go since this was last asked.
@@ -155,13 +194,13 @@ impl Outbox {
         if self.batch.heads.is_empty() {
             return true;
         }
-        match self.door.batches.try_send(std::mem::take(&mut self.batch)) {
+        match self.door.send(std::mem::take(&mut self.batch)) {
             Ok(()) => {
                 self.batch = self.spare.take();
                 self.door.bell.ring();
                 true
             }
-            Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => {
+            Err(batch) => {
                 self.batch = batch;
                 false
             }
@@ -180,11 +219,11 @@ impl Outbox {
         heads.len() as u64
     }
 
-    /// Tells the other one what was let go since this was last done; whether that was anything.
-    pub(crate) fn tell_shed(&mut self) -> bool {
-        let Some(Loss { from, to, shed, .. }) = self.shed.take() else { return false };
-        add_shed(&mut self.door.shed.lock().unwrap_or_else(PoisonError::into_inner), from, to, shed);
-        true
+    /// Tells the other one what was let go since this was last done.
+    pub(crate) fn tell_shed(&mut self) {
+        if let Some(Loss { from, to, shed, .. }) = self.shed.take() {
+            add_shed(&mut self.door.shed.lock().unwrap_or_else(PoisonError::into_inner), from, to, shed);
+        }
     }
 }
 
@@ -231,6 +270,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_sent_is_taken_or_refused_whenever_the_other_one_leaves() {
+        for round in 0..200 {
+            let (inbox, door) = inbox().unwrap();
+            let sent = std::thread::scope(|scope| {
+                let sending = scope.spawn(move || {
+                    let mut outbox = Outbox::new(door, Spare::new());
+                    (0..1000).map(|n| outbox.push(&frame(n, b"a")) && outbox.send()).take_while(|sent| *sent).count()
+                });
+                let mut got = (0..round % 7).filter_map(|_| inbox.next()).count();
+                inbox.close();
+                got += std::iter::from_fn(|| inbox.next()).count();
+                assert_eq!(sending.join().unwrap(), got);
+                assert!(inbox.next().is_none());
+                got
+            });
+            assert!(sent <= WAITING + 7, "{sent}");
+        }
+    }
+
+    #[test]
     fn what_waits_is_bounded_and_what_is_refused_is_not_there() {
         let (inbox, door) = inbox().unwrap();
         let mut outbox = Outbox::new(door, Spare::new());
@@ -240,11 +299,11 @@ mod tests {
         assert!(!outbox.push(&frame(0, &[0; 60_000])), "there is none for a large one");
         // Whose connection it is finds out, and nobody else, once it is told.
         assert_eq!(inbox.take_shed(), None);
-        assert!(outbox.tell_shed());
+        outbox.tell_shed();
         let shed = inbox.take_shed().unwrap();
         // The one that ended the first loop, and this one.
         assert_eq!((shed.from, shed.to, shed.shed), (Timestamp(0), Timestamp(sent as i64), 2));
-        assert!(!outbox.tell_shed());
+        outbox.tell_shed();
         assert_eq!(inbox.take_shed(), None);
         assert_eq!(inbox.len(), WAITING);
         let next = inbox.next().unwrap();

@@ -79,7 +79,9 @@ impl Line {
     /// What came since the last time.
     pub(super) fn hear(&mut self) -> Heard {
         let (mut heard, mut buffer) = (Heard::default(), [0; 64]);
-        while let Ok(n) = self.0.read(&mut buffer) {
+        // One that writes without end keeps nobody here.
+        for _ in 0..16 {
+            let Ok(n) = self.0.read(&mut buffer) else { break };
             if n == 0 {
                 heard.over = true;
                 break;

@@ -65,6 +65,18 @@ impl Worker {
         Ok(batches > 0)
     }
 
+    /// Takes all that others have handed over, and from then on nothing more.
+    ///
+    /// # Errors
+    /// When the store thread is gone.
+    pub(super) fn take_last_handed(&mut self) -> Result<()> {
+        if let Some(part) = &self.part {
+            part.close();
+        }
+        while self.take_handed()? {}
+        Ok(())
+    }
+
     /// Sends what others are to have; false when there is no room for all of it now.
     pub fn send_handed(&mut self) -> bool {
         self.part.as_mut().is_none_or(|part| part.send())
@@ -86,25 +98,25 @@ impl Worker {
     pub fn ends_sending(&mut self) -> Result<()> {
         let now = self.ticker.clock().unwrap_or_default();
         if let Some(part) = &mut self.part {
-            self.counted.shed_frames += part.give_up();
-        }
-        // Who waits for this one to end finds what is told by then.
-        self.note_losses(now)?;
-        if let Some(part) = &mut self.part {
+            // They were counted as handed over when they were collected.
+            let frames = part.give_up();
+            self.counted.shed_frames += frames;
+            self.counted.handed_frames = self.counted.handed_frames.saturating_sub(frames);
             part.ends_sending();
         }
-        Ok(())
+        self.note_losses(now)
     }
 
     /// Notes what others let go of this worker's, and tells them what it let go of theirs.
     pub(super) fn note_losses(&mut self, now: Timestamp) -> Result<()> {
         let Some(part) = &mut self.part else { return Ok(()) };
-        let counted = part.tell_shed();
+        part.tell_shed();
         if let Some(shed) = part.take_shed() {
             self.sink.writer.loss(&shed)?;
         }
         // All frames of this worker may be others'.
-        self.sink.writer.note_losses(now, counted)
+        let is_counted = self.counted.shed_frames > std::mem::replace(&mut self.shed_before, self.counted.shed_frames);
+        self.sink.writer.note_losses(now, is_counted)
     }
 
     /// Whether another worker may still hand something over.

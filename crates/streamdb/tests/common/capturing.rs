@@ -23,6 +23,11 @@ impl Capturing {
         if let Some(namespace) = namespace {
             command = inside(namespace, &command);
         }
+        Self::start_as(&mut command)
+    }
+
+    /// Starts it by this command.
+    pub fn start_as(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let err = BufReader::new(child.stderr.take().unwrap());
         let mut capturing = Self { child, err, first: String::new() };

@@ -48,10 +48,7 @@ impl Wire {
             }
             ip(&format!("-n {namespace} link set lo up"));
         }
-        let far = &wire.far;
-        ip(&format!("-n {} link add near0 mtu 9000 type veth peer name far0 mtu 9000 netns {far}", wire.near));
-        wire.quiet(&wire.near, "near0");
-        wire.quiet(&wire.far, "far0");
+        wire.add(0);
         Some(wire)
     }
 
@@ -66,9 +63,16 @@ impl Wire {
 
     /// A second wire between the two: `near1` and `far1`.
     pub fn second(&self) {
-        ip(&format!("-n {} link add near1 mtu 9000 type veth peer name far1 mtu 9000 netns {}", self.near, self.far));
-        self.quiet(&self.near, "near1");
-        self.quiet(&self.far, "far1");
+        self.add(1);
+    }
+
+    /// The wire of this number; its ends are `nearN` and `farN`.
+    pub fn add(&self, number: usize) {
+        let [near, far] = ["near", "far"].map(|end| format!("{end}{number}"));
+        let there = &self.far;
+        ip(&format!("-n {} link add {near} mtu 9000 type veth peer name {far} mtu 9000 netns {there}", self.near));
+        self.quiet(&self.near, &near);
+        self.quiet(&self.far, &far);
     }
 
     /// Sends frames from the near end in their order, each over the interface of its number.

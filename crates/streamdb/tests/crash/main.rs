@@ -160,14 +160,14 @@ fn every_crash_of_a_run_is_harmless() {
     let (expected, cases) = (Expected::new(), AtomicUsize::new(0));
     let operations = run.volume.operations();
     let sweep = Sweep { run: &run, cut: PowerCut::of(&run.volume), expected: &expected, without: None, cases: &cases };
-    let seeds = if soak() { 20 } else { 4 };
+    let seeds = if soak() { 20 } else { 2 };
     let mut crashes: Vec<Crash> = Vec::new();
     for before in 0..=operations {
         crashes.extend([(before, Survivors::All), (before, Survivors::Synced)]);
         crashes.extend((0..seeds).map(|n| (before, some(before, n))));
     }
     // Each start is cut off too, at some of its operations: after the next crash at the next ones.
-    let step = if soak() { 3 } else { 41 };
+    let step = if soak() { 3 } else { 61 };
     let verdict = each(&crashes, |crash| sweep.crash(*crash, step, if soak() { 3 } else { 1 }));
     println!(
         "swept: {operations} operations of a run, {} crashes and those within the starts after them: {} cases in {:.0} s",
@@ -325,7 +325,8 @@ fn without_one(only: Option<&[String]>) -> (usize, Vec<String>) {
     // Those of the starts after a crash.
     let run = &runs[0].1;
     let cut = PowerCut::of(&run.volume);
-    let starts = each(&(0..=run.volume.operations()).collect::<Vec<usize>>(), |before| {
+    let starts = (0..=run.volume.operations()).step_by(if soak() { 1 } else { 3 });
+    let starts = each(&starts.collect::<Vec<usize>>(), |before| {
         let left = TestFolder::in_memory("crash-sites");
         cut.leave(*before, Survivors::All, left.path()).unwrap();
         let volume = FaultVolume::recording(QuickVolume, left.path()).noting_sites();
@@ -351,7 +352,7 @@ fn without_one(only: Option<&[String]>) -> (usize, Vec<String>) {
         let all = run.volume.operations() + 1;
         let in_starts = |n, crashes| Some((healthy, harm_in_starts_without(run, site, n, crashes, &expected, &cases)?));
         // What is quick to look at comes first.
-        let mut harm = in_runs(0..1).or_else(|| in_starts(0..1, 40));
+        let mut harm = in_runs(0..1).or_else(|| in_starts(0..1, if soak() { 40 } else { 20 }));
         if soak() {
             harm = harm.or_else(|| in_starts(0..1, all)).or_else(|| in_runs(1..8)).or_else(|| in_starts(1..40, all));
         }

@@ -1,0 +1,280 @@
+//! One file of a folder into the store.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Seek};
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use streamdb_capture::{CaptureFile, Error as CaptureError, fingerprint_of};
+use streamdb_storage::{CaptureName, Claim, Event, FOLDER, Held, WriteFolder, WriterSummary, now};
+use streamdb_types::Counters;
+
+use super::files::Shape;
+use super::folders::open_file;
+use super::{AGAIN, AtWork, Found, INTERFACES};
+use crate::commands::Error;
+use crate::commands::storing::{self, Summary};
+use crate::ingesting::nothing_in;
+use crate::output::{complain, inform, printable};
+use crate::worker::Worker;
+
+/// How soon it is asked again whether somebody else is done with a capture.
+const SOON: Duration = Duration::from_secs(1);
+/// After so many frames it is looked up.
+const AT_A_TIME: u32 = 4096;
+
+/// How the reading of a file ended.
+enum End {
+    /// With the file, or where it is damaged.
+    Over(Option<CaptureError>),
+    /// There was no time for more.
+    Stopped,
+}
+
+impl AtWork {
+    /// Stores a file, if it is still as it was.
+    ///
+    /// # Errors
+    /// When nothing can be stored.
+    pub(super) fn take(&mut self, at: usize, name: &Path, shape: Shape) -> Result<(), Error> {
+        let Some(found) = self.found(at, name, shape) else { return Ok(()) };
+        // Both are the same file, whatever the name comes to stand for.
+        let opened =
+            found.open().and_then(|file| file.map(|(file, print)| Ok((file.try_clone()?, file, print))).transpose());
+        match opened {
+            Ok(Some((file, same, fingerprint))) => self.store_file(&found, fingerprint, file, &same),
+            // It is another one by now, or none.
+            Ok(None) => {
+                self.later(&found, SOON);
+                self.see(&found);
+                Ok(())
+            }
+            Err(error) => {
+                if error.kind() != ErrorKind::NotFound {
+                    let text = format!("{}: could not be read: {error}; it is tried again each minute", found.shown);
+                    self.say_once(found.path.clone(), text);
+                }
+                self.later(&found, AGAIN);
+                self.see(&found);
+                Ok(())
+            }
+        }
+    }
+
+    /// Looks whether the store has a file that may be not complete.
+    pub(super) fn ask(&mut self, at: usize, name: &Path, shape: Shape) {
+        let Some(found) = self.found(at, name, shape) else { return };
+        match found.open() {
+            Ok(Some((_, fingerprint))) if self.is_known(&fingerprint) => self.taken(&found),
+            Ok(None) => self.see(&found),
+            // What cannot be read is told when it is to be taken.
+            _ => {}
+        }
+        if let Some(folder) = self.folders.all.get_mut(at) {
+            folder.files.is_new(found.name.as_os_str(), shape);
+        }
+    }
+
+    fn found(&self, at: usize, name: &Path, shape: Shape) -> Option<Found> {
+        let path = self.folders.all.get(at)?.path.join(name);
+        Some(Found { at, name: name.to_owned(), shown: printable(&path.to_string_lossy()), path, shape })
+    }
+
+    fn is_known(&self, fingerprint: &str) -> bool {
+        let ledger = self.store.ledger().lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.facts().ingested(fingerprint).is_some()
+    }
+
+    pub(super) fn store_file(
+        &mut self,
+        found: &Found,
+        fingerprint: String,
+        file: File,
+        same: &File,
+    ) -> Result<(), Error> {
+        let begun = Instant::now();
+        let name = found.name.to_string_lossy().into_owned();
+        let captures = [CaptureName { fingerprint: Some(fingerprint.clone()), name }];
+        let store = Arc::clone(&self.store);
+        let Some(claim) = store.claim(&captures) else {
+            // Somebody hands over the same just now.
+            self.later(found, SOON);
+            return Ok(());
+        };
+        if self.is_known(&fingerprint) {
+            if self.removes {
+                // By its fingerprint alone nobody can be sure that all of its bytes are.
+                let text = format!("{}: it was stored before, so it is left where it is", found.shown);
+                self.say_once(found.path.clone(), text);
+            }
+            self.taken(found);
+            return Ok(());
+        }
+        let mut capture = match CaptureFile::from_reader(&found.path, file) {
+            Ok(capture) => capture,
+            Err(error) => {
+                complain(&printable(&error.to_string()));
+                self.taken(found);
+                return Ok(());
+            }
+        };
+        let dropped = store.begin_ingest(FOLDER, &claim)?;
+        if !dropped.is_empty() {
+            inform(&format!(
+                "{}: when this was stored before it was interrupted; what was left of it is dropped, and all is stored anew",
+                found.shown
+            ));
+        }
+        let left_out = self.left_out();
+        let end = self.read(&mut capture)?;
+        let End::Over(damage) = end else { return self.end_worker(false) };
+        let Some(worker) = &mut self.worker else { return Ok(()) };
+        let (counters, written) = worker.end_capture()?;
+        storing::complain_of(&written.troubles);
+        let counted = counters.since(&self.given);
+        self.given = counters;
+        self.last = Instant::now();
+        if written.lost != Held::default() {
+            return Err(Error::NotTaken(format!("{}: {}", found.shown, storing::lost(&written))));
+        }
+        if !same.metadata().is_ok_and(|about| Shape::of(&about) == found.shape) {
+            return self.changed_meanwhile(found, &claim);
+        }
+        let nothing = damage.as_ref().is_some_and(|error| nothing_in(error, &found.path));
+        if !nothing {
+            remember(&store, &captures, &counted, &written)?;
+            let line = Summary::new(&counted, &written, None, begun.elapsed()).line();
+            inform(&format!("stored {}: {line}", found.shown));
+        }
+        self.went_well();
+        let is_whole = damage.is_none() && self.left_out() == left_out;
+        if let Some(error) = damage {
+            complain(&printable(&format!("{error}; the file stays where it is")));
+        } else if !is_whole {
+            complain(&format!(
+                "{}: {} blocks of names or secrets are not stored: more than 16 MiB of them came before the first frame",
+                found.shown,
+                self.left_out() - left_out
+            ));
+        }
+        self.taken(found);
+        if self.removes && is_whole {
+            self.remove(found);
+        }
+        if self.worker.as_ref().is_some_and(|worker| worker.known_interfaces() > INTERFACES) {
+            self.end_worker(true)?;
+        }
+        Ok(())
+    }
+
+    /// Gives everything in the capture to the worker.
+    fn read(&mut self, capture: &mut CaptureFile) -> Result<End, Error> {
+        self.frames.begin_capture();
+        loop {
+            self.between();
+            if self.is_to_end_now() {
+                return Ok(End::Stopped);
+            }
+            self.begin_worker()?;
+            let Self { worker: Some(worker), frames, .. } = self else { return Ok(End::Stopped) };
+            for _ in 0..AT_A_TIME {
+                match capture.next() {
+                    Ok(None) => return Ok(End::Over(None)),
+                    Err(error) => return Ok(End::Over(Some(error))),
+                    Ok(Some(item)) => frames.take(worker, &item)?,
+                }
+            }
+            storing::complain_of(&worker.take_troubles());
+        }
+    }
+
+    /// Somebody wrote to the file while it was read. What is stored of it may be of both, and goes; with it the connections that
+    /// it left open.
+    fn changed_meanwhile(&mut self, found: &Found, claim: &Claim<'_>) -> Result<(), Error> {
+        complain(&format!(
+            "{}: it was written to while it was read; what is stored of it is dropped, and it is taken when it is complete",
+            found.shown
+        ));
+        self.end_worker(false)?;
+        self.store.begin_ingest(FOLDER, claim)?;
+        self.see(found);
+        Ok(())
+    }
+
+    /// Removes a file that is in the store, if it is the one that is.
+    fn remove(&mut self, found: &Found) {
+        let removed = match fs::symlink_metadata(&found.path) {
+            Ok(about) if about.is_file() && Shape::of(&about) == found.shape => fs::remove_file(&found.path),
+            // Another one has its name by now, or nobody.
+            Ok(_) => return,
+            Err(error) => Err(error),
+        };
+        if let Err(error) =
+            removed.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
+        {
+            let text = format!("{}: it is stored, and could not be removed: {error}", found.shown);
+            self.say_once(found.path.clone(), text);
+        }
+    }
+
+    fn left_out(&self) -> u64 {
+        self.worker.as_ref().map_or(0, Worker::left_out)
+    }
+
+    fn taken(&mut self, found: &Found) {
+        if let Some(folder) = self.folders.all.get_mut(found.at) {
+            folder.files.taken(found.name.as_os_str(), found.shape);
+        }
+    }
+
+    fn later(&mut self, found: &Found, after: Duration) {
+        let then = self.folders.now().since + after;
+        if let Some(folder) = self.folders.all.get_mut(found.at) {
+            folder.files.not_before(found.name.as_os_str(), then);
+        }
+    }
+
+    fn see(&mut self, found: &Found) {
+        let now = self.folders.now();
+        if let Some(folder) = self.folders.all.get_mut(found.at) {
+            folder.see(found.name.as_os_str(), now);
+        }
+    }
+}
+
+impl Found {
+    /// The file with its fingerprint, at its begin; nothing when it is another one by now, or none.
+    fn open(&self) -> io::Result<Option<(File, String)>> {
+        let mut file = open_file(&self.path)?;
+        let is_same = file.metadata().is_ok_and(|about| about.is_file() && Shape::of(&about) == self.shape);
+        if !is_same {
+            return Ok(None);
+        }
+        let fingerprint = fingerprint_of(&mut file)?;
+        file.rewind()?;
+        Ok(Some((file, fingerprint)))
+    }
+}
+
+/// Enters into the ledger that a file is in the store, so that it is recognised.
+fn remember(
+    store: &WriteFolder,
+    captures: &[CaptureName],
+    counted: &Counters,
+    written: &WriterSummary,
+) -> Result<(), Error> {
+    let mut ledger = store.ledger().lock().unwrap_or_else(PoisonError::into_inner);
+    for CaptureName { fingerprint, name } in captures {
+        let Some(fingerprint) = fingerprint.clone() else { continue };
+        let event = Event::Ingested {
+            fingerprint,
+            name: name.clone(),
+            frames: counted.frames,
+            first: written.first_bucket,
+            last: written.last_bucket,
+        };
+        ledger.append(now(), &event)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! What becomes of a file when the disk fails, or when somebody writes to it meanwhile.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use clap::Parser;
+use streamdb_capture::{CaptureFile, Item, fingerprint};
+use streamdb_storage::{DiskVolume, FrameFilter, Store, Volume};
+use streamdb_testkit::{Fault, FaultVolume, TestFolder};
+
+use super::*;
+use crate::cli::{Cli, Command};
+use crate::config::Config;
+
+const NO_SPACE: i32 = 28;
+const CAPTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/lossy-path/capture.pcap");
+
+/// A worker with a folder, into a store.
+struct Case {
+    folder: TestFolder,
+    at_work: AtWork,
+}
+
+impl Case {
+    fn new(name: &str, volume: impl Volume + 'static) -> Self {
+        let folder = TestFolder::new(name);
+        let (data, spool) = (folder.path().join("data"), folder.path().join("spool"));
+        fs::create_dir(&spool).unwrap();
+        let command = ["streamdb", "capture", "--data", "d", "--spool", "s"];
+        let Command::Capture(args) = Cli::parse_from(command).command else { panic!("{command:?}") };
+        let settings = Settings::new(&args.storing, &Config::load(None).unwrap()).unwrap();
+        let folders = Folders::open(&[spool], &data).unwrap();
+        let store = Arc::new(WriteFolder::open(&data, Box::new(volume)).unwrap());
+        let (at_work, _) = AtWork::new(folders, true, &store, &settings);
+        Self { folder, at_work }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("spool").join(name)
+    }
+
+    /// Takes the next file, which is this one.
+    fn take(&mut self, name: &str) -> Result<(), Error> {
+        self.at_work.folders.hear();
+        let (at, next, shape) = self.next();
+        assert_eq!(next.to_str(), Some(name));
+        self.at_work.take(at, &next, shape)
+    }
+
+    /// The next file that is complete.
+    fn next(&self) -> (usize, PathBuf, Shape) {
+        match self.at_work.folders.next() {
+            Some((at, name, Next::Take(shape))) => (at, name, shape),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn is_known(&self, name: &str) -> bool {
+        let print = fingerprint(&self.path(name)).unwrap();
+        self.at_work.store.ledger().lock().unwrap().facts().ingested(&print).is_some()
+    }
+
+    /// The times of all frames that are stored.
+    fn frames(&self) -> Vec<i64> {
+        let store = Store::open(&self.folder.path().join("data")).unwrap();
+        let mut times = Vec::new();
+        let mut visit = |frame: &streamdb_storage::StoredFrame<'_>| {
+            times.push(frame.time.0);
+            Ok(())
+        };
+        store.frames(&FrameFilter::default(), &mut visit).unwrap();
+        times
+    }
+}
+
+/// The first so many frames of the capture, and the times of them.
+fn first(frames: usize) -> (Vec<u8>, Vec<i64>) {
+    let bytes = fs::read(CAPTURE).unwrap();
+    let mut end = 24;
+    for _ in 0..frames {
+        let length = u32::from_le_bytes(bytes[end + 8..end + 12].try_into().unwrap());
+        end += 16 + length as usize;
+    }
+    let bytes = bytes[..end].to_vec();
+    let mut capture = CaptureFile::from_reader("c".as_ref(), std::io::Cursor::new(bytes.clone())).unwrap();
+    let mut times = Vec::new();
+    while let Some(item) = capture.next().unwrap() {
+        if let Item::Frame(frame) = item {
+            times.push(frame.time.0);
+        }
+    }
+    (bytes, times)
+}
+
+#[test]
+fn what_the_disk_did_not_take_stays_and_is_stored_once_later() {
+    let volume = FaultVolume::new(DiskVolume);
+    let mut case = Case::new("spool-folder-disk", volume.clone());
+    let (bytes, times) = first(40);
+    fs::write(case.path("a"), &bytes).unwrap();
+    // Once: the ledger can be written, and must not say that the file is in the store.
+    volume.fail_next_of("write_at", "tmp", Fault { errno: NO_SPACE, ..Fault::default() });
+    let error = case.take("a").unwrap_err().to_string();
+    assert!(error.contains(" are not in the store"), "{error}");
+    assert!(case.path("a").exists() && !case.is_known("a"));
+    case.at_work.end_worker(false).unwrap();
+    case.take("a").unwrap();
+    assert!(!case.path("a").exists());
+    case.at_work.end_worker(true).unwrap();
+    assert_eq!(case.frames(), times);
+}
+
+#[test]
+fn what_is_written_to_meanwhile_is_dropped_and_stored_when_it_is_complete() {
+    let mut case = Case::new("spool-folder-changed", DiskVolume);
+    let (bytes, times) = first(40);
+    fs::write(case.path("a"), &bytes[..2000]).unwrap();
+    case.at_work.folders.hear();
+    let (at, name, shape) = case.next();
+    let path = case.path("a");
+    let found = Found { at, shown: path.display().to_string(), name, path: path.clone(), shape };
+    let file = fs::File::open(&path).unwrap();
+    let same = file.try_clone().unwrap();
+    let print = fingerprint(&path).unwrap();
+    fs::write(&path, &bytes).unwrap();
+    case.at_work.store_file(&found, print, file, &same).unwrap();
+    assert!(case.path("a").exists() && !case.is_known("a"));
+    assert!(case.frames().is_empty());
+    case.take("a").unwrap();
+    assert!(!case.path("a").exists());
+    case.at_work.end_worker(true).unwrap();
+    assert_eq!(case.frames(), times);
+}
+
+/// One whose name stands for another content by now is not the one that is stored.
+#[test]
+fn only_what_is_stored_is_removed() {
+    let mut case = Case::new("spool-folder-other", DiskVolume);
+    let (bytes, times) = first(40);
+    fs::write(case.path("a"), &bytes).unwrap();
+    case.at_work.folders.hear();
+    let (at, name, shape) = case.next();
+    let path = case.path("a");
+    let found = Found { at, shown: path.display().to_string(), name, path: path.clone(), shape };
+    let file = fs::File::open(&path).unwrap();
+    let same = file.try_clone().unwrap();
+    let print = fingerprint(&path).unwrap();
+    fs::rename(&path, case.path("moved")).unwrap();
+    fs::write(&path, b"another").unwrap();
+    case.at_work.store_file(&found, print, file, &same).unwrap();
+    assert!(case.path("a").exists() && case.path("moved").exists());
+    case.at_work.end_worker(true).unwrap();
+    assert_eq!(case.frames(), times);
+}
+
+/// The buckets that are given to a worker are of the ingest that it began last; one that was interrupted is done anew later.
+#[test]
+fn the_ends_of_streams_are_of_no_interrupted_file() {
+    let volume = FaultVolume::new(DiskVolume);
+    let mut case = Case::new("spool-folder-ends", volume.clone());
+    let ((whole, _), (begun, _)) = (first(40), first(20));
+    fs::write(case.path("interrupted"), &whole).unwrap();
+    volume.fail_next_of("write_at", "tmp", Fault { errno: NO_SPACE, forever: true, ..Fault::default() });
+    case.take("interrupted").unwrap_err();
+    volume.heal();
+    case.at_work.end_worker(false).unwrap();
+    let away = case.folder.path().join("away");
+    fs::rename(case.path("interrupted"), &away).unwrap();
+    fs::write(case.path("whole"), &begun).unwrap();
+    case.take("whole").unwrap();
+    assert!(case.at_work.worker.as_ref().unwrap().open_connections() > 0);
+    let buckets = |case: &Case| -> BTreeSet<u64> {
+        let ledger = case.at_work.store.ledger().lock().unwrap();
+        ledger.facts().sealed().map(|(id, _)| id.0).collect()
+    };
+    let before = buckets(&case);
+    case.at_work.end_worker(true).unwrap();
+    let ends: BTreeSet<u64> = buckets(&case).difference(&before).copied().collect();
+    assert_eq!(ends.len(), 1);
+    fs::rename(&away, case.path("interrupted")).unwrap();
+    case.take("interrupted").unwrap();
+    assert!(ends.is_subset(&buckets(&case)));
+}
+
+#[test]
+fn folders_that_cannot_be_used_are_refused() {
+    let folder = TestFolder::new("spool-folder-refused");
+    let data = folder.path().join("data");
+    fs::create_dir_all(data.join("inside")).unwrap();
+    fs::write(folder.path().join("file"), b"").unwrap();
+    for (name, wanted) in [
+        ("none", "there is no such folder"),
+        ("file", "this is no folder"),
+        ("data", "captures cannot appear in the data folder"),
+        ("data/inside", "captures cannot appear in the data folder"),
+    ] {
+        let path = folder.path().join(name);
+        let Err(error) = Folders::open(std::slice::from_ref(&path), &data) else { panic!("{name}") };
+        assert!(error.to_string().starts_with(&format!("{}: {wanted}", path.display())), "{error}");
+    }
+    let path = folder.path().to_owned();
+    let Err(error) = Folders::open(&[path.clone(), path.join(".")], &data) else { panic!("twice") };
+    assert!(error.to_string().ends_with(": this folder is given twice"), "{error}");
+}
