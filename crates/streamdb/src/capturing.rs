@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use streamdb_capture::{Feed, FeedSettings, LinkState, Live, LiveError, LiveSettings, link_state};
 use streamdb_storage::{FOLDER, WriteFolder, Writer, WriterSummary};
 use streamdb_types::{Counters, Interface};
@@ -37,6 +37,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 const STANDS_STILL: Duration = Duration::from_secs(20);
 /// How often it is tried to capture again from an interface that failed while others go on.
 const AGAIN: Duration = Duration::from_secs(5);
+/// How long those that store are waited for when they are to go on by other rules.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How often it is looked whether an interface is down.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -65,6 +67,16 @@ impl Source {
 pub(crate) struct Done {
     pub(crate) counters: Counters,
     pub(crate) written: WriterSummary,
+}
+
+/// What those that store are to go on by.
+#[derive(Clone)]
+struct Change {
+    /// Another filter, if one is given.
+    filter: Option<Option<String>>,
+    cutoffs: Vec<Rule>,
+    /// Is let go when it holds.
+    _pending: Sender<()>,
 }
 
 /// What is said by a worker's thread.
@@ -295,7 +307,8 @@ impl Crew {
         Ok((ended.into_iter().chain(fed).chain(spooled).collect::<Result<_, _>>()?, self.broken))
     }
 
-    /// From now on this filter holds, if one is given, and these rules about cutoffs.
+    /// From now on this filter holds, if one is given, and these rules about cutoffs: with all that store, unless one of them is
+    /// busy for long.
     ///
     /// # Errors
     /// When they cannot be used on one of the interfaces: then nothing changes.
@@ -323,15 +336,20 @@ impl Crew {
             self.filter.clone_from(filter);
         }
         self.cutoffs = cutoffs.to_vec();
+        let (pending, taken) = bounded(0);
+        let change = Change { filter, cutoffs: cutoffs.to_vec(), _pending: pending };
         if let Some(feeding) = &self.feeding {
-            feeding.change(filter.clone(), cutoffs.to_vec());
+            feeding.change(change.clone());
         }
         if let Some(spool) = &self.spool {
-            spool.change(filter.clone(), cutoffs.to_vec());
+            spool.change(change.clone());
         }
         for worker in 0..self.orders.len() {
-            self.order(worker, Order::Change { filter: filter.clone(), cutoffs: cutoffs.to_vec() });
+            self.order(worker, Order::Change(change.clone()));
         }
+        drop(change);
+        // Nothing is ever sent: it ends when all have let go.
+        _ = taken.recv_timeout(PATIENCE);
         Ok(())
     }
 

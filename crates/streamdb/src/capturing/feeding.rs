@@ -11,9 +11,8 @@ use streamdb_capture::{Batch, Feed};
 use streamdb_storage::{WriteFolder, Writer};
 
 use super::given::Given;
-use super::{Done, Event, spawn};
+use super::{Change, Done, Event, spawn};
 use crate::commands::{Error, storing};
-use crate::cutoff::Rule;
 use crate::output::{complain, printable};
 use crate::reporting::{Going, Seen};
 use crate::settings::Settings;
@@ -25,9 +24,6 @@ pub(crate) const NAME: &str = "pcap over TCP";
 const SECOND: Duration = Duration::from_secs(1);
 /// How long it takes, at the end, what has come.
 const PATIENCE: Duration = Duration::from_secs(3);
-
-/// Another filter, if one is given, and other rules about cutoffs.
-type Change = (Option<Option<String>>, Vec<Rule>);
 
 /// The worker's thread.
 pub(crate) struct Feeding {
@@ -66,10 +62,10 @@ impl Feeding {
         Ok(Self { thread, ending, changes, seen })
     }
 
-    /// From now on this filter holds, if one is given, and these rules about cutoffs.
-    pub(crate) fn change(&self, filter: Option<Option<String>>, cutoffs: Vec<Rule>) {
+    /// It is to go on by this.
+    pub(super) fn change(&self, change: Change) {
         // Who has ended needs none.
-        _ = self.changes.send((filter, cutoffs));
+        _ = self.changes.send(change);
     }
 
     pub(crate) fn seen(&self) -> Arc<Seen> {
@@ -104,7 +100,7 @@ impl AtWork {
     fn run(mut self) -> Result<Done, Error> {
         let (mut said, mut ended) = (Instant::now(), None);
         loop {
-            while let Ok((filter, cutoffs)) = self.changed.try_recv() {
+            while let Ok(Change { filter, cutoffs, _pending }) = self.changed.try_recv() {
                 if let Some(expression) = filter {
                     self.given.set_filter(expression);
                 }

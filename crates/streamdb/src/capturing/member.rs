@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use streamdb_capture::{Batch, Bell, Frame, Item, Live};
 
-use super::{Done, Event};
+use super::{Change, Done, Event};
 use crate::commands::{Error, storing};
-use crate::cutoff::Rule;
 use crate::output::complain;
 use crate::reporting::{Going, Seen};
 use crate::worker::Worker;
@@ -24,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What a worker is told.
 pub(super) enum Order {
     /// To go on by other rules.
-    Change { filter: Option<Option<String>>, cutoffs: Vec<Rule> },
+    Change(Change),
     /// To take frames from here.
     Take(Box<Live>),
     /// To take none any more, as the interface has failed.
@@ -164,7 +163,7 @@ impl Member {
             match order {
                 Order::Take(live) => self.take_from(*live),
                 Order::Leave => self.live = None,
-                Order::Change { filter, cutoffs } => {
+                Order::Change(Change { filter, cutoffs, _pending }) => {
                     // It was tried before; only the system itself can still refuse it.
                     let filtered = match (&mut self.live, &filter) {
                         (Some(live), Some(filter)) => live.set_filter(filter.as_deref()).map_err(Error::from),

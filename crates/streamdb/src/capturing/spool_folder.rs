@@ -22,9 +22,8 @@ use streamdb_types::Counters;
 use self::files::{Next, Shape};
 pub(crate) use self::folders::Folders;
 use super::given::Given;
-use super::{Done, Event, spawn};
+use super::{Change, Done, Event, spawn};
 use crate::commands::{Error, storing};
-use crate::cutoff::Rule;
 use crate::output::{complain, inform, printable};
 use crate::reporting::{Going, Seen};
 use crate::settings::Settings;
@@ -44,9 +43,6 @@ const IDLE: Duration = Duration::from_secs(5 * 60);
 const GRACE: Duration = Duration::from_secs(4);
 /// The most interfaces that are told apart while connections go on.
 const INTERFACES: usize = 1024;
-
-/// Another filter, if one is given, and other rules about cutoffs.
-type Change = (Option<Option<String>>, Vec<Rule>);
 
 /// The worker's thread.
 pub(crate) struct SpoolFolders {
@@ -74,10 +70,10 @@ impl SpoolFolders {
         Ok(Self { thread, ending, changes, seen })
     }
 
-    /// From now on this filter holds, if one is given, and these rules about cutoffs.
-    pub(crate) fn change(&self, filter: Option<Option<String>>, cutoffs: Vec<Rule>) {
+    /// It is to go on by this.
+    pub(super) fn change(&self, change: Change) {
         // Who has ended needs none.
-        _ = self.changes.send((filter, cutoffs));
+        _ = self.changes.send(change);
     }
 
     pub(crate) fn seen(&self) -> Arc<Seen> {
@@ -190,7 +186,7 @@ impl AtWork {
     /// What is to be done now and then: hear, change, and tell.
     fn between(&mut self) {
         self.folders.hear();
-        while let Ok((filter, cutoffs)) = self.changed.try_recv() {
+        while let Ok(Change { filter, cutoffs, _pending }) = self.changed.try_recv() {
             if let Some(filter) = filter {
                 self.frames.set_filter(filter);
             }
