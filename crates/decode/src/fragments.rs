@@ -321,7 +321,7 @@ impl Packet {
     fn insert(&mut self, offset: u32, bytes: &[u8], from: usize, sources: &[Piece], overlap: FragmentOverlap) {
         let owner = if overlap == FragmentOverlap::Linux { offset } else { 0 };
         let noted = self.pieces.len();
-        let (mut loses, mut wins) = (false, false);
+        let (mut loses, mut won) = (false, Vec::new());
         let mut i = self.ranges.partition_point(|r| r.end() <= offset);
         let mut at = offset;
         let mut rest = bytes;
@@ -341,9 +341,8 @@ impl Packet {
                 };
                 if better && !equal {
                     there.copy_from_slice(new);
-                    self.untie(at, n);
                     self.note(at, from + (at - offset) as usize, n, sources);
-                    wins = true;
+                    won.push(at..at + n as u32);
                 }
                 loses |= !better && !equal;
                 if better && range.owner != owner {
@@ -374,12 +373,10 @@ impl Packet {
         }
         // Where it loses nothing the frame has all of its bytes of the packet, those of other frames included.
         if !loses && !bytes.is_empty() {
-            // Where it won, pieces before its own may be fewer now, and are not to be touched.
-            if !wins {
-                self.pieces.truncate(noted);
-            }
+            self.pieces.truncate(noted);
             self.note(offset, from, bytes.len(), sources);
         }
+        self.untie(noted, &won);
     }
 
     /// The `len` bytes from `at` on, which lie in the range of this number, are from now on of another fragment. Says the number of
@@ -398,26 +395,29 @@ impl Packet {
         mine + 1
     }
 
-    /// The frames noted so far have other bytes than the packet has now in the `len` bytes from `at` on.
-    fn untie(&mut self, at: u32, len: usize) {
-        let (from, to) = (u64::from(at), u64::from(at) + len as u64);
-        let mut rests = Vec::new();
-        self.pieces.retain_mut(|piece| {
-            let (first, end) = (u64::from(piece.payload_at), u64::from(piece.payload_at) + u64::from(piece.len));
-            if end <= from || to <= first {
-                return true;
+    /// The first `noted` pieces have other bytes than the packet has now in these stretches, which are in order and apart.
+    fn untie(&mut self, noted: usize, stretches: &[std::ops::Range<u32>]) {
+        if stretches.is_empty() {
+            return;
+        }
+        let later = self.pieces.split_off(noted);
+        for piece in std::mem::replace(&mut self.pieces, Vec::with_capacity(noted + later.len())) {
+            let end = piece.payload_at.saturating_add(piece.len);
+            let first = stretches.partition_point(|stretch| stretch.end <= piece.payload_at);
+            let mut from = piece.payload_at;
+            for stretch in stretches.iter().skip(first).take_while(|stretch| stretch.start < end) {
+                self.pieces.extend(between(&piece, from, stretch.start));
+                from = stretch.end;
             }
-            if to < end {
-                // Within the piece, so below 2^32.
-                let skip = (to - first) as u32;
-                let (frame_at, payload_at) = (piece.frame_at + skip, piece.payload_at + skip);
-                rests.push(Piece { frame_at, payload_at, len: piece.len - skip, ..*piece });
+            self.pieces.extend(between(&piece, from, end));
+            if self.pieces.len() > MAX_PIECES {
+                // It is too many anyway.
+                break;
             }
-            piece.len = from.saturating_sub(first) as u32;
-            piece.len > 0
-        });
-        let room = (MAX_PIECES + 1).saturating_sub(self.pieces.len());
-        self.pieces.extend(rests.into_iter().take(room));
+        }
+        self.pieces.extend(later);
+        // One more than the bound shows that it was reached.
+        self.pieces.truncate(MAX_PIECES + 1);
     }
 
     /// Notes which frames have `len` bytes of the packet from `at` on, which lie at `from` in what `sources` make up.
@@ -442,6 +442,12 @@ impl Packet {
         other.clear();
         spare.push(other);
     }
+}
+
+/// The part of a piece from one place in the packet to another, if there is any.
+fn between(piece: &Piece, from: u32, to: u32) -> Option<Piece> {
+    let kept = cut(piece, from as usize, to.saturating_sub(from) as usize)?;
+    Some(Piece { payload_at: kept.payload_at + from, ..kept })
 }
 
 /// The part of a piece that lies within `len` bytes from `at`, placed from there.
