@@ -10,7 +10,7 @@ use streamdb_types::Timestamp;
 
 use super::owners::Member;
 
-/// Most packets that are known at once, and most bytes that wait. Beyond, the packet that was known first is given up.
+/// Most packets that are known at once, and most bytes that what waits takes. Beyond, the packet that was known first is given up.
 const PACKETS: usize = 4096;
 const BYTES: usize = 4 << 20;
 /// How long a fragment waits for the first one of its packet. Disorder is of milliseconds.
@@ -86,7 +86,7 @@ pub(crate) struct Fragments {
     /// By arrival. Those that are over are left in it until they are the first.
     order: VecDeque<(u64, PacketName)>,
     arrivals: u64,
-    /// Bytes that wait.
+    /// Bytes that what waits takes.
     bytes: usize,
     /// Where those went of which all came, and which they were.
     past: HashMap<PacketName, (u64, Route)>,
@@ -104,10 +104,11 @@ impl Fragments {
 
     /// A fragment waits for the first one of its packet.
     pub(crate) fn wait(&mut self, fragment: &Fragment, frame: &Frame<'_>) -> Over {
+        let kept = Kept::new(frame);
+        self.bytes += held(std::slice::from_ref(&kept));
         let packet = self.packet(fragment, frame.time);
         packet.note(fragment);
-        packet.waiting.push(Kept::new(frame));
-        self.bytes += frame.data.len();
+        packet.waiting.push(kept);
         self.bound()
     }
 
@@ -133,7 +134,7 @@ impl Fragments {
             packet.route = Some(route);
         }
         let waited = std::mem::take(&mut packet.waiting);
-        self.bytes = self.bytes.saturating_sub(waited.iter().map(|kept| kept.data.len()).sum());
+        self.bytes = self.bytes.saturating_sub(held(&waited));
         let rest = self.bound();
         over.frames.extend(rest.frames);
         over.claims.extend(rest.claims);
@@ -181,7 +182,7 @@ impl Fragments {
             if now.since(packet.since) > PATIENCE {
                 // What still comes of it comes here, too.
                 packet.route = Some(Route::Here);
-                self.bytes = self.bytes.saturating_sub(packet.waiting.iter().map(|kept| kept.data.len()).sum());
+                self.bytes = self.bytes.saturating_sub(held(&packet.waiting));
                 over.frames.append(&mut packet.waiting);
             }
         }
@@ -243,7 +244,7 @@ impl Fragments {
 
     fn end(&mut self, name: &PacketName, over: &mut Over) {
         let Some(packet) = self.packets.remove(name) else { return };
-        self.bytes = self.bytes.saturating_sub(packet.waiting.iter().map(|kept| kept.data.len()).sum());
+        self.bytes = self.bytes.saturating_sub(held(&packet.waiting));
         over.frames.extend(packet.waiting);
         if let Some(Route::Claimed(ends)) = packet.route {
             over.claims.push(ends);
@@ -282,6 +283,11 @@ impl Packet {
     fn is_complete(&self) -> bool {
         self.total.is_some_and(|total| self.ranges == [(0, total)])
     }
+}
+
+/// The bytes that frames take while they wait, what goes with each of them included.
+fn held(waiting: &[Kept]) -> usize {
+    waiting.iter().map(|kept| size_of::<Kept>() + kept.data.len()).sum()
 }
 
 #[cfg(test)]
@@ -391,7 +397,7 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(&bench.went, &wanted);
-                let waits: usize = twin.values().map(|(_, waiting, _)| waiting.len() * 36).sum();
+                let waits: usize = twin.values().map(|(_, waiting, _)| waiting.len() * (size_of::<Kept>() + 36)).sum();
                 prop_assert_eq!(bench.fragments.bytes, waits);
             }
             let over = bench.fragments.finish();
