@@ -111,6 +111,9 @@ api 'streams?limit=1' >/dev/null
 captured() { api "objects?dstport=8080&uri=/api/v1/streams*&limit=1" | grep -q '"kind":"request"'; }
 until_so "what was asked is found" captured
 say "what went over lo is captured, taken apart and found"
+# Of times in microseconds the last three digits of nine are zeros.
+nanoseconds() { api 'streams?limit=100' | grep -qE '"start":"[^"]*\.[0-9]{6}([1-9]..|.[1-9].|..[1-9])Z"'; }
+until_so "a stream has a time in nanoseconds" nanoseconds
 
 say "reloading"
 pid=$(process capture)
