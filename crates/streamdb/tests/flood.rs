@@ -84,18 +84,26 @@ fn is_survived(flood: Flood) {
     if !["tcpreplay", "nginx", "curl"].into_iter().all(installed) {
         return;
     }
+    // On a machine that is busy with other things the kernel may drop frames, and then nobody knows what is to be carved.
+    let survived = (0..3).any(|_| all_is_carved(flood, &wire));
+    assert!(survived, "the kernel dropped frames each time");
+}
+
+/// Sends it beside transfers: each frame is stored or counted, and memory bounded. Whether the transfers were carved, or the kernel
+/// dropped frames.
+fn all_is_carved(flood: Flood, wire: &Wire) -> bool {
     let soak = std::env::var_os("STREAMDB_SOAK").is_some_and(|v| v == "1");
     let seconds = if soak { 60 } else { 3 };
     let data = Data::new(&format!("flood-{}", flood.word()));
     let count = if soak { 500_000 } else { 60_000_u32 };
     let capture = data.write("flood.pcap", &flood.capture(count));
-    let nginx = Nginx::start(&data, &wire);
+    let nginx = Nginx::start(&data, wire);
     let most = CONNECTIONS.to_string();
     let flags =
         ["-i", "far0", "--json", "--buffer", "256M", "--max-connections", &most, "--max-held", "32M", "--no-derive"];
     let capturing = Capturing::start(&data, Some(&wire.far), &flags);
     let before = frames_of(&wire.far, "far0");
-    until("nginx listens", || (fetch(&wire, 0, 0) == 200_000).then_some(()));
+    until("nginx listens", || (fetch(wire, 0, 0) == 200_000).then_some(()));
     let mut tcpreplay = Command::new("tcpreplay");
     let rate = format!("--pps={RATE}");
     let times = (RATE * seconds).div_ceil(count.into()).to_string();
@@ -107,7 +115,7 @@ fn is_survived(flood: Flood) {
             let mut fetched = 1_usize;
             while !over.load(Ordering::Relaxed) {
                 let n = fetched as u64 % 4;
-                assert_eq!(fetch(&wire, n, fetched), 200_000 + n as usize * 100_000);
+                assert_eq!(fetch(wire, n, fetched), 200_000 + n as usize * 100_000);
                 fetched += 1;
             }
             fetched
@@ -149,8 +157,7 @@ fn is_survived(flood: Flood) {
     data.run("derive", &["--once"]).well();
     data.is_well();
     if number("dropped_by_kernel") > 0 {
-        println!("the kernel dropped frames, so what was carved is not compared");
-        return;
+        return false;
     }
     let said = data.run("objects", &["--json", "port=8080", "kind=response"]);
     let rows = common::json_lines(&said.well());
@@ -161,6 +168,7 @@ fn is_survived(flood: Flood) {
         let size = 200_000 + n * 100_000;
         assert_eq!(rows.iter().filter(|row| row["size"] == size).count(), wanted, "file {n}");
     }
+    true
 }
 
 #[test]

@@ -331,16 +331,21 @@ fn what_a_worker_cannot_take_any_more_is_let_go_and_counted() {
 fn a_burst_adds_up_to_the_frame() {
     let Some(wire) = Wire::new() else { return };
     let data = Data::new("workers-burst");
-    // The smallest ring may overflow.
+    // The smallest ring overflows while nobody reads it.
     let flags = ["-i", "far0", "--workers", "2", "--json", "--no-derive", "--buffer", "1M"];
     let capturing = Capturing::start(&data, Some(&wire.far), &flags);
     let burst = only_on_0(&frames(1000));
-    (0..10).for_each(|_| wire.send(&["near0"], &burst));
+    wire.send(&["near0"], &burst);
+    capturing.signal("-STOP");
+    (0..8).for_each(|_| wire.send(&["near0"], &burst));
+    capturing.signal("-CONT");
+    wire.send(&["near0"], &burst);
     let said = capturing.stop();
     let summary = &common::json_lines(&said.out)[0];
     let count = |name: &str| summary[name].as_u64().unwrap();
     let sent = 10 * burst.len() as u64;
     assert_eq!(count("frames") + count("dropped_by_kernel") + count("shed"), sent, "{summary}");
+    assert!(count("dropped_by_kernel") > 0, "{summary}");
     assert_eq!((&summary["unaccounted_payload_bytes"], &summary["dropped_by_interface"]), (&0.into(), &0.into()));
     assert_eq!(data.export().frames.len() as u64, count("frames"));
     data.is_well();
