@@ -25,12 +25,14 @@ use crate::volume::{DiskVolume, Volume};
 /// In so many processes that ended a connection may be in work until it is given up: the first ones may have been ended by something
 /// else, as by a power cut.
 const TRIES: u64 = 3;
+/// As many where others were in work, too, each time.
+const MANY: u64 = 10;
 /// A file that changed more recently than this may change again without a later time.
 const RECENT: Duration = Duration::from_millis(100);
 /// Most connections that are remembered.
 const MOST: usize = 1024;
-/// How long one that is suspected waits until no other is in work, so that it is known who ended the process; and how long others
-/// wait for it.
+/// How long one that is suspected waits until no other is in work, so that it is known who ended the process; and how long from its
+/// beginning on others wait for it, which may be sent to somebody who reads it slowly.
 const ALONE: Duration = Duration::from_secs(10);
 
 /// What is being taken apart.
@@ -119,11 +121,10 @@ impl Suspects {
             (None, keys) => {
                 for key in keys {
                     let (tries, why) = state.known.entry(*key).or_default();
-                    // Of several nobody knows which one it was. The next time each is alone.
-                    let most = if keys.len() > 1 { TRIES - 1 } else { u64::MAX };
-                    *tries = (*tries).max((*tries + 1).min(most));
-                    if *tries >= TRIES && why.is_empty() {
-                        *why = "the process that took it apart ended in it, three times".to_owned();
+                    *tries = tries.saturating_add(1);
+                    // Of several nobody knows which one it was. The next time each is alone, if the others end soon.
+                    if why.is_empty() && (*tries >= TRIES && keys.len() == 1 || *tries >= MANY) {
+                        *why = format!("the process that took it apart ended in it, {tries} times");
                     }
                 }
                 state.keep(keys)?;
@@ -154,9 +155,13 @@ impl Suspects {
         let suspected = state.known.get(&key).is_some_and(|(_, why)| why.is_empty());
         // Who is at something already waits for nobody, who may wait for it.
         if mine.is_none() {
+            let alone = state.works.iter().filter(|work| work.alone);
+            let rests = alone.map(|work| ALONE.saturating_sub(work.since.elapsed())).max().unwrap_or_default();
+            let patience = if suspected { ALONE } else { rests };
             let in_the_way =
                 |state: &mut State| state.works.iter().any(|work| work.alone) || suspected && !state.works.is_empty();
-            state = self.ended.wait_timeout_while(state, ALONE, in_the_way).unwrap_or_else(PoisonError::into_inner).0;
+            state =
+                self.ended.wait_timeout_while(state, patience, in_the_way).unwrap_or_else(PoisonError::into_inner).0;
         }
         let work = Work { key, length, since: Instant::now(), thread: number(), by, alone: suspected };
         state.works.push(work);
@@ -414,7 +419,7 @@ mod tests {
             drop(suspects);
             suspects = open();
         }
-        assert!(store.given_up(key(0)).is_some_and(|why| why.contains("three times")));
+        assert!(store.given_up(key(0)).is_some_and(|why| why.contains("3 times")));
         assert_eq!((suspects.given_up(), store.given_up(key(1))), (MOST as u64, None));
         assert!(store.given_up(key(many)).is_some());
     }
@@ -442,7 +447,7 @@ mod tests {
         drop(suspects);
         let suspects = open();
         assert_eq!(suspects.given_up(), 1);
-        assert!(store.given_up(key(1)).is_some_and(|why| why.contains("three times")), "{:?}", store.given_up(key(1)));
+        assert!(store.given_up(key(1)).is_some_and(|why| why.contains("3 times")), "{:?}", store.given_up(key(1)));
         assert_eq!(store.given_up(key(0)), None);
         // One that came to its end is not suspected any more.
         ends_in(&suspects, key(2));
@@ -511,8 +516,30 @@ mod tests {
         ends_in(&suspects, key(2));
         let suspects = Suspects::of_server(&store).unwrap();
         assert_eq!((suspects.why(key(1)), suspects.given_up()), (None, 1));
-        assert!(store.given_up(key(2)).is_some_and(|why| why.contains("three times")));
+        assert!(store.given_up(key(2)).is_some_and(|why| why.contains("6 times")));
         // Whoever derives has a memory of its own.
         assert_eq!(Store::open(folder.path()).unwrap().given_up(key(2)), None);
+    }
+
+    #[test]
+    fn who_is_alone_for_long_keeps_nobody_waiting_and_is_given_up_though_others_are_there() {
+        let folder = TestFolder::new("suspects-long");
+        drop(WriteFolder::open(folder.path(), Box::new(DiskVolume)).unwrap());
+        let store = Store::open(folder.path()).unwrap();
+        let mut suspects = Suspects::of_server(&store).unwrap();
+        for ends in 1..=MANY {
+            assert_eq!(suspects.given_up(), 0, "{ends}");
+            ends_in(&suspects, key(1));
+            // It began so long ago.
+            suspects.state().works[0].since = Instant::now().checked_sub(ALONE).unwrap();
+            let begun = Instant::now();
+            // Another one each time, of another thread.
+            let others = Arc::clone(&suspects);
+            std::thread::spawn(move || ends_in(&others, key(10 + ends as u32))).join().unwrap();
+            assert!(begun.elapsed() < ALONE / 2, "{:?}", begun.elapsed());
+            suspects = Suspects::of_server(&store).unwrap();
+        }
+        assert_eq!((suspects.why(key(11)), suspects.given_up()), (None, 1));
+        assert!(suspects.why(key(1)).is_some_and(|why| why.contains("10 times")));
     }
 }
