@@ -21,8 +21,10 @@ const KNOWN: i64 = 30_000_000_000;
 const PIECES: usize = 1024;
 /// The longest packet.
 const LONGEST: u32 = 65_535;
-/// Most packets remembered of which all came, for the copies of fragments that a doubled mirror shows after that.
+/// Most packets remembered of which all came, for the copies of fragments that a doubled mirror shows after that; and how long they
+/// are, as where they are put together: a sender does not use the number of a packet again so soon.
 const PAST: usize = 1024;
+const COPIES: i64 = 100_000_000;
 
 /// Where the fragments of a packet go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +68,8 @@ struct Packet {
     waiting: Vec<Kept>,
     /// Which of its bytes came, from and to: ascending, and none touches the next.
     ranges: Vec<(u32, u32)>,
+    /// Whether one came twice.
+    copied: bool,
     /// How long it is, once its last fragment came.
     total: Option<u32>,
 }
@@ -88,18 +92,23 @@ pub(crate) struct Fragments {
     arrivals: u64,
     /// Bytes that what waits takes.
     bytes: usize,
-    /// Where those went of which all came, and which they were.
-    past: HashMap<PacketName, (u64, Route)>,
-    past_order: VecDeque<(u64, PacketName, Timestamp)>,
+    /// Where those went of which all came and some twice, which they were, and since when they came.
+    past: HashMap<PacketName, (u64, Route, Timestamp)>,
+    past_order: VecDeque<(u64, PacketName)>,
 }
 
 impl Fragments {
     /// Where a fragment goes that does not show it itself, if that is known.
-    pub(crate) fn route(&self, packet: &PacketName) -> Option<Route> {
+    pub(crate) fn route(&self, packet: &PacketName, time: Timestamp) -> Option<Route> {
         match self.packets.get(packet) {
             Some(packet) => packet.route,
-            None => self.past.get(packet).map(|(_, route)| *route),
+            None => self.copies_go(packet, time),
         }
+    }
+
+    /// Where copies of fragments go that come when all of their packet is there.
+    fn copies_go(&self, packet: &PacketName, time: Timestamp) -> Option<Route> {
+        self.past.get(packet).filter(|(_, _, since)| time.since(*since) <= COPIES).map(|(_, route, _)| *route)
     }
 
     /// A fragment waits for the first one of its packet.
@@ -119,7 +128,7 @@ impl Fragments {
         let mut over = Over::default();
         let known = self.packets.contains_key(&fragment.packet);
         // A copy of one that came before all were there. A copy of the first one may as well begin another packet.
-        if fragment.ends.is_none() && !known && self.past.contains_key(&fragment.packet) {
+        if fragment.ends.is_none() && !known && self.copies_go(&fragment.packet, time).is_some() {
             return (Vec::new(), over);
         }
         // Its number was used again before all of the last one came.
@@ -151,25 +160,25 @@ impl Fragments {
         over
     }
 
-    /// All of a packet came.
+    /// All of a packet came. Where none of its fragments came twice no more copies are to be expected.
     fn remember(&mut self, name: &PacketName) {
-        let Some(packet) = self.packets.get(name) else { return };
+        let Some(packet) = self.packets.get(name).filter(|packet| packet.copied) else { return };
         let (number, since) = (packet.number, packet.since);
         let route = match packet.route {
             Some(Route::Claimed(_)) => Route::Here,
             Some(route) => route,
             None => return,
         };
-        self.past.insert(*name, (number, route));
-        self.past_order.push_back((number, *name, since));
+        self.past.insert(*name, (number, route, since));
+        self.past_order.push_back((number, *name));
         if self.past_order.len() > PAST {
             self.forget_first();
         }
     }
 
     fn forget_first(&mut self) {
-        if let Some((number, name, _)) = self.past_order.pop_front()
-            && self.past.get(&name).is_some_and(|(last, _)| *last == number)
+        if let Some((number, name)) = self.past_order.pop_front()
+            && self.past.get(&name).is_some_and(|(last, ..)| *last == number)
         {
             self.past.remove(&name);
         }
@@ -187,9 +196,6 @@ impl Fragments {
             }
         }
         over.frames.sort_by_key(|kept| kept.time);
-        while self.past_order.front().is_some_and(|(_, _, since)| now.since(*since) > PATIENCE) {
-            self.forget_first();
-        }
         while let Some((number, name)) = self.order.front().copied() {
             let known = self.packets.get(&name).filter(|packet| packet.number == number);
             if known.is_some_and(|packet| now.since(packet.since) <= KNOWN) {
@@ -225,6 +231,7 @@ impl Fragments {
                 ends: None,
                 waiting: Vec::new(),
                 ranges: Vec::new(),
+                copied: false,
                 total: None,
             }
         })
@@ -276,6 +283,7 @@ impl Packet {
         if touched.is_empty() && self.ranges.len() >= PIECES {
             return;
         }
+        self.copied |= touched.iter().any(|(start, end)| *start <= from && to <= *end);
         let merged = touched.iter().fold((from, to), |(from, to), (start, end)| (from.min(*start), to.max(*end)));
         self.ranges.splice(first..after.max(first), [merged]);
     }
@@ -347,7 +355,7 @@ mod tests {
         fn take(&mut self, data: &[u8], time: i64, of: impl Fn(&Ends) -> Route) {
             let frame = Frame { time: Timestamp(time), interface: 3, wire_len: data.len() as u32, data };
             let fragment = look(data);
-            let route = fragment.ends.as_ref().map(of).or_else(|| self.fragments.route(&fragment.packet));
+            let route = fragment.ends.as_ref().map(of).or_else(|| self.fragments.route(&fragment.packet, frame.time));
             let Some(route) = route else {
                 let over = self.fragments.wait(&fragment, &frame);
                 return self.over(over);
@@ -373,7 +381,7 @@ mod tests {
         #[test]
         fn every_frame_goes_where_its_packet_goes(steps in prop::collection::vec((0..5u16, 0..4u16), 0..200)) {
             let mut bench = Bench::default();
-            let mut twin: BTreeMap<u16, (bool, Vec<u32>, [bool; 4])> = BTreeMap::new();
+            let mut twin: BTreeMap<u16, (bool, Vec<u32>, [u32; 4])> = BTreeMap::new();
             let mut past: BTreeSet<u16> = BTreeSet::new();
             let mut wanted: Vec<(u32, Route)> = Vec::new();
             let to = Route::There(Member::new(1).unwrap());
@@ -388,12 +396,14 @@ mod tests {
                 let (known, waiting, came) = twin.entry(id).or_default();
                 *known |= n == 0;
                 waiting.push(number);
-                came[usize::from(n)] = true;
+                came[usize::from(n)] += 1;
                 if *known {
                     wanted.extend(waiting.drain(..).map(|number| (number, to)));
-                    if came.iter().all(|came| *came) {
+                    if came.iter().all(|came| *came > 0) {
+                        if came.iter().any(|came| *came > 1) {
+                            past.insert(id);
+                        }
                         twin.remove(&id);
-                        past.insert(id);
                     }
                 }
                 prop_assert_eq!(&bench.went, &wanted);
@@ -452,15 +462,24 @@ mod tests {
         }
         assert_eq!((bench.went.len(), bench.fragments.bytes), (8, 0));
         assert!(bench.went.iter().all(|(_, route)| *route == there(&look(&frame(1, 0, 0)).ends.unwrap())));
-        // Not for ever.
-        let over = bench.fragments.tick(Timestamp(SECOND + 1));
-        bench.over(over);
-        bench.take(&frame(1, 3, 9), SECOND + 1, there);
-        assert_eq!((bench.went.len(), bench.fragments.past.len()), (8, 0));
+        // Not for long.
+        bench.take(&frame(1, 3, 9), COPIES + 1, there);
+        assert_eq!(bench.went.len(), 8);
         for id in 0..2 * PAST as u16 {
-            (0..4).for_each(|n| bench.take(&frame(id, n, 0), 0, there));
+            (0..4).for_each(|n| bench.take(&frame(id, n / 2, 0), 0, there));
+            (2..4).for_each(|n| bench.take(&frame(id, n, 0), 0, there));
         }
         assert_eq!((bench.fragments.past.len(), bench.fragments.past_order.len()), (PAST, PAST));
+    }
+
+    /// As in a tunnel of many packets a second, whose senders use the numbers of packets again soon.
+    #[test]
+    fn a_number_that_is_used_again_is_another_packet() {
+        let mut bench = Bench::default();
+        (0..4).for_each(|n| bench.take(&frame(1, n, n.into()), 0, there));
+        (0..4).rev().for_each(|n| bench.take(&frame(1, n, 4 + u32::from(n)), 1, |_| Route::Here));
+        assert!(bench.went[4..].iter().all(|(mark, route)| *mark >= 4 && *route == Route::Here), "{:?}", bench.went);
+        assert_eq!(bench.went.len(), 8);
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl Worker {
             Some(ends) => Some(self.route(&ends)),
             // It is the first, and does not show it: nobody can tell.
             None if fragment.offset == 0 => Some(Route::Here),
-            None => self.part.as_ref().and_then(|part| part.fragments.route(&fragment.packet)),
+            None => self.part.as_ref().and_then(|part| part.fragments.route(&fragment.packet, frame.time)),
         };
         let Some(part) = &mut self.part else { return Ok(()) };
         let Some(route) = route else {
