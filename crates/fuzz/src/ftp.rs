@@ -4,7 +4,7 @@ use super::talk::Talk;
 
 /// As [`Talk::read`] has it.
 pub fn ftp(data: &[u8]) {
-    let Some(found) = Talk::read(data).check("tls") else { return };
+    let Some(found) = Talk::read(data).check() else { return };
     let mut before = None;
     for transfer in &found.transfers {
         assert!(before.is_none_or(|before| before < transfer.asked_at), "{transfer:?}");

@@ -4,5 +4,5 @@ use super::talk::Talk;
 
 /// As [`Talk::read`] has it.
 pub fn tls(data: &[u8]) {
-    Talk::read(data).check("tls");
+    Talk::read(data).check();
 }
