@@ -386,8 +386,12 @@ impl Connection {
                 // One that acknowledges what was never sent is answered by a reset (RFC 9293 §3.10.7.3).
                 begins_unless(true, if fits { Syn::Belongs } else { Syn::Challenged })
             }
-            // Simultaneous open; or both directions of a connection whose first frames changed places.
-            Base::Unseen => begins_unless(other.marks.contains(Marks::SYN) || other.base != Base::Fixed, Syn::Belongs),
+            // Simultaneous open; or both directions of a connection whose first frames changed places; or one that was captured after
+            // the answer to what follows it.
+            Base::Unseen => {
+                let known = other.marks.contains(Marks::SYN) || other.base != Base::Fixed;
+                begins_unless(known || stream.is_awaited_after(first), Syn::Belongs)
+            }
         }
     }
 

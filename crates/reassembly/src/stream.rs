@@ -61,7 +61,8 @@ pub(crate) struct Stream {
     pub(crate) next: u64,
     /// No byte from this offset on is kept: `u64::MAX` unless there is a limit.
     pub(crate) limit: u64,
-    /// The sequence number from which offsets are counted.
+    /// The sequence number from which offsets are counted; of a direction of which nothing came, the one that the other side first
+    /// said it expects.
     origin: u32,
     pub(crate) base: Base,
     /// The shift of the window field; `None` when this side's SYN had no such option or was not seen.
@@ -71,6 +72,8 @@ pub(crate) struct Stream {
     window: u16,
     /// Whether the other side acknowledged what this one sent, if only its SYN.
     pub(crate) heard: bool,
+    /// Whether it did so before anything of this one came.
+    awaited: bool,
     /// The furthest that the other side acknowledged and that can be believed.
     pub(crate) acked: u64,
     /// The offset of the FIN.
@@ -187,6 +190,9 @@ impl Stream {
         }
         let offset = self.offset_of(ack);
         if !self.heard {
+            if self.base == Base::Unseen && !self.awaited {
+                (self.origin, self.awaited) = (ack.0, true);
+            }
             self.heard = self.base == Base::Fixed && self.packets > 0 && (0..=self.top()).contains(&offset);
         }
         if offset > self.acked as i64 && self.base == Base::Fixed {
@@ -199,6 +205,11 @@ impl Stream {
             }
         }
         Sign::None
+    }
+
+    /// Whether this is the number before what the other side expects of this one, or somewhat earlier.
+    pub(crate) fn is_awaited_after(&self, first: SeqNum) -> bool {
+        self.awaited && (0..1 << 16).contains(&self.origin().distance(first))
     }
 
     /// Whether a sequence number of this side is what the other side, whose window is given, expects or would take

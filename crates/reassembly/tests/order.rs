@@ -6,7 +6,8 @@ mod common;
 
 use common::{ACK, FIN, Fate, Frame, SECOND, SYN, URG, Wire, data, frame};
 use streamdb_reassembly::{Config, OverlapPolicy};
-use streamdb_types::{Direction::ToServer, GapKind, Marks};
+use streamdb_types::Direction::{ToClient, ToServer};
+use streamdb_types::{GapKind, Marks};
 
 use GapKind::{Missing, SnapLength};
 
@@ -207,6 +208,28 @@ fn a_late_syn_says_where_offset_zero_is() {
     wire.flush();
     assert_eq!(wire.said(), "abcdef");
     assert_eq!(wire.only().marks(ToServer).0 & Marks::MIDSTREAM.0, 0);
+}
+
+/// As where several capture, and one of them is late.
+#[test]
+fn a_syn_after_a_flush_and_what_answers_it_belongs_to_it() {
+    let mut wire = Wire::new(Config::default());
+    wire.s(data(5001, 1004, "answer"));
+    wire.flush();
+    wire.c(frame(SYN, 1000));
+    wire.s(Frame { ack: 1001, ..frame(SYN | ACK, 5000) });
+    wire.c(data(1001, 5001, "ask"));
+    wire.flush();
+    let mut said = [ToServer, ToClient].map(|direction| wire.only().text(direction));
+    said.sort();
+    assert_eq!(said, ["answer", "ask"]);
+    // One that begins elsewhere is of another connection.
+    let mut wire = Wire::new(Config::default());
+    wire.s(data(5001, 1004, "answer"));
+    wire.flush();
+    wire.c(frame(SYN, 1004 + (1 << 16)));
+    wire.flush();
+    assert_eq!(wire.keeper.seen.len(), 2);
 }
 
 #[test]
