@@ -109,7 +109,9 @@ fn look(
     let tunnel = last.iter().flatten().any(|message| message.notes.contains(Notes::TUNNEL));
     let opener = Opener::of(messages).filter(|_| tunnel);
     let behind = opener.and_then(|opener| BEHIND.iter().find_map(|find| find(rests, &opener, limits)));
-    let found = behind.or_else(|| FINDERS.iter().chain(&last_asked).find_map(|find| find(rests, limits)))?;
+    let others = || FINDERS.iter().chain(&last_asked).find_map(|find| find(rests, limits));
+    // What was found keeps its names, so it is waited for what tells.
+    let found = behind.or_else(|| if http2::may_begin(rests) { None } else { others() })?;
     Some((last.map(|message| message.map(|message| message.index)), found))
 }
 

@@ -111,6 +111,11 @@ fn which_side_asks(streams: [&dyn Source; 2]) -> Option<Direction> {
     }
 }
 
+/// Whether an open stream begins as the preface does, so that nobody knows yet what this is.
+pub(crate) fn may_begin(streams: [&dyn Source; 2]) -> bool {
+    streams.iter().any(|stream| stream.end() > StreamOffset(0) && matches!(begins(*stream), Begins::Open))
+}
+
 /// How a stream begins.
 enum Begins {
     Preface,
