@@ -41,6 +41,11 @@ impl<'s> Lines<'s> {
         Self { window: Window::new(source, READ), at: StreamOffset(0), lossy: false, holes: 0 }
     }
 
+    /// Whether these bytes come next.
+    pub(super) fn goes_on_with(&mut self, bytes: &[u8]) -> bool {
+        self.window.look(self.at, bytes.len()).bytes.starts_with(bytes)
+    }
+
     /// The next whole line; what lies around a hole is no line.
     pub(super) fn next(&mut self) -> Option<Line> {
         let mut line = Line { start: self.at, ..Line::default() };

@@ -17,6 +17,8 @@ use crate::source::Source;
 
 /// How many commands behind the next one are looked at for the one that a reply answers.
 const AHEAD: usize = 16;
+/// How a record of TLS begins that has a handshake in it (RFC 8446 §5.1).
+const HANDSHAKE: &[u8] = &[22, 3];
 
 /// What was said on a control connection.
 #[derive(Default)]
@@ -374,7 +376,12 @@ impl Asked<'_> {
         while self.next.len() <= at && !self.ended {
             match self.lines.next() {
                 Some(line) if line.text.is_empty() => {}
-                Some(line) => self.next.push_back(Command::of(line)),
+                Some(line) => {
+                    let command = Command::of(line);
+                    // What follows is no line any more, whatever it looks like, and no reply is one to it.
+                    self.ended = command.name == b"AUTH" && self.lines.goes_on_with(HANDSHAKE);
+                    self.next.push_back(command);
+                }
                 None => self.ended = true,
             }
         }
