@@ -26,6 +26,7 @@ use crate::message::{Framing, Incomplete, Kind, Message, MessageIndex};
 use crate::notes::Notes;
 use crate::source::Source;
 use crate::span::Span;
+use crate::tls;
 use crate::window::{Stop, Window};
 
 /// How far to search for the next head in a stream that is known to carry HTTP.
@@ -134,7 +135,9 @@ impl<'a> Scanner<'a> {
     pub(super) fn found_in_the_middle(&mut self) -> bool {
         self.skip_blanks();
         let lost = self.lossy || matches!(self.start(), Start::Broken(Stop::Hole(_)));
-        lost && search::find(&mut self.window, self.at, self.role, PROBE_BYTES, &mut self.misses).is_some()
+        // In what is enciphered there is none.
+        lost && !tls::begins(self.source)
+            && search::find(&mut self.window, self.at, self.role, PROBE_BYTES, &mut self.misses).is_some()
     }
 
     /// The next request or response. Messages of kind stream that lie before it are added without being told.

@@ -66,6 +66,12 @@ pub(crate) fn find_from(streams: [&dyn Source; 2], from: [StreamOffset; 2]) -> O
     Some(Found { sentences, parts, ..Found::default() })
 }
 
+/// Whether a stream begins with a record that has a hello in it (RFC 8446 §4, §5.1).
+pub(crate) fn begins(stream: &dyn Source) -> bool {
+    let mut window = Window::new(stream, 16);
+    matches!(window.look(StreamOffset(0), 9).bytes, [22, 3, 0..=4, 0..=0x41, _, 1 | 2, 0, ..])
+}
+
 /// What one side says in clear.
 #[derive(Default)]
 struct Said {
