@@ -190,10 +190,7 @@ impl Stream {
         }
         let offset = self.offset_of(ack);
         if !self.heard {
-            if self.base == Base::Unseen && !self.awaited {
-                (self.origin, self.awaited) = (ack.0, true);
-            }
-            self.heard = self.base == Base::Fixed && self.packets > 0 && (0..=self.top()).contains(&offset);
+            self.hear(ack, offset);
         }
         if offset > self.acked as i64 && self.base == Base::Fixed {
             if offset > self.next as i64 && !self.may_be_acknowledged(offset, ack, receiver) {
@@ -205,6 +202,15 @@ impl Stream {
             }
         }
         Sign::None
+    }
+
+    /// The other side acknowledged this, and nothing that can be believed before.
+    #[inline(never)]
+    fn hear(&mut self, ack: SeqNum, offset: i64) {
+        if self.base == Base::Unseen && !self.awaited {
+            (self.origin, self.awaited) = (ack.0, true);
+        }
+        self.heard = self.base == Base::Fixed && self.packets > 0 && (0..=self.top()).contains(&offset);
     }
 
     /// Whether this is the number before what the other side expects of this one, or somewhat earlier.
