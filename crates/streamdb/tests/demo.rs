@@ -4,12 +4,15 @@
 
 mod common;
 
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use common::{Answer, Data, Frame, Server, read_capture, testdata, text};
+use common::{Answer, Data, Frame, Made, Server, Talk, kill, noise, read_capture, testdata, text, until, wait};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use streamdb_storage::{Status, Teller};
 
 /// One row of expected.tsv: what curl got or sent, as testdata/nginx-downloads/README.md describes it.
 #[derive(Clone, Debug)]
@@ -294,5 +297,43 @@ fn a_server_that_is_asked_to_end_ends_well() {
     let mut server = Server::start(&data);
     assert_eq!(server.get("/streamdb/?ip=10.0.0.5").status, 200);
     assert!(Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap().success());
-    assert!(common::wait(&mut server.child).success());
+    assert!(wait(&mut server.child).success());
+}
+
+/// A connection whose body is on its way to somebody slow when the server is asked to end did not end it.
+#[test]
+fn a_server_that_is_asked_to_end_blames_no_connection() {
+    let mut made = Made::default();
+    let mut talk = Talk::new(2000);
+    talk.open(&mut made, 0).ask(&mut made, 1, b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    for chunk in noise(1, 24 << 20).chunks(65_536) {
+        answer.extend([format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat());
+    }
+    answer.extend(b"0\r\n\r\n");
+    talk.answer(&mut made, 2, &answer).close(&mut made, 3);
+    let data = Data::new("demo-blame");
+    let capture = data.write("made.pcap", &made.file());
+    data.ingest(&[], &[&capture]).well();
+    let oid = text(&data.json("objects", &["kind=response"])[0], "oid").to_owned();
+    let in_work = || {
+        let serving = Status::read(&data.path(), Teller::Serving).unwrap_or_default();
+        serving.is_some_and(|status| status.text("work").is_some())
+    };
+    let mut server = Server::start(&data);
+    let mut slow = TcpStream::connect(server.address).unwrap();
+    write!(slow, "GET /streamdb/?oid={oid} HTTP/1.1\r\nHost: {}\r\n\r\n", server.address).unwrap();
+    until("its body is taken apart", || in_work().then_some(()));
+    // As much as goes into the socket is sent; the rest waits for who reads it.
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(in_work());
+    let asked = Instant::now();
+    kill("-TERM", server.child.id());
+    until("nobody is blamed", || (!in_work()).then_some(()));
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    // However it ends from here on.
+    kill("-KILL", server.child.id());
+    wait(&mut server.child);
+    assert!(!in_work());
+    drop(slow);
 }

@@ -60,7 +60,12 @@ pub(super) fn run(args: &Serve) -> Result<(), Error> {
         ready();
         let letting_go = tokio::spawn(let_go(Arc::clone(&store)));
         let going_on = tokio::spawn(go_on());
-        server.run(store, stopped()).await;
+        let asked = async move {
+            stopped().await;
+            // What is on its way has some seconds still, and is not to blame if the process is ended before.
+            _ = suspects.map(|suspects| suspects.acquit());
+        };
+        server.run(store, asked).await;
         letting_go.abort();
         going_on.abort();
         Ok(handing)
