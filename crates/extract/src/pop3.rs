@@ -65,15 +65,21 @@ pub(crate) fn find(streams: [&dyn Source; 2], limits: &Limits) -> Option<Found> 
 /// Whether these are the streams of a client, in this direction, and its server.
 fn is_pop3(streams: [&dyn Source; 2], client: Direction) -> bool {
     let (asked, answers) = (Head::read(*client.of(&streams)), Head::read(*client.flip().of(&streams)));
-    let greets = answers.lines().next().is_some_and(|line| Status::new(line) == Some(Status::Ok));
-    if answers.bytes.is_empty() || !answers.late && !greets {
+    let answered = match answers.lines().next() {
+        // Of those who come in the middle, both may say what could be a command.
+        Some(line) if answers.late => Command::new(line) == Command::Other,
+        Some(line) => Status::new(line) == Some(Status::Ok),
+        // What is found keeps its names, so it is waited for what tells.
+        None => answers.late && answers.all,
+    };
+    if answers.bytes.is_empty() || !answered {
         return false;
     }
     let known = asked.lines().map(|line| Command::new(line) != Command::Other);
     match known.take(ALONE).take_while(|known| *known).count() {
         // Without the greeting, several commands are needed.
         commands if answers.late => commands == ALONE,
-        0 => asked.bytes.is_empty() || asked.late,
+        0 => asked.late || asked.bytes.is_empty() && asked.all,
         _ => true,
     }
 }
@@ -83,6 +89,8 @@ struct Head {
     bytes: Vec<u8>,
     /// Whether bytes before them are missing.
     late: bool,
+    /// Whether there will be no more of them.
+    all: bool,
 }
 
 impl Head {
@@ -91,7 +99,10 @@ impl Head {
         let mut window = Window::new(source, HEAD_BYTES);
         let view = window.look(gap.map_or(StreamOffset(0), |gap| gap.end()), HEAD_BYTES);
         let bytes = view.bytes.get(..HEAD_BYTES).unwrap_or(view.bytes).to_vec();
-        Self { bytes, late: gap.is_some() || source.marks().contains(Marks::MIDSTREAM) }
+        // A direction of which no frame was seen will hardly begin.
+        let open = source.ended().is_none() && source.marks() != Marks::default();
+        let all = bytes.len() == HEAD_BYTES || !open;
+        Self { bytes, late: gap.is_some() || source.marks().contains(Marks::MIDSTREAM), all }
     }
 
     /// The lines in it that are whole.
@@ -279,9 +290,6 @@ impl<'s> Session<'s> {
 
     /// The mail that follows.
     fn mail(&mut self, method: Option<&'static [u8]>, lf: bool, number: Option<&[u8]>) -> Next {
-        if self.lines.at >= self.source.end() {
-            return Next::Over;
-        }
         let Some(mut mail) = self.begin(method, self.lines.at) else { return Next::Over };
         let behind_dot = std::mem::replace(&mut self.behind_dot, true);
         let next = self.until_dot(&mut mail, EndOfData::new(lf, b""), true);
@@ -341,8 +349,11 @@ impl<'s> Session<'s> {
         next
     }
 
-    /// A mail that begins here, if there is room for one; if not, the rest of the stream is the last one.
+    /// A mail that begins here, if there are bytes and room for one; without room, the rest of the stream is the last one.
     fn begin(&mut self, method: Option<&'static [u8]>, at: StreamOffset) -> Option<Mail> {
+        if at >= self.source.end() {
+            return None;
+        }
         let left = self.most.saturating_sub(self.parts.len());
         if left > 1 {
             return Some(Mail::new("pop3", method, true, at, left - 1));

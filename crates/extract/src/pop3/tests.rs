@@ -144,6 +144,21 @@ fn ends_and_holes() {
     assert_eq!(whole(&late), [(a[4..].to_vec(), missing), (b, None)]);
 }
 
+/// The rest of a stream begins where its bytes do, not where a hole ends so far.
+#[test]
+fn the_rest_behind_a_hole_begins_when_it_is_there() {
+    let parts = |length: usize, hole: u64| {
+        let server = MemorySource::new([b"+OK\r\n".as_slice(), &vec![b'x'; length]].concat());
+        let server = server.with_gap(10, hole, GapKind::SnapLength).with_end(None, Marks::SYN);
+        let client = MemorySource::new(b"STAT\r\n").with_end(None, Marks::SYN);
+        let limits = Limits { messages: 1, ..Limits::default() };
+        find([&client, &server], &limits).unwrap().parts[1].iter().map(|part| part.begins).collect::<Vec<u64>>()
+    };
+    assert_eq!(parts(15, 10), [] as [u64; 0]);
+    assert_eq!(parts(16, 11), [] as [u64; 0]);
+    assert_eq!(parts(17, 11), [21]);
+}
+
 #[test]
 fn what_is_no_session() {
     let said = |client: &[u8], server: &[u8]| look(&MemorySource::new(client), &MemorySource::new(server)).is_some();
@@ -152,6 +167,29 @@ fn what_is_no_session() {
     assert!(!said(b"GET / HTTP/1.1\r\n\r\n", b"+OK\r\n"));
     assert!(!said(b"*1\r\n$4\r\nPING\r\n", b"+OK\r\n"));
     assert!(!said(b"USER a\r\nPASS b\r\nQUIT\r\n", b""));
+}
+
+/// Once it is said who is the server, that stays.
+#[test]
+fn who_is_the_server_is_said_when_it_is_known() {
+    let both = "x\r\nUSER a\r\nPASS b\r\nSTAT\r\n";
+    let late = |bytes: &str| MemorySource::new(bytes.as_bytes()).with_end(None, Marks::MIDSTREAM);
+    let is_server = |client: &MemorySource, server: &MemorySource| look(client, server).is_some();
+    // The first whole line of the server tells; of those who both give commands none is one.
+    for server in ["+OK 1", "x\r\nU", both] {
+        assert!(!is_server(&late(both), &late(server)), "{server}");
+        assert!(!is_server(&late(server), &late(both)), "{server}");
+    }
+    assert!(is_server(&late(both), &late("x\r\n+OK\r\n")));
+    // No line, and there will be none: it ended, or one is longer than what is looked at.
+    assert!(is_server(&late(both), &late("+OK 1").with_end(Some(Reason::Fin), Marks::MIDSTREAM)));
+    assert!(is_server(&late(both), &late(&"x".repeat(HEAD_BYTES))));
+    // The client is silent so far; or will be for ever; or was not seen.
+    let greeting = MemorySource::new(b"+OK ready\r\n").with_end(None, Marks::SYN);
+    let silent = MemorySource::new(b"");
+    assert!(!is_server(&silent.clone().with_end(None, Marks::SYN), &greeting));
+    assert!(is_server(&silent.clone().with_end(Some(Reason::Fin), Marks::SYN), &greeting));
+    assert!(is_server(&silent, &greeting));
 }
 
 /// The slow twin: all answers of a session of which nothing is missing, line by line.

@@ -167,7 +167,7 @@ fn every_crash_of_a_run_is_harmless() {
         crashes.extend((0..seeds).map(|n| (before, some(before, n))));
     }
     // Each start is cut off too, at some of its operations: after the next crash at the next ones.
-    let step = if soak() { 3 } else { 61 };
+    let step = if soak() { 3 } else { 127 };
     let verdict = each(&crashes, |crash| sweep.crash(*crash, step, if soak() { 3 } else { 1 }));
     println!(
         "swept: {operations} operations of a run, {} crashes and those within the starts after them: {} cases in {:.0} s",
@@ -194,7 +194,7 @@ fn a_crash_after_any_failure_is_harmless() {
     let (expected, cases) = (Expected::new(), AtomicUsize::new(0));
     let run = Run::new(Failing::Nothing, false);
     let log = run.volume.log();
-    let step = if soak() { 1 } else { 9 };
+    let step = if soak() { 1 } else { 15 };
     let seeds = if soak() { 3 } else { 1 };
     let changes = |n: &usize| !matches!(log[*n].name, "list" | "read_at" | "len" | "open");
     // Some of them, and all of holds and tombstones: a line, its sync, and the end of the files.
@@ -258,7 +258,7 @@ fn a_crash_after_a_seal_that_was_not_synced_is_harmless() {
         let sweep =
             Sweep { run: &run, cut: PowerCut::of(&run.volume), expected: &expected, without: None, cases: &cases };
         for before in (planned + 1..planned + 6).filter(|before| *before <= log.len()) {
-            for seed in 0..if soak() { 400 } else { 40 } {
+            for seed in 0..if soak() { 400 } else { 20 } {
                 let told = |harm: Harm| {
                     let around: Vec<_> = log.iter().enumerate().skip(planned.saturating_sub(8)).take(16).collect();
                     Harm { what: format!("sync {planned} fails: {}\n{around:#?}", harm.what), ..harm }
@@ -325,7 +325,7 @@ fn without_one(only: Option<&[String]>) -> (usize, Vec<String>) {
     // Those of the starts after a crash.
     let run = &runs[0].1;
     let cut = PowerCut::of(&run.volume);
-    let starts = (0..=run.volume.operations()).step_by(if soak() { 1 } else { 3 });
+    let starts = (0..=run.volume.operations()).step_by(if soak() { 1 } else { 7 });
     let starts = each(&starts.collect::<Vec<usize>>(), |before| {
         let left = TestFolder::in_memory("crash-sites");
         cut.leave(*before, Survivors::All, left.path()).unwrap();
