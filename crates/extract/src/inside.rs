@@ -32,13 +32,14 @@ pub struct Found {
 /// A finder looks at both streams, and answers with what is in them, or with nothing when they are not of its protocol.
 type Finder = fn([&dyn Source; 2], &Limits) -> Option<Found>;
 
-/// Asked in this order; the first answer counts.
-const FINDERS: [Finder; 6] = [http2::find, tls::find, smtp::find, ftp::find, pop3::find, handover::find];
+/// Asked in this order; the first answer counts. Those that are told by the first bytes, whatever else is said, come first.
+const TOLD: [Finder; 2] = [http2::find, tls::find];
+const FINDERS: [Finder; 4] = [smtp::find, ftp::find, pop3::find, handover::find];
 
 /// A finder for what follows an accepted CONNECT or Upgrade, which looks at what opened it, too.
 type Behind = fn([&dyn Source; 2], &Opener<'_>, &Limits) -> Option<Found>;
 
-/// Asked before [`FINDERS`], of a tunnel whose opening was seen.
+/// Asked before [`TOLD`], of a tunnel whose opening was seen.
 const BEHIND: [Behind; 2] = [http2::upgraded, websocket::find];
 
 /// What opened a tunnel.
@@ -109,9 +110,15 @@ fn look(
     let tunnel = last.iter().flatten().any(|message| message.notes.contains(Notes::TUNNEL));
     let opener = Opener::of(messages).filter(|_| tunnel);
     let behind = opener.and_then(|opener| BEHIND.iter().find_map(|find| find(rests, &opener, limits)));
-    let others = || FINDERS.iter().chain(&last_asked).find_map(|find| find(rests, limits));
     // What was found keeps its names, so it is waited for what tells.
-    let found = behind.or_else(|| if http2::may_begin(rests) { None } else { others() })?;
+    let found = behind.or_else(|| {
+        if http2::may_begin(rests) {
+            return None;
+        }
+        let told = TOLD.iter().find_map(|find| find(rests, limits));
+        let others = || FINDERS.iter().chain(&last_asked).find_map(|find| find(rests, limits));
+        told.or_else(|| if tls::may_begin(rests) { None } else { others() })
+    })?;
     Some((last.map(|message| message.map(|message| message.index)), found))
 }
 

@@ -68,8 +68,32 @@ pub(crate) fn find_from(streams: [&dyn Source; 2], from: [StreamOffset; 2]) -> O
 
 /// Whether a stream begins with a record that has a hello in it (RFC 8446 §4, §5.1).
 pub(crate) fn begins(stream: &dyn Source) -> bool {
+    fits(stream) == FIRST
+}
+
+/// Whether an open stream begins so, as far as it is there, so that nobody knows yet what this is where no hello was found.
+pub(crate) fn may_begin(streams: [&dyn Source; 2]) -> bool {
+    let open = |stream: &&&dyn Source| stream.ended().is_none() && stream.end() > StreamOffset(0);
+    streams.iter().filter(open).any(|stream| fits(*stream) as u64 == stream.end().0.min(FIRST as u64))
+}
+
+/// Of how many bytes it is told by the first ones whether a record has a hello in it.
+const FIRST: usize = 7;
+
+/// How many of the first bytes are as in such a record: its type, its version, its length, the type of the message, and its length.
+fn fits(stream: &dyn Source) -> usize {
     let mut window = Window::new(stream, 16);
-    matches!(window.look(StreamOffset(0), 9).bytes, [22, 3, 0..=4, 0..=0x41, _, 1 | 2, 0, ..])
+    let bytes = window.look(StreamOffset(0), FIRST).bytes;
+    let fits = |(at, byte): &(usize, &u8)| match at {
+        0 => **byte == 22,
+        1 => **byte == 3,
+        2 => **byte <= 4,
+        3 => **byte <= 0x41,
+        4 => true,
+        5 => matches!(byte, 1 | 2),
+        _ => **byte == 0,
+    };
+    bytes.iter().take(FIRST).enumerate().take_while(fits).count()
 }
 
 /// What one side says in clear.

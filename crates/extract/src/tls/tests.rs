@@ -160,6 +160,28 @@ fn what_is_not_tls_is_left_alone() {
     assert_eq!(found(&datagrams, &datagrams), None);
 }
 
+/// As long as more may come, what begins as a hello is no client of anything else.
+#[test]
+fn what_may_become_a_hello_is_waited_for() {
+    let (limits, hello) = (Limits::default(), records(&client_hello(), &[99]));
+    let server = MemorySource::new(b"+OK ready\r\n").with_end(None, Marks::SYN);
+    let what = |client: &[u8], ended| {
+        let client = MemorySource::new(client).with_end(ended, Marks::MIDSTREAM);
+        let messages = crate::messages(&client, &server, &limits);
+        crate::inside(&messages, [&client, &server], &limits).and_then(|(_, found)| found.sentences[0].clone())
+    };
+    // It is told by its header, and by that of its first message.
+    for length in 1..9 {
+        assert_eq!(what(&hello[..length], None), None, "{length}");
+        assert_eq!(what(&hello[..length], Some(Reason::Fin)).as_deref(), Some("POP3 session"), "{length}");
+    }
+    assert!(what(&hello[..9], None).unwrap().starts_with("TLS session"));
+    // No hello any more.
+    for other in [&b"\x16\x03\x05"[..], b"\x16\x03\x01\x42", b"\x16\x03\x01\0\x99\x03", b"QUIT"] {
+        assert_eq!(what(other, None).as_deref(), Some("POP3 session"), "{other:?}");
+    }
+}
+
 #[test]
 fn too_many_certificates_end_in_one_that_says_so() {
     let certificates = vec![vec![0x30, 0x01, 0x05]; 300];
