@@ -72,6 +72,12 @@ pub enum Error {
         #[source]
         source: Box<Self>,
     },
+    /// Another server is here.
+    #[error("{path}: another server of this data folder keeps there what it takes apart")]
+    Served {
+        /// The file.
+        path: PathBuf,
+    },
     /// Somebody else writes.
     #[error("{path}: another process{} is writing to this data folder; wait for it or stop it", pid.map(|p| format!(" (process {p})")).unwrap_or_default())]
     Locked {

@@ -56,7 +56,7 @@ pub use read::tail::Unindexed;
 pub use recover::Recovered;
 pub use retention::{Cause, Choice, Chosen, Dropped, Limits, Retained, Retention, Room, Unmet};
 pub use status::{FRESH, Status, StatusWriter, Teller};
-pub use suspects::{InWork, Suspects, Work};
+pub use suspects::{InWork, Stage, Suspects, Work};
 pub use verdicts::{
     Forgotten as ForgottenContents, JoinMet, Keeper as VerdictKeeper, Known as KnownContent, Parties, Scanned,
     Verdicts, VerdictsTally,

@@ -125,7 +125,7 @@ impl Status {
         Ok(None)
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut body = String::new();
         let own = [("time", self.time.0), ("since", self.since.0), ("pid", self.pid.into())];
         own.iter().for_each(|(name, value)| _ = writeln!(body, "{name} {value}"));

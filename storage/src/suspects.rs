@@ -5,9 +5,9 @@
 //! knows in which its predecessor ended. Beside that stands how often it was so. Both have the form of a
 //! [`Status`](crate::Status), and losing them costs no more than another try.
 
-use std::collections::BTreeMap;
-use std::fs::Metadata;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, Metadata, TryLockError};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant, SystemTime};
@@ -35,12 +35,27 @@ const MOST: usize = 1024;
 /// beginning on others wait for it, which may be sent to somebody who reads it slowly.
 const ALONE: Duration = Duration::from_secs(10);
 
+/// What is done with a connection, by a number of who does it: that one thing came to its end says nothing of another in which the
+/// process ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stage(pub u64);
+
+impl Stage {
+    /// All that there is to do with it.
+    pub const ALL: Self = Self(0);
+    const LAST: Self = Self(u64::MAX);
+}
+
 /// What is being taken apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Work {
+    /// No other of this process has this number.
+    pub number: u64,
     /// The connection.
     pub key: ConnKey,
-    /// Bytes of its stream that is looked at.
+    /// What is done with it.
+    pub stage: Stage,
+    /// Bytes of its streams, as far as they are known.
     pub length: u64,
     /// Since when.
     pub since: Instant,
@@ -66,14 +81,36 @@ pub struct Suspects {
     ended: Condvar,
 }
 
+/// In how many processes that ended each was in work, and why it was given up, if it was.
+type Tries = BTreeMap<(ConnKey, Stage), (u64, String)>;
+
+/// Where it is kept.
 #[derive(Debug)]
-struct State {
+struct Memory {
     working: StatusWriter,
     given_up: StatusWriter,
-    /// In how many processes that ended each was in work, and why it was given up, if it was.
-    known: BTreeMap<ConnKey, (u64, String)>,
+    /// Of who serves: nobody else keeps there what it serves.
+    serves: Option<Serves>,
+}
+
+/// The place of a server.
+#[derive(Debug)]
+struct Serves {
+    folder: PathBuf,
+    /// Who wrote last what is given up: another one is somebody who forgot all of it.
+    wrote: u32,
+    _lock: File,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// None where nothing may be written.
+    memory: Option<Memory>,
+    known: Tries,
     /// Of each thread, that one last which it is at.
     works: Vec<Work>,
+    /// How many there were.
+    begun: u64,
     /// Nobody is to blame any more for how the process ends.
     closed: bool,
 }
@@ -84,77 +121,46 @@ impl Suspects {
     /// # Errors
     /// When the files cannot be read or written.
     pub fn open(store: &Store, _lock: &DeriveLock, volume: &dyn Volume) -> Result<Arc<Self>> {
-        Self::of(store, Teller::Working, Teller::GivenUp, volume)
+        Ok(Self::with(store, State::of(store.path(), volume, None)?))
     }
 
-    /// Of who serves, which has a memory of its own: what it gives up is derived all the same, alone and with more time.
-    ///
-    /// # Errors
-    /// When the files cannot be read or written.
-    pub fn of_server(store: &Store) -> Result<Arc<Self>> {
-        let folder = store.path().join(DERIVED);
-        std::fs::create_dir_all(&folder).map_err(Error::io(&folder, "make it"))?;
-        Self::of(store, Teller::Serving, Teller::NotServed, &DiskVolume)
-    }
-
-    fn of(store: &Store, working: Teller, given_up: Teller, volume: &dyn Volume) -> Result<Arc<Self>> {
-        let folder = store.path();
-        let read = Status::read(folder, given_up)?.filter(of_this_version).unwrap_or_default();
-        let known = read.values.iter().filter_map(|(name, value)| {
-            let (tries, why) = value.split_once(' ')?;
-            Some((key_of(name)?, (tries.parse().ok()?, why.to_owned())))
-        });
-        let mut state = State {
-            working: StatusWriter::open(volume, folder, working)?,
-            given_up: StatusWriter::open(volume, folder, given_up)?,
-            known: known.collect(),
-            works: Vec::new(),
-            closed: false,
-        };
-        // One that lives has not ended in anything. Of those that derive there is but one.
-        let others = working == Teller::Serving;
-        let left = Status::read(folder, working)?.filter(|left| !(others && lives(left.pid))).unwrap_or_default();
-        let keys: Vec<ConnKey> = left.text(WORK).unwrap_or_default().split(' ').filter_map(key_of).collect();
-        match (left.text(WHY), keys.as_slice()) {
-            (_, []) => {}
-            (Some(why), [key, ..]) => state.give_up(*key, why)?,
-            (None, keys) => {
-                for key in keys {
-                    let (tries, why) = state.known.entry(*key).or_default();
-                    *tries = tries.saturating_add(1);
-                    // Of several nobody knows which one it was. The next time each is alone, if the others end soon.
-                    if why.is_empty() && (*tries >= TRIES && keys.len() == 1 || *tries >= MANY) {
-                        *why = format!("the process that took it apart ended in it, {tries} times");
-                    }
-                }
-                state.keep(keys)?;
+    /// Of who serves, which has a memory of its own: what it gives up is derived all the same, alone and with more time. Where it may
+    /// not write there, or another server does, it knows what was given up until now, and says why it will keep nothing.
+    pub fn of_server(store: &Store) -> (Arc<Self>, Result<()>) {
+        let served = Serves::take(store.path()).and_then(|serves| State::of(store.path(), &DiskVolume, Some(serves)));
+        match served {
+            Ok(state) => (Self::with(store, state), Ok(())),
+            Err(error) => {
+                let known = known(store.path(), Teller::NotServed).unwrap_or_default();
+                (Self::with(store, State { known, ..State::default() }), Err(error))
             }
         }
-        // On a full disk there is nothing to take back where nothing was left.
-        if !keys.is_empty() {
-            state.note()?;
-        }
+    }
+
+    fn with(store: &Store, state: State) -> Arc<Self> {
         let this = Arc::new(Self { state: Mutex::new(state), ended: Condvar::new() });
         store.set_suspects(&this);
-        Ok(this)
+        this
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This connection is taken apart from here on by this thread; `None` when it is at that already. One that is suspected is alone,
-    /// as far as the others let it be.
-    pub fn begin(self: &Arc<Self>, key: ConnKey, length: u64) -> Option<InWork> {
+    /// This is done with a connection from here on by this thread; `None` when it is at that connection already. One that is suspected
+    /// is alone, as far as the others let it be.
+    pub fn begin(self: &Arc<Self>, key: ConnKey, stage: Stage, length: u64) -> Option<InWork> {
         let by = thread::current().id();
         let mut state = self.state();
-        let mine = state.works.iter().rev().find(|work| work.by == by).map(|work| work.key);
-        if mine == Some(key) {
+        let mine = state.works.iter_mut().rev().find(|work| work.by == by);
+        let is_free = mine.is_none();
+        if let Some(mine) = mine.filter(|work| work.key == key) {
+            mine.length = mine.length.max(length);
             return None;
         }
-        let suspected = state.known.get(&key).is_some_and(|(_, why)| why.is_empty());
+        let suspected = state.known.get(&(key, stage)).is_some_and(|(_, why)| why.is_empty());
         // Who is at something already waits for nobody, who may wait for it.
-        if mine.is_none() {
+        if is_free {
             let alone = state.works.iter().filter(|work| work.alone);
             let rests = alone.map(|work| ALONE.saturating_sub(work.since.elapsed())).max().unwrap_or_default();
             let patience = if suspected { ALONE } else { rests };
@@ -163,11 +169,13 @@ impl Suspects {
             state =
                 self.ended.wait_timeout_while(state, patience, in_the_way).unwrap_or_else(PoisonError::into_inner).0;
         }
-        let work = Work { key, length, since: Instant::now(), thread: number(), by, alone: suspected };
-        state.works.push(work);
+        state.begun += 1;
+        let number = state.begun;
+        let thread = thread_number();
+        state.works.push(Work { number, key, stage, length, since: Instant::now(), thread, by, alone: suspected });
         // A disk that does not take it says so where something is kept. Until it does, who ends a process is not known to the next one.
         let noted = state.note().is_ok();
-        Some(InWork { of: Arc::clone(self), work, noted })
+        Some(InWork { of: Arc::clone(self), number, what: (key, stage), noted })
     }
 
     /// What is in work: of each thread what it is at.
@@ -185,7 +193,9 @@ impl Suspects {
 
     /// Why it was, if it was.
     pub fn why(&self, key: ConnKey) -> Option<String> {
-        self.state().known.get(&key).map(|(_, why)| why.clone()).filter(|why| !why.is_empty())
+        let state = self.state();
+        let mut known = state.known.range((key, Stage::ALL)..=(key, Stage::LAST));
+        known.find_map(|(_, (_, why))| Some(why.clone()).filter(|why| !why.is_empty()))
     }
 
     /// The process ends for this one, and the next is not to try it again. Nothing else is written from here on.
@@ -196,9 +206,9 @@ impl Suspects {
         let mut state = self.state();
         state.closed = true;
         let mut status = Status::default();
-        status.set(WORK, name_of(key));
+        status.set(WORK, name_of((key, Stage::ALL)));
         status.set(WHY, why);
-        state.working.write(status.values)
+        state.memory.as_ref().map_or(Ok(()), |memory| memory.working.write(status.values))
     }
 
     /// However this process ends from here on, what is in work is not to blame.
@@ -208,7 +218,7 @@ impl Suspects {
     pub fn acquit(&self) -> Result<()> {
         let mut state = self.state();
         state.closed = true;
-        state.working.write(BTreeMap::new())
+        state.memory.as_ref().map_or(Ok(()), |memory| memory.working.write(BTreeMap::new()))
     }
 
     /// All are tried again, also by who serves, from when it starts.
@@ -218,7 +228,7 @@ impl Suspects {
     pub fn forget(&self, store: &Store, volume: &dyn Volume) -> Result<()> {
         let mut state = self.state();
         state.known.clear();
-        state.keep(&[])?;
+        state.keep(&BTreeSet::new())?;
         if Teller::NotServed.path(store.path()).exists() {
             StatusWriter::open(volume, store.path(), Teller::NotServed)?.write(BTreeMap::new())?;
         }
@@ -227,12 +237,14 @@ impl Suspects {
 
     /// How many were given up.
     pub fn given_up(&self) -> u64 {
-        self.state().known.values().filter(|(_, why)| !why.is_empty()).count() as u64
+        let state = self.state();
+        let given_up = state.known.iter().filter(|(_, (_, why))| !why.is_empty());
+        given_up.map(|((key, _), _)| key).collect::<BTreeSet<_>>().len() as u64
     }
 
-    fn end(&self, work: &Work) {
+    fn end(&self, number: u64) {
         let mut state = self.state();
-        state.works.retain(|other| other != work);
+        state.works.retain(|work| work.number != number);
         // Nobody is worse off when it stands there longer.
         _ = state.note();
         drop(state);
@@ -240,7 +252,62 @@ impl Suspects {
     }
 }
 
+impl Serves {
+    fn take(folder: &Path) -> Result<Self> {
+        let derived = folder.join(DERIVED);
+        std::fs::create_dir_all(&derived).map_err(Error::io(&derived, "make it"))?;
+        let path = Teller::Serving.path(folder);
+        let lock = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let lock = lock.map_err(Error::io(&path, "open it"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::Served { path }),
+            Err(TryLockError::Error(error)) => return Err(Error::io(&path, "lock it")(error)),
+        }
+        let wrote = Status::read(folder, Teller::NotServed)?.map_or(0, |status| status.pid);
+        Ok(Self { folder: folder.to_owned(), wrote, _lock: lock })
+    }
+}
+
 impl State {
+    /// Goes on from what the last process left in a data folder, of those that serve or that derive.
+    fn of(folder: &Path, volume: &dyn Volume, serves: Option<Serves>) -> Result<Self> {
+        let (working, given_up) = match serves {
+            Some(_) => (Teller::Serving, Teller::NotServed),
+            None => (Teller::Working, Teller::GivenUp),
+        };
+        let known = known(folder, given_up)?;
+        let memory = Memory {
+            working: StatusWriter::open(volume, folder, working)?,
+            given_up: StatusWriter::open(volume, folder, given_up)?,
+            serves,
+        };
+        let mut state = Self { memory: Some(memory), known, ..Self::default() };
+        let left = Status::read(folder, working)?.unwrap_or_default();
+        // Several threads may have been at one.
+        let all: BTreeSet<(ConnKey, Stage)> =
+            left.text(WORK).unwrap_or_default().split(' ').filter_map(what_of).collect();
+        let several = all.iter().any(|(key, _)| all.iter().any(|(other, _)| other != key));
+        if let Some(why) = left.text(WHY) {
+            all.iter().try_for_each(|(key, _)| state.give_up(*key, why))?;
+        } else if !all.is_empty() {
+            for what in &all {
+                let (tries, why) = state.known.entry(*what).or_default();
+                *tries = tries.saturating_add(1);
+                // Of several nobody knows which one it was. The next time each is alone, if the others end soon.
+                if why.is_empty() && (*tries >= TRIES && !several || *tries >= MANY) {
+                    *why = format!("the process that took it apart ended in it, {tries} times");
+                }
+            }
+            state.keep(&all)?;
+        }
+        // On a full disk there is nothing to take back where nothing was left.
+        if !all.is_empty() {
+            state.note()?;
+        }
+        Ok(state)
+    }
+
     /// What each thread is at.
     fn now(&self) -> impl Iterator<Item = &Work> {
         let later = |at: usize, work: &Work| self.works.iter().skip(at + 1).any(|other| other.by == work.by);
@@ -249,38 +316,44 @@ impl State {
 
     /// Writes down what is in work.
     fn note(&self) -> Result<()> {
-        if self.closed {
-            return Ok(());
-        }
+        let Some(memory) = self.memory.as_ref().filter(|_| !self.closed) else { return Ok(()) };
         let mut status = Status::default();
-        let names: Vec<String> = self.now().map(|work| name_of(work.key)).collect();
+        let names: BTreeSet<String> = self.now().map(|work| name_of((work.key, work.stage))).collect();
         if !names.is_empty() {
-            status.set(WORK, names.join(" "));
+            status.set(WORK, names.into_iter().collect::<Vec<_>>().join(" "));
         }
-        self.working.write(status.values)
+        memory.working.write(status.values)
     }
 
     fn give_up(&mut self, key: ConnKey, why: &str) -> Result<()> {
-        let (tries, known) = self.known.entry(key).or_default();
+        let what = (key, Stage::ALL);
+        let (tries, known) = self.known.entry(what).or_default();
         (*tries, *known) = (tries.saturating_add(1), why.to_owned());
-        self.keep(&[key])
+        self.keep(&BTreeSet::from([what]))
     }
 
     /// Keeps what is known. When that is too much, those of the oldest buckets go that are given up, but not those that were just
     /// counted; and last those that are tried still, of which one may be who ends the processes.
-    fn keep(&mut self, counted: &[ConnKey]) -> Result<()> {
+    fn keep(&mut self, counted: &BTreeSet<(ConnKey, Stage)>) -> Result<()> {
+        if let Some(serves) = self.memory.as_mut().and_then(|memory| memory.serves.as_mut()) {
+            let wrote = Status::read(&serves.folder, Teller::NotServed).ok().flatten().map_or(0, |status| status.pid);
+            if wrote != serves.wrote {
+                self.known.retain(|what, _| counted.contains(what));
+            }
+            serves.wrote = std::process::id();
+        }
         while self.known.len() > MOST {
-            let others = || self.known.iter().filter(|(key, _)| !counted.contains(key));
+            let others = || self.known.iter().filter(|(what, _)| !counted.contains(what));
             let first = others().find(|(_, (_, why))| !why.is_empty()).or_else(|| others().next());
-            let Some(key) = first.map(|(key, _)| *key) else { break };
-            self.known.remove(&key);
+            let Some(what) = first.map(|(what, _)| *what) else { break };
+            self.known.remove(&what);
         }
         let mut status = Status::default();
         status.set(VERSION, DERIVATION);
-        for (key, (tries, why)) in &self.known {
-            status.set(&name_of(*key), format_args!("{tries} {why}"));
+        for (what, (tries, why)) in &self.known {
+            status.set(&name_of(*what), format_args!("{tries} {why}"));
         }
-        self.given_up.write(status.values)
+        self.memory.as_ref().map_or(Ok(()), |memory| memory.given_up.write(status.values))
     }
 }
 
@@ -288,29 +361,28 @@ impl State {
 #[derive(Debug)]
 pub struct InWork {
     of: Arc<Suspects>,
-    work: Work,
+    number: u64,
+    what: (ConnKey, Stage),
     noted: bool,
 }
 
 impl InWork {
     /// It was, and the process goes on: it is suspected no more. One that is given up stays so: what is not taken apart ends well.
-    ///
-    /// # Errors
-    /// When that cannot be written.
-    pub fn done(self) -> Result<()> {
+    pub fn done(self) {
         let mut state = self.of.state();
         // Nearly none is known.
-        if !self.noted || state.known.get(&self.work.key).is_none_or(|(_, why)| !why.is_empty()) {
-            return Ok(());
+        if !self.noted || state.known.get(&self.what).is_none_or(|(_, why)| !why.is_empty()) {
+            return;
         }
-        state.known.remove(&self.work.key);
-        state.keep(&[])
+        state.known.remove(&self.what);
+        // If that is not kept, it is done once more.
+        _ = state.keep(&BTreeSet::new());
     }
 }
 
 impl Drop for InWork {
     fn drop(&mut self) {
-        self.of.end(&self.work);
+        self.of.end(self.number);
     }
 }
 
@@ -340,7 +412,7 @@ impl Store {
             let all = read.unwrap_or_default();
             let all = all.values.iter().filter_map(|(name, value)| {
                 let why = value.split_once(' ').map(|(_, why)| why).filter(|why| !why.is_empty())?;
-                Some((key_of(name)?, why.to_owned()))
+                Some((what_of(name)?.0, why.to_owned()))
             });
             *known = (settled.then_some(changed), Arc::new(all.collect()));
         }
@@ -357,22 +429,30 @@ fn of_this_version(status: &Status) -> bool {
     status.number(VERSION) == u64::from(DERIVATION)
 }
 
-fn name_of(key: ConnKey) -> String {
-    format!("{}-{}", key.bucket, key.number)
+/// What is kept of those of this version.
+fn known(folder: &Path, given_up: Teller) -> Result<Tries> {
+    let read = Status::read(folder, given_up)?.filter(of_this_version).unwrap_or_default();
+    let known = read.values.iter().filter_map(|(name, value)| {
+        let (tries, why) = value.split_once(' ')?;
+        Some((what_of(name)?, (tries.parse().ok()?, why.to_owned())))
+    });
+    Ok(known.collect())
 }
 
-fn key_of(name: &str) -> Option<ConnKey> {
-    let (bucket, number) = name.split_once('-')?;
-    Some(ConnKey { bucket: BucketId(bucket.parse().ok()?), number: number.parse().ok()? })
+fn name_of((key, stage): (ConnKey, Stage)) -> String {
+    let name = format!("{}-{}", key.bucket, key.number);
+    if stage == Stage::ALL { name } else { format!("{name}-{:x}", stage.0) }
 }
 
-/// Whether this process runs, and is another one.
-fn lives(pid: u32) -> bool {
-    pid != std::process::id() && pid != 0 && Path::new("/proc").join(pid.to_string()).exists()
+fn what_of(name: &str) -> Option<(ConnKey, Stage)> {
+    let mut words = name.split('-');
+    let key = ConnKey { bucket: BucketId(words.next()?.parse().ok()?), number: words.next()?.parse().ok()? };
+    let stage = words.next().map_or(Some(0), |stage| u64::from_str_radix(stage, 16).ok())?;
+    words.next().is_none().then_some((key, Stage(stage)))
 }
 
 /// How the system numbers this thread.
-fn number() -> u32 {
+fn thread_number() -> u32 {
     thread_local! {
         static NUMBER: u32 = std::fs::read_link("/proc/thread-self")
             .ok()
@@ -383,163 +463,4 @@ fn number() -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{DiskVolume, WriteFolder};
-    use streamdb_testkit::TestFolder;
-
-    fn working(folder: &Path) -> Status {
-        Status::read(folder, Teller::Working).unwrap().unwrap_or_default()
-    }
-
-    /// The process ends with this in work.
-    fn ends_in(suspects: &Arc<Suspects>, key: ConnKey) {
-        std::mem::forget(suspects.begin(key, 0).unwrap());
-    }
-
-    fn key(number: u32) -> ConnKey {
-        ConnKey { bucket: BucketId(1 << 32 | 7), number }
-    }
-
-    #[test]
-    fn whoever_ends_processes_is_counted_beside_many_that_are_given_up() {
-        let folder = TestFolder::new("suspects-many");
-        drop(WriteFolder::open(folder.path(), Box::new(DiskVolume)).unwrap());
-        let store = Store::open(folder.path()).unwrap();
-        let open = || Suspects::open(&store, &store.derive_lock().unwrap(), &DiskVolume).unwrap();
-        let mut suspects = open();
-        let many = MOST as u32;
-        for number in 0..many {
-            suspects.state().known.insert(key(number + 1), (1, "it failed".to_owned()));
-        }
-        suspects.state().keep(&[]).unwrap();
-        // Before all of them in the order of buckets.
-        for _ in 0..TRIES {
-            ends_in(&suspects, key(0));
-            drop(suspects);
-            suspects = open();
-        }
-        assert!(store.given_up(key(0)).is_some_and(|why| why.contains("3 times")));
-        assert_eq!((suspects.given_up(), store.given_up(key(1))), (MOST as u64, None));
-        assert!(store.given_up(key(many)).is_some());
-    }
-
-    #[test]
-    fn whoever_ends_processes_is_given_up() {
-        let folder = TestFolder::new("suspects");
-        drop(WriteFolder::open(folder.path(), Box::new(DiskVolume)).unwrap());
-        let store = Store::open(folder.path()).unwrap();
-        let open = || Suspects::open(&store, &store.derive_lock().unwrap(), &DiskVolume).unwrap();
-        let suspects = open();
-        ends_in(&suspects, key(1));
-        assert_eq!(working(folder.path()).text(WORK), Some("4294967303-1"));
-        drop(suspects);
-        // Once it may have been by chance, and even twice.
-        let suspects = open();
-        assert_eq!((suspects.given_up(), store.given_up(key(1))), (0, None));
-        ends_in(&suspects, key(1));
-        drop(suspects);
-        let suspects = open();
-        assert_eq!((suspects.given_up(), store.given_up(key(1))), (0, None));
-        // Others come before it once more.
-        ends_in(&suspects, key(0));
-        ends_in(&suspects, key(1));
-        drop(suspects);
-        let suspects = open();
-        assert_eq!(suspects.given_up(), 1);
-        assert!(store.given_up(key(1)).is_some_and(|why| why.contains("3 times")), "{:?}", store.given_up(key(1)));
-        assert_eq!(store.given_up(key(0)), None);
-        // One that came to its end is not suspected any more.
-        ends_in(&suspects, key(2));
-        drop(suspects);
-        let next = open();
-        let in_work = next.begin(key(2), 0).unwrap();
-        assert!(next.begin(key(2), 0).is_none(), "this thread is at it already");
-        in_work.done().unwrap();
-        assert_eq!((working(folder.path()).text(WORK), next.works().len()), (None, 0));
-        drop(next);
-        let next = open();
-        ends_in(&next, key(2));
-        drop(next);
-        let next = open();
-        assert_eq!((next.given_up(), store.given_up(key(2))), (1, None));
-        // Of one that is given up the rows that are kept go into the index, which ends well.
-        next.begin(key(1), 0).unwrap().done().unwrap();
-        assert_eq!(next.given_up(), 1);
-        // Who is accused is not tried again.
-        ends_in(&next, key(3));
-        next.accuse(key(3), "it took too long").unwrap();
-        ends_in(&next, key(4));
-        let next = open();
-        assert_eq!(store.given_up(key(3)).as_deref(), Some("it took too long"));
-        next.forget(&store, &DiskVolume).unwrap();
-        assert_eq!((next.given_up(), store.given_up(key(3))), (0, None));
-        // A process that was asked to end blames nobody.
-        for _ in 0..TRIES {
-            let next = open();
-            ends_in(&next, key(5));
-            next.acquit().unwrap();
-        }
-        assert_eq!(open().given_up(), 0);
-    }
-
-    #[test]
-    fn of_several_nobody_is_given_up_before_it_was_alone() {
-        let folder = TestFolder::new("suspects-several");
-        drop(WriteFolder::open(folder.path(), Box::new(DiskVolume)).unwrap());
-        let store = Store::open(folder.path()).unwrap();
-        for _ in 0..5 {
-            let suspects = Suspects::of_server(&store).unwrap();
-            assert_eq!(suspects.given_up(), 0);
-            // As if none waited for another.
-            for number in [1, 2] {
-                let suspects = Arc::clone(&suspects);
-                let thread = std::thread::spawn(move || {
-                    let mut state = suspects.state();
-                    let by = thread::current().id();
-                    let since = Instant::now();
-                    state.works.push(Work { key: key(number), length: 0, since, thread: 0, by, alone: false });
-                    state.note().unwrap();
-                });
-                thread.join().unwrap();
-            }
-        }
-        let suspects = Suspects::of_server(&store).unwrap();
-        // One that is suspected waits for the others, and they for it.
-        let one = suspects.begin(key(1), 0).unwrap();
-        let others = Arc::clone(&suspects);
-        let other = std::thread::spawn(move || others.begin(key(7), 0).map(drop));
-        std::thread::sleep(Duration::from_millis(50));
-        assert_eq!(suspects.works().len(), 1);
-        one.done().unwrap();
-        other.join().unwrap();
-        ends_in(&suspects, key(2));
-        let suspects = Suspects::of_server(&store).unwrap();
-        assert_eq!((suspects.why(key(1)), suspects.given_up()), (None, 1));
-        assert!(store.given_up(key(2)).is_some_and(|why| why.contains("6 times")));
-        // Whoever derives has a memory of its own.
-        assert_eq!(Store::open(folder.path()).unwrap().given_up(key(2)), None);
-    }
-
-    #[test]
-    fn who_is_alone_for_long_keeps_nobody_waiting_and_is_given_up_though_others_are_there() {
-        let folder = TestFolder::new("suspects-long");
-        drop(WriteFolder::open(folder.path(), Box::new(DiskVolume)).unwrap());
-        let store = Store::open(folder.path()).unwrap();
-        let mut suspects = Suspects::of_server(&store).unwrap();
-        for ends in 1..=MANY {
-            assert_eq!(suspects.given_up(), 0, "{ends}");
-            ends_in(&suspects, key(1));
-            // It began so long ago.
-            suspects.state().works[0].since = Instant::now().checked_sub(ALONE).unwrap();
-            let begun = Instant::now();
-            // Another one each time, of another thread.
-            let others = Arc::clone(&suspects);
-            std::thread::spawn(move || ends_in(&others, key(10 + ends as u32))).join().unwrap();
-            assert!(begun.elapsed() < ALONE / 2, "{:?}", begun.elapsed());
-            suspects = Suspects::of_server(&store).unwrap();
-        }
-        assert_eq!((suspects.why(key(11)), suspects.given_up()), (None, 1));
-        assert!(suspects.why(key(1)).is_some_and(|why| why.contains("10 times")));
-    }
-}
+mod tests;

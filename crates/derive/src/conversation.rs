@@ -7,11 +7,11 @@ use streamdb_extract::{
     BodyLimits, BodyOutcome, Decode, Found, Head, Incomplete, Limits, Message, MessageIndex, Messages, Part, Piece,
     Source, Span, Transfer,
 };
-use streamdb_storage::{Store, Stream, StreamInfo, Suspects};
+use streamdb_storage::{Stage, Store, Stream, StreamInfo, Suspects};
 use streamdb_types::{Direction, Gap, Marks, Oid, StreamOffset, Timestamp};
 
 use crate::error::Error;
-use crate::guard::guarded;
+use crate::guard::{OTHERS, READ, Stretch, VERSION, content, guarded};
 use crate::index::{Cut, Naming, begins};
 use crate::others::Others;
 use crate::source::{StreamSource, Version};
@@ -87,7 +87,9 @@ fn both(store: &Store, stream: Stream, other: Option<Stream>) -> Result<Conversa
         Direction::ToServer => ([stream, other], [cuts.0, cuts.1]),
         Direction::ToClient => ([other, stream], [cuts.1, cuts.0]),
     };
-    let read = guarded(suspects.as_ref(), &info, || Conversation::read(sources, direction, cuts))?;
+    let length = sources.each_ref().map(|source| source.end().0).into_iter().fold(0, u64::saturating_add);
+    let of = Stretch { length, ..Stretch::of(&info) };
+    let read = guarded(suspects.as_ref(), &of, READ, || Conversation::read(sources, direction, cuts))?;
     Ok(Conversation { suspects, ..read })
 }
 
@@ -95,7 +97,7 @@ impl Conversation {
     fn read(sources: [StreamSource; 2], asked: Direction, cuts: [Option<Cut>; 2]) -> Result<Self, Error> {
         let [to_server, to_client] = &sources;
         #[cfg(feature = "misbehave")]
-        crate::misbehave::misbehave(to_server);
+        crate::misbehave::misbehave(to_server, b"MISBEHAVE ");
         let limits = Limits::default();
         let messages = streamdb_extract::messages(to_server, to_client, &limits);
         let inside = streamdb_extract::inside(&messages, [to_server, to_client], &limits);
@@ -110,14 +112,14 @@ impl Conversation {
     /// # Errors
     /// When a block is damaged.
     pub(crate) fn others(&self, store: &Store, frames: &dyn Fn(u64) -> u64) -> Result<[Option<Arc<Others>>; 2], Error> {
+        let [to_server, to_client] = &self.sources;
         let of = |source: &StreamSource| {
             let conflict = |stream: &&Stream| stream.info().marks.contains(Marks::CONFLICT);
             let Some(stream) = source.stream().filter(conflict) else { return Ok::<_, Error>(None) };
             let own = self.sources.iter().filter_map(StreamSource::info).map(|info| info.packets).sum();
             Ok(Others::of(store, stream, frames(own))?.map(Arc::new))
         };
-        let [to_server, to_client] = &self.sources;
-        Ok([of(to_server)?, of(to_client)?])
+        self.guarded(OTHERS, || Ok([of(to_server)?, of(to_client)?]))
     }
 
     /// The same connection as this version of it has it; nothing when there is no such version.
@@ -142,7 +144,7 @@ impl Conversation {
         let ([to_server, to_client], [theirs, others]) = (&self.sources, others);
         let sources = [again(to_server, theirs)?, again(to_client, others)?];
         let read = || Self::read(sources, self.asked, self.cuts.clone());
-        let read = self.guarded(|_| read())?;
+        let read = self.guarded(VERSION, read)?;
         Ok(Some(Self { suspects: self.suspects.clone(), ..read }))
     }
 
@@ -217,8 +219,13 @@ impl Conversation {
         limits: &BodyLimits,
         out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<BodyOutcome, Error> {
-        let mut outcome = self
-            .guarded(|this| Ok(streamdb_extract::body(message, this.source(message.direction), decode, limits, out)))?;
+        let stage = content(message.direction, message.index, 0, decode);
+        let source = self.source(message.direction);
+        let mut outcome = self.guarded(stage, || {
+            #[cfg(feature = "misbehave")]
+            crate::misbehave::misbehave(source, b"MISBEHAVE-BODY ");
+            Ok(streamdb_extract::body(message, source, decode, limits, out))
+        })?;
         self.checked()?;
         self.told(message, &mut outcome);
         Ok(outcome)
@@ -236,9 +243,10 @@ impl Conversation {
         encoded: &mut dyn FnMut(Piece<'_>),
         out: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<BodyOutcome, Error> {
-        let mut outcome = self.guarded(|this| {
-            Ok(streamdb_extract::body_both(message, this.source(message.direction), limits, encoded, out))
-        })?;
+        let stage = content(message.direction, message.index, 0, Decode::Decoded);
+        let source = self.source(message.direction);
+        let mut outcome =
+            self.guarded(stage, || Ok(streamdb_extract::body_both(message, source, limits, encoded, out)))?;
         self.checked()?;
         self.told(message, &mut outcome);
         Ok(outcome)
@@ -285,11 +293,19 @@ impl Conversation {
     }
 
     /// Whatever is taken apart is so while that is written down.
-    fn guarded<T>(&self, work: impl FnOnce(&Self) -> Result<T, Error>) -> Result<T, Error> {
-        match self.info(self.asked) {
-            Some(info) => guarded(self.suspects.as_ref(), info, || work(self)),
-            None => work(self),
+    pub(crate) fn guarded<T>(&self, stage: Stage, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        match self.watched() {
+            Some((suspects, of)) => guarded(Some(&suspects), &of, stage, work),
+            None => work(),
         }
+    }
+
+    /// The same for work that changes the conversation: who is told, and of what.
+    pub(crate) fn watched(&self) -> Option<(Arc<Suspects>, Stretch)> {
+        let info = self.info(self.asked)?;
+        let lengths = self.sources.iter().map(|source| source.end().0);
+        let of = Stretch { length: lengths.fold(0, u64::saturating_add), ..Stretch::of(info) };
+        Some((Arc::clone(self.suspects.as_ref()?), of))
     }
 
     fn source(&self, direction: Direction) -> &StreamSource {

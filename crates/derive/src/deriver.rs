@@ -8,12 +8,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use streamdb_storage::index::Contents;
-use streamdb_storage::{Covered, DiskVolume, Error as StoreError, MadeOf, Store, StreamInfo, Suspects, Volume};
+use streamdb_storage::{Covered, DiskVolume, Error as StoreError, MadeOf, Stage, Store, StreamInfo, Suspects, Volume};
 use streamdb_types::{BlockPlace, BucketId, ObjectRow, Oid};
 
 use crate::conversation::Conversation;
 use crate::error::Error;
-use crate::guard::{Guard, Tally, guarded};
+use crate::guard::{Guard, Stretch, Tally, guarded};
 use crate::indexing::IndexKeeper;
 use crate::rows::Rows;
 
@@ -261,7 +261,8 @@ impl Deriver {
 /// When a block is damaged.
 pub fn objects(store: &Store, stream: &StreamInfo, rows: &mut Rows) -> Result<Vec<ObjectRow>, Error> {
     let in_full = rows.in_full();
-    let mut make = |store: &Store| guarded(store.suspects().as_ref(), stream, || rows.of(store, stream));
+    let mut make =
+        |store: &Store| guarded(store.suspects().as_ref(), &Stretch::of(stream), Stage::ALL, || rows.of(store, stream));
     // What was made when all parts were there would call complete what is not so any more.
     if store.cut_at(stream).is_some() {
         return make(store);

@@ -6,8 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use streamdb_storage::{DeriveLock, Error as StoreError, Store, StreamInfo, Suspects, Volume};
-use streamdb_types::ObjectRow;
+use streamdb_extract::{Decode, MessageIndex};
+use streamdb_storage::{DeriveLock, Error as StoreError, Stage, Store, StreamInfo, Suspects, Volume};
+use streamdb_types::{ConnKey, Direction, ObjectRow, Oid};
 
 use crate::error::Error;
 use crate::rows::Rows;
@@ -75,7 +76,7 @@ impl Guard {
         stream: &StreamInfo,
         work: impl FnOnce(&mut Rows) -> Result<Vec<ObjectRow>, Error>,
     ) -> Result<Vec<ObjectRow>, Error> {
-        match guarded(self.suspects.as_ref(), stream, || work(rows)) {
+        match guarded(self.suspects.as_ref(), &Stretch::of(stream), Stage::ALL, || work(rows)) {
             Err(Error::GivenUp { .. }) => {
                 // Nobody knows what it left in there.
                 *rows = Rows::new();
@@ -86,25 +87,65 @@ impl Guard {
     }
 }
 
-/// What `work` makes of the connection of a stream, while it is written down that this one is being taken apart. One in which it
-/// fails is given up.
+/// What is said in a connection.
+pub(crate) const READ: Stage = Stage(1);
+/// The same in another version.
+pub(crate) const VERSION: Stage = Stage(2);
+/// What else was captured for places of it.
+pub(crate) const OTHERS: Stage = Stage(3);
+/// The parts of one content in it.
+pub(crate) const PIECES: Stage = Stage(4);
+/// Which of the bits of those below are set.
+const CONTENT: u64 = 1 << 63;
+const JOINED: u64 = 1 << 62;
+
+/// A message of a direction, or this part of it, where it is not 0; as it was sent, or as it was meant.
+pub(crate) fn content(direction: Direction, message: MessageIndex, part: u32, decode: Decode) -> Stage {
+    let bits = (direction.index() as u64) << 1 | u64::from(decode == Decode::Decoded);
+    Stage(CONTENT | u64::from(message.0) << 30 | u64::from(part) << 2 & ((1 << 30) - 1) | bits)
+}
+
+/// What is joined of the object with this number in a direction.
+pub(crate) fn joined(direction: Direction, index: u64) -> Stage {
+    Stage(CONTENT | JOINED | (index << 1 & (JOINED - 1)) | direction.index() as u64)
+}
+
+/// What of the store is taken apart.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stretch {
+    pub(crate) key: ConnKey,
+    pub(crate) oid: Oid,
+    /// Bytes of both directions, as far as they are known.
+    pub(crate) length: u64,
+}
+
+impl Stretch {
+    /// The connection of a stream whose other direction is not known yet.
+    pub(crate) fn of(stream: &StreamInfo) -> Self {
+        Self { key: stream.key, oid: stream.oid, length: stream.length.0 }
+    }
+}
+
+/// What `work` makes of a connection, while it is written down that this one is being taken apart. One in which it fails is given up.
 pub(crate) fn guarded<T>(
     suspects: Option<&Arc<Suspects>>,
-    stream: &StreamInfo,
+    of: &Stretch,
+    stage: Stage,
     work: impl FnOnce() -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let begun = suspects.and_then(|suspects| Some((suspects, suspects.begin(stream.key, stream.length.0)?)));
+    let begun = suspects.and_then(|suspects| Some((suspects, suspects.begin(of.key, stage, of.length)?)));
     let Some((suspects, in_work)) = begun else { return work() };
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(made @ Err(Error::GivenUp { .. })) => made,
         Ok(made) => {
-            in_work.done()?;
+            in_work.done();
             made
         }
         Err(panic) => {
             let why = format!("taking it apart failed: {}", said(&*panic));
-            suspects.give_up(stream.key, &why)?;
-            Err(Error::GivenUp { oid: stream.oid, why })
+            // On a disk that does not take it this process knows it, and the next one finds out again.
+            _ = suspects.give_up(of.key, &why);
+            Err(Error::GivenUp { oid: of.oid, why })
         }
     }
 }

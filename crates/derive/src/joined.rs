@@ -9,6 +9,7 @@ use streamdb_types::{BucketId, Digests, Direction, Gap, GapKind, Oid, StreamOffs
 
 use crate::conversation::{Conversation, conversation};
 use crate::error::Error;
+use crate::guard::{guarded, joined};
 use crate::index::{Index, PARTS, Place as Numbered};
 use crate::join::{Plan, plan};
 
@@ -346,17 +347,28 @@ impl Open {
                 None => conversation.named(part.direction, part.oid),
             }
         {
-            let message = named.message();
-            if !named.is_inside() && message.framing != Framing::Chunked && message.transfer_codings.is_empty() {
-                conversation.content(message, inside, &mut |_, piece| put(piece))?;
-            } else {
-                let mut skip = inside.start;
-                let mut left = inside.end - inside.start;
-                conversation.body_of(&named, Decode::Raw, &BodyLimits::default(), &mut |piece| {
-                    let Some(cut) = cut(piece, &mut skip, &mut left) else { return ControlFlow::Continue(()) };
-                    put(cut)?;
-                    if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-                })?;
+            // Whoever takes the pieces decodes them, too.
+            let watched = conversation.watched();
+            let mut work = || {
+                let message = named.message();
+                if !named.is_inside() && message.framing != Framing::Chunked && message.transfer_codings.is_empty() {
+                    conversation.content(message, inside.clone(), &mut |_, piece| put(piece))
+                } else {
+                    let mut skip = inside.start;
+                    let mut left = inside.end - inside.start;
+                    let taken = conversation.body_of(&named, Decode::Raw, &BodyLimits::default(), &mut |piece| {
+                        let Some(cut) = cut(piece, &mut skip, &mut left) else { return ControlFlow::Continue(()) };
+                        put(cut)?;
+                        if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                    });
+                    taken.map(drop)
+                }
+            };
+            match watched {
+                Some((suspects, of)) => {
+                    guarded(Some(&suspects), &of, joined(part.direction, part.oid.index), work)?;
+                }
+                None => work()?,
             }
         }
         if flow.is_continue() && at < range.end {

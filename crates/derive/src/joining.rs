@@ -24,7 +24,7 @@ use self::forget::{BYTES, let_go};
 use self::gathered::Gathered;
 use crate::digest::{Known, Taking};
 use crate::error::Error;
-use crate::guard::guarded;
+use crate::guard::{PIECES, Stretch, guarded};
 use crate::indexing::IndexKeeper;
 use crate::join::plan;
 use crate::joined::Joined;
@@ -365,7 +365,7 @@ impl Joiner {
 fn guarded_pieces(store: &Store, rows: &[ObjectRow]) -> Result<Vec<Found>, Error> {
     let Some((suspects, first)) = store.suspects().zip(rows.first()) else { return pieces(store, rows) };
     let stream = store.stream(first.oid)?;
-    guarded(Some(&suspects), stream.info(), || pieces(store, rows))
+    guarded(Some(&suspects), &Stretch::of(stream.info()), PIECES, || pieces(store, rows))
 }
 
 /// Whether every byte is there, and not in one part that is the content by itself.

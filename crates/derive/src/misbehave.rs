@@ -3,14 +3,14 @@
 use streamdb_extract::{Read, Source};
 use streamdb_types::StreamOffset;
 
-/// Does as it is told.
-pub(crate) fn misbehave(source: &impl Source) {
+/// Does as it is told behind this word.
+pub(crate) fn misbehave(source: &impl Source, word: &[u8]) {
     let mut first = [0; 32];
     let Read::Bytes(read) = source.read(StreamOffset(0), &mut first) else { return };
-    misbehave_as(first.get(..read).unwrap_or_default(), b"MISBEHAVE ");
+    misbehave_as(first.get(..read).unwrap_or_default(), word);
 }
 
-/// The same by what stands behind this word.
+/// The same by what was said.
 pub(crate) fn misbehave_as(said: &[u8], word: &[u8]) {
     let Some(said) = said.strip_prefix(word) else { return };
     if said.starts_with(b"panic") {

@@ -10,6 +10,7 @@ use streamdb_types::{Gap, StreamOffset};
 
 use crate::conversation::Conversation;
 use crate::error::Error;
+use crate::guard::{content, guarded};
 use crate::index::{PARTS, host_of};
 use crate::range::content_range;
 use crate::raw::raw;
@@ -129,6 +130,24 @@ impl Conversation {
         encoded: Option<&'o mut dyn FnMut(Piece<'_>)>,
         out: &'o mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<BodyOutcome, Error> {
+        let part = place.part.map_or(0, |part| part.number);
+        let stage = content(place.message.direction, place.message.index, part, decode);
+        match self.watched() {
+            Some((suspects, of)) => {
+                guarded(Some(&suspects), &of, stage, || self.place_in_work(place, decode, limits, encoded, out))
+            }
+            None => self.place_in_work(place, decode, limits, encoded, out),
+        }
+    }
+
+    fn place_in_work<'o>(
+        &mut self,
+        place: Place<'_>,
+        decode: Decode,
+        limits: &BodyLimits,
+        encoded: Option<&'o mut dyn FnMut(Piece<'_>)>,
+        out: &'o mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
+    ) -> Result<BodyOutcome, Error> {
         let message = place.message;
         let mut outcome = match (place.host, place.part) {
             (_, None) => match encoded {
@@ -196,6 +215,11 @@ impl Conversation {
 
     /// Hands out a range of the content of a message that lies in its stream as it was meant.
     pub(crate) fn content(&self, message: &Message, range: Range<u64>, out: Out<'_>) -> Result<(), Error> {
+        let stage = content(message.direction, message.index, 0, Decode::Raw);
+        self.guarded(stage, || self.content_in_work(message, range, out))
+    }
+
+    fn content_in_work(&self, message: &Message, range: Range<u64>, out: Out<'_>) -> Result<(), Error> {
         let Some(stream) = self.stream(message.direction) else { return Ok(()) };
         let body = message.body;
         let place = |offset: u64| StreamOffset(body.start.0.saturating_add(offset).min(body.end.0));

@@ -24,6 +24,8 @@ const MORE: u64 = 64 << 20;
 const WAITING: u32 = 10;
 /// How long what is in work may go on when the process is asked to end.
 const DRAIN: Duration = Duration::from_secs(2);
+/// What is said when not all was done that was to be done.
+pub(crate) const ASKED: &str = "it was asked to end before all was done; the next one goes on where this one ended";
 /// How the process ends when a connection took too long (`EX_SOFTWARE` of sysexits.h).
 const ENDS: i32 = 70;
 
@@ -59,8 +61,8 @@ pub(crate) struct Watchdog {
 
 impl Watchdog {
     /// Begins to watch: each connection may take so much of the processor's time, and as much again for each 64 MiB. From `stop` on
-    /// nobody is to blame for how the process ends, and it does so soon.
-    pub(crate) fn start(store: Arc<Store>, limit: Limit, stop: Option<Arc<AtomicBool>>) -> Result<Self, Error> {
+    /// nobody is to blame for how the process ends, and it does so soon, with this status.
+    pub(crate) fn start(store: Arc<Store>, limit: Limit, stop: Option<(Arc<AtomicBool>, i32)>) -> Result<Self, Error> {
         let ending = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&ending);
         let watch = move || {
@@ -70,16 +72,19 @@ impl Watchdog {
             while !told.load(Ordering::Acquire) {
                 // On a full disk there is none at first.
                 let suspects = store.suspects();
-                if stop.as_ref().is_some_and(|stop| stop.load(Ordering::Acquire)) {
+                if let Some((_, status)) = stop.as_ref().filter(|(stop, _)| stop.load(Ordering::Acquire)) {
                     // Whoever asked may end it before what is in work comes to its end, which may take hours.
                     _ = suspects.as_ref().map(|suspects| suspects.acquit());
                     if asked.get_or_insert_with(Instant::now).elapsed() > DRAIN {
-                        std::process::exit(0);
+                        if *status != 0 {
+                            complain(ASKED);
+                        }
+                        std::process::exit(*status);
                     }
                 }
                 let works = suspects.as_ref().map(|suspects| suspects.works()).unwrap_or_default();
                 let first = |work: Work| {
-                    let known = seen.iter().find(|(known, _)| *known == work);
+                    let known = seen.iter().find(|(known, _)| known.number == work.number);
                     (work, known.map_or_else(|| used(&work), |(_, before)| *before))
                 };
                 seen = works.into_iter().map(first).collect();
@@ -140,7 +145,8 @@ fn used(work: &Work) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use streamdb_storage::{DiskVolume, Suspects, WriteFolder};
+    use std::path::Path;
+    use streamdb_storage::{DiskVolume, Stage, Suspects, WriteFolder};
     use streamdb_testkit::TestFolder;
     use streamdb_types::ConnKey;
 
@@ -149,8 +155,8 @@ mod tests {
         let folder = TestFolder::new("limiting");
         drop(WriteFolder::open(folder.path(), Box::new(DiskVolume)).unwrap());
         let store = Store::open(folder.path()).unwrap();
-        let suspects = Suspects::of_server(&store).unwrap();
-        let in_work = suspects.begin(ConnKey::default(), 5).unwrap();
+        let (suspects, _) = Suspects::of_server(&store);
+        let in_work = suspects.begin(ConnKey::default(), Stage::ALL, 5).unwrap();
         let short = suspects.works()[0];
         let (mut long, mut longest) = (short, short);
         (long.length, longest.length) = (MORE, u64::MAX);
@@ -165,13 +171,15 @@ mod tests {
         let none = Limit { most: Duration::ZERO, waits: false };
         assert!(none.exceeded(&short, None).is_some());
         assert_eq!(Limit { waits: true, ..none }.exceeded(&short, None), None);
-        if let Some(before) = used(&short) {
+        // A kernel without schedstat does not say it.
+        if Path::new("/proc/self/schedstat").exists() {
+            let before = used(&short).unwrap();
             let begun = Instant::now();
             while begun.elapsed() < Duration::from_millis(50) {
                 std::hint::spin_loop();
             }
             assert!(used(&short).unwrap() > before);
         }
-        in_work.done().unwrap();
+        in_work.done();
     }
 }

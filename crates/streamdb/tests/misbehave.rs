@@ -102,13 +102,13 @@ fn eating_memory_costs_one_connection() {
 #[test]
 fn whoever_is_asked_to_end_does_so_at_once_and_blames_nobody() {
     let data = store("misbehave-asked", &["MISBEHAVE spin\n"]);
+    let in_work = || {
+        let working = Status::read(&data.path(), Teller::Working).unwrap_or_default();
+        working.is_some_and(|status| status.text("work").is_some())
+    };
     // Oftener than it takes to be given up.
     for _ in 0..4 {
         let mut child = data.command("derive", &[]).spawn().unwrap();
-        let in_work = || {
-            let working = Status::read(&data.path(), Teller::Working).unwrap_or_default();
-            working.is_some_and(|status| status.text("work").is_some())
-        };
         until("a connection is taken apart", || in_work().then_some(()));
         // The harmless one before it is done quickly.
         thread::sleep(Duration::from_millis(300));
@@ -119,6 +119,13 @@ fn whoever_is_asked_to_end_does_so_at_once_and_blames_nobody() {
         assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
         assert!(!in_work());
     }
+    // Who was to do all of it says that it did not.
+    let child = data.command("derive", &["--once"]).stderr(Stdio::piped()).spawn().unwrap();
+    until("a connection is taken apart", || in_work().then_some(()));
+    kill("-TERM", child.id());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), said.contains("asked to end before all was done")), (Some(1), true), "{said}");
     let given_up = fs::read_to_string(data.path().join("derived/given-up")).unwrap_or_default();
     assert!(!given_up.contains('-'), "{given_up}");
 }
@@ -180,6 +187,8 @@ impl Open {
         assert!(self.get(&format!("/streamdb/?oid={oid}&raw=1")).text().starts_with("MISBEHAVE"));
         assert_eq!(self.deaths, deaths);
         // The next server remembers it.
+        self.server.child.kill().unwrap();
+        self.server.child.wait().unwrap();
         self.server = Server::start_with(&self.data, self.flags);
         assert!(self.get("/streamdb/?ip=10.0.0.5").text().contains(why));
         assert_eq!(self.deaths, deaths);
@@ -214,10 +223,79 @@ fn an_open_connection_that_eats_memory_ends_who_serves_three_times() {
     open.costs_one(2001, 3, "the process that took it apart ended in it, 3 times");
 }
 
+/// What is in a connection is read well each time, and what hands out an object of it ends the process.
+#[test]
+fn an_object_that_eats_memory_ends_who_serves_three_times() {
+    let mut open = Open::new("misbehave-body-eat", &[HARMLESS, "MISBEHAVE-BODY eat\n"], FLAGS);
+    let oid = oid(&open.data, 2001);
+    let answer = open.get(&format!("/streamdb/?oid={oid}"));
+    assert_eq!((open.deaths, answer.status), (3, 404), "{}", answer.text());
+    assert!(answer.text().contains("the process that took it apart ended in it, 3 times"), "{}", answer.text());
+}
+
+#[test]
+fn an_object_that_runs_away_ends_who_serves_once_also_where_it_may_not_write() {
+    let mut open = Open::new("misbehave-body-spin", &[HARMLESS, "MISBEHAVE-BODY spin\n"], FLAGS);
+    let oid = oid(&open.data, 2001);
+    // The one before it is still there and keeps what it takes apart: this one ends all the same, and nobody knows why.
+    open.server = Server::start_with(&open.data, FLAGS);
+    assert!(open.server.try_get(&format!("/streamdb/?oid={oid}")).is_none());
+    assert_eq!(wait(&mut open.server.child).code(), Some(70));
+    open.server = Server::start_with(&open.data, FLAGS);
+    let answer = open.get(&format!("/streamdb/?oid={oid}"));
+    assert_eq!((open.deaths, answer.status), (1, 404), "{}", answer.text());
+    assert!(answer.text().contains("taking it apart took longer than 1 s"), "{}", answer.text());
+    assert!(open.get("/metrics").text().contains("streamdb_serve_given_up_connections 1"));
+    assert!(open.get("/status").text().contains("1 connection given up here"));
+}
+
+/// A server in which a dissector runs away ends when it is asked to.
+#[test]
+fn a_server_ends_when_it_is_asked_to_whatever_is_in_work() {
+    const FLAGS: &[&str] = &["--listen", "127.0.0.1:0"];
+    let mut open = Open::new("misbehave-body-asked", &["MISBEHAVE-BODY spin\n"], FLAGS);
+    let oid = oid(&open.data, 2000);
+    let mut asked = std::net::TcpStream::connect(open.server.address).unwrap();
+    write!(asked, "GET /streamdb/?oid={oid} HTTP/1.1\r\nHost: {}\r\n\r\n", open.server.address).unwrap();
+    let folder = open.data.path();
+    let in_work = || Status::read(&folder, Teller::Serving).unwrap().filter(|status| status.text("work").is_some());
+    until("the object is taken apart", in_work);
+    let begun = Instant::now();
+    kill("-TERM", open.server.child.id());
+    let status = wait(&mut open.server.child);
+    assert!(status.success(), "{status}");
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn what_runs_away_while_parts_are_joined_costs_one_connection() {
+    let data = with_parts("misbehave-join-spin", "/JOIN-spin");
+    let (tries, said) = derive_all(&data, &["--max-seconds", "1"]);
+    assert_eq!(tries, 2, "{said}");
+    let asked = data.run("get", &[&oid(&data, 2000)]);
+    assert!(asked.sentence().contains("taking it apart took longer than 1 s"), "{}", asked.err);
+    let joined = data.json("joins", &[]);
+    assert!(serde_json::to_string(&joined).unwrap().contains("/harmless"), "{joined:?}");
+}
+
 #[test]
 fn what_fails_while_parts_are_joined_costs_one_connection() {
+    let data = with_parts("misbehave-join", "/JOIN-panic");
+    let (tries, said) = derive_all(&data, &[]);
+    assert_eq!(tries, 1, "{said}");
+    let asked = data.run("get", &[&oid(&data, 2000)]);
+    assert!(asked.sentence().contains("taking it apart failed: a dissector that panics"), "{}", asked.err);
+    // The one behind it was looked at.
+    let status = fs::read_to_string(data.path().join("derived/given-up")).unwrap();
+    assert_eq!(status.matches("a dissector that panics").count(), 1, "{status}");
+    let joined = data.json("joins", &[]);
+    assert!(serde_json::to_string(&joined).unwrap().contains("/harmless"), "{joined:?}");
+}
+
+/// A store of two connections with parts of one content each: of this path, and of a harmless one.
+fn with_parts(name: &str, path: &str) -> Data {
     let mut made = Made::default();
-    for (at, path) in ["/JOIN-panic", "/harmless"].into_iter().enumerate() {
+    for (at, path) in [path, "/harmless"].into_iter().enumerate() {
         let at = at as u64;
         let mut talk = Talk::new(2000 + at as u16);
         talk.open(&mut made, 10 * at);
@@ -234,16 +312,8 @@ fn what_fails_while_parts_are_joined_costs_one_connection() {
         );
         talk.answer(&mut made, 10 * at + 2, (head + &body).as_bytes()).close(&mut made, 10 * at + 3);
     }
-    let data = Data::new("misbehave-join");
+    let data = Data::new(name);
     let capture = data.write("made.pcap", &made.file());
     data.ingest(&["--no-derive"], &[&capture]).well();
-    let (tries, said) = derive_all(&data, &[]);
-    assert_eq!(tries, 1, "{said}");
-    let asked = data.run("get", &[&oid(&data, 2000)]);
-    assert!(asked.sentence().contains("taking it apart failed: a dissector that panics"), "{}", asked.err);
-    // The one behind it was looked at.
-    let status = fs::read_to_string(data.path().join("derived/given-up")).unwrap();
-    assert_eq!(status.matches("a dissector that panics").count(), 1, "{status}");
-    let joined = data.json("joins", &[]);
-    assert!(serde_json::to_string(&joined).unwrap().contains("/harmless"), "{joined:?}");
+    data
 }

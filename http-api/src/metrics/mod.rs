@@ -36,6 +36,10 @@ pub(crate) async fn answer(State(app): State<App>) -> Response {
 
 fn write(store: &Store, mut out: Exposition) -> String {
     Running::read(store).write(&mut out, now());
+    if let Some(suspects) = store.suspects() {
+        let help = "Connections that this server takes apart no more, as that failed.";
+        out.one("streamdb_serve_given_up_connections", Kind::Gauge, help, suspects.given_up());
+    }
     // What cannot be asked for is left out; /ready says why.
     if let Ok(extent) = store.extent() {
         out.one("streamdb_store_buckets", Kind::Gauge, "Buckets stored.", extent.buckets);

@@ -80,7 +80,7 @@ fn page(store: &Store, zone: &Zone) -> Result<Page, Error> {
     Ok(Page {
         zone: zone.name().to_owned(),
         now: zone.date(now),
-        processes: processes(&running, now, zone),
+        processes: processes(&running, store.suspects().map_or(0, |suspects| suspects.given_up()), now, zone),
         gaps: gaps(&running, zone),
         captures,
         since: running.capture.as_ref().map(|status| zone.date(status.since)).unwrap_or_default(),
@@ -94,7 +94,8 @@ fn page(store: &Store, zone: &Zone) -> Result<Page, Error> {
     })
 }
 
-fn processes(running: &Running, now: Timestamp, zone: &Zone) -> Vec<Process> {
+/// How the processes are that work on the folder; `unserved` connections are given up by this one.
+fn processes(running: &Running, unserved: u64, now: Timestamp, zone: &Zone) -> Vec<Process> {
     let looked_after = running.looked_after();
     let says = |name: &'static str, status: &Option<Status>, does: &str, more: String| {
         let restarts = looked_after.iter().find(|(known, ..)| *known == name).filter(|(_, restarts, _)| *restarts > 0);
@@ -120,6 +121,10 @@ fn processes(running: &Running, now: Timestamp, zone: &Zone) -> Vec<Process> {
         says("capture", &running.capture, "captured", String::new()),
         says("derive", &running.derive, "looked for objects", lag),
     ];
+    if unserved > 0 {
+        let says = format!("{} given up here", counted(unserved, "connection"));
+        all.push(Process { name: "this server".to_owned(), up: true, says });
+    }
     // The others say nothing of themselves.
     for (name, restarts, millis) in &looked_after {
         if *restarts > 0 && !["capture", "derive"].contains(name) {

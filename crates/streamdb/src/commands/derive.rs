@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use streamdb_derive::Deriver;
@@ -15,7 +15,7 @@ use crate::cli::Derive;
 use crate::config::Config;
 use crate::deriving::follow;
 use crate::handing::{Handing, needs, submissions};
-use crate::limiting::{Limit, Watchdog, bound_memory, come_last};
+use crate::limiting::{ASKED, Limit, Watchdog, bound_memory, come_last};
 use crate::output::complain;
 use crate::rights::{self, Needs};
 use crate::stop::stop_flag;
@@ -46,15 +46,22 @@ pub(super) fn run(args: &Derive) -> Result<ExitCode, Error> {
     rights::confine(&args.giving_up, &needs)?;
     let handing = Handing::start(&args.data.folder, scanners, submissions, false)?;
     let limit = Limit { most: Duration::from_secs(args.max_seconds.into()), waits: false };
-    let watchdog = Watchdog::start(Arc::clone(&store), limit, Some(Arc::clone(&stop)))?;
+    // Who follows is asked to end; who is to do all of it has not.
+    let status = i32::from(args.once);
+    let watchdog = Watchdog::start(Arc::clone(&store), limit, Some((Arc::clone(&stop), status)))?;
     ready();
     let progress = follow(&store, deriver, &ending, &stop, &mut complain);
-    watchdog.stop();
-    if args.once {
-        handing.finish()
+    let was_asked = stop.load(Ordering::Acquire);
+    if args.once && !was_asked {
+        watchdog.stop();
+        handing.finish();
     } else {
-        handing.stop()
+        handing.stop();
+        watchdog.stop();
     }
-    let progress = progress?;
-    report(&progress, args.json)
+    let all = report(&progress?, args.json)?;
+    if args.once && was_asked {
+        return Err(Error::Other(ASKED.to_owned()));
+    }
+    Ok(all)
 }

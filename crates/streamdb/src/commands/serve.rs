@@ -17,6 +17,8 @@ use crate::output::{complain, inform};
 use crate::rights::{self, Needs, Network};
 use crate::supervising::{alive, ready};
 
+/// How long what is still taken apart may take, when all answers were broken off.
+const LEFT: Duration = Duration::from_millis(500);
 /// How soon dropped buckets are let go of.
 const LET_GO: Duration = Duration::from_secs(10);
 
@@ -28,7 +30,7 @@ pub(super) fn run(args: &Serve) -> Result<(), Error> {
     bound_memory(args.max_memory)?;
     rights::lower(&args.giving_up)?;
     let store = Arc::new(Store::open(&args.data.folder)?);
-    let suspects = Suspects::of_server(&store);
+    let (suspects, kept) = Suspects::of_server(&store);
     let folder = &args.data.folder;
     let needs = if args.no_scan {
         Needs {
@@ -50,7 +52,7 @@ pub(super) fn run(args: &Serve) -> Result<(), Error> {
     let served: Result<Option<Handing>, Error> = runtime.block_on(async {
         let server = Server::bind_with(listen, settings).await?;
         inform(&format!("serving {} on http://{}/", args.data.folder.display(), server.address()));
-        if let Err(error) = &suspects {
+        if let Err(error) = &kept {
             complain(&format!(
                 "{error}; a connection that cannot be taken apart may end this server, and the next one"
             ));
@@ -63,17 +65,19 @@ pub(super) fn run(args: &Serve) -> Result<(), Error> {
         let asked = async move {
             stopped().await;
             // What is on its way has some seconds still, and is not to blame if the process is ended before.
-            _ = suspects.map(|suspects| suspects.acquit());
+            _ = suspects.acquit();
         };
         server.run(store, asked).await;
         letting_go.abort();
         going_on.abort();
         Ok(handing)
     });
-    watchdog.stop();
+    // Who asked has had the time that there is.
+    runtime.shutdown_timeout(LEFT);
     if let Some(handing) = served? {
         handing.stop();
     }
+    watchdog.stop();
     Ok(())
 }
 
