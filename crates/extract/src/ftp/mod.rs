@@ -53,7 +53,8 @@ pub(crate) fn find(streams: [&dyn Source; 2], limits: &Limits) -> Option<Found> 
             *direction.of_mut(&mut found.sentences) = Some(sentence(&session, side));
         }
     }
-    if let Some(from) = session.secret {
+    // What is found keeps its names, so it is waited for what tells.
+    if let Some(from) = session.secret.filter(|_| !session.open) {
         handover::then(&mut found, streams, from);
     }
     found.transfers = session.found;

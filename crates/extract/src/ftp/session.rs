@@ -49,6 +49,8 @@ pub(super) struct Session {
     missed: bool,
     /// Whether no reply is missing since a data connection was announced.
     followed: bool,
+    /// Whether a command that is not there yet may be what a reply answers.
+    pub(super) open: bool,
 }
 
 impl Session {
@@ -56,7 +58,8 @@ impl Session {
     pub(super) fn read(streams: [&dyn Source; 2], commands: Direction, limits: &Limits) -> Self {
         let mut session = Self::default();
         let (client, server) = (*commands.of(&streams), *commands.flip().of(&streams));
-        let mut asked = Asked { lines: Lines::new(client), next: VecDeque::new(), ended: false };
+        let open = client.ended().is_none();
+        let mut asked = Asked { lines: Lines::new(client), next: VecDeque::new(), ended: false, open, more: false };
         let mut answers = Lines::new(server);
         let mut first = true;
         let mut holes = 0;
@@ -100,6 +103,7 @@ impl Session {
     /// Finds what a reply answers, and draws the consequences.
     fn answer(&mut self, reply: &Reply, asked: &mut Asked<'_>, commands: Direction) {
         if !asked.look(0) {
+            self.open |= asked.more;
             return;
         }
         let Some(at) = self.place(reply, asked) else { return };
@@ -166,8 +170,10 @@ impl Session {
         if begins && let Some(at) = asked.find(0, is_named) {
             return Some(Place::Nth(at));
         }
+        self.open |= begins && asked.more;
         let fits = asked.next.front().is_some_and(|command| command.fits(code, begun));
         let place = if fits { Some(0) } else { asked.find(1, |command| command.own(code)) };
+        self.open |= !fits && asked.more;
         // A file that would be named, and is not: its command is missing, or that of the address.
         let awaited = |at: usize| {
             let kind = asked.next.get(at).and_then(Command::nameable);
@@ -368,6 +374,10 @@ struct Asked<'s> {
     lines: Lines<'s>,
     next: VecDeque<Command>,
     ended: bool,
+    /// Whether the stream is still open,
+    open: bool,
+    /// and all that is there of it was read.
+    more: bool,
 }
 
 impl Asked<'_> {
@@ -382,7 +392,7 @@ impl Asked<'_> {
                     self.ended = command.name == b"AUTH" && self.lines.goes_on_with(HANDSHAKE);
                     self.next.push_back(command);
                 }
-                None => self.ended = true,
+                None => (self.ended, self.more) = (true, self.open),
             }
         }
         self.next.len() > at

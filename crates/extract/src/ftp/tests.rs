@@ -1,7 +1,7 @@
 //! Conversations as they are on the wire, and what is known of the data connections after them.
 
 use proptest::prelude::*;
-use streamdb_types::{GapKind, Marks};
+use streamdb_types::{GapKind, Marks, Reason};
 
 use super::*;
 use crate::memory::MemorySource;
@@ -234,6 +234,26 @@ fn tls_follows_when_it_is_accepted() {
     let said = found.sentences[0].as_deref().unwrap();
     assert!(said.starts_with("FTP session, then TLS 1.2 session, JA4 t12i010000_"), "{said}");
     assert_eq!(found.sentences[1].as_deref(), Some("FTP session, here, then TLS 1.2 session, alert 40"));
+}
+
+/// As long as a command may come that an earlier reply answers, it is not known what was accepted.
+#[test]
+fn what_follows_is_said_when_it_is_known() {
+    let hello = [&[22, 3, 1, 0, 45, 1, 0, 0, 41, 3, 3][..], &[1; 32], &[0, 0, 2, 0xc0, 0x2f, 1, 0]].concat();
+    let server = MemorySource::new([&b"220 here\r\n230 in\r\n234 go on\r\n"[..], &hello].concat());
+    let follows = |asked: &str, ended: Option<Reason>| {
+        let client = MemorySource::new(asked.as_bytes()).with_end(ended, Marks::SYN);
+        let found = find([&client, &server], &Limits::default()).unwrap();
+        found.sentences[1].as_ref().unwrap().contains("then TLS")
+    };
+    assert!(!follows("AUTH TLS\r\nPASS b\r", None));
+    assert!(!follows("AUTH TLS\r\nPASS b\r\n", None));
+    assert!(follows("AUTH TLS\r\nPASS b\r", Some(Reason::Fin)));
+    // A reply to each of them.
+    let server = MemorySource::new([&b"220 here\r\n234 go on\r\n"[..], &hello].concat());
+    let client = MemorySource::new(b"AUTH TLS\r\n").with_end(None, Marks::SYN);
+    let found = find([&client, &server], &Limits::default()).unwrap();
+    assert!(found.sentences[1].as_ref().unwrap().contains("then TLS"));
 }
 
 #[test]
