@@ -1,6 +1,7 @@
 //! What lies inside messages of kind stream: which protocol both streams of a connection, or of a tunnel through one, speak, and
 //! what is found in them.
 
+use streamdb_sniff::SENTENCE_BYTES;
 use streamdb_types::{Direction, Gap, Marks, Reason, StreamOffset};
 
 use crate::ftp;
@@ -111,7 +112,7 @@ fn look(
     let opener = Opener::of(messages).filter(|_| tunnel);
     let behind = opener.and_then(|opener| BEHIND.iter().find_map(|find| find(rests, &opener, limits)));
     // What was found keeps its names, so it is waited for what tells.
-    let found = behind.or_else(|| {
+    let mut found = behind.or_else(|| {
         if http2::may_begin(rests) {
             return None;
         }
@@ -119,6 +120,10 @@ fn look(
         let others = || FINDERS.iter().chain(&last_asked).find_map(|find| find(rests, limits));
         told.or_else(|| if tls::may_begin(rests) { None } else { others() })
     })?;
+    for sentence in found.sentences.iter_mut().flatten() {
+        // Those who speak choose the names in it.
+        sentence.truncate(sentence.floor_char_boundary(SENTENCE_BYTES));
+    }
     Some((last.map(|message| message.map(|message| message.index)), found))
 }
 

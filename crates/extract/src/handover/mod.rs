@@ -12,7 +12,6 @@ mod postgres;
 mod rdp;
 mod xmpp;
 
-use streamdb_sniff::SENTENCE_BYTES;
 use streamdb_types::{Direction, StreamOffset};
 
 use crate::inside::Found;
@@ -77,7 +76,6 @@ pub(crate) fn then(found: &mut Found, streams: [&dyn Source; 2], from: [StreamOf
         if let (Some(sentence), Some(then)) = (sentence, then) {
             sentence.push_str(", then ");
             sentence.push_str(&then);
-            sentence.truncate(SENTENCE_BYTES);
         }
     }
     true

@@ -145,6 +145,19 @@ fn other_protocols_and_more_servers_are_seen() {
     assert!(other.parts == [vec![], vec![]]);
 }
 
+/// The client chooses the names in a sentence.
+#[test]
+fn a_sentence_has_an_end() {
+    let asks = [&b"\x04\x01\0\x50\0\0\0\x01me\0"[..], &[0xff; 255], b"\0"].concat();
+    let sources = [MemorySource::new(asks), MemorySource::new(b"\0\x5b\0\0\0\0\0\0")];
+    let limits = Limits::default();
+    let messages = crate::messages(&sources[0], &sources[1], &limits);
+    let (_, found) = crate::inside(&messages, [&sources[0], &sources[1]], &limits).unwrap();
+    let sentence = found.sentences[0].as_deref().unwrap();
+    assert!(sentence.starts_with("SOCKS4A as me to \\xff\\xff"), "{sentence}");
+    assert_eq!(sentence.len(), streamdb_sniff::SENTENCE_BYTES);
+}
+
 #[test]
 fn what_was_refused_says_so() {
     let asks = b"\x05\x01\x00\x05\x01\x00\x01\x01\x02\x03\x04\x00\x50GET / HTTP/1.1\r\n\r\n";
