@@ -267,6 +267,33 @@ fn who_sent_the_syn_is_the_client_although_it_came_late() {
     data.is_well();
 }
 
+/// Whether a worker is alone or not, each frame that has no content has one reason for it.
+#[test]
+fn why_frames_have_no_content_is_counted_once() {
+    let data = Data::new("workers-refused");
+    let mut workers = workers_of(&data, 2);
+    let arp = [&[2; 12][..], &[8, 6], &[0; 28]].concat();
+    let cut = [&[2; 12][..], &[8, 0], &[0x45; 5]].concat();
+    let other = frames(1).into_iter().next().map(|(_, mut frame)| {
+        // A protocol that is not gone into.
+        frame[23] = 89;
+        frame
+    });
+    let sent = [arp, cut, other.unwrap()];
+    for (n, frame) in sent.iter().cycle().take(300).enumerate() {
+        workers[n / 7 % 2].frame(&numbered(n, frame)).unwrap();
+    }
+    let mut all = Counters::default();
+    for mut worker in workers {
+        worker.source_is_over().unwrap();
+        assert!(worker.send_handed());
+        worker.ends_sending().unwrap();
+        all.add(&worker.finish().unwrap().0);
+    }
+    assert_eq!((all.frames, all.malformed_frames, all.other_frames), (300, 100, 200));
+    assert_eq!((all.malformed_ip, all.other_not_ip, all.other_protocol), (100, 100, 100), "{all:?}");
+}
+
 /// Without a wire: each direction of each pair of addresses comes to any worker, and what is handed over arrives now or then.
 #[test]
 fn whoever_sees_a_frame_its_connection_is_one() {
