@@ -524,6 +524,28 @@ fn an_interface_that_goes_away_ends_no_other_and_is_taken_again() {
     }
 }
 
+/// One worker sees first that the interface is gone. What the kernel has for the other one is no less there.
+#[test]
+fn what_has_come_by_an_interface_that_went_away_is_stored() {
+    const BURST: usize = 150_000;
+    let Some(wire) = Wire::new() else { return };
+    wire.second();
+    let data = Data::new("workers-left");
+    let flags = ["-i", "far0", "-i", "far1", "--workers", "2", "--json", "--no-derive", "--buffer", "64M"];
+    let capturing = Capturing::start(&data, Some(&wire.far), &flags);
+    // All of one flow, so that one worker of the interface has nothing to do.
+    let burst: Vec<Sent> = (0..BURST).map(|n| (0, lone(n as u32))).collect();
+    capturing.signal("-STOP");
+    wire.send(&["near0"], &burst);
+    // The kernel hands a part of its ring over when it is full, or after a while.
+    std::thread::sleep(Duration::from_millis(500));
+    ip(&format!("-n {} link del far0", wire.far));
+    capturing.signal("-CONT");
+    std::thread::sleep(Duration::from_secs(1));
+    let summary = capturing.summary();
+    assert_eq!((&summary["frames"], &summary["shed"]), (&BURST.into(), &0.into()), "{summary}");
+}
+
 #[test]
 fn what_is_changed_by_a_signal_holds_for_all_workers() {
     let Some(wire) = Wire::new() else { return };
