@@ -76,7 +76,7 @@ impl AtWork {
         }
     }
 
-    fn found(&self, at: usize, name: &Path, shape: Shape) -> Option<Found> {
+    pub(super) fn found(&self, at: usize, name: &Path, shape: Shape) -> Option<Found> {
         let path = self.folders.all.get(at)?.path.join(name);
         Some(Found { at, name: name.to_owned(), shown: printable(&path.to_string_lossy()), path, shape })
     }
@@ -226,13 +226,15 @@ impl AtWork {
         if let Some(folder) = self.folders.all.get_mut(found.at) {
             folder.files.taken(found.name.as_os_str(), found.shape);
         }
+        self.folders.failed_last = false;
     }
 
-    fn later(&mut self, found: &Found, after: Duration) {
+    pub(super) fn later(&mut self, found: &Found, after: Duration) {
         let then = self.folders.now().since + after;
         if let Some(folder) = self.folders.all.get_mut(found.at) {
             folder.files.not_before(found.name.as_os_str(), then);
         }
+        self.folders.failed_last = true;
     }
 
     fn see(&mut self, found: &Found) {

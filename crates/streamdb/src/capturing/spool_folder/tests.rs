@@ -93,6 +93,26 @@ fn first(frames: usize) -> (Vec<u8>, Vec<i64>) {
 }
 
 #[test]
+fn one_that_cannot_be_taken_does_not_hold_up_the_others() {
+    let mut case = Case::new("spool-folder-again", DiskVolume);
+    let (bytes, _) = first(40);
+    for name in ["a", "b"] {
+        fs::write(case.path(name), &bytes).unwrap();
+        case.at_work.folders.hear();
+    }
+    let names = |case: &Case| case.next().1;
+    let (at, name, shape) = case.next();
+    assert_eq!(name.to_str(), Some("a"));
+    let found = case.at_work.found(at, &name, shape).unwrap();
+    case.at_work.later(&found, Duration::ZERO);
+    assert_eq!(names(&case).to_str(), Some("b"));
+    case.take("b").unwrap();
+    assert_eq!(names(&case).to_str(), Some("a"), "it is tried again");
+    case.at_work.later(&found, Duration::ZERO);
+    assert_eq!(names(&case).to_str(), Some("a"), "there is no other");
+}
+
+#[test]
 fn what_the_disk_did_not_take_stays_and_is_stored_once_later() {
     let volume = FaultVolume::new(DiskVolume);
     let mut case = Case::new("spool-folder-disk", volume.clone());
