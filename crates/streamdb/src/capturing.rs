@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use streamdb_capture::{Feed, FeedSettings, LinkState, Live, LiveError, LiveSettings, link_state};
 use streamdb_storage::{FOLDER, WriteFolder, Writer, WriterSummary};
 use streamdb_types::{Counters, Interface};
@@ -75,8 +75,19 @@ struct Change {
     /// Another filter, if one is given.
     filter: Option<Option<String>>,
     cutoffs: Vec<Rule>,
-    /// Is let go when it holds.
-    _pending: Sender<()>,
+    /// Says whether it holds, and is let go.
+    taken: Sender<bool>,
+}
+
+/// By whom a change holds, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holds {
+    /// By all that store.
+    ByAll,
+    /// Not by all yet, as one of them is busy; it takes it over later.
+    Later,
+    /// Not by all, as one of them could not take it over, which it has said.
+    NotByAll,
 }
 
 /// What is said by a worker's thread.
@@ -187,6 +198,8 @@ pub(crate) struct Crew {
     /// The filter and the rules that hold.
     filter: Option<String>,
     cutoffs: Vec<Rule>,
+    /// Whether they do with all that store, as far as is known.
+    holds: bool,
     /// Why the last interface failed.
     broken: Option<LiveError>,
     /// Whether this process may open an interface again.
@@ -252,6 +265,7 @@ impl Crew {
             spool,
             filter: settings.filter.clone(),
             cutoffs: settings.worker().cutoffs,
+            holds: true,
             broken: None,
             may_open,
             looked: Instant::now(),
@@ -312,11 +326,12 @@ impl Crew {
     ///
     /// # Errors
     /// When they cannot be used on one of the interfaces: then nothing changes.
-    pub(crate) fn change(&mut self, filter: Option<Option<&str>>, cutoffs: &[Rule]) -> Result<(), Error> {
-        // What is as it was is not touched.
-        let filter = filter.filter(|filter| *filter != self.filter.as_deref());
-        if filter.is_none() && cutoffs == self.cutoffs {
-            return Ok(());
+    pub(crate) fn change(&mut self, filter: Option<Option<&str>>, cutoffs: &[Rule]) -> Result<Holds, Error> {
+        // What is as it was is not touched, if it holds.
+        let is_other = |filter: &Option<&str>| !self.holds || *filter != self.filter.as_deref();
+        let filter = filter.filter(is_other);
+        if filter.is_none() && cutoffs == self.cutoffs && self.holds {
+            return Ok(Holds::ByAll);
         }
         let mut rules = Cutoffs::new(cutoffs.to_vec());
         for source in &self.sources {
@@ -336,8 +351,8 @@ impl Crew {
             self.filter.clone_from(filter);
         }
         self.cutoffs = cutoffs.to_vec();
-        let (pending, taken) = bounded(0);
-        let change = Change { filter, cutoffs: cutoffs.to_vec(), _pending: pending };
+        let (answer, answers) = unbounded();
+        let change = Change { filter, cutoffs: cutoffs.to_vec(), taken: answer };
         if let Some(feeding) = &self.feeding {
             feeding.change(change.clone());
         }
@@ -348,9 +363,9 @@ impl Crew {
             self.order(worker, Order::Change(change.clone()));
         }
         drop(change);
-        // Nothing is ever sent: it ends when all have let go.
-        _ = taken.recv_timeout(PATIENCE);
-        Ok(())
+        let held = held(&answers, Instant::now() + PATIENCE);
+        self.holds = held == Holds::ByAll;
+        Ok(held)
     }
 
     /// Whether it ended so that another process opens an interface that is back.
@@ -523,6 +538,19 @@ impl Crew {
     }
 }
 
+/// Waits for those who are to take over a change.
+fn held(answers: &Receiver<bool>, until: Instant) -> Holds {
+    loop {
+        match answers.recv_deadline(until) {
+            Ok(true) => {}
+            Ok(false) => return Holds::NotByAll,
+            Err(RecvTimeoutError::Timeout) => return Holds::Later,
+            // All have let go.
+            Err(RecvTimeoutError::Disconnected) => return Holds::ByAll,
+        }
+    }
+}
+
 /// What there is to say of an interface that fails while others go on.
 fn without(error: &LiveError) -> String {
     let why = match error {
@@ -587,6 +615,7 @@ mod tests {
             spool: None,
             filter: None,
             cutoffs: Vec::new(),
+            holds: true,
             broken: None,
             may_open: true,
             looked: Instant::now(),
@@ -597,6 +626,21 @@ mod tests {
         crew.follow(&stop, &mut |_| assert!(since.elapsed() < Duration::from_secs(10), "nobody sees it"));
         assert!(crew.finish().unwrap_err().to_string().contains("the thread that takes what is sent died"));
         drop(said);
+    }
+
+    #[test]
+    fn a_change_holds_when_all_have_said_so() {
+        let soon = || Instant::now() + Duration::from_millis(50);
+        let (answer, answers) = unbounded();
+        let other = answer.clone();
+        answer.send(true).unwrap();
+        drop(answer);
+        assert_eq!(held(&answers, soon()), Holds::Later, "one of them still has it before it");
+        other.send(false).unwrap();
+        assert_eq!(held(&answers, soon()), Holds::NotByAll);
+        other.send(true).unwrap();
+        drop(other);
+        assert_eq!(held(&answers, soon()), Holds::ByAll);
     }
 
     #[test]

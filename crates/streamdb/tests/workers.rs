@@ -566,8 +566,6 @@ fn what_is_changed_by_a_signal_holds_for_all_workers() {
     data.write("streamdb.toml", text_of("ip6").as_bytes());
     capturing.signal("-HUP");
     assert_eq!(capturing.line(), "streamdb: the configuration was read again\n");
-    // The workers read their orders between two batches.
-    std::thread::sleep(Duration::from_millis(500));
     wire.send(&["near0"], &only_on_0(&sent));
     let summary = capturing.summary();
     let of_v6 = sent.iter().filter(|(_, frame)| frame[12..14] == [0x86, 0xdd]).count();

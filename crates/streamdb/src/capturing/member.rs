@@ -173,13 +173,15 @@ impl Member {
             match order {
                 Order::Take(live) => self.take_from(*live),
                 Order::Leave => self.leaves_by = Some(Instant::now() + LEAVING),
-                Order::Change(Change { filter, cutoffs, _pending }) => {
+                Order::Change(Change { filter, cutoffs, taken }) => {
                     // It was tried before; only the system itself can still refuse it.
                     let filtered = match (&mut self.live, &filter) {
                         (Some(live), Some(filter)) => live.set_filter(filter.as_deref()).map_err(Error::from),
                         _ => Ok(()),
                     };
                     let cut = self.worker.set_cutoffs(cutoffs).map_err(Error::from);
+                    // Who does not wait any more needs no answer.
+                    _ = taken.send(filtered.is_ok() && cut.is_ok());
                     for error in [filtered, cut].into_iter().filter_map(Result::err) {
                         complain(&error.to_string());
                     }

@@ -186,12 +186,15 @@ impl AtWork {
     /// What is to be done now and then: hear, change, and tell.
     fn between(&mut self) {
         self.folders.hear();
-        while let Ok(Change { filter, cutoffs, _pending }) = self.changed.try_recv() {
+        while let Ok(Change { filter, cutoffs, taken }) = self.changed.try_recv() {
             if let Some(filter) = filter {
                 self.frames.set_filter(filter);
             }
             self.config.cutoffs.clone_from(&cutoffs);
-            if let Some(Err(error)) = self.worker.as_mut().map(|worker| worker.set_cutoffs(cutoffs)) {
+            let held = self.worker.as_mut().map_or(Ok(()), |worker| worker.set_cutoffs(cutoffs));
+            // Who does not wait any more needs no answer.
+            _ = taken.send(held.is_ok());
+            if let Err(error) = held {
                 complain(&printable(&error.to_string()));
             }
         }
