@@ -7,6 +7,10 @@ use streamdb_types::LinkType;
 
 use crate::error::Error;
 
+/// Link types of interfaces, beside Ethernet: PPP, raw IP, 802.11 with and without radiotap, Linux cooked, IP over InfiniBand, and cooked
+/// of the second version.
+const OTHERS: [u16; 7] = [9, 101, 105, 127, 113, 242, 276];
+
 /// A filter expression compiled for the frames of one link type.
 ///
 /// `len`, `less` and `greater` look at the bytes that were captured, not at the length on the wire.
@@ -23,6 +27,18 @@ impl Filter {
         let fail = |reason| error(expression, link_type, reason);
         let capture = Capture::dead(Linktype(dlt(link_type))).map_err(fail)?;
         Ok(Self { program: capture.compile(expression, true).map_err(fail)? })
+    }
+
+    /// Whether an expression is one for frames of any kind, where it is not known yet of which they are.
+    ///
+    /// # Errors
+    /// When libpcap takes it for none: why not for Ethernet.
+    pub fn check(expression: &str) -> Result<(), Error> {
+        // What is asked of a wireless network, or of an interface's direction, Ethernet has not.
+        let others = || OTHERS.iter().any(|number| Self::compile(expression, LinkType(*number)).is_ok());
+        Self::compile(expression, LinkType::ETHERNET)
+            .map(drop)
+            .or_else(|error| if others() { Ok(()) } else { Err(error) })
     }
 
     /// Whether a frame is wanted.
@@ -114,5 +130,14 @@ mod tests {
         let text = said("ether host 1:2:3:4:5:6", LinkType::RAW);
         assert!(text.starts_with("the filter 'ether host 1:2:3:4:5:6' cannot be used on link type 101: "), "{text}");
         assert!(said("a\0b", LinkType::ETHERNET).starts_with("the filter 'a\\u{0}b' cannot"));
+    }
+
+    #[test]
+    fn an_expression_is_one_for_some_link_type() {
+        for expression in ["", "tcp port 80", "ether host 1:2:3:4:5:6", "wlan type mgt subtype beacon"] {
+            Filter::check(expression).unwrap();
+        }
+        let text = Filter::check("tcp prt 80").unwrap_err().to_string();
+        assert!(text.starts_with("the filter 'tcp prt 80' cannot be used on link type 1: "), "{text}");
     }
 }

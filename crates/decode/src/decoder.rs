@@ -4,7 +4,6 @@ use streamdb_types::{LinkType, Timestamp};
 
 use crate::fast;
 use crate::fragments::{FragmentOverlap, Limits, Packet, Pool};
-use crate::link;
 use crate::packet::{Content, Decoded, Piece, TcpSegment, UdpDatagram};
 use crate::refused::Refused;
 use crate::span::Span;
@@ -51,7 +50,7 @@ impl Default for Config {
 pub struct Decoder {
     pub(crate) rules: Rules,
     pool: Pool,
-    refused: Refused,
+    pub(crate) refused: Refused,
     /// The packet that was put together last; the outcome of that frame borrows from it.
     whole: Packet,
 }
@@ -128,13 +127,7 @@ impl Decoder {
     ) -> Decoded<'a> {
         let mut walk = Walk::new(self.rules);
         let wire = usize::try_from(wire_len).unwrap_or(usize::MAX);
-        let mut outcome = match link::open(link, Span::frame(frame, wire)) {
-            Ok((layer, span)) => walk.run(layer, span),
-            Err(end) => {
-                walk.refused = Some((end, None));
-                Outcome::Found(end.into())
-            }
-        };
+        let mut outcome = walk.begin(link, Span::frame(frame, wire));
         let mut in_whole = false;
         // Each turn takes a fragment out of what the last one completed, and the walk's bound on headers ends them.
         let found = loop {

@@ -9,8 +9,8 @@ use crate::decoder::filled;
 use crate::fragments::{Key, Share};
 use crate::packet::{Content, Decoded};
 use crate::span::Span;
-use crate::walk::{Layer, Outcome, Rules, Walk};
-use crate::{Decoder, fast, ip, link};
+use crate::walk::{Layer, Outcome, Walk};
+use crate::{Decoder, fast, ip};
 
 /// What a look at a frame shows.
 #[derive(Clone, Copy, Debug)]
@@ -54,35 +54,36 @@ pub struct Ends {
 }
 
 impl Decoder {
-    /// Looks at a frame, as [`decode`](Self::decode) does, but keeps no fragment.
+    /// Looks at a frame, as [`decode`](Self::decode) does, but keeps no fragment. One that turns out to have no content is counted as
+    /// there: it belongs to nobody else, and is not looked at again.
     #[inline]
-    pub fn look<'a>(&self, link: LinkType, frame: &'a [u8], wire_len: u32) -> Look<'a> {
+    pub fn look<'a>(&mut self, link: LinkType, frame: &'a [u8], wire_len: u32) -> Look<'a> {
         if link == LinkType::ETHERNET
             && !self.rules.verify
             && let Some(decoded) = fast::ethernet(frame, self.rules.fold_vlans)
         {
             return Look::Decoded(decoded);
         }
-        look_closely(self.rules, link, frame, wire_len)
+        self.look_closely(link, frame, wire_len)
     }
-}
 
-fn look_closely(rules: Rules, link: LinkType, frame: &[u8], wire_len: u32) -> Look<'_> {
-    let mut walk = Walk::new(rules);
-    let wire = usize::try_from(wire_len).unwrap_or(usize::MAX);
-    let outcome = match link::open(link, Span::frame(frame, wire)) {
-        Ok((layer, span)) => walk.run(layer, span),
-        Err(end) => Outcome::Found(end.into()),
-    };
-    match outcome {
-        Outcome::Found(found) => Look::Decoded(filled(&walk, found, frame, &[])),
-        Outcome::Share(share) => Look::Fragment(Fragment {
-            packet: PacketName(share.key),
-            offset: share.offset,
-            len: u32::try_from(share.wire).unwrap_or(u32::MAX),
-            more: share.more,
-            ends: if share.offset == 0 { ends(walk, &share, frame) } else { None },
-        }),
+    fn look_closely<'a>(&mut self, link: LinkType, frame: &'a [u8], wire_len: u32) -> Look<'a> {
+        let mut walk = Walk::new(self.rules);
+        let wire = usize::try_from(wire_len).unwrap_or(usize::MAX);
+        let outcome = walk.begin(link, Span::frame(frame, wire));
+        if let Some((end, at)) = walk.refused {
+            self.refused.note(end, at, frame.len() < wire);
+        }
+        match outcome {
+            Outcome::Found(found) => Look::Decoded(filled(&walk, found, frame, &[])),
+            Outcome::Share(share) => Look::Fragment(Fragment {
+                packet: PacketName(share.key),
+                offset: share.offset,
+                len: u32::try_from(share.wire).unwrap_or(u32::MAX),
+                more: share.more,
+                ends: if share.offset == 0 { ends(walk, &share, frame) } else { None },
+            }),
+        }
     }
 }
 
@@ -164,8 +165,8 @@ mod tests {
                 if all.len() < 2 {
                     continue;
                 }
-                let decoder = Decoder::new(Config::default());
-                let look = |frame: &[u8]| match decoder.look(LinkType::RAW, frame, frame.len() as u32) {
+                let mut decoder = Decoder::new(Config::default());
+                let mut look = |frame: &[u8]| match decoder.look(LinkType::RAW, frame, frame.len() as u32) {
                     Look::Fragment(fragment) => fragment,
                     Look::Decoded(decoded) => panic!("{decoded:?}"),
                 };
@@ -181,14 +182,15 @@ mod tests {
     #[test]
     fn what_is_no_fragment_is_what_decoding_says() {
         for (name, frame) in frames::every_kind(b"hello") {
-            let mut decoder = Decoder::new(Config::default());
+            let (mut looker, mut decoder) = (Decoder::new(Config::default()), Decoder::new(Config::default()));
             let wire = frame.len() as u32 + 7;
-            let looked = decoder.look(LinkType::ETHERNET, &frame, wire);
+            let looked = looker.look(LinkType::ETHERNET, &frame, wire);
             let decoded = decoder.decode(LinkType::ETHERNET, &frame, wire, Timestamp(0), 1);
             match looked {
                 Look::Decoded(looked) => assert_eq!(format!("{looked:?}"), format!("{decoded:?}"), "{name}"),
                 Look::Fragment(_) => assert!(matches!(decoded.content, Content::Fragment), "{name}"),
             }
+            assert_eq!(looker.refused(), decoder.refused(), "{name}");
         }
     }
 }

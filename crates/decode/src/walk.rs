@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use streamdb_types::{Hop, HopKind, Path};
+use streamdb_types::{Hop, HopKind, LinkType, Path};
 
 use crate::fragments::Share;
 use crate::packet::Content;
@@ -160,6 +160,17 @@ impl Walk {
     pub fn push(&mut self, hop: Hop) -> Result<(), End> {
         let folded = self.rules.fold_vlans && hop.kind == HopKind::Vlan;
         if folded || self.path.push(hop) { Ok(()) } else { Err(End::Deep) }
+    }
+
+    /// Goes through a frame of this link type.
+    pub fn begin(&mut self, link: LinkType, frame: Span<'_>) -> Outcome {
+        match link::open(link, frame) {
+            Ok((layer, span)) => self.run(layer, span),
+            Err(end) => {
+                self.refused = Some((end, None));
+                Outcome::Found(end.into())
+            }
+        }
     }
 
     /// Goes on from this header to the end.

@@ -102,6 +102,16 @@ impl Sink for Checking {
         self.wait(tag, bytes);
     }
 
+    fn turned(&mut self, slot: Slot) -> bool {
+        self.log("turned", slot);
+        let seen = self.live(slot);
+        let turns = seen.bytes.iter().all(|bytes| bytes.len().is_multiple_of(2));
+        if turns {
+            seen.bytes.swap(0, 1);
+        }
+        turns
+    }
+
     fn data(&mut self, slot: Slot, direction: Direction, offset: StreamOffset, bytes: &[u8]) {
         self.log("data", (slot, direction, offset, bytes));
         assert!(!bytes.is_empty());

@@ -395,6 +395,20 @@ impl Connection {
         }
     }
 
+    /// Whether a SYN that belongs to it shows that the side was taken for the client that is not: without a handshake that was a
+    /// guess. What went on for long is what it is, as whoever sends such a SYN then means to confuse.
+    pub(crate) fn is_turned_by(&self, direction: Direction, segment: &TcpSegment<'_>) -> bool {
+        let to = if segment.flags.contains(TcpFlags::ACK) { Direction::ToClient } else { Direction::ToServer };
+        direction != to && self.streams.iter().all(|stream| !stream.marks.contains(Marks::SYN) && stream.top() < NEAR)
+    }
+
+    /// The two sides change places.
+    pub(crate) const fn turn(&mut self) {
+        let Self { tuple, streams: [to_server, to_client], .. } = self;
+        std::mem::swap(&mut tuple.client, &mut tuple.server);
+        std::mem::swap(to_server, to_client);
+    }
+
     /// A reset.
     fn reset(&mut self, direction: Direction, segment: &TcpSegment<'_>) {
         let over = self.streams.iter().all(|stream| stream.fin.is_some());

@@ -1,6 +1,6 @@
 //! What reassembly says, and to whom: the contract between the flow table and whoever stores.
 //!
-//! For one connection the calls come in this order: `opened`, `keep`, then any number of `look`, `data`, `datagram`,
+//! For one connection the calls come in this order: `opened`, `keep`, then any number of `look`, `turned`, `data`, `datagram`,
 //! `compare`, `cut`, `placed`, `kept` and `checkpoint`, then `closed`. After `closed` the slot may be given to another connection.
 
 use streamdb_types::{Direction, Gap, Marks, Path, Reason, StreamOffset, Timestamp, Tuple};
@@ -83,6 +83,13 @@ pub trait Sink {
     /// it is another's; what was given before is kept whatever the answer.
     fn look(&mut self, _slot: Slot, _direction: Direction, _offset: u64, _payload: &[u8]) -> Keep {
         Keep::All
+    }
+
+    /// Which side of the connection is the client was a guess, and a SYN says that it is the other one: should this be true, the two
+    /// sides change places, and whatever was said of one direction is of the other. False when it is too late for that: then the
+    /// connection is closed, and another one begins with the SYN.
+    fn turned(&mut self, _slot: Slot) -> bool {
+        false
     }
 
     /// New bytes of a TCP stream. They never overlap what was given before. Mostly at the end of what was given, but after

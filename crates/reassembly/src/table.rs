@@ -144,6 +144,14 @@ impl FlowTable {
             let idle = self.ages.idle(slot);
             if let Some(connection) = self.connections.get_mut(slot as usize) {
                 syn = connection.takes_syn(direction, segment, idle, self.config.linger);
+                if syn == Syn::Belongs && connection.is_turned_by(direction, segment) {
+                    if sink.turned(Slot(slot)) {
+                        connection.turn();
+                        found = Some((slot, direction.flip()));
+                    } else {
+                        syn = Syn::Begins;
+                    }
+                }
             }
             if syn == Syn::Begins {
                 self.close(slot, Reason::TimeCutoff, sink);

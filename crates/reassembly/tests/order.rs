@@ -220,9 +220,8 @@ fn a_syn_after_a_flush_and_what_answers_it_belongs_to_it() {
     wire.s(Frame { ack: 1001, ..frame(SYN | ACK, 5000) });
     wire.c(data(1001, 5001, "ask"));
     wire.flush();
-    let mut said = [ToServer, ToClient].map(|direction| wire.only().text(direction));
-    said.sort();
-    assert_eq!(said, ["answer", "ask"]);
+    assert_eq!([ToServer, ToClient].map(|direction| wire.only().text(direction)), ["ask", "answer"]);
+    assert_eq!(wire.only().tuple.client, wire.client);
     // One that begins elsewhere is of another connection.
     let mut wire = Wire::new(Config::default());
     wire.s(data(5001, 1004, "answer"));
@@ -230,6 +229,76 @@ fn a_syn_after_a_flush_and_what_answers_it_belongs_to_it() {
     wire.c(frame(SYN, 1004 + (1 << 16)));
     wire.flush();
     assert_eq!(wire.keeper.seen.len(), 2);
+}
+
+/// Both ports may be a client's, so that who sends first is taken for it.
+fn unknown_ports() -> Wire {
+    let mut wire = Wire::new(Config::default());
+    wire.server.port = 8080;
+    wire
+}
+
+#[test]
+fn who_sent_the_syn_is_the_client_whoever_was_taken_for_it() {
+    let syn = frame(SYN, 1000);
+    let answer = Frame { ack: 1001, ..frame(SYN | ACK, 5000) };
+    for order in 0..6 {
+        let mut wire = unknown_ports();
+        match order {
+            0 => _ = wire.s(data(5001, 1004, "answer")),
+            1 => _ = wire.s(data(5001, 1004, "")),
+            2 => _ = (wire.s(data(5001, 1004, "answer")), wire.c(data(1001, 5001, "ask"))),
+            3 => _ = (wire.s(data(5004, 1004, "wer")), wire.s(data(5001, 1004, "ans"))),
+            // The answer to a SYN says it, too.
+            4 => _ = (wire.s(data(5001, 1004, "answer")), wire.s(answer)),
+            _ => _ = wire.c(data(1001, 5001, "ask")),
+        }
+        wire.c(syn);
+        wire.s(answer);
+        wire.c(data(1001, 5001, "ask"));
+        wire.s(data(5001, 1004, "answer"));
+        wire.flush();
+        assert_eq!((wire.only().tuple.client, wire.only().tuple.server), (wire.client, wire.server), "{order}");
+        assert_eq!([ToServer, ToClient].map(|direction| wire.only().text(direction)), ["ask", "answer"], "{order}");
+        for direction in [ToServer, ToClient] {
+            assert!(wire.only().marks(direction).contains(Marks::SYN), "{order}");
+            assert_eq!(wire.only().gaps(direction), [], "{order}");
+        }
+        wire.finish();
+    }
+}
+
+/// What was told of it names the wrong client for good.
+#[test]
+fn where_the_client_was_another_one_a_syn_begins_a_connection() {
+    for by_the_answer in [false, true] {
+        let mut wire = unknown_ports();
+        wire.s(data(5001, 1004, "answer"));
+        wire.flush();
+        if !by_the_answer {
+            wire.c(frame(SYN, 1000));
+        }
+        wire.s(Frame { ack: 1001, ..frame(SYN | ACK, 5000) });
+        wire.c(data(1001, 5001, "ask"));
+        wire.s(data(5007, 1004, " more"));
+        wire.finish();
+        let [before, after] = &wire.keeper.seen[..] else { panic!("{:?}", wire.keeper.seen) };
+        assert_eq!((before.tuple.client, after.tuple.client), (wire.server, wire.client));
+        assert_eq!([ToServer, ToClient].map(|direction| after.text(direction)), ["ask", "...... more"]);
+        assert_eq!(before.text(ToServer), "answer");
+    }
+}
+
+#[test]
+fn who_is_the_client_for_long_stays_it() {
+    let mut wire = unknown_ports();
+    wire.c(data(1001, 5001, &"x".repeat(1 << 20)));
+    wire.s(data(5001, 1001 + (1 << 20), "answer"));
+    wire.flush();
+    wire.s(frame(SYN, 5000));
+    wire.c(data(1001 + (1 << 20), 5007, "more"));
+    wire.flush();
+    assert_eq!((wire.only().tuple.client, wire.said().len()), (wire.client, (1 << 20) + 4));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use streamdb_capture::{Feed, FeedSettings, LinkState, Live, LiveError, LiveSettings, link_state};
 use streamdb_storage::{FOLDER, WriteFolder, Writer, WriterSummary};
 use streamdb_types::{Counters, Interface};
@@ -34,7 +34,7 @@ pub(crate) const MAX_WORKERS: usize = 59;
 /// How often the signals are looked at.
 const PAUSE: Duration = Duration::from_millis(50);
 /// A worker says each second how it goes; one that has not for so long stands still.
-const STANDS_STILL: Duration = Duration::from_secs(20);
+pub(crate) const STANDS_STILL: Duration = Duration::from_secs(20);
 /// How often it is tried to capture again from an interface that failed while others go on.
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long those that store are waited for when they are to go on by other rules.
@@ -75,8 +75,19 @@ struct Change {
     /// Another filter, if one is given.
     filter: Option<Option<String>>,
     cutoffs: Vec<Rule>,
-    /// Is let go when it holds.
-    _pending: Sender<()>,
+    /// Says whether it holds, and is let go.
+    taken: Sender<bool>,
+}
+
+/// By whom a change holds, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holds {
+    /// By all that store.
+    ByAll,
+    /// Not by all yet, as one of them is busy; it takes it over later.
+    Later,
+    /// Not by all, as one of them could not take it over, which it has said.
+    NotByAll,
 }
 
 /// What is said by a worker's thread.
@@ -117,7 +128,6 @@ impl Opened {
         spool: &SpoolSettings,
         data: &Path,
     ) -> Result<Self, Error> {
-        let spool_folders = Folders::open(&spool.folders, data)?;
         let feeds = !feed.listen.is_empty();
         if all.len().saturating_mul(workers) + usize::from(feeds) > MAX_WORKERS {
             return Err(Error::Other(format!(
@@ -130,10 +140,9 @@ impl Opened {
             return Err(Error::Other("an interface is given twice, so that its frames would be stored twice".into()));
         }
         let feed = if feeds { Some(Feed::open(feed)?) } else { None };
-        let takes_from_others = feeds || !spool_folders.is_empty();
+        let takes_from_others = feeds || !spool.folders.is_empty();
         let is_one_of_several = all.len() > 1 || takes_from_others;
-        let mut opened =
-            Self { sources: Vec::new(), lives: Vec::new(), feed, spool: spool_folders, removes: spool.removes };
+        let (mut sources, mut all_lives) = (Vec::new(), Vec::new());
         let mut refused = None;
         for (number, settings) in all.into_iter().enumerate() {
             let workers = (number * workers..(number + 1) * workers).collect::<Vec<_>>();
@@ -152,15 +161,18 @@ impl Opened {
                 Err(error) => return Err(error.into()),
             };
             let taking = failed.is_none();
-            opened.sources.push(Source { settings, description, workers, taking, down: false, failed });
-            opened.lives.push(lives);
+            sources.push(Source { settings, description, workers, taking, down: false, failed });
+            all_lives.push(lives);
         }
-        match refused {
-            Some(error) if !takes_from_others && !opened.sources.iter().any(|source| source.taking) => {
-                Err(error.into())
-            }
-            _ => Ok(opened),
+        if let Some(error) = refused
+            && !takes_from_others
+            && !sources.iter().any(|source| source.taking)
+        {
+            return Err(error.into());
         }
+        // The last, as a folder may be slow: meanwhile the kernel keeps frames.
+        let folders = Folders::open(&spool.folders, data)?;
+        Ok(Self { sources, lives: all_lives, feed, spool: folders, removes: spool.removes })
     }
 
     /// Whether all that is needed later is still possible once the process has given up its other rights.
@@ -184,9 +196,13 @@ pub(crate) struct Crew {
     feeding: Option<Feeding>,
     /// Who takes what appears in folders.
     spool: Option<SpoolFolders>,
+    /// Whether it was said that this one stands still.
+    spool_stands: bool,
     /// The filter and the rules that hold.
     filter: Option<String>,
     cutoffs: Vec<Rule>,
+    /// Whether they do with all that store, as far as is known.
+    holds: bool,
     /// Why the last interface failed.
     broken: Option<LiveError>,
     /// Whether this process may open an interface again.
@@ -250,8 +266,10 @@ impl Crew {
             ending,
             feeding,
             spool,
+            spool_stands: false,
             filter: settings.filter.clone(),
             cutoffs: settings.worker().cutoffs,
+            holds: true,
             broken: None,
             may_open,
             looked: Instant::now(),
@@ -299,11 +317,12 @@ impl Crew {
     pub(crate) fn finish(self) -> Result<(Vec<Done>, Option<LiveError>), Error> {
         self.ending.store(true, Ordering::Relaxed);
         self.feeding.iter().for_each(Feeding::end);
+        self.spool.iter().for_each(SpoolFolders::end);
         self.orders.iter().for_each(|(_, bell)| bell.ring());
         let died = |_| Err(Error::Other("a thread that captures died".into()));
         let ended: Vec<_> = self.threads.into_iter().map(|thread| thread.join().unwrap_or_else(died)).collect();
         let fed = self.feeding.map(Feeding::finish);
-        let spooled = self.spool.map(SpoolFolders::finish);
+        let spooled = self.spool.map(|spool| spool.finish(self.spool_stands));
         Ok((ended.into_iter().chain(fed).chain(spooled).collect::<Result<_, _>>()?, self.broken))
     }
 
@@ -312,11 +331,12 @@ impl Crew {
     ///
     /// # Errors
     /// When they cannot be used on one of the interfaces: then nothing changes.
-    pub(crate) fn change(&mut self, filter: Option<Option<&str>>, cutoffs: &[Rule]) -> Result<(), Error> {
-        // What is as it was is not touched.
-        let filter = filter.filter(|filter| *filter != self.filter.as_deref());
-        if filter.is_none() && cutoffs == self.cutoffs {
-            return Ok(());
+    pub(crate) fn change(&mut self, filter: Option<Option<&str>>, cutoffs: &[Rule]) -> Result<Holds, Error> {
+        // What is as it was is not touched, if it holds.
+        let is_other = |filter: &Option<&str>| !self.holds || *filter != self.filter.as_deref();
+        let filter = filter.filter(is_other);
+        if filter.is_none() && cutoffs == self.cutoffs && self.holds {
+            return Ok(Holds::ByAll);
         }
         let mut rules = Cutoffs::new(cutoffs.to_vec());
         for source in &self.sources {
@@ -336,8 +356,8 @@ impl Crew {
             self.filter.clone_from(filter);
         }
         self.cutoffs = cutoffs.to_vec();
-        let (pending, taken) = bounded(0);
-        let change = Change { filter, cutoffs: cutoffs.to_vec(), _pending: pending };
+        let (answer, answers) = unbounded();
+        let change = Change { filter, cutoffs: cutoffs.to_vec(), taken: answer };
         if let Some(feeding) = &self.feeding {
             feeding.change(change.clone());
         }
@@ -348,9 +368,9 @@ impl Crew {
             self.order(worker, Order::Change(change.clone()));
         }
         drop(change);
-        // Nothing is ever sent: it ends when all have let go.
-        _ = taken.recv_timeout(PATIENCE);
-        Ok(())
+        let held = held(&answers, Instant::now() + PATIENCE);
+        self.holds = held == Holds::ByAll;
+        Ok(held)
     }
 
     /// Whether it ended so that another process opens an interface that is back.
@@ -368,9 +388,28 @@ impl Crew {
         all
     }
 
-    /// Whether none of them stands still.
+    /// Whether none of them stands still, but for the one that takes files: where their folders do not answer nothing is lost, and
+    /// another process would get no answer, either.
     pub(crate) fn goes_on(&self) -> bool {
-        self.all_seen().all(|seen| seen.silent() < STANDS_STILL)
+        let fed = self.feeding.iter().map(Feeding::seen);
+        self.seen.iter().cloned().chain(fed).all(|seen| seen.silent() < STANDS_STILL)
+    }
+
+    /// Says once that the one that takes files stands still, and that it goes on.
+    fn watch_spool(&mut self) {
+        let Some(silent) = self.spool.as_ref().map(|spool| spool.seen().silent()) else { return };
+        let stands = silent >= STANDS_STILL;
+        if stands == std::mem::replace(&mut self.spool_stands, stands) {
+            return;
+        }
+        if stands {
+            complain(&format!(
+                "the folders in which captures appear do not answer: nothing was taken from them for {} s; all else goes on",
+                STANDS_STILL.as_secs()
+            ));
+        } else {
+            complain("the folders in which captures appear answer again");
+        }
     }
 
     /// The interfaces by name, with the places of their workers; then what others send, and what appears in folders.
@@ -442,12 +481,13 @@ impl Crew {
         others || self.takes_from_others() || self.waits
     }
 
-    /// Sees now and then which interfaces are down, and which are up again.
+    /// Sees now and then which interfaces are down, and which are up again, and whether folders answer.
     fn look(&mut self) {
         if self.looked.elapsed() < LOOK {
             return;
         }
         self.looked = Instant::now();
+        self.watch_spool();
         for at in 0..self.sources.len() {
             let Some(source) = self.sources.get_mut(at).filter(|source| source.taking) else { continue };
             let interface = source.settings.interface.clone();
@@ -523,6 +563,19 @@ impl Crew {
     }
 }
 
+/// Waits for those who are to take over a change.
+fn held(answers: &Receiver<bool>, until: Instant) -> Holds {
+    loop {
+        match answers.recv_deadline(until) {
+            Ok(true) => {}
+            Ok(false) => return Holds::NotByAll,
+            Err(RecvTimeoutError::Timeout) => return Holds::Later,
+            // All have let go.
+            Err(RecvTimeoutError::Disconnected) => return Holds::ByAll,
+        }
+    }
+}
+
 /// What there is to say of an interface that fails while others go on.
 fn without(error: &LiveError) -> String {
     let why = match error {
@@ -573,30 +626,82 @@ impl Drop for Over {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_thread_that_dies_ends_the_capture() {
-        let (said, events) = unbounded();
-        let mut crew = Crew {
+    fn crew(events: Receiver<Event>, feeding: Option<Feeding>, spool: Option<SpoolFolders>) -> Crew {
+        Crew {
             sources: Vec::new(),
             orders: Vec::new(),
             seen: Vec::new(),
             threads: Vec::new(),
             events,
             ending: Arc::default(),
-            feeding: Some(feeding::tests::dying(said.clone())),
-            spool: None,
+            feeding,
+            spool,
+            spool_stands: false,
             filter: None,
             cutoffs: Vec::new(),
+            holds: true,
             broken: None,
             may_open: true,
             looked: Instant::now(),
             begins_again: false,
             waits: true,
-        };
+        }
+    }
+
+    #[test]
+    fn a_thread_that_dies_ends_the_capture() {
+        let (said, events) = unbounded();
+        let mut crew = crew(events, Some(feeding::tests::dying(said.clone())), None);
         let (stop, since) = (AtomicBool::new(false), Instant::now());
         crew.follow(&stop, &mut |_| assert!(since.elapsed() < Duration::from_secs(10), "nobody sees it"));
         assert!(crew.finish().unwrap_err().to_string().contains("the thread that takes what is sent died"));
         drop(said);
+    }
+
+    /// All of them have the same time for it.
+    #[test]
+    fn all_are_told_to_end_before_one_is_waited_for() {
+        let (said, events) = unbounded();
+        let (spool, ending) = spool_folder::tests::idle(said.clone(), Duration::ZERO);
+        let mut crew = crew(events, None, Some(spool));
+        let late = move || {
+            let since = Instant::now();
+            while !ending.load(Ordering::Relaxed) {
+                if since.elapsed() > Duration::from_secs(5) {
+                    return Err(Error::Other("the other one was not told".into()));
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+            Ok(Done::default())
+        };
+        crew.threads.push(spawn("late", said, late).unwrap());
+        assert_eq!(crew.finish().unwrap().0.len(), 2);
+    }
+
+    #[test]
+    fn where_folders_do_not_answer_all_else_goes_on() {
+        let (said, events) = unbounded();
+        let (spool, _) = spool_folder::tests::idle(said, STANDS_STILL);
+        let mut crew = crew(events, None, Some(spool));
+        crew.watch_spool();
+        assert!(crew.goes_on() && crew.spool_stands);
+        crew.seen.push(Arc::new(Seen::silent_for(STANDS_STILL)));
+        assert!(!crew.goes_on());
+    }
+
+    #[test]
+    fn a_change_holds_when_all_have_said_so() {
+        let soon = || Instant::now() + Duration::from_millis(50);
+        let (answer, answers) = unbounded();
+        let other = answer.clone();
+        answer.send(true).unwrap();
+        drop(answer);
+        assert_eq!(held(&answers, soon()), Holds::Later, "one of them still has it before it");
+        other.send(false).unwrap();
+        assert_eq!(held(&answers, soon()), Holds::NotByAll);
+        other.send(true).unwrap();
+        drop(other);
+        assert_eq!(held(&answers, soon()), Holds::ByAll);
     }
 
     #[test]

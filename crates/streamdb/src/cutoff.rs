@@ -136,6 +136,13 @@ impl Cutoffs {
         matching.map_or(Keep::All, |(_, rule)| keep(rule))
     }
 
+    /// The two sides of the connection change places. What its ends decided stays: rules do not tell one end from the other.
+    pub(crate) fn turned(&mut self, slot: Slot) {
+        if let Some([to_server, to_client]) = self.undecided.get_mut(&slot.0).and_then(|c| c.heads.as_deref_mut()) {
+            std::mem::swap(to_server, to_client);
+        }
+    }
+
     /// The connection is over.
     pub(crate) fn closed(&mut self, slot: Slot) {
         if !self.undecided.is_empty() {

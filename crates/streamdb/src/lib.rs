@@ -65,4 +65,8 @@ fn speak(cli: &cli::Cli) {
     let forever = is_one_of_several || matches!(cli.command, cli::Command::Run(_));
     let json = cli.log == Some(cli::LogFlag::Json);
     output::speak(log::Speaker { process, is_one_of_several }, json, forever);
+    if matches!(cli.command, cli::Command::Run(_)) {
+        // Of those that run for long all others give up rights first.
+        output::may_wait();
+    }
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Instant, SystemTime};
@@ -13,6 +14,9 @@ use crate::log::{Level, Limits, Log, Speaker, Style, is_journal};
 
 /// What all that is said on standard error goes through.
 static LOG: OnceLock<Mutex<Log>> = OnceLock::new();
+
+/// Whether there may be a thread that says later what was too much. Changed while the log is locked.
+static MAY_WAIT: AtomicBool = AtomicBool::new(false);
 
 /// Says one sentence on standard error: of something that somebody should look at.
 pub(crate) fn complain(sentence: &str) {
@@ -46,6 +50,15 @@ pub(crate) fn speak_json(json: bool) {
     log().style.json = json;
 }
 
+/// From now on there may be a thread that says later what was too much. Before that a process may be about to give up rights, which
+/// each of its threads would have to: what is held back until then waits for it.
+pub(crate) fn may_wait() {
+    let log = log();
+    if !MAY_WAIT.swap(true, Ordering::Relaxed) && next(&log).is_some() {
+        begin_to_wait();
+    }
+}
+
 /// Says what there is to say of sentences that were too many.
 pub(crate) fn say_the_rest() {
     let text = log().end(now());
@@ -67,10 +80,14 @@ fn say(level: Level, sentence: &str) {
     let text = log.lines(Instant::now(), now(), level, sentence);
     // Printed while it is locked, so that one comes after the other.
     print(&text);
-    if !waits && next(&log).is_some() {
-        // Where there is no thread to be had, the next sentence, or the end, brings it.
-        _ = thread::Builder::new().name("log".into()).spawn(wait);
+    if !waits && next(&log).is_some() && MAY_WAIT.load(Ordering::Relaxed) {
+        begin_to_wait();
     }
+}
+
+fn begin_to_wait() {
+    // Where there is no thread to be had, the next sentence, or the end, brings it.
+    _ = thread::Builder::new().name("log".into()).spawn(wait);
 }
 
 /// When there is something to say of sentences that were too many.

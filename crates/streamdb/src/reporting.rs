@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use streamdb_storage::{Status, StatusWriter};
 use streamdb_types::Counters;
 
+use crate::capturing::STANDS_STILL;
 use crate::output::complain;
 
 /// How often it is said.
@@ -45,6 +46,17 @@ impl Seen {
     /// How long it has said nothing.
     pub(crate) fn silent(&self) -> Duration {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).1.elapsed()
+    }
+
+    /// Says that it goes on, and no more than that.
+    pub(crate) fn goes_on(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = Instant::now();
+    }
+
+    /// One that has said nothing for so long.
+    #[cfg(test)]
+    pub(crate) fn silent_for(time: Duration) -> Self {
+        Self(Mutex::new((Going::default(), Instant::now().checked_sub(time).unwrap())))
     }
 
     /// Says how it goes.
@@ -105,6 +117,10 @@ fn say(writer: &StatusWriter, workers: &[Told], failing: &mut bool) {
         set("held", going.held as u64);
         if let Some(waiting) = going.waiting {
             set("waiting", waiting as u64);
+        }
+        let silent = seen.silent();
+        if silent >= STANDS_STILL {
+            set("silent", silent.as_secs());
         }
         status.set(&format!("worker.{number}.interface"), interface);
     }

@@ -21,7 +21,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, clear_ambient_capability_set
 
 use crate::cli::GivingUp;
 use crate::commands::Error;
-use crate::output::complain;
+use crate::output::{complain, may_wait};
 
 /// What a process still needs.
 #[derive(Clone, Debug, Default)]
@@ -69,16 +69,17 @@ pub(crate) fn lower(giving_up: &GivingUp) -> Result<(), Error> {
 }
 
 /// Gives up all but these, if the flags say so. To be called while the process has one thread: those that begin later have what
-/// the one has that begins them.
+/// the one has that begins them. After it there may be others, whatever the flags say.
 ///
 /// # Errors
 /// When the kernel has it, and refuses it.
 pub(crate) fn confine(giving_up: &GivingUp, needs: &Needs) -> Result<(), Error> {
-    if !giving_up.confine {
-        return Ok(());
+    if giving_up.confine {
+        has_one_thread()?;
+        confine_thread(needs)?;
     }
-    has_one_thread()?;
-    confine_thread(needs)
+    may_wait();
+    Ok(())
 }
 
 /// What a thread gives up the others keep, so there may be no others.

@@ -263,6 +263,31 @@ fn an_interface_that_is_down_at_the_start_stops_no_other_and_is_taken_when_it_is
     data.is_well();
 }
 
+/// More are missing than it says of one kind: the rest is held back, and that needs a thread, which a process must not have while it
+/// gives up its rights.
+#[test]
+fn many_interfaces_that_are_missing_stop_no_other() {
+    let Some(wire) = Wire::new() else { return };
+    let data = Data::new("run-missing");
+    let missing: String = (0..12).map(|n| format!(", \"none{n}\"")).collect();
+    let text = format!(
+        "data = {:?}\n{}[capture]\ninterfaces = [\"far0\"{missing}]\n[http]\nlisten = \"127.0.0.1:8080\"\n",
+        data.path(),
+        as_another(),
+    );
+    let config = data.write("streamdb.toml", text.as_bytes());
+    let mut command = common::command(["run", "--config"]);
+    let sensor = Sensor::start_as(&mut common::inside(&wire.far, command.arg(&config)));
+    sensor.says_all(["no interface none9;", "capturing from far0", RUN]);
+    let names = threads(sensor.process("capture"));
+    assert!(names.contains_key("log"), "{names:?}");
+    let rest = sensor.end();
+    assert!(
+        rest.iter().any(|line| line.contains("2 more like this, which is the last: there is no interface none11;")),
+        "{rest:#?}"
+    );
+}
+
 #[test]
 fn its_processes_do_not_outlive_it() {
     if !may_capture() {

@@ -12,8 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::flows::{Flow, Sent, frames};
-use common::{Capturing, Data, Pair, Wire, head, inside, installed, ip, noise, stream_to, text, until, wait, within};
+use common::flows::{Flow, Sent, frames, frames_without_known_ports};
+use common::{
+    Capturing, Data, Made, Pair, Talk, Wire, head, inside, installed, ip, noise, stream_to, text, until, wait, within,
+};
 use serde_json::Value;
 use streamdb::sharing::parts;
 use streamdb::worker::{Worker, WorkerConfig};
@@ -73,13 +75,13 @@ fn by_flow(data: &Data) -> BTreeMap<(String, u64), Vec<Value>> {
     for row in data.streams(&[]) {
         let ends = [("src_ip", "src_port"), ("dst_ip", "dst_port")]
             .map(|(ip, port)| (text(&row, ip).to_owned(), row[port].as_u64().unwrap()));
-        let client = ends.into_iter().find(|(_, port)| *port != 8080).unwrap();
+        let client = ends.into_iter().find(|(_, port)| *port >= 20_000).unwrap();
         all.entry(client).or_default().push(row);
     }
     all
 }
 
-/// That there is one pair of streams for each flow, with all that was said in it.
+/// That there is one pair of streams for each flow, with all that was said in it, and that who sent a SYN is the client.
 fn assert_pairs(data: &Data, flows: u32, what: &str) {
     let rows = by_flow(data);
     let mut wrong = Vec::new();
@@ -87,7 +89,13 @@ fn assert_pairs(data: &Data, flows: u32, what: &str) {
         let rows = rows.get(&(flow.client(), flow.ports()[0].into())).map_or(&[][..], Vec::as_slice);
         let mut lengths: Vec<_> = rows.iter().map(|row| (row["length"].as_u64(), row["gap_bytes"].as_u64())).collect();
         lengths.sort_unstable();
-        if lengths != [0, 1].map(|side| (Some(flow.says(side).len() as u64), Some(0))) {
+        let swapped = |row: &Value| {
+            let said = if text(row, "direction") == "s" { 0 } else { 1 };
+            row["src_port"] != flow.ports()[0] || row["length"] != flow.says(said).len()
+        };
+        if lengths != [0, 1].map(|side| (Some(flow.says(side).len() as u64), Some(0)))
+            || flow.tcp && rows.iter().any(swapped)
+        {
             wrong.push(format!("{flow:?}: {rows:?}"));
         }
     }
@@ -232,6 +240,60 @@ fn what_is_for_a_worker_that_has_left_is_counted() {
     assert_eq!(all.frames + all.shed_frames, sent.len() as u64);
 }
 
+/// Also when much of it was stored by then. No port tells the server from the client.
+#[test]
+fn who_sent_the_syn_is_the_client_although_it_came_late() {
+    let data = Data::new("workers-late-syn");
+    let (asks, says) = (noise(1, 3_000), noise(2, 60_000));
+    let mut made = Made::default();
+    let mut talk = Talk::new(500);
+    talk.open(&mut made, 0).ask(&mut made, 1, &asks).answer(&mut made, 2, &says).close(&mut made, 3);
+    // What the server said comes first, and then all else.
+    let (first, last) = (3 + asks.len().div_ceil(1400), made.frames.len() - 3);
+    let times: Vec<u64> = made.frames.iter().map(|(time, _)| *time).collect();
+    made.frames[..last].rotate_left(first);
+    made.frames.iter_mut().zip(times).for_each(|(frame, time)| frame.0 = time);
+    data.ingest(&[], &[&data.write("late.pcap", &made.file())]).well();
+    let rows = data.streams(&[]);
+    let [one, two] = &rows[..] else { panic!("{rows:?}") };
+    for row in [one, two] {
+        assert_eq!((&row["src_port"], &row["dst_port"], &row["gap_bytes"]), (&500.into(), &80.into(), &0.into()));
+        let said = if text(row, "direction") == "s" { &asks } else { &says };
+        assert!(data.get(text(row, "oid"), &["--raw"]) == *said, "{row}");
+    }
+    assert_ne!(one["direction"], two["direction"]);
+    let sent = made.frames.into_iter().map(|(_, frame)| frame);
+    assert!(data.export().frames.into_iter().map(|frame| frame.data).eq(sent));
+    data.is_well();
+}
+
+/// Whether a worker is alone or not, each frame that has no content has one reason for it.
+#[test]
+fn why_frames_have_no_content_is_counted_once() {
+    let data = Data::new("workers-refused");
+    let mut workers = workers_of(&data, 2);
+    let arp = [&[2; 12][..], &[8, 6], &[0; 28]].concat();
+    let cut = [&[2; 12][..], &[8, 0], &[0x45; 5]].concat();
+    let other = frames(1).into_iter().next().map(|(_, mut frame)| {
+        // A protocol that is not gone into.
+        frame[23] = 89;
+        frame
+    });
+    let sent = [arp, cut, other.unwrap()];
+    for (n, frame) in sent.iter().cycle().take(300).enumerate() {
+        workers[n / 7 % 2].frame(&numbered(n, frame)).unwrap();
+    }
+    let mut all = Counters::default();
+    for mut worker in workers {
+        worker.source_is_over().unwrap();
+        assert!(worker.send_handed());
+        worker.ends_sending().unwrap();
+        all.add(&worker.finish().unwrap().0);
+    }
+    assert_eq!((all.frames, all.malformed_frames, all.other_frames), (300, 100, 200));
+    assert_eq!((all.malformed_ip, all.other_not_ip, all.other_protocol), (100, 100, 100), "{all:?}");
+}
+
 /// Without a wire: each direction of each pair of addresses comes to any worker, and what is handed over arrives now or then.
 #[test]
 fn whoever_sees_a_frame_its_connection_is_one() {
@@ -246,7 +308,7 @@ fn whoever_sees_a_frame_its_connection_is_one() {
             what(&mut hasher);
             hasher.finish() % of
         };
-        let sent = frames(FLOWS);
+        let sent = frames_without_known_ports(FLOWS);
         for (n, (_, data)) in sent.iter().enumerate() {
             let addresses = if data[12] == 8 { 26..34 } else { 22..54 };
             let at = chance(&|hasher| data[addresses.clone()].hash(hasher), 3) as usize;
@@ -462,6 +524,28 @@ fn an_interface_that_goes_away_ends_no_other_and_is_taken_again() {
     }
 }
 
+/// One worker sees first that the interface is gone. What the kernel has for the other one is no less there.
+#[test]
+fn what_has_come_by_an_interface_that_went_away_is_stored() {
+    const BURST: usize = 150_000;
+    let Some(wire) = Wire::new() else { return };
+    wire.second();
+    let data = Data::new("workers-left");
+    let flags = ["-i", "far0", "-i", "far1", "--workers", "2", "--json", "--no-derive", "--buffer", "64M"];
+    let capturing = Capturing::start(&data, Some(&wire.far), &flags);
+    // All of one flow, so that one worker of the interface has nothing to do.
+    let burst: Vec<Sent> = (0..BURST).map(|n| (0, lone(n as u32))).collect();
+    capturing.signal("-STOP");
+    wire.send(&["near0"], &burst);
+    // The kernel hands a part of its ring over when it is full, or after a while.
+    std::thread::sleep(Duration::from_millis(500));
+    ip(&format!("-n {} link del far0", wire.far));
+    capturing.signal("-CONT");
+    std::thread::sleep(Duration::from_secs(1));
+    let summary = capturing.summary();
+    assert_eq!((&summary["frames"], &summary["shed"]), (&BURST.into(), &0.into()), "{summary}");
+}
+
 #[test]
 fn what_is_changed_by_a_signal_holds_for_all_workers() {
     let Some(wire) = Wire::new() else { return };
@@ -482,8 +566,6 @@ fn what_is_changed_by_a_signal_holds_for_all_workers() {
     data.write("streamdb.toml", text_of("ip6").as_bytes());
     capturing.signal("-HUP");
     assert_eq!(capturing.line(), "streamdb: the configuration was read again\n");
-    // The workers read their orders between two batches.
-    std::thread::sleep(Duration::from_millis(500));
     wire.send(&["near0"], &only_on_0(&sent));
     let summary = capturing.summary();
     let of_v6 = sent.iter().filter(|(_, frame)| frame[12..14] == [0x86, 0xdd]).count();

@@ -1,5 +1,7 @@
 //! Frames that wait for their journal block: a row each, and one arena for the bytes that are no stream's.
 
+use std::ops::RangeInclusive;
+
 use streamdb_types::{Direction, LinkType, StreamOffset, Timestamp};
 
 use super::sum::sum;
@@ -97,6 +99,15 @@ impl Rows {
     pub fn set_connection(&mut self, row: usize, conn: u32, direction: Direction) {
         if let Some(row) = self.rows.get_mut(row) {
             row.connection = Some((conn, direction));
+        }
+    }
+
+    /// The directions of a connection change places in these rows.
+    pub(crate) fn turn(&mut self, rows: RangeInclusive<usize>, conn: u32) {
+        for row in self.rows.get_mut(rows).unwrap_or_default() {
+            if let Some((_, direction)) = row.connection.as_mut().filter(|(number, _)| *number == conn) {
+                *direction = direction.flip();
+            }
         }
     }
 

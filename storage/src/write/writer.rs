@@ -12,7 +12,7 @@ use streamdb_types::{
     BucketId, ConnKey, Counters, Direction, FrameNumber, Interface, Path, Reason, StreamOffset, Timestamp, Tuple,
 };
 
-use super::bucket_file::Compression;
+use super::bucket_file::{BlockRef, Compression};
 use super::buffer::{FLUSHED_MAX, FRONT, StreamBuffer, body_max};
 use super::cut::{NO_SPAN, max_rows};
 use super::facts::{FrameIn, Packets, Stalls, StreamFacts, WriterConfig, WriterSummary};
@@ -35,6 +35,8 @@ const MAX_DATAGRAMS: usize = 1000;
 const MAX_DATAGRAM_BYTES: usize = 128 << 10;
 /// Attachments (secrets, names) are kept in pieces of this many bytes; interfaces have no more bytes of options.
 const ATTACHMENT_PIECE: usize = 128 << 10;
+/// Among so many frames those of a connection are looked for whose sides change places.
+const MAX_TURNED: u64 = 4096;
 /// Frames with no row.
 const NO_ROW: u64 = u64::MAX;
 
@@ -262,6 +264,31 @@ impl Writer {
         if let Some(place) = self.conns.get_mut(at) {
             *place = Some(Box::new(conn));
         }
+    }
+
+    /// The client of a connection turns out to be the server: its two sides change places. False, and nothing changes, when a
+    /// record names one of them already, or when too many frames lie between those of the connection to look at all of them.
+    pub fn turned(&mut self, slot: u32) -> bool {
+        let (bucket, written) = self.bucket.as_ref().map_or((BucketId(0), 0), |b| (b.id, b.frames));
+        let Some(conn) = self.conns.get_mut(slot as usize).and_then(Option::as_mut) else { return false };
+        if conn.bucket != bucket || conn.streams.iter().any(|s| s.part > 0 || s.newest != BlockRef::NONE) {
+            return false;
+        }
+        // Without a row of its own it has none to change.
+        if conn.first_frame <= conn.last_frame {
+            let (Some(first), Some(last)) =
+                (conn.first_frame.0.checked_sub(written), conn.last_frame.0.checked_sub(written))
+            else {
+                return false;
+            };
+            if last - first > MAX_TURNED {
+                return false;
+            }
+            self.rows.turn(first as usize..=last as usize, conn.ordinal);
+        }
+        std::mem::swap(&mut conn.tuple.client, &mut conn.tuple.server);
+        conn.streams.swap(0, 1);
+        true
     }
 
     /// New bytes of a stream.

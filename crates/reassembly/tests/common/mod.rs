@@ -117,6 +117,16 @@ impl Sink for Keeper {
         assert_eq!(self.cuts.insert(tag, bytes.to_vec()), None);
     }
 
+    fn turned(&mut self, slot: Slot) -> bool {
+        self.log.push(format!("turned {slot:?}"));
+        let seen = self.live(slot);
+        let turns = seen.checkpoints == 0 && seen.bytes.iter().all(BTreeMap::is_empty);
+        if turns {
+            std::mem::swap(&mut seen.tuple.client, &mut seen.tuple.server);
+        }
+        turns
+    }
+
     fn data(&mut self, slot: Slot, direction: Direction, offset: StreamOffset, bytes: &[u8]) {
         self.log.push(format!("data {slot:?} {direction:?} {offset:?} {bytes:?}"));
         self.pieces += 1;

@@ -100,11 +100,14 @@ impl AtWork {
     fn run(mut self) -> Result<Done, Error> {
         let (mut said, mut ended) = (Instant::now(), None);
         loop {
-            while let Ok(Change { filter, cutoffs, _pending }) = self.changed.try_recv() {
+            while let Ok(Change { filter, cutoffs, taken }) = self.changed.try_recv() {
                 if let Some(expression) = filter {
                     self.given.set_filter(expression);
                 }
-                if let Err(error) = self.worker.set_cutoffs(cutoffs) {
+                let held = self.worker.set_cutoffs(cutoffs);
+                // Who does not wait any more needs no answer.
+                _ = taken.send(held.is_ok());
+                if let Err(error) = held {
                     complain(&printable(&error.to_string()));
                 }
             }

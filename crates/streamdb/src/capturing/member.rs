@@ -20,13 +20,16 @@ const SECOND: Duration = Duration::from_secs(1);
 /// How long after its end a worker waits for others, and for room at others, at most.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a worker reads on at most, after it was told to leave its interface.
+const LEAVING: Duration = Duration::from_secs(2);
+
 /// What a worker is told.
 pub(super) enum Order {
     /// To go on by other rules.
     Change(Change),
     /// To take frames from here.
     Take(Box<Live>),
-    /// To take none any more, as the interface has failed.
+    /// To take none any more but those that have come, as the interface has failed.
     Leave,
 }
 
@@ -40,6 +43,8 @@ pub(super) struct Member {
     interface: u32,
     /// `None` when its interface has failed.
     live: Option<Live>,
+    /// Until when what the kernel still has of a failed interface is taken at most.
+    leaves_by: Option<Instant>,
     worker: Worker,
     bell: Arc<Bell>,
     orders: Receiver<Order>,
@@ -68,6 +73,7 @@ impl Member {
             number,
             interface,
             live: None,
+            leaves_by: None,
             worker,
             bell: Arc::clone(&bell),
             orders,
@@ -99,6 +105,10 @@ impl Member {
                 Batch::Frames(_) => {}
                 Batch::Idle(now) => self.worker.clock(now)?,
                 Batch::End => break,
+            }
+            // Nothing more comes by it, when the kernel has handed over what it had.
+            if self.leaves_by.is_some_and(|then| matches!(batch, Batch::Idle(_)) || Instant::now() >= then) {
+                (self.live, self.leaves_by) = (None, None);
             }
             if ending && self.live.is_none() {
                 break;
@@ -162,14 +172,16 @@ impl Member {
         while let Ok(order) = self.orders.try_recv() {
             match order {
                 Order::Take(live) => self.take_from(*live),
-                Order::Leave => self.live = None,
-                Order::Change(Change { filter, cutoffs, _pending }) => {
+                Order::Leave => self.leaves_by = Some(Instant::now() + LEAVING),
+                Order::Change(Change { filter, cutoffs, taken }) => {
                     // It was tried before; only the system itself can still refuse it.
                     let filtered = match (&mut self.live, &filter) {
                         (Some(live), Some(filter)) => live.set_filter(filter.as_deref()).map_err(Error::from),
                         _ => Ok(()),
                     };
                     let cut = self.worker.set_cutoffs(cutoffs).map_err(Error::from);
+                    // Who does not wait any more needs no answer.
+                    _ = taken.send(filtered.is_ok() && cut.is_ok());
                     for error in [filtered, cut].into_iter().filter_map(Result::err) {
                         complain(&error.to_string());
                     }
@@ -184,7 +196,7 @@ impl Member {
             // It was opened while all were told to end.
             live.stop();
         }
-        self.live = Some(live);
+        (self.live, self.leaves_by) = (Some(live), None);
     }
 
     fn say_how_it_is(&mut self) {

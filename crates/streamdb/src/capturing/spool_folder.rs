@@ -6,7 +6,7 @@ mod files;
 mod folders;
 mod taking;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -80,12 +80,26 @@ impl SpoolFolders {
         Arc::clone(&self.seen)
     }
 
-    /// Stores the file at hand, if that does not take long, ends all streams and seals what is stored.
+    /// It is to end, with the file at hand if that does not take long.
+    pub(super) fn end(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Stores the file at hand, if that does not take long, ends all streams and seals what is stored. One that `stands` still is not
+    /// waited for long: the next start makes whole what it leaves.
     ///
     /// # Errors
     /// When the worker could not go on.
-    pub(crate) fn finish(self) -> Result<Done, Error> {
-        self.ending.store(true, Ordering::Relaxed);
+    pub(crate) fn finish(self, stands: bool) -> Result<Done, Error> {
+        self.end();
+        let since = Instant::now();
+        while stands && !self.thread.is_finished() {
+            if since.elapsed() >= GRACE {
+                complain("the folders in which captures appear do not answer, and are not waited for");
+                return Ok(Done { counters: self.seen.last().counters, ..Done::default() });
+            }
+            thread::sleep(PAUSE);
+        }
         let died = |_| Err(Error::Other("the thread that takes captures from folders died".into()));
         self.thread.join().unwrap_or_else(died)
     }
@@ -186,12 +200,15 @@ impl AtWork {
     /// What is to be done now and then: hear, change, and tell.
     fn between(&mut self) {
         self.folders.hear();
-        while let Ok(Change { filter, cutoffs, _pending }) = self.changed.try_recv() {
+        while let Ok(Change { filter, cutoffs, taken }) = self.changed.try_recv() {
             if let Some(filter) = filter {
                 self.frames.set_filter(filter);
             }
             self.config.cutoffs.clone_from(&cutoffs);
-            if let Some(Err(error)) = self.worker.as_mut().map(|worker| worker.set_cutoffs(cutoffs)) {
+            let held = self.worker.as_mut().map_or(Ok(()), |worker| worker.set_cutoffs(cutoffs));
+            // Who does not wait any more needs no answer.
+            _ = taken.send(held.is_ok());
+            if let Err(error) = held {
                 complain(&printable(&error.to_string()));
             }
         }

@@ -13,7 +13,7 @@ use streamdb_types::Counters;
 
 use super::Error;
 use super::storing::{self, Summary};
-use crate::capturing::{Crew, Done, Opened, SpoolSettings};
+use crate::capturing::{Crew, Done, Holds, Opened, SpoolSettings};
 use crate::cli::Capture;
 use crate::config::Config;
 use crate::deriving::Deriving;
@@ -122,7 +122,14 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
         }
         if reload.swap(false, Ordering::Relaxed) {
             match reread(args, crew, &retaining) {
-                Ok(()) => inform("the configuration was read again"),
+                Ok(Holds::ByAll) => inform("the configuration was read again"),
+                Ok(Holds::Later) => complain(
+                    "the configuration was read again; one of those who store is busy, and goes on by it when it has the time",
+                ),
+                Ok(Holds::NotByAll) => complain(
+                    "the configuration was read again, and not all who store go on by its filter and cutoffs; it is tried once \
+                     more when it is read the next time",
+                ),
                 Err(error) => {
                     complain(&format!("the configuration is as it was, as the new one is not right: {error}"))
                 }
@@ -204,13 +211,13 @@ fn live_settings(args: &Capture, interface: &str) -> LiveSettings {
 
 /// Takes over what can change while it captures: the filter, the cutoffs, and the limits of the store. Flags override the
 /// configuration, as they did at the start.
-fn reread(args: &Capture, crew: &mut Crew, retaining: &Retaining) -> Result<(), Error> {
+fn reread(args: &Capture, crew: &mut Crew, retaining: &Retaining) -> Result<Holds, Error> {
     let storing = &args.storing;
     let said = Config::load(storing.config.as_deref())?;
     let settings = Settings::new(storing, &said)?;
-    crew.change(said.capture.as_ref().map(|flags| flags.filter()), &settings.worker().cutoffs)?;
+    let holds = crew.change(said.capture.as_ref().map(|flags| flags.filter()), &settings.worker().cutoffs)?;
     retaining.limit(storing::limits(&storing.limiting, &said));
-    Ok(())
+    Ok(holds)
 }
 
 fn report(

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use streamdb_capture::{MAX_FRAME, Network};
+use streamdb_capture::{Filter, MAX_FRAME, Network};
 
 use super::section::{ConfigError, Section};
 use super::{LISTEN_ACCEPTED, listen};
@@ -91,7 +91,7 @@ pub(super) fn capture(mut section: Section<'_>, flags: &mut Flags) -> Result<(),
     let checked = |text: &str| workers(text).ok().map(|_| text.to_owned());
     let accepted = format!("a number of workers for each interface, from 1 to {MAX_WORKERS}");
     flags.say("workers", section.value("workers", &accepted, checked)?);
-    flags.say("filter", section.value("filter", "an expression in the language of tcpdump", name)?);
+    flags.say("filter", filter(&mut section)?);
     let length = |text: &str| text.parse().ok().filter(|n: &usize| (64..=MAX_FRAME).contains(n));
     let accepted = format!("a number of bytes from 64 to {MAX_FRAME}");
     let length = section.value("snap_length", &accepted, length)?;
@@ -100,6 +100,17 @@ pub(super) fn capture(mut section: Section<'_>, flags: &mut Flags) -> Result<(),
     flags.say("buffer", section.value("buffer", "a size from 1M to 2047M", checked)?);
     flags.set("no-promisc", section.flag("promiscuous")? == Some(false));
     Ok(())
+}
+
+/// The capture filter. What it is to be used on is not known here.
+fn filter(section: &mut Section<'_>) -> Result<Option<String>, ConfigError> {
+    let mut why = String::new();
+    let expression = |text: &str| {
+        let checked = if text.is_empty() { None } else { Some(Filter::check(text)) };
+        checked?.map_err(|error| why = format!("capture.filter: {error}")).ok().map(|()| text.to_owned())
+    };
+    let taken = section.value("filter", "an expression in the language of tcpdump", expression);
+    taken.map_err(|error| if why.is_empty() { error } else { section.wrong(&why) })
 }
 
 /// Where it is listened for what others send, and who may. Says whether it is.
@@ -225,6 +236,15 @@ mod tests {
             (
                 "[capture]\nintrface = \"eth1\"",
                 "2: there is no key \"intrface\" below [capture]; did you mean interface?",
+            ),
+            (
+                "[capture]\ninterface = \"eth1\"\nfilter = \"tcp prt 80\"",
+                "1: capture.filter: the filter 'tcp prt 80' cannot be used on link type 1: can't parse filter expression: \
+                 syntax error",
+            ),
+            (
+                "[capture]\ninterface = \"eth1\"\nfilter = \"\"",
+                "3: capture.filter: \"\" is not accepted; it takes an expression in the language of tcpdump",
             ),
             (
                 "[capture]\ninterface = \"eth1\"\ninterfaces = [\"eth2\"]",

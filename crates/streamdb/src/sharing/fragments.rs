@@ -92,7 +92,7 @@ pub(crate) struct Fragments {
     arrivals: u64,
     /// Bytes that what waits takes.
     bytes: usize,
-    /// Where those went of which all came and some twice, which they were, and since when they came.
+    /// Where those went of which all came and some twice, which they were, and when all were there.
     past: HashMap<PacketName, (u64, Route, Timestamp)>,
     past_order: VecDeque<(u64, PacketName)>,
 }
@@ -150,26 +150,26 @@ impl Fragments {
         (waited, over)
     }
 
-    /// After a fragment went where it belongs: if that was all of its packet, it is over.
-    pub(crate) fn went(&mut self, packet: &PacketName) -> Over {
+    /// After a fragment of this time went where it belongs: if that was all of its packet, it is over.
+    pub(crate) fn went(&mut self, packet: &PacketName, time: Timestamp) -> Over {
         let mut over = Over::default();
         if self.packets.get(packet).is_some_and(|packet| packet.is_complete() && packet.route.is_some()) {
-            self.remember(packet);
+            self.remember(packet, time);
             self.end(packet, &mut over);
         }
         over
     }
 
-    /// All of a packet came. Where none of its fragments came twice no more copies are to be expected.
-    fn remember(&mut self, name: &PacketName) {
+    /// All of a packet came by this time. Where none of its fragments came twice no more copies are to be expected.
+    fn remember(&mut self, name: &PacketName, time: Timestamp) {
         let Some(packet) = self.packets.get(name).filter(|packet| packet.copied) else { return };
-        let (number, since) = (packet.number, packet.since);
+        let number = packet.number;
         let route = match packet.route {
             Some(Route::Claimed(_)) => Route::Here,
             Some(route) => route,
             None => return,
         };
-        self.past.insert(*name, (number, route, since));
+        self.past.insert(*name, (number, route, time));
         self.past_order.push_back((number, *name));
         if self.past_order.len() > PAST {
             self.forget_first();
@@ -364,7 +364,7 @@ mod tests {
             self.over(over);
             self.went.extend(waited.iter().map(|kept| (mark(&kept.frame()), route)));
             self.went.push((mark(&frame), route));
-            let over = self.fragments.went(&fragment.packet);
+            let over = self.fragments.went(&fragment.packet, frame.time);
             self.over(over);
         }
     }
@@ -465,6 +465,14 @@ mod tests {
         // Not for long.
         bench.take(&frame(1, 3, 9), COPIES + 1, there);
         assert_eq!(bench.went.len(), 8);
+        // Since all of them were there, however long that took.
+        let mut bench = Bench::default();
+        for n in 0..4 {
+            bench.take(&frame(1, n, n.into()), i64::from(n) * COPIES, there);
+            bench.take(&frame(1, n, n.into()), i64::from(n) * COPIES + 1, there);
+        }
+        bench.take(&frame(1, 2, 9), 4 * COPIES, there);
+        assert_eq!((bench.went.len(), bench.fragments.bytes), (9, 0));
         for id in 0..2 * PAST as u16 {
             (0..4).for_each(|n| bench.take(&frame(id, n / 2, 0), 0, there));
             (2..4).for_each(|n| bench.take(&frame(id, n, 0), 0, there));

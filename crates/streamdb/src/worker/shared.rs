@@ -149,7 +149,7 @@ impl Worker {
             self.follow(route, &kept.frame())?;
         }
         self.follow(route, frame)?;
-        let over = self.part.as_mut().map(|part| part.fragments.went(&fragment.packet)).unwrap_or_default();
+        let over = self.part.as_mut().map(|part| part.fragments.went(&fragment.packet, frame.time)).unwrap_or_default();
         self.settle_over(over)
     }
 

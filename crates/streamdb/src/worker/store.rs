@@ -76,6 +76,14 @@ impl Sink for StoreSink<'_> {
         self.cutoffs.as_mut().map_or(Keep::All, |cutoffs| cutoffs.look(slot, direction, offset, payload))
     }
 
+    fn turned(&mut self, slot: Slot) -> bool {
+        let turned = self.store.writer.turned(slot.0);
+        if turned && let Some(cutoffs) = &mut self.cutoffs {
+            cutoffs.turned(slot);
+        }
+        turned
+    }
+
     fn data(&mut self, slot: Slot, direction: Direction, offset: StreamOffset, bytes: &[u8]) {
         let result = self.store.writer.data(slot.0, direction, offset, bytes);
         self.store.note(result);

@@ -27,9 +27,15 @@ pub struct Flow {
     pub wrap: Wrap,
     pub v6: bool,
     pub tcp: bool,
+    server: u16,
     id: u32,
     seq: [u32; 2],
 }
+
+/// A port of servers that no tunnel listens on.
+const WELL_KNOWN: u16 = 80;
+/// One that may be a client's as well.
+const OTHER: u16 = 8080;
 
 /// A frame, and which side sent it: 0 the client, 1 the server.
 pub type Sent = (usize, Vec<u8>);
@@ -38,12 +44,11 @@ impl Flow {
     pub fn new(n: u32) -> Self {
         let kind = n as usize;
         let (wrap, v6, tcp) = (WRAPS[kind % 6], kind / 6 % 2 == 1, (kind / 12).is_multiple_of(2));
-        Self { n, wrap, v6, tcp, id: n * 64, seq: [n.wrapping_mul(77_777), n.wrapping_mul(99_991)] }
+        Self { n, wrap, v6, tcp, id: n * 64, server: WELL_KNOWN, seq: [n.wrapping_mul(77_777), n.wrapping_mul(99_991)] }
     }
 
     pub const fn ports(&self) -> [u16; 2] {
-        // Neither one that a tunnel listens on, nor a well-known one.
-        [20_000 + (self.n % 20_000) as u16, 8080]
+        [20_000 + (self.n % 20_000) as u16, self.server]
     }
 
     /// The client's address, as text.
@@ -192,9 +197,18 @@ impl Flow {
 
 /// The frames of all these flows, many at a time.
 pub fn frames(flows: u32) -> Vec<Sent> {
+    frames_to(flows, WELL_KNOWN)
+}
+
+/// The same, and no port tells the server from the client.
+pub fn frames_without_known_ports(flows: u32) -> Vec<Sent> {
+    frames_to(flows, OTHER)
+}
+
+fn frames_to(flows: u32, server: u16) -> Vec<Sent> {
     let mut all = Vec::new();
     for first in (0..flows).step_by(GROUP as usize) {
-        let mut group: Vec<Flow> = (first..flows.min(first + GROUP)).map(Flow::new).collect();
+        let mut group: Vec<Flow> = (first..flows.min(first + GROUP)).map(|n| Flow { server, ..Flow::new(n) }).collect();
         for step in 0..Flow::STEPS {
             group.iter_mut().for_each(|flow| all.extend(flow.step(step)));
         }

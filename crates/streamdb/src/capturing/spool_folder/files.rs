@@ -70,12 +70,21 @@ struct File {
     taken: Option<Shape>,
     /// The shape in which it is known that the store has not got it.
     is_new: Option<Shape>,
-    /// It is not tried before this.
-    not_before: Duration,
+    /// It could not be taken as it is, and is not tried before this.
+    not_before: Option<Duration>,
     /// Of the files that are there it was so when it was looked last.
     is_there: bool,
-    /// By what time it is among those that wait, if it is.
-    waits_as: Option<i128>,
+    /// Where it is among those that wait, if it is.
+    waits_as: Option<Place>,
+}
+
+/// Where a file is among those that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// With those that were not tried yet, by when it was written to last.
+    First(i128),
+    /// With those that could not be taken, by when they are tried again.
+    Again(Duration),
 }
 
 impl File {
@@ -87,7 +96,7 @@ impl File {
             changed: now.since,
             taken: None,
             is_new: None,
-            not_before: Duration::ZERO,
+            not_before: None,
             is_there: true,
             waits_as: None,
         }
@@ -96,6 +105,11 @@ impl File {
     /// Whether it is to be taken, now or later.
     fn waits(&self) -> bool {
         self.shape.length > 0 && self.heard != Heard::Modified && self.taken != Some(self.shape)
+    }
+
+    /// Where it belongs among those that wait.
+    fn place(&self) -> Option<Place> {
+        self.waits().then(|| self.not_before.map_or(Place::First(self.shape.modified), Place::Again))
     }
 
     fn is_complete(&self, now: Now) -> bool {
@@ -123,12 +137,36 @@ pub(super) enum Next {
     Ask(Shape),
 }
 
+/// Those that are to be taken, now or later.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Waiting {
+    /// When they were written to last, and the name.
+    first: BTreeSet<(i128, OsString)>,
+    /// Those that could not be taken: when they are tried again, and the name.
+    again: BTreeSet<(Duration, OsString)>,
+}
+
+impl Waiting {
+    fn insert(&mut self, place: Place, name: OsString) {
+        _ = match place {
+            Place::First(modified) => self.first.insert((modified, name)),
+            Place::Again(then) => self.again.insert((then, name)),
+        };
+    }
+
+    fn remove(&mut self, place: Place, name: OsString) {
+        _ = match place {
+            Place::First(modified) => self.first.remove(&(modified, name)),
+            Place::Again(then) => self.again.remove(&(then, name)),
+        };
+    }
+}
+
 /// The files of a folder, by name.
 #[derive(Debug, Default)]
 pub(super) struct Files {
     all: BTreeMap<OsString, File>,
-    /// Those that are to be taken, now or later: when they were written to last, and the name.
-    waiting: BTreeSet<(i128, OsString)>,
+    waiting: Waiting,
     /// There are more than are known.
     pub(super) crowded: bool,
 }
@@ -137,8 +175,8 @@ impl Files {
     /// Something is heard of a file.
     pub(super) fn heard(&mut self, name: &OsStr, news: News, now: Now) {
         if news == News::Gone {
-            if let Some(modified) = self.all.remove(name).and_then(|file| file.waits_as) {
-                self.waiting.remove(&(modified, name.to_owned()));
+            if let Some(place) = self.all.remove(name).and_then(|file| file.waits_as) {
+                self.waiting.remove(place, name.to_owned());
             }
         } else if let Some(file) = self.file(name, now) {
             file.heard = if news == News::Modified { Heard::Modified } else { Heard::Complete };
@@ -148,11 +186,13 @@ impl Files {
 
     /// It was lost what was heard, or nothing is heard any more.
     pub(super) fn hear_nothing(&mut self) {
-        let mut waiting = BTreeSet::new();
+        let mut waiting = Waiting::default();
         for (name, file) in &mut self.all {
             file.heard = Heard::Nothing;
-            file.waits_as = file.waits().then_some(file.shape.modified);
-            waiting.extend(file.waits_as.map(|modified| (modified, name.clone())));
+            file.waits_as = file.place();
+            if let Some(place) = file.waits_as {
+                waiting.insert(place, name.clone());
+            }
         }
         self.waiting = waiting;
     }
@@ -173,6 +213,7 @@ impl Files {
             }
             file.changed = now.since;
             file.shape = shape;
+            file.not_before = None;
             self.sort(name);
         }
     }
@@ -181,8 +222,8 @@ impl Files {
     pub(super) fn end_look(&mut self) {
         let Self { all, waiting, .. } = self;
         all.retain(|name, file| {
-            if let Some(modified) = file.waits_as.filter(|_| !file.is_there) {
-                waiting.remove(&(modified, name.clone()));
+            if let Some(place) = file.waits_as.filter(|_| !file.is_there) {
+                waiting.remove(place, name.clone());
             }
             file.is_there
         });
@@ -192,6 +233,7 @@ impl Files {
     pub(super) fn taken(&mut self, name: &OsStr, shape: Shape) {
         if let Some(file) = self.all.get_mut(name) {
             file.taken = Some(shape);
+            file.not_before = None;
             // What comes to it from now on has to be heard again. What was heard meanwhile still counts.
             if file.heard == Heard::Complete && file.shape == shape {
                 file.heard = Heard::Nothing;
@@ -210,20 +252,21 @@ impl Files {
     /// It could not be taken now, and may be after this.
     pub(super) fn not_before(&mut self, name: &OsStr, then: Duration) {
         if let Some(file) = self.all.get_mut(name) {
-            file.not_before = then;
+            file.not_before = Some(then);
+            self.sort(name);
         }
     }
 
     /// How many are to be taken, now or later.
     pub(super) fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting.first.len() + self.waiting.again.len()
     }
 
-    /// The file that is to be taken: the one that was written to longest ago, if it is complete. One that may be before long holds
+    /// The file that is to be taken and was not tried yet: the one that was written to longest ago, if it is complete. One that may be before long holds
     /// up those after it for a while, so that connections go on from it to them.
     pub(super) fn next(&self, now: Now) -> Option<(i128, &OsStr, Next)> {
-        for (modified, name) in &self.waiting {
-            let Some(file) = self.all.get(name).filter(|file| file.not_before <= now.since) else { continue };
+        for (modified, name) in &self.waiting.first {
+            let Some(file) = self.all.get(name) else { continue };
             if file.is_complete(now) {
                 return Some((*modified, name, Next::Take(file.shape)));
             }
@@ -237,18 +280,28 @@ impl Files {
         None
     }
 
+    /// The file that could not be taken, and is to be tried again: the one for which it is time the longest.
+    pub(super) fn again(&self, now: Now) -> Option<(Duration, &OsStr, Next)> {
+        let due = self.waiting.again.iter().take_while(|(then, _)| *then <= now.since);
+        let mut due = due.filter_map(|(then, name)| Some((*then, name.as_os_str(), self.all.get(name)?)));
+        let (then, name, file) = due.find(|(_, _, file)| file.is_complete(now))?;
+        Some((then, name, Next::Take(file.shape)))
+    }
+
     /// Puts a file among those that wait, or takes it out, as it is now.
     fn sort(&mut self, name: &OsStr) {
         let Some(file) = self.all.get_mut(name) else { return };
-        let waits = file.waits().then_some(file.shape.modified);
+        let waits = file.place();
         let before = std::mem::replace(&mut file.waits_as, waits);
         if before == waits {
             return;
         }
-        if let Some(modified) = before {
-            self.waiting.remove(&(modified, name.to_owned()));
+        if let Some(place) = before {
+            self.waiting.remove(place, name.to_owned());
         }
-        self.waiting.extend(waits.map(|modified| (modified, name.to_owned())));
+        if let Some(place) = waits {
+            self.waiting.insert(place, name.to_owned());
+        }
     }
 
     fn file(&mut self, name: &OsStr, now: Now) -> Option<&mut File> {
@@ -283,9 +336,16 @@ mod tests {
     }
 
     fn next(files: &Files, seconds: u64) -> Option<&str> {
-        let waiting = files.all.iter().filter(|(_, file)| file.waits());
-        let waiting: BTreeSet<_> = waiting.map(|(name, file)| (file.shape.modified, name.clone())).collect();
+        let mut waiting = Waiting::default();
+        for (name, file) in &files.all {
+            if let Some(place) = file.place() {
+                waiting.insert(place, name.clone());
+            }
+        }
         assert_eq!(waiting, files.waiting);
+        if let Some((_, name, _)) = files.again(at(seconds)) {
+            return name.to_str();
+        }
         let (_, name, Next::Take(_)) = files.next(at(seconds))? else { return None };
         name.to_str()
     }

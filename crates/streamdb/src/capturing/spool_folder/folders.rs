@@ -45,6 +45,8 @@ pub(crate) struct Folders {
     inotify: Option<OwnedFd>,
     begun: Instant,
     looked: Option<Instant>,
+    /// The last file that was to be taken could not be.
+    pub(super) failed_last: bool,
 }
 
 impl Folders {
@@ -88,7 +90,7 @@ impl Folders {
                 crowded: false,
             });
         }
-        Ok(Self { all, inotify, begun: Instant::now(), looked: None })
+        Ok(Self { all, inotify, begun: Instant::now(), looked: None, failed_last: false })
     }
 
     /// Whether there are none.
@@ -145,13 +147,23 @@ impl Folders {
         self.all.iter().map(|folder| folder.files.waiting()).sum()
     }
 
-    /// The next file of all: its folder, its name, and what is to be done with it.
+    /// The next file of all: its folder, its name, and what is to be done with it. One that could not be taken before is tried again
+    /// when it is time, but not two of them in a row while there are others.
     pub(super) fn next(&self) -> Option<(usize, PathBuf, Next)> {
         let now = self.now();
+        let first = || self.first(|files| files.next(now));
+        let again = || self.first(|files| files.again(now));
+        if self.failed_last { first().or_else(again) } else { again().or_else(first) }
+    }
+
+    /// Of those that the folders have for it the first.
+    fn first<'f, K: Ord>(
+        &'f self,
+        next: impl Fn(&'f Files) -> Option<(K, &'f OsStr, Next)>,
+    ) -> Option<(usize, PathBuf, Next)> {
         let all = self.all.iter().enumerate();
-        let all = all
-            .filter_map(|(at, folder)| folder.files.next(now).map(|(modified, name, next)| (modified, name, at, next)));
-        let (_, name, at, next) = all.min_by_key(|(modified, name, at, _)| (*modified, *name, *at))?;
+        let all = all.filter_map(|(at, folder)| next(&folder.files).map(|(key, name, next)| ((key, name, at), next)));
+        let ((_, name, at), next) = all.min_by(|(one, _), (other, _)| one.cmp(other))?;
         Some((at, name.into(), next))
     }
 

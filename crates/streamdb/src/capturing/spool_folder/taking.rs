@@ -1,8 +1,9 @@
 //! One file of a folder into the store.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Seek};
+use std::io::{self, ErrorKind, Read, Seek};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,11 +13,12 @@ use streamdb_types::Counters;
 
 use super::files::Shape;
 use super::folders::open_file;
-use super::{AGAIN, AtWork, Found, INTERFACES};
+use super::{AGAIN, AtWork, Found, GRACE, INTERFACES};
 use crate::commands::Error;
 use crate::commands::storing::{self, Summary};
 use crate::ingesting::nothing_in;
 use crate::output::{complain, inform, printable};
+use crate::reporting::Seen;
 use crate::worker::Worker;
 
 /// How soon it is asked again whether somebody else is done with a capture.
@@ -76,7 +78,7 @@ impl AtWork {
         }
     }
 
-    fn found(&self, at: usize, name: &Path, shape: Shape) -> Option<Found> {
+    pub(super) fn found(&self, at: usize, name: &Path, shape: Shape) -> Option<Found> {
         let path = self.folders.all.get(at)?.path.join(name);
         Some(Found { at, name: name.to_owned(), shown: printable(&path.to_string_lossy()), path, shape })
     }
@@ -111,8 +113,11 @@ impl AtWork {
             self.taken(found);
             return Ok(());
         }
-        let mut capture = match CaptureFile::from_reader(&found.path, file) {
+        let paced = Paced { file, seen: Arc::clone(&self.seen), ending: Arc::clone(&self.ending), ends_at: None };
+        let mut capture = match CaptureFile::from_reader(&found.path, paced) {
             Ok(capture) => capture,
+            // What was cut off here is no fault of the file.
+            Err(_) if self.is_to_end() => return Ok(()),
             Err(error) => {
                 complain(&printable(&error.to_string()));
                 self.taken(found);
@@ -177,10 +182,11 @@ impl AtWork {
                 return Ok(End::Stopped);
             }
             self.begin_worker()?;
-            let Self { worker: Some(worker), frames, .. } = self else { return Ok(End::Stopped) };
+            let Self { worker: Some(worker), frames, ending, .. } = self else { return Ok(End::Stopped) };
             for _ in 0..AT_A_TIME {
                 match capture.next() {
                     Ok(None) => return Ok(End::Over(None)),
+                    Err(_) if ending.load(Ordering::Relaxed) => return Ok(End::Stopped),
                     Err(error) => return Ok(End::Over(Some(error))),
                     Ok(Some(item)) => frames.take(worker, &item)?,
                 }
@@ -226,13 +232,15 @@ impl AtWork {
         if let Some(folder) = self.folders.all.get_mut(found.at) {
             folder.files.taken(found.name.as_os_str(), found.shape);
         }
+        self.folders.failed_last = false;
     }
 
-    fn later(&mut self, found: &Found, after: Duration) {
+    pub(super) fn later(&mut self, found: &Found, after: Duration) {
         let then = self.folders.now().since + after;
         if let Some(folder) = self.folders.all.get_mut(found.at) {
             folder.files.not_before(found.name.as_os_str(), then);
         }
+        self.folders.failed_last = true;
     }
 
     fn see(&mut self, found: &Found) {
@@ -240,6 +248,27 @@ impl AtWork {
         if let Some(folder) = self.folders.all.get_mut(found.at) {
             folder.see(found.name.as_os_str(), now);
         }
+    }
+}
+
+/// A file that is read. A capture may have much in it that is nothing to take, in few bytes: whoever reads it says that it goes on,
+/// and stops when there is no time left.
+pub(super) struct Paced {
+    pub(super) file: File,
+    pub(super) seen: Arc<Seen>,
+    pub(super) ending: Arc<AtomicBool>,
+    pub(super) ends_at: Option<Instant>,
+}
+
+impl Read for Paced {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.seen.goes_on();
+        if self.ending.load(Ordering::Relaxed)
+            && Instant::now() >= *self.ends_at.get_or_insert_with(|| Instant::now() + GRACE)
+        {
+            return Err(io::Error::other("the capture is to end"));
+        }
+        self.file.read(buffer)
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read;
 
 use clap::Parser;
 use streamdb_capture::{CaptureFile, Item, fingerprint};
 use streamdb_storage::{DiskVolume, FrameFilter, Store, Volume};
 use streamdb_testkit::{Fault, FaultVolume, TestFolder};
 
+use super::taking::Paced;
 use super::*;
 use crate::cli::{Cli, Command};
 use crate::config::Config;
@@ -73,6 +75,22 @@ impl Case {
     }
 }
 
+/// One that does nothing until it is told to end, as was seen last so long ago; and by what it is told.
+pub(in crate::capturing) fn idle(said: Sender<Event>, silent: Duration) -> (SpoolFolders, Arc<AtomicBool>) {
+    let ending = Arc::new(AtomicBool::new(false));
+    let end = Arc::clone(&ending);
+    let work = move || {
+        while !end.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(Done::default())
+    };
+    let thread = spawn("capture spool", said, work).unwrap();
+    let (changes, _) = unbounded();
+    let seen = Arc::new(Seen::silent_for(silent));
+    (SpoolFolders { thread, ending: Arc::clone(&ending), changes, seen }, ending)
+}
+
 /// The first so many frames of the capture, and the times of them.
 fn first(frames: usize) -> (Vec<u8>, Vec<i64>) {
     let bytes = fs::read(CAPTURE).unwrap();
@@ -90,6 +108,42 @@ fn first(frames: usize) -> (Vec<u8>, Vec<i64>) {
         }
     }
     (bytes, times)
+}
+
+#[test]
+fn one_that_cannot_be_taken_does_not_hold_up_the_others() {
+    let mut case = Case::new("spool-folder-again", DiskVolume);
+    let (bytes, _) = first(40);
+    for name in ["a", "b"] {
+        fs::write(case.path(name), &bytes).unwrap();
+        case.at_work.folders.hear();
+    }
+    let names = |case: &Case| case.next().1;
+    let (at, name, shape) = case.next();
+    assert_eq!(name.to_str(), Some("a"));
+    let found = case.at_work.found(at, &name, shape).unwrap();
+    case.at_work.later(&found, Duration::ZERO);
+    assert_eq!(names(&case).to_str(), Some("b"));
+    case.take("b").unwrap();
+    assert_eq!(names(&case).to_str(), Some("a"), "it is tried again");
+    case.at_work.later(&found, Duration::ZERO);
+    assert_eq!(names(&case).to_str(), Some("a"), "there is no other");
+}
+
+/// A capture may have much in it that is nothing to take.
+#[test]
+fn who_reads_a_file_goes_on_and_ends_in_time() {
+    let folder = TestFolder::new("spool-folder-paced");
+    let path = folder.path().join("a");
+    fs::write(&path, "bytes").unwrap();
+    let (seen, ending) = (Arc::new(Seen::silent_for(IDLE)), Arc::new(AtomicBool::new(false)));
+    let file = fs::File::open(path).unwrap();
+    let mut paced = Paced { file, seen: Arc::clone(&seen), ending: Arc::clone(&ending), ends_at: Some(Instant::now()) };
+    let mut bytes = [0; 2];
+    assert_eq!(paced.read(&mut bytes).unwrap(), 2);
+    assert!(seen.silent() < IDLE);
+    ending.store(true, Ordering::Relaxed);
+    assert!(paced.read(&mut bytes).is_err());
 }
 
 #[test]
