@@ -1,12 +1,12 @@
 //! What a process may take that takes connections apart: so much memory, and so long for one connection; and who derives the processor
-//! when nobody else wants it. A process that is over a limit ends; the next one gives up the connection that it ended in.
+//! when nobody else wants it, as who captures has it first. A process that is over a limit ends; the next one gives up the connection that it ended in.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
+use rustix::process::{Resource, Rlimit, getpriority_process, getrlimit, setpriority_process, setrlimit};
 use streamdb_storage::{Store, Work};
 
 use crate::commands::Error;
@@ -14,6 +14,8 @@ use crate::output::complain;
 
 /// The lowest priority there is; what the thread reads and writes comes last by that, too.
 const LOWEST: i32 = 19;
+/// That of the threads that capture.
+const FIRST: i32 = -10;
 /// Bytes that a process needs for its threads and its own work, whatever its limit.
 const ROOM: u64 = 256 << 20;
 /// How often it is looked how long a connection takes.
@@ -33,6 +35,21 @@ const ENDS: i32 = 70;
 pub(crate) fn come_last() {
     // Of Linux' priorities each thread has its own. Without it all goes as well, but not as soon.
     _ = setpriority_process(None, LOWEST);
+}
+
+/// This thread, and those that it begins, come before others, where that is allowed, and nobody has said otherwise (`nice`): what
+/// they do not do in time is lost.
+pub(crate) fn come_first() {
+    if getpriority_process(None) == Ok(0) {
+        _ = setpriority_process(None, FIRST);
+    }
+}
+
+/// This thread, and those that it begins, come before nobody any more.
+pub(crate) fn come_as_others() {
+    if getpriority_process(None) == Ok(FIRST) {
+        _ = setpriority_process(None, 0);
+    }
 }
 
 /// From now on the process gets no more memory than this for itself; files that it maps are not counted. It is left [`ROOM`] at

@@ -46,6 +46,18 @@ fn threads(process: u32) -> BTreeMap<String, [String; 4]> {
     .collect()
 }
 
+/// The threads of a process, each with how nice it is.
+fn priorities(process: u32) -> Vec<(String, i32)> {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let of_task = |task: std::io::Result<fs::DirEntry>| {
+        let text = fs::read_to_string(task.ok()?.path().join("stat")).ok()?;
+        // What stands in brackets may have blanks; the nice value is the nineteenth of all.
+        let (name, rest) = text.split_once('(')?.1.rsplit_once(") ")?;
+        Some((name.to_owned(), rest.split(' ').nth(16)?.parse().ok()?))
+    };
+    tasks.filter_map(of_task).collect()
+}
+
 #[test]
 fn a_sensor_goes_on_whatever_becomes_of_its_processes() {
     if !may_capture() {
@@ -70,6 +82,11 @@ fn a_sensor_goes_on_whatever_becomes_of_its_processes() {
     let mut sensor = Sensor::start(&config);
     sensor.says("serving ");
     let captures = sensor.process("capture");
+    let first = |name: &str| priorities(captures).into_iter().find(|(thread, _)| thread.starts_with(name));
+    until("what captures comes before others", || first("store").filter(|(_, nice)| *nice == -10));
+    until("all else does not", || {
+        first("retention").zip(first("streamdb")).filter(|both| (both.0.1, both.1.1) == (0, 0))
+    });
     let body = noise(0, 100_000);
     let download = |seed: u32| {
         let body = noise(seed, 100_000);

@@ -24,6 +24,7 @@ pub(crate) use self::folders::Folders;
 use super::given::Given;
 use super::{Change, Done, Event, spawn};
 use crate::commands::{Error, storing};
+use crate::limiting::come_as_others;
 use crate::output::{complain, inform, printable};
 use crate::reporting::{Going, Seen};
 use crate::settings::Settings;
@@ -66,7 +67,12 @@ impl SpoolFolders {
     ) -> Result<Self, Error> {
         let (at_work, changes) = AtWork::new(folders, removes, store, settings);
         let (ending, seen) = (Arc::clone(&at_work.ending), Arc::clone(&at_work.seen));
-        let thread = spawn("capture spool", said, move || at_work.run())?;
+        let work = move || {
+            // Files wait for it.
+            come_as_others();
+            at_work.run()
+        };
+        let thread = spawn("capture spool", said, work)?;
         Ok(Self { thread, ending, changes, seen })
     }
 

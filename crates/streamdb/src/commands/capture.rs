@@ -18,6 +18,7 @@ use crate::cli::Capture;
 use crate::config::Config;
 use crate::deriving::Deriving;
 use crate::handing::{self, Handing};
+use crate::limiting::{come_as_others, come_first};
 use crate::output::{complain, inform, printable};
 use crate::progress::Pulse;
 use crate::reporting::Reporting;
@@ -96,13 +97,16 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
         &storing.data.folder,
     )?;
     let needs = needs(args, &said);
+    // With the rights that are given up next it may do so.
+    come_first();
     rights::lower(&args.giving_up)?;
     opened.check()?;
     let folder = storing::open(&storing.data.folder)?;
     rights::confine(&args.giving_up, &needs)?;
+    let mut crew = Crew::start(opened, &folder, &settings, !args.giving_up.any())?;
+    come_as_others();
     let retaining = Retaining::start(&folder, limits);
     let retaining = retaining.map_err(|e| Error::Other(format!("could not start the thread of retention: {e}")))?;
-    let mut crew = Crew::start(opened, &folder, &settings, !args.giving_up.any())?;
     let reporting = Reporting::start(folder.status()?, crew.told());
     let reporting = reporting.map_err(|e| Error::Other(format!("could not start the thread of the status: {e}")))?;
     let spooling = Spooling::start(&folder)?;
