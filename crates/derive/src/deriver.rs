@@ -96,6 +96,14 @@ impl Deriver {
         Ok(Arc::clone(self.guard.suspects(store, &self.keeper.lock, &*self.keeper.volume)?))
     }
 
+    /// From here on what is taken apart is watched, also by who joins beside it; before, that is so when it has begun.
+    ///
+    /// # Errors
+    /// When what the last process left cannot be read, or what is in work cannot be written down.
+    pub fn watch(&mut self, store: &Store) -> Result<(), Error> {
+        self.suspects(store).map(drop)
+    }
+
     /// What it did so far.
     pub fn tally(&self) -> Arc<Tally> {
         Arc::clone(&self.guard.tally)
@@ -114,7 +122,7 @@ impl Deriver {
         damaged: &mut dyn FnMut(&Error),
     ) -> Result<Progress, Error> {
         let mut progress = std::mem::take(&mut self.untold);
-        let begun = self.suspects(store).map(drop);
+        let begun = self.watch(store);
         let result = begun.and_then(|()| self.go_on(store, stop, damaged, &mut progress));
         if result.is_err() {
             self.untold = progress;

@@ -60,11 +60,13 @@ impl Deriving {
 /// kept, that is said once, and again when it works.
 pub(crate) fn follow(
     store: &Store,
-    deriver: Deriver,
+    mut deriver: Deriver,
     ending: &AtomicBool,
     stop: &AtomicBool,
     say: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Progress, Error> {
+    // What cannot be written yet is tried again, and said, when it derives.
+    _ = deriver.watch(store);
     let keeper = deriver.keeper();
     let done = AtomicBool::new(false);
     let (lag, tally) = (Lag::new(store), deriver.tally());

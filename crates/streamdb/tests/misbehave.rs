@@ -204,6 +204,8 @@ impl Drop for Open {
 
 const HARMLESS: &str = "GET /harmless HTTP/1.1\r\nHost: a\r\n\r\n";
 const FLAGS: &[&str] = &["--listen", "127.0.0.1:0", "--max-seconds", "1", "--max-memory", "2G"];
+/// With time enough to come to the limit of memory, on a machine with much else to do.
+const TO_EAT: &[&str] = &["--listen", "127.0.0.1:0", "--max-seconds", "60", "--max-memory", "2G"];
 
 #[test]
 fn an_open_connection_that_panics_is_given_up_by_who_serves() {
@@ -219,14 +221,14 @@ fn an_open_connection_that_runs_away_ends_who_serves_once() {
 
 #[test]
 fn an_open_connection_that_eats_memory_ends_who_serves_three_times() {
-    let mut open = Open::new("misbehave-open-eat", &[HARMLESS, "MISBEHAVE eat\n"], FLAGS);
+    let mut open = Open::new("misbehave-open-eat", &[HARMLESS, "MISBEHAVE eat\n"], TO_EAT);
     open.costs_one(2001, 3, "the process that took it apart ended in it, 3 times");
 }
 
 /// What is in a connection is read well each time, and what hands out an object of it ends the process.
 #[test]
 fn an_object_that_eats_memory_ends_who_serves_three_times() {
-    let mut open = Open::new("misbehave-body-eat", &[HARMLESS, "MISBEHAVE-BODY eat\n"], FLAGS);
+    let mut open = Open::new("misbehave-body-eat", &[HARMLESS, "MISBEHAVE-BODY eat\n"], TO_EAT);
     let oid = oid(&open.data, 2001);
     let answer = open.get(&format!("/streamdb/?oid={oid}"));
     assert_eq!((open.deaths, answer.status), (3, 404), "{}", answer.text());
