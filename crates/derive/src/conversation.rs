@@ -11,7 +11,7 @@ use streamdb_storage::{Stage, Store, Stream, StreamInfo, Suspects};
 use streamdb_types::{Direction, Gap, Marks, Oid, StreamOffset, Timestamp};
 
 use crate::error::Error;
-use crate::guard::{OTHERS, READ, Stretch, VERSION, content, guarded};
+use crate::guard::{OTHERS, READ, Stretch, VERSION, content, guarded, watched};
 use crate::index::{Cut, Naming, begins};
 use crate::others::Others;
 use crate::source::{StreamSource, Version};
@@ -87,8 +87,7 @@ fn both(store: &Store, stream: Stream, other: Option<Stream>) -> Result<Conversa
         Direction::ToServer => ([stream, other], [cuts.0, cuts.1]),
         Direction::ToClient => ([other, stream], [cuts.1, cuts.0]),
     };
-    let length = sources.each_ref().map(|source| source.end().0).into_iter().fold(0, u64::saturating_add);
-    let of = Stretch { length, ..Stretch::of(&info) };
+    let of = Stretch::of_both(&info, &sources);
     let read = guarded(suspects.as_ref(), &of, READ, || Conversation::read(sources, direction, cuts))?;
     Ok(Conversation { suspects, ..read })
 }
@@ -294,18 +293,13 @@ impl Conversation {
 
     /// Whatever is taken apart is so while that is written down.
     pub(crate) fn guarded<T>(&self, stage: Stage, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-        match self.watched() {
-            Some((suspects, of)) => guarded(Some(&suspects), &of, stage, work),
-            None => work(),
-        }
+        watched(self.watch().as_ref(), stage, work)
     }
 
     /// The same for work that changes the conversation: who is told, and of what.
-    pub(crate) fn watched(&self) -> Option<(Arc<Suspects>, Stretch)> {
+    pub(crate) fn watch(&self) -> Option<(Arc<Suspects>, Stretch)> {
         let info = self.info(self.asked)?;
-        let lengths = self.sources.iter().map(|source| source.end().0);
-        let of = Stretch { length: lengths.fold(0, u64::saturating_add), ..Stretch::of(info) };
-        Some((Arc::clone(self.suspects.as_ref()?), of))
+        Some((Arc::clone(self.suspects.as_ref()?), Stretch::of_both(info, &self.sources)))
     }
 
     fn source(&self, direction: Direction) -> &StreamSource {

@@ -6,12 +6,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use streamdb_extract::{Decode, MessageIndex};
+use streamdb_extract::{Decode, MessageIndex, Source};
 use streamdb_storage::{DeriveLock, Error as StoreError, Stage, Store, StreamInfo, Suspects, Volume};
 use streamdb_types::{ConnKey, Direction, ObjectRow, Oid};
 
 use crate::error::Error;
 use crate::rows::Rows;
+use crate::source::StreamSource;
 
 /// What a deriver did so far: for other threads to see.
 #[derive(Debug, Default)]
@@ -95,8 +96,9 @@ pub(crate) const VERSION: Stage = Stage(2);
 pub(crate) const OTHERS: Stage = Stage(3);
 /// The parts of one content in it.
 pub(crate) const PIECES: Stage = Stage(4);
-/// Which of the bits of those below are set.
+/// A bit of each of the many below, so that they are none of those above.
 const CONTENT: u64 = 1 << 63;
+/// And one of those that are joined.
 const JOINED: u64 = 1 << 62;
 
 /// A message of a direction, or this part of it, where it is not 0; as it was sent, or as it was meant.
@@ -124,6 +126,12 @@ impl Stretch {
     pub(crate) fn of(stream: &StreamInfo) -> Self {
         Self { key: stream.key, oid: stream.oid, length: stream.length.0 }
     }
+
+    /// The connection of a stream, with both directions.
+    pub(crate) fn of_both(stream: &StreamInfo, sources: &[StreamSource; 2]) -> Self {
+        let lengths = sources.iter().map(|source| source.end().0);
+        Self { length: lengths.fold(0, u64::saturating_add), ..Self::of(stream) }
+    }
 }
 
 /// What `work` makes of a connection, while it is written down that this one is being taken apart. One in which it fails is given up.
@@ -147,6 +155,18 @@ pub(crate) fn guarded<T>(
             _ = suspects.give_up(of.key, &why);
             Err(Error::GivenUp { oid: of.oid, why })
         }
+    }
+}
+
+/// The same, where it is known who is told and of what.
+pub(crate) fn watched<T>(
+    by: Option<&(Arc<Suspects>, Stretch)>,
+    stage: Stage,
+    work: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
+    match by {
+        Some((suspects, of)) => guarded(Some(suspects), of, stage, work),
+        None => work(),
     }
 }
 

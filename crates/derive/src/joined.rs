@@ -9,7 +9,7 @@ use streamdb_types::{BucketId, Digests, Direction, Gap, GapKind, Oid, StreamOffs
 
 use crate::conversation::{Conversation, conversation};
 use crate::error::Error;
-use crate::guard::{guarded, joined};
+use crate::guard::{joined, watched};
 use crate::index::{Index, PARTS, Place as Numbered};
 use crate::join::{Plan, plan};
 
@@ -348,11 +348,11 @@ impl Open {
             }
         {
             // Whoever takes the pieces decodes them, too.
-            let watched = conversation.watched();
-            let mut work = || {
+            let by = conversation.watch();
+            watched(by.as_ref(), joined(part.direction, part.oid.index), || {
                 let message = named.message();
                 if !named.is_inside() && message.framing != Framing::Chunked && message.transfer_codings.is_empty() {
-                    conversation.content(message, inside.clone(), &mut |_, piece| put(piece))
+                    conversation.content(message, inside, &mut |_, piece| put(piece))
                 } else {
                     let mut skip = inside.start;
                     let mut left = inside.end - inside.start;
@@ -363,13 +363,7 @@ impl Open {
                     });
                     taken.map(drop)
                 }
-            };
-            match watched {
-                Some((suspects, of)) => {
-                    guarded(Some(&suspects), &of, joined(part.direction, part.oid.index), work)?;
-                }
-                None => work()?,
-            }
+            })?;
         }
         if flow.is_continue() && at < range.end {
             flow = out(hole(at..range.end));

@@ -10,7 +10,7 @@ use streamdb_types::{Gap, StreamOffset};
 
 use crate::conversation::Conversation;
 use crate::error::Error;
-use crate::guard::{content, guarded};
+use crate::guard::{content, watched};
 use crate::index::{PARTS, host_of};
 use crate::range::content_range;
 use crate::raw::raw;
@@ -130,42 +130,28 @@ impl Conversation {
         encoded: Option<&'o mut dyn FnMut(Piece<'_>)>,
         out: &'o mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<BodyOutcome, Error> {
-        let part = place.part.map_or(0, |part| part.number);
-        let stage = content(place.message.direction, place.message.index, part, decode);
-        match self.watched() {
-            Some((suspects, of)) => {
-                guarded(Some(&suspects), &of, stage, || self.place_in_work(place, decode, limits, encoded, out))
-            }
-            None => self.place_in_work(place, decode, limits, encoded, out),
-        }
-    }
-
-    fn place_in_work<'o>(
-        &mut self,
-        place: Place<'_>,
-        decode: Decode,
-        limits: &BodyLimits,
-        encoded: Option<&'o mut dyn FnMut(Piece<'_>)>,
-        out: &'o mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
-    ) -> Result<BodyOutcome, Error> {
-        let message = place.message;
-        let mut outcome = match (place.host, place.part) {
-            (_, None) => match encoded {
-                Some(encoded) => self.body_both(message, limits, encoded, out)?,
-                None => self.body(message, decode, limits, out)?,
-            },
-            (None, Some(part)) => {
-                let ranges = &part.content;
-                lying(part, decode, limits, (encoded, out), &mut |take| self.ranges(message, ranges, limits, take))?
-            }
-            (Some(host), Some(part)) => lying(part, decode, limits, (encoded, out), &mut |take| {
-                let mut take = counted(take);
-                let host = Place::of(message).inside(host);
-                Ok(self.place(host, Decode::Decoded, limits, None, &mut take)?.problem)
-            })?,
-        };
-        outcome.complete &= place.incomplete().is_none();
-        Ok(outcome)
+        let number = place.part.map_or(0, |part| part.number);
+        let stage = content(place.message.direction, place.message.index, number, decode);
+        watched(self.watch().as_ref(), stage, || {
+            let message = place.message;
+            let mut outcome = match (place.host, place.part) {
+                (_, None) => match encoded {
+                    Some(encoded) => self.body_both(message, limits, encoded, out)?,
+                    None => self.body(message, decode, limits, out)?,
+                },
+                (None, Some(part)) => {
+                    let ranges = &part.content;
+                    lying(part, decode, limits, (encoded, out), &mut |take| self.ranges(message, ranges, limits, take))?
+                }
+                (Some(host), Some(part)) => lying(part, decode, limits, (encoded, out), &mut |take| {
+                    let mut take = counted(take);
+                    let host = Place::of(message).inside(host);
+                    Ok(self.place(host, Decode::Decoded, limits, None, &mut take)?.problem)
+                })?,
+            };
+            outcome.complete &= place.incomplete().is_none();
+            Ok(outcome)
+        })
     }
 
     /// The parts of a body that is said to have several; none of any other.
@@ -216,28 +202,26 @@ impl Conversation {
     /// Hands out a range of the content of a message that lies in its stream as it was meant.
     pub(crate) fn content(&self, message: &Message, range: Range<u64>, out: Out<'_>) -> Result<(), Error> {
         let stage = content(message.direction, message.index, 0, Decode::Raw);
-        self.guarded(stage, || self.content_in_work(message, range, out))
-    }
-
-    fn content_in_work(&self, message: &Message, range: Range<u64>, out: Out<'_>) -> Result<(), Error> {
-        let Some(stream) = self.stream(message.direction) else { return Ok(()) };
-        let body = message.body;
-        let place = |offset: u64| StreamOffset(body.start.0.saturating_add(offset).min(body.end.0));
-        let others = self.put_others(message.direction);
-        let mut own = Vec::new();
-        let mut out = |at: u64, piece: Piece<'_>| {
-            let at = range.start.saturating_add(at);
-            match (piece, others) {
-                (Piece::Bytes(bytes), Some(others)) => {
-                    own.clear();
-                    own.extend_from_slice(bytes);
-                    others.put(place(at), &mut own);
-                    out(at, Piece::Bytes(&own))
+        self.guarded(stage, || {
+            let Some(stream) = self.stream(message.direction) else { return Ok(()) };
+            let body = message.body;
+            let place = |offset: u64| StreamOffset(body.start.0.saturating_add(offset).min(body.end.0));
+            let others = self.put_others(message.direction);
+            let mut own = Vec::new();
+            let mut out = |at: u64, piece: Piece<'_>| {
+                let at = range.start.saturating_add(at);
+                match (piece, others) {
+                    (Piece::Bytes(bytes), Some(others)) => {
+                        own.clear();
+                        own.extend_from_slice(bytes);
+                        others.put(place(at), &mut own);
+                        out(at, Piece::Bytes(&own))
+                    }
+                    _ => out(at, piece),
                 }
-                _ => out(at, piece),
-            }
-        };
-        Ok(raw(stream, place(range.start)..place(range.end), &mut counted(&mut out))?)
+            };
+            Ok(raw(stream, place(range.start)..place(range.end), &mut counted(&mut out))?)
+        })
     }
 
     /// The holes in a range of the content of a message that lies in its stream as it was meant, by their offsets in the range.
