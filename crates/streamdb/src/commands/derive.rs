@@ -52,12 +52,12 @@ pub(super) fn run(args: &Derive) -> Result<ExitCode, Error> {
     ready();
     let progress = follow(&store, deriver, &ending, &stop, &mut complain);
     let was_asked = stop.load(Ordering::Acquire);
+    // What is handed on has its own time to end.
+    watchdog.stop();
     if args.once && !was_asked {
-        watchdog.stop();
         handing.finish();
     } else {
         handing.stop();
-        watchdog.stop();
     }
     let all = report(&progress?, args.json)?;
     if args.once && was_asked {
