@@ -1,6 +1,9 @@
 //! What lies inside messages of kind stream: which protocol both streams of a connection, or of a tunnel through one, speak, and
 //! what is found in them.
 
+#[cfg(test)]
+mod tests;
+
 use streamdb_sniff::SENTENCE_BYTES;
 use streamdb_types::{Direction, Gap, Marks, Reason, StreamOffset};
 
@@ -118,13 +121,29 @@ fn look(
         }
         let told = TOLD.iter().find_map(|find| find(rests, limits));
         let others = || FINDERS.iter().chain(&last_asked).find_map(|find| find(rests, limits));
-        told.or_else(|| if tls::may_begin(rests) { None } else { others() })
+        told.or_else(|| if tls::may_begin(rests) || may_tell_more(rests) { None } else { others() })
     })?;
     for sentence in found.sentences.iter_mut().flatten() {
         // Those who speak choose the names in it.
         sentence.truncate(sentence.floor_char_boundary(SENTENCE_BYTES));
     }
     Some((last.map(|message| message.map(|message| message.index)), found))
+}
+
+/// Within how many bytes of each stream it is told what those speak whose beginning was not captured.
+pub(crate) const TELL_BYTES: usize = 64 << 10;
+
+/// Whether more bytes may tell better what is spoken. A beginning tells it; in the middle, a word of one protocol may come after some
+/// of another.
+fn may_tell_more(streams: [&dyn Source; 2]) -> bool {
+    let hole = |stream: &dyn Source| stream.next_gap(StreamOffset(0)).filter(|gap| gap.offset == StreamOffset(0));
+    let late = |stream: &dyn Source| stream.marks().contains(Marks::MIDSTREAM) || hole(stream).is_some();
+    let more = |stream: &dyn Source| {
+        let there = stream.end().since(hole(stream).map_or(StreamOffset(0), |gap| gap.end()));
+        // A direction of which no frame was seen will hardly begin.
+        stream.ended().is_none() && stream.marks() != Marks::default() && there < TELL_BYTES as u64
+    };
+    streams.into_iter().any(late) && streams.into_iter().any(more)
 }
 
 /// Whether something may be inside.

@@ -69,8 +69,7 @@ fn is_pop3(streams: [&dyn Source; 2], client: Direction) -> bool {
         // Of those who come in the middle, both may say what could be a command.
         Some(line) if answers.late => Command::new(line) == Command::Other,
         Some(line) => Status::new(line) == Some(Status::Ok),
-        // What is found keeps its names, so it is waited for what tells.
-        None => answers.late && answers.all,
+        None => answers.late,
     };
     if answers.bytes.is_empty() || !answered {
         return false;

@@ -16,7 +16,7 @@ mod replies;
 use streamdb_types::{Direction, Marks, StreamOffset};
 
 use crate::handover;
-use crate::inside::Found;
+use crate::inside::{Found, TELL_BYTES};
 use crate::limits::Limits;
 use crate::source::Source;
 use crate::window::Window;
@@ -24,8 +24,6 @@ use client::Session;
 use command::starts_with;
 use replies::Greeting;
 
-/// How much of the client's stream is searched for commands where its beginning was not captured.
-const SEARCH_BYTES: usize = 64 << 10;
 /// How much is looked at first.
 const FIRST_BYTES: usize = 1 << 10;
 /// Most bytes of names and banners in sentences.
@@ -100,9 +98,9 @@ fn is_mail(client: &dyn Source, server: &dyn Source, greeting: &Greeting) -> boo
 fn has_commands(client: &dyn Source) -> bool {
     let start = client.next_gap(StreamOffset(0)).filter(|gap| gap.offset == StreamOffset(0));
     let start = start.map_or(StreamOffset(0), |gap| gap.end());
-    let mut window = Window::new(client, SEARCH_BYTES);
-    let bytes = window.look(start, SEARCH_BYTES).bytes;
-    let bytes = bytes.get(..SEARCH_BYTES).unwrap_or(bytes);
+    let mut window = Window::new(client, TELL_BYTES);
+    let bytes = window.look(start, TELL_BYTES).bytes;
+    let bytes = bytes.get(..TELL_BYTES).unwrap_or(bytes);
     let mut ended = false;
     bytes.split_inclusive(|b| *b == b'\n').any(|line| {
         let after_end = std::mem::replace(&mut ended, line == b".\r\n");

@@ -164,8 +164,8 @@ fn what_is_not_tls_is_left_alone() {
 #[test]
 fn what_may_become_a_hello_is_waited_for() {
     let (limits, hello) = (Limits::default(), records(&client_hello(), &[99]));
-    let server = MemorySource::new(b"+OK ready\r\n").with_end(None, Marks::SYN);
     let what = |client: &[u8], ended| {
+        let server = MemorySource::new(b"+OK ready\r\n").with_end(ended, Marks::SYN);
         let client = MemorySource::new(client).with_end(ended, Marks::MIDSTREAM);
         let messages = crate::messages(&client, &server, &limits);
         crate::inside(&messages, [&client, &server], &limits).and_then(|(_, found)| found.sentences[0].clone())
@@ -178,7 +178,9 @@ fn what_may_become_a_hello_is_waited_for() {
     assert!(what(&hello[..9], None).unwrap().starts_with("TLS session"));
     // No hello any more.
     for other in [&b"\x16\x03\x05"[..], b"\x16\x03\x01\x42", b"\x16\x03\x01\0\x99\x03", b"QUIT"] {
-        assert_eq!(what(other, None).as_deref(), Some("POP3 session"), "{other:?}");
+        let [client, server] = [other, b""].map(|bytes| MemorySource::new(bytes).with_end(None, Marks::SYN));
+        assert!(!may_begin([&client, &server]), "{other:?}");
+        assert_eq!(what(other, Some(Reason::Fin)).as_deref(), Some("POP3 session"), "{other:?}");
     }
 }
 
