@@ -175,6 +175,11 @@ impl Opened {
         Ok(Self { sources, lives: all_lives, feed, spool: folders, removes: spool.removes })
     }
 
+    /// The folders in which captures appear, but for those that do not answer.
+    pub(crate) fn folders(&self) -> impl Iterator<Item = &Path> {
+        self.spool.answer()
+    }
+
     /// Whether all that is needed later is still possible once the process has given up its other rights.
     ///
     /// # Errors

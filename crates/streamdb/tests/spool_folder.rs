@@ -394,3 +394,43 @@ fn mistakes_on_the_command_line_are_told() {
     assert!(!Path::exists(&data.path()), "a mistake leaves nothing behind");
     assert_eq!(data.run("capture", &["--spool-remove"]).code, Some(2));
 }
+
+/// A file server that is away: here a file system of FUSE for which nobody answers, mounted where only the sensor sees it.
+#[test]
+fn a_folder_that_does_not_answer_keeps_nothing_waiting() {
+    const MOUNT: &str = "exec 3<>/dev/fuse && mount -i -t fuse away \"$1\" -o fd=3,rootmode=40000,user_id=0,group_id=0 || \
+                         exit 99; shift; exec \"$@\"";
+    if !may_capture() || !installed("unshare") || !Path::new("/dev/fuse").exists() {
+        println!("skipped: no file system can be mounted here");
+        return;
+    }
+    let hears = |capturing: &mut Capturing, wanted: &str| {
+        let mut said = String::from("?");
+        while !said.contains(wanted) {
+            assert!(!said.is_empty(), "it ended");
+            said = capturing.line();
+        }
+    };
+    let case = Case::new("spool-away");
+    let (listener, address, filter) = Pair::on_loopback();
+    let spool = case.spool.to_str().unwrap();
+    let capture = case.data.command("capture", &["-i", "lo", "--filter", &filter, "--json", "--spool", spool]);
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", MOUNT, "sh", spool]).arg(capture.get_program()).args(capture.get_args());
+    let mut capturing = Capturing::start_as(&mut command);
+    let first = capturing.first.clone();
+    assert!(first.contains("captures: this folder has not answered for 5 s, as one of a file server"), "{first}");
+    let (mut pair, body) = (Pair::connect(&listener, address), noise(1, 100_000));
+    pair.download(&body);
+    stream_to(&case.data, pair.port(), head(&body).len() + body.len());
+    // It is known by now, too, who looks there.
+    hears(&mut capturing, "the folders in which captures appear do not answer: nothing was taken from them for ");
+    // The mount is given up, and there is a folder below it.
+    let leave = || {
+        let within = ["-m", "-t", &capturing.child.id().to_string(), "umount", "-f", "-c", spool];
+        Command::new("nsenter").args(within).output().unwrap()
+    };
+    until("it is mounted no more", || Some(()).filter(|()| leave().status.success()));
+    hears(&mut capturing, "captures are taken from this folder again");
+    capturing.stop();
+}

@@ -96,7 +96,7 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
         &SpoolSettings { folders: args.spool.clone(), removes: args.spool_remove },
         &storing.data.folder,
     )?;
-    let needs = needs(args, &said);
+    let needs = needs(args, &said, &opened);
     // With the rights that are given up next it may do so.
     come_first();
     rights::lower(&args.giving_up)?;
@@ -186,13 +186,13 @@ fn sum(done: &[Done]) -> (Counters, WriterSummary) {
 }
 
 /// What it still needs once it captures.
-fn needs(args: &Capture, said: &Config) -> Needs {
+fn needs(args: &Capture, said: &Config, opened: &Opened) -> Needs {
     let storing = &args.storing;
     let mut needs =
         if storing.no_derive { Needs::default() } else { handing::needs(&storing.data.folder, said.submit.as_ref()) };
     needs.writes.push(storing.data.folder.clone());
     let spool = if args.spool_remove { &mut needs.writes } else { &mut needs.reads };
-    spool.extend(args.spool.iter().cloned());
+    spool.extend(opened.folders().map(Path::to_owned));
     // The configuration is read again, and may be another file by then.
     let config = storing.config.as_deref().and_then(|path| std::path::absolute(path).ok());
     needs.reads.extend(config.and_then(|path| path.parent().map(Path::to_owned)));

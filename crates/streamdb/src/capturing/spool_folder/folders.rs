@@ -8,6 +8,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
@@ -20,6 +22,8 @@ use crate::output::{complain, inform, printable};
 
 /// How often the folders are looked through, whatever is heard.
 const EACH: Duration = Duration::from_secs(10);
+/// How long a folder is waited for at the start.
+const ANSWERS: Duration = Duration::from_secs(5);
 /// Room for news: some hundred of them.
 const ROOM: usize = 16 << 10;
 /// How often news are read at once; those that are left wait in the kernel.
@@ -50,7 +54,8 @@ pub(crate) struct Folders {
 }
 
 impl Folders {
-    /// Opens them; what happens in them from here on is heard.
+    /// Opens them; what happens in them from here on is heard. One that does not answer is opened when it does, if the process
+    /// may do so then.
     ///
     /// # Errors
     /// When one of them is not there, is no folder, is given twice, or is the data folder or in it.
@@ -60,6 +65,17 @@ impl Folders {
         // It may be not there yet.
         let data = fs::canonicalize(data).ok();
         for path in paths {
+            let shown = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            if !answers(path) {
+                complain(&format!(
+                    "{}: this folder has not answered for {} s, as one of a file server that is away; all else goes on, \
+                     and captures are taken from it once it answers (a confined process after a new start)",
+                    printable(&path.to_string_lossy()),
+                    ANSWERS.as_secs()
+                ));
+                all.push(Folder::new(shown, None, 0, Some("it does not answer".to_owned())));
+                continue;
+            }
             let refused = |why: &str| Err(Error::Other(format!("{}: {why}", printable(&path.to_string_lossy()))));
             let real = match fs::canonicalize(path) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -81,14 +97,7 @@ impl Folders {
             }
             let watch = inotify.as_ref().and_then(|inotify| watch(inotify, &real));
             known.push(real);
-            all.push(Folder {
-                path: std::path::absolute(path).unwrap_or_else(|_| path.clone()),
-                files: Files::default(),
-                watch,
-                inode: about.ino(),
-                trouble: None,
-                crowded: false,
-            });
+            all.push(Folder::new(shown, watch, about.ino(), None));
         }
         Ok(Self { all, inotify, begun: Instant::now(), looked: None, failed_last: false })
     }
@@ -98,12 +107,17 @@ impl Folders {
         self.all.is_empty()
     }
 
+    /// Those that answer, as they were opened.
+    pub(crate) fn answer(&self) -> impl Iterator<Item = &Path> {
+        self.all.iter().filter(|folder| folder.trouble.is_none()).map(|folder| folder.path.as_path())
+    }
+
     /// Whether this process may do there what it has to, once it has given up its other rights.
     ///
     /// # Errors
     /// For the first one where it may not.
     pub(crate) fn check(&self, removes: bool) -> Result<(), Error> {
-        for Folder { path, .. } in &self.all {
+        for path in self.answer() {
             let shown = printable(&path.to_string_lossy());
             if rustix::fs::access(path, Access::READ_OK | Access::EXEC_OK).is_err() {
                 return Err(Error::Other(format!(
@@ -193,6 +207,10 @@ impl Folders {
 }
 
 impl Folder {
+    fn new(path: PathBuf, watch: Option<i32>, inode: u64, trouble: Option<String>) -> Self {
+        Self { path, files: Files::default(), watch, inode, trouble, crowded: false }
+    }
+
     /// Something happened.
     fn news(&mut self, events: ReadFlags, name: Option<&OsStr>, now: Now) {
         let over = ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT | ReadFlags::IGNORED;
@@ -299,6 +317,24 @@ impl Shape {
 pub(super) fn open_file(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+}
+
+/// Whether a folder answers. Who asks a file server that is away may wait for as long as that likes, and so does a thread of this
+/// process for good; another process can be killed. Where there is none to be had, it is taken for one that answers.
+fn answers(path: &Path) -> bool {
+    let (stdin, stdout, stderr) = (Stdio::null(), Stdio::null(), Stdio::null());
+    let asks = Command::new("test").arg("-d").arg(path).stdin(stdin).stdout(stdout).stderr(stderr).spawn();
+    let Ok(mut asks) = asks else { return true };
+    let since = Instant::now();
+    while since.elapsed() < ANSWERS {
+        if !matches!(asks.try_wait(), Ok(None)) {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    // It is not waited for: even this may take long.
+    _ = asks.kill();
+    false
 }
 
 fn inotify() -> Option<OwnedFd> {
