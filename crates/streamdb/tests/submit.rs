@@ -257,6 +257,23 @@ fn what_rules_take_at_the_end_is_sent_at_the_end_and_what_waits_is_said() {
     let wanted =
         format!("streamdb: {} submissions still wait; whoever sends here next tries them again\n", of("down", "waits"));
     assert!(said.err.ends_with(&wanted), "{}", said.err);
+    let down = format!(
+        "down: this target takes nothing now; what is submitted there waits, and is tried again: http://{nowhere}/: "
+    );
+    assert_eq!(said.err.matches(&down).count(), 1, "{}", said.err);
+    // So it is in the metrics, and on the page.
+    let server = Server::start_with(&data, &["--listen", "127.0.0.1:0", "--config", config]);
+    let metrics = server.get("/metrics");
+    for (target, state, count) in
+        [("down", "waiting", of("down", "waits")), ("down", "sent", 0), ("files", "sent", of("files", "sent"))]
+    {
+        let wanted = format!("streamdb_submissions{{target=\"{target}\",state=\"{state}\"}} {count}\n");
+        assert!(metrics.text().contains(&wanted), "{wanted}: {}", metrics.text());
+    }
+    let page = server.get("/status");
+    let (waits, why) = (format!("{} waiting; <span", of("down", "waits")), format!("http://{nowhere}/: "));
+    assert!(page.text().contains(&waits) && page.text().contains(&why), "{}", page.text());
+    drop(server);
     // What waits for a target that is configured no more goes when that is asked for, and only then.
     let other = format!("[[submit.target]]\nname = \"files\"\nkind = \"folder\"\npath = {files:?}\n");
     let other = data.write("other.toml", other.as_bytes());

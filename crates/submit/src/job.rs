@@ -136,6 +136,21 @@ impl Job {
 
 pub(crate) type Key = (ContentHash, TargetName);
 
+/// How it stands with a target, of what is remembered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How many wait.
+    pub waiting: u64,
+    /// How many it has.
+    pub sent: u64,
+    /// How many were given up.
+    pub failed: u64,
+    /// How many were not taken in, as there was no room.
+    pub not_taken: u64,
+    /// Why one of those that wait was not sent yet; empty when none was tried.
+    pub why: String,
+}
+
 /// All of them.
 #[derive(Debug, Default)]
 pub(crate) struct Jobs {
@@ -289,6 +304,26 @@ impl Jobs {
 
     pub(crate) fn get(&self, hash: ContentHash, target: &TargetName) -> Option<&Job> {
         self.all.get(&(hash, target.clone()))
+    }
+
+    /// How it stands, by target.
+    pub(crate) fn tally(&self) -> BTreeMap<TargetName, Tally> {
+        let mut all = BTreeMap::<TargetName, Tally>::new();
+        for job in self.all.values() {
+            let of = all.entry(job.target.clone()).or_default();
+            match &job.state {
+                State::Waits { why, .. } => {
+                    of.waiting += 1;
+                    if !why.is_empty() {
+                        of.why.clone_from(why);
+                    }
+                }
+                State::Sent { .. } => of.sent += 1,
+                State::Failed { .. } if job.was_not_taken() => of.not_taken += 1,
+                State::Failed { .. } => of.failed += 1,
+            }
+        }
+        all
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Job> {

@@ -41,7 +41,7 @@ pub use error::Error;
 pub use fuzzing::submission_record;
 pub use hash::ContentHash;
 pub use incoming::Incoming;
-pub use job::{Job, State};
+pub use job::{Job, State, Tally};
 pub use queue::Queue;
 pub use receipt::{Placed, Receipt};
 pub use rule::{Choice, Policy, Rule, row_filter};

@@ -14,7 +14,7 @@
 //! A crash at any point is harmless: a copy without a line was never acknowledged, and goes; a line that was not written
 //! whole is cut off; a try without a line about its end is in doubt, which the line about its beginning says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -28,7 +28,7 @@ use crate::about::About;
 use crate::disk::{names, remove, sync_dir};
 use crate::error::Error;
 use crate::hash::ContentHash;
-use crate::job::{Job, MOST, State};
+use crate::job::{Job, MOST, State, Tally};
 use crate::known::{Known, NEW};
 use crate::record::{Entry, Event, Taken};
 use crate::rule::Choice;
@@ -167,6 +167,14 @@ impl Queue {
             jobs.sort_by(|a, b| (a.queued, a.hash, &a.target).cmp(&(b.queued, b.hash, &b.target)));
             Ok((jobs, known.damaged))
         })
+    }
+
+    /// How it stands with each target that something was submitted to.
+    ///
+    /// # Errors
+    /// When the system refuses something.
+    pub fn tally(&self) -> Result<BTreeMap<TargetName, Tally>, Error> {
+        self.locked(|known| Ok(known.jobs.tally()))
     }
 
     /// Forgets what failed, and what waits for targets that are not among those that are `there`, if that is known; and removes

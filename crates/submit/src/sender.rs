@@ -104,8 +104,8 @@ impl Sender {
         Self { queue, lanes, retry: settings.retry, signal, lock: None }
     }
 
-    /// Sends until it is stopped. `complain` gets a sentence for what needs a person: what was given up, and what the system
-    /// refused.
+    /// Sends until it is stopped. `complain` gets a sentence for what needs a person: what was given up, a target that takes
+    /// nothing, and what the system refused.
     pub fn run(&mut self, complain: &mut dyn FnMut(&str)) {
         let mut seen = 0;
         loop {
@@ -121,7 +121,7 @@ impl Sender {
                 return;
             }
         }
-        let ended = self.each_lane(complain, &|work, lane, told| {
+        let ended = self.each_lane(complain, true, &|work, lane, told| {
             let mut seen = 0;
             loop {
                 let pause = match work.all(lane, told) {
@@ -149,7 +149,7 @@ impl Sender {
         if !self.is_ours()? {
             return Ok(false);
         }
-        self.each_lane(complain, &|work, lane, told| work.all(lane, told))?;
+        self.each_lane(complain, false, &|work, lane, told| work.all(lane, told))?;
         Ok(true)
     }
 
@@ -162,8 +162,8 @@ impl Sender {
     }
 
     /// Does something for each target, on a thread of its own, and waits until all have done it. Gives the first error.
-    fn each_lane(&mut self, complain: &mut dyn FnMut(&str), work: &LaneWork) -> Result<(), Error> {
-        let shared = Work { queue: &self.queue, retry: &self.retry, signal: &self.signal };
+    fn each_lane(&mut self, complain: &mut dyn FnMut(&str), goes_on: bool, work: &LaneWork) -> Result<(), Error> {
+        let shared = Work { queue: &self.queue, retry: &self.retry, signal: &self.signal, goes_on };
         let lanes = &mut self.lanes;
         thread::scope(|scope| {
             let (told, sentences) = mpsc::channel();
@@ -197,6 +197,8 @@ struct Work<'w> {
     queue: &'w Queue,
     retry: &'w Retry,
     signal: &'w Signal,
+    /// Whether it is tried again: then a target that is not there is told of, and else what is left is.
+    goes_on: bool,
 }
 
 impl Work<'_> {
@@ -220,7 +222,18 @@ impl Work<'_> {
                     None => return Ok(()),
                 },
             };
+            let absent = lane.absent > 0;
             let event = self.try_once(lane, &job, is_announced)?;
+            match &event {
+                Event::Tried { why, .. } if self.goes_on && !absent && lane.absent > 0 => complain(format!(
+                    "{}: this target takes nothing now; what is submitted there waits, and is tried again: {why}",
+                    lane.name
+                )),
+                _ if absent && lane.absent == 0 => {
+                    complain(format!("{}: this target takes what is submitted again", lane.name))
+                }
+                _ => {}
+            }
             if let Event::Failed { why, .. } = &event {
                 let tries = job.tries.saturating_add(1);
                 complain(format!("{}: given up after {tries} tries at {}: {why}", job.name(), job.target));

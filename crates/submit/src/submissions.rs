@@ -14,7 +14,7 @@ use crate::batch::{Batch, Item};
 use crate::error::Error;
 use crate::hash::ContentHash;
 use crate::incoming::Incoming;
-use crate::job::{Job, MOST};
+use crate::job::{Job, MOST, Tally};
 use crate::object::{self, Bounds};
 use crate::queue::{NotTaken, Queue};
 use crate::receipt::{Placed, Receipt};
@@ -341,6 +341,14 @@ impl Submissions {
     /// When the system refuses something.
     pub fn jobs(&self) -> Result<(Vec<Job>, u64), Error> {
         self.queue.jobs()
+    }
+
+    /// How it stands with each target that something was submitted to.
+    ///
+    /// # Errors
+    /// When the system refuses something.
+    pub fn tally(&self) -> Result<BTreeMap<TargetName, Tally>, Error> {
+        self.queue.tally()
     }
 
     /// What sends all this. Any number of processes may have one; one of them sends at a time.

@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use streamdb_derive::{Store, now};
+use streamdb_submit::Submissions;
 
 use self::exposition::{Exposition, Kind};
 pub(crate) use self::requests::{Requests, count};
@@ -24,7 +25,8 @@ pub(crate) async fn answer(State(app): State<App>) -> Response {
     out.family("streamdb_build_info", Kind::Gauge, "Which StreamDB this is; always 1.");
     out.sample("streamdb_build_info", &version, 1);
     app.requests().write(&mut out);
-    let work = match app.start_glance(move |store| write(store, out)).await {
+    let submissions = app.submissions().cloned();
+    let work = match app.start_glance(move |store| write(store, submissions.as_ref(), out)).await {
         Ok(work) => work,
         Err(refusal) => return refusal,
     };
@@ -34,7 +36,7 @@ pub(crate) async fn answer(State(app): State<App>) -> Response {
     }
 }
 
-fn write(store: &Store, mut out: Exposition) -> String {
+fn write(store: &Store, submissions: Option<&Submissions>, mut out: Exposition) -> String {
     Running::read(store).write(&mut out, now());
     if let Some(suspects) = store.suspects() {
         let help = "Connections that this server takes apart no more, as that failed.";
@@ -55,6 +57,21 @@ fn write(store: &Store, mut out: Exposition) -> String {
         let help = "What may still be written to the store's file system.";
         out.one("streamdb_store_free_bytes", Kind::Gauge, help, room.available);
         out.one("streamdb_store_capacity_bytes", Kind::Gauge, "The size of the store's file system.", room.total);
+    }
+    if let Some(Ok(all)) = submissions.map(Submissions::tally) {
+        const NAME: &str = "streamdb_submissions";
+        out.family(NAME, Kind::Gauge, "Contents in the queue of submissions, by their target and what became of them.");
+        for (target, tally) in all {
+            let states = [
+                ("waiting", tally.waiting),
+                ("sent", tally.sent),
+                ("failed", tally.failed),
+                ("not_taken", tally.not_taken),
+            ];
+            for (state, count) in states {
+                out.sample(NAME, &[("target", target.as_str()), ("state", state)], count);
+            }
+        }
     }
     out.finish()
 }
