@@ -1,6 +1,8 @@
 //! `GET /health` and `GET /ready`, for who looks after this machine: whether the server answers, and whether the sensor does what
 //! it is for. Neither needs a token, as neither tells of anything that was captured; why it is not ready is told on loopback alone.
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -74,6 +76,22 @@ fn reasons(store: &Store) -> Vec<Reason> {
     }
     if writes && running.capture.as_ref().is_some_and(|status| supervised.is_some() && !status.is_fresh(now)) {
         add("capture", "the process that captures has not said for ten seconds how it goes".to_owned());
+    }
+    if writes {
+        let workers = running.workers();
+        let down: BTreeSet<&str> =
+            workers.iter().filter(|worker| worker.is_down()).map(|worker| worker.interface).collect();
+        for interface in down {
+            add("interface", format!("{interface}: nothing is captured from this interface, as it is down or away"));
+        }
+        for worker in &workers {
+            if let Some(seconds) = worker.silent() {
+                add(
+                    "capture",
+                    format!("{}: nothing is taken from there, and nothing was said for {seconds} s", worker.interface),
+                );
+            }
+        }
     }
     match store.room() {
         Ok(room) if room.available < FULL && (writes || supervised.is_some()) => {

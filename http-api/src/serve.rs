@@ -40,6 +40,17 @@ pub enum ServeError {
     },
 }
 
+impl ServeError {
+    fn of(listen: SocketAddr, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::InUse(listen),
+            io::ErrorKind::PermissionDenied => Self::NotAllowed(listen),
+            io::ErrorKind::AddrNotAvailable => Self::NoAddress(listen),
+            _ => Self::Listen { address: listen, source },
+        }
+    }
+}
+
 /// A server that listens, and answers when it is [`run`](Self::run).
 #[derive(Debug)]
 pub struct Server {
@@ -62,18 +73,30 @@ impl Server {
     /// # Errors
     /// When the address is not a loopback one and there are no tokens, or when it cannot be listened on.
     pub async fn bind_with(listen: SocketAddr, settings: Settings) -> Result<Self, ServeError> {
-        if !listen.ip().to_canonical().is_loopback() && settings.tokens.is_empty() {
-            return Err(ServeError::NotLoopback(listen));
-        }
-        let error = |source: io::Error| match source.kind() {
-            io::ErrorKind::AddrInUse => ServeError::InUse(listen),
-            io::ErrorKind::PermissionDenied => ServeError::NotAllowed(listen),
-            io::ErrorKind::AddrNotAvailable => ServeError::NoAddress(listen),
-            _ => ServeError::Listen { address: listen, source },
-        };
+        Self::may_listen(listen, &settings)?;
+        let error = |source| ServeError::of(listen, source);
         let listener = TcpListener::bind(listen).await.map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
         Ok(Self { listener, address, settings })
+    }
+
+    /// Whether it would listen there with these settings, whoever else may.
+    ///
+    /// # Errors
+    /// When the address is not a loopback one and there are no tokens.
+    pub fn may_listen(listen: SocketAddr, settings: &Settings) -> Result<(), ServeError> {
+        if listen.ip().to_canonical().is_loopback() || !settings.tokens.is_empty() {
+            return Ok(());
+        }
+        Err(ServeError::NotLoopback(listen))
+    }
+
+    /// Whether this process can listen there now.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn can_listen(listen: SocketAddr) -> Result<(), ServeError> {
+        std::net::TcpListener::bind(listen).map(drop).map_err(|source| ServeError::of(listen, source))
     }
 
     /// Where it listens.

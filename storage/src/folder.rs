@@ -41,14 +41,8 @@ impl WriteFolder {
     /// # Errors
     /// When the folder is not ours, when another process writes to it, or when the system refuses something.
     pub fn open(path: &Path, volume: Box<dyn Volume>) -> Result<Self> {
-        let is_new = match volume.create_private_dir(path) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => false,
-            result => result.map(|()| true).map_err(Error::io(path, "make the folder"))?,
-        };
+        let is_new = Self::make(path, &*volume)?;
         let ledger_path = path.join(LEDGER);
-        if !has_ledger(path)? && !is_fresh(&*volume, path)? {
-            return Err(Error::ForeignFolder(path.to_owned()));
-        }
         for name in [BUCKETS, DERIVED] {
             let path = path.join(name);
             match volume.create_dir(&path) {
@@ -91,6 +85,25 @@ impl WriteFolder {
         };
         folder.recover()?;
         Ok(folder)
+    }
+
+    /// Makes the folder for a store, if it is not there, and says whether it was not; whoever opens it may be another.
+    ///
+    /// # Errors
+    /// When the folder is not ours, or when the system refuses something.
+    pub fn make(path: &Path, volume: &dyn Volume) -> Result<bool> {
+        match volume.create_private_dir(path) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => Self::may_be(path, volume).map(|()| false),
+            result => result.map(|()| true).map_err(Error::io(path, "make the folder")),
+        }
+    }
+
+    /// Whether a folder that is there is a store, or can become one as it is empty.
+    ///
+    /// # Errors
+    /// When it is neither, or cannot be looked into.
+    pub fn may_be(path: &Path, volume: &dyn Volume) -> Result<()> {
+        if has_ledger(path)? || is_fresh(volume, path)? { Ok(()) } else { Err(Error::ForeignFolder(path.to_owned())) }
     }
 
     /// The folder.

@@ -7,10 +7,12 @@ use jiff::tz::TimeZone;
 use streamdb_types::Timestamp;
 
 /// What is accepted, for messages.
-pub(crate) const ACCEPTED: &str = "epoch seconds, a date as in 2012-03-02 07:51:51 or 2012-03-02T07:51:51Z, or words as in now, \
+pub(crate) const ACCEPTED: &str = "epoch seconds or milliseconds, a date as in 2012-03-02 07:51:51 or 2012-03-02T07:51:51Z, or words as in now, \
      yesterday, 2 weeks ago, last tuesday";
 
 const NANOS: i64 = 1_000_000_000;
+/// A millisecond.
+const MILLI: i64 = 1_000_000;
 /// No moment needs more characters.
 const LONGEST: usize = 64;
 
@@ -65,6 +67,9 @@ pub fn parse_moment(text: &str, now: Timestamp, zone: &Zone) -> Option<(Timestam
         return None;
     }
     let fine = if text.contains('.') { 1 } else { NANOS };
+    if let Some(moment) = epoch_millis(text) {
+        return Some((moment, MILLI));
+    }
     if let Some(moment) = epoch(text) {
         return Some((moment, fine));
     }
@@ -78,6 +83,12 @@ pub fn parse_moment(text: &str, now: Timestamp, zone: &Zone) -> Option<(Timestam
         return Some((zone.moment(date)?, NANOS));
     }
     Some((zone.moment(words(&text.to_ascii_lowercase(), zone.civil(now)?)?)?, 1))
+}
+
+/// Milliseconds since 1970, as log searches have them: thirteen digits, which as seconds would be in 31,000 years or later.
+fn epoch_millis(text: &str) -> Option<Timestamp> {
+    let millis = text.len() == 13 && text.bytes().all(|b| b.is_ascii_digit());
+    if millis { text.parse::<i64>().ok()?.checked_mul(MILLI).map(Timestamp) } else { None }
 }
 
 /// Seconds since 1970, with up to nine decimals.
@@ -142,6 +153,7 @@ mod tests {
     fn moments_are_read() {
         for (text, moment) in [
             ("1330674711", "2012-03-02T07:51:51Z"),
+            ("1330674711046", "2012-03-02T07:51:51.046Z"),
             ("1330674711.046917", "2012-03-02T07:51:51.046917000Z"),
             ("2012-03-02 07:51:51", "2012-03-02T07:51:51Z"),
             ("2012-03-02 07:51", "2012-03-02T07:51:00Z"),
@@ -207,6 +219,7 @@ mod tests {
     fn a_whole_second_is_as_long_as_a_second() {
         let fine = |text| parse_moment(text, Timestamp(0), &Zone::UTC).unwrap().1;
         assert_eq!(fine("1330674711"), NANOS);
+        assert_eq!(fine("1330674711046"), MILLI);
         assert_eq!(fine("2012-03-02 07:51:51"), NANOS);
         assert_eq!(fine("2012-03-02 07:51:51.5"), 1);
         assert_eq!(fine("now"), 1);

@@ -14,6 +14,8 @@ const GAPS: usize = 64;
 /// A process that is looked after.
 #[derive(Clone, Copy, Debug, Default)]
 struct Process {
+    /// Since when it is there, or was last.
+    since: Timestamp,
     restarts: u64,
     down_millis: u64,
     /// Since when it is not there, if it died.
@@ -60,8 +62,9 @@ impl Account {
     /// A process does what it is there for, for the first time or again.
     pub(crate) fn began(&mut self, name: &'static str) {
         let process = self.processes.entry(name).or_default();
-        let Some(from) = process.down.take() else { return };
         let to = now();
+        process.since = to;
+        let Some(from) = process.down.take() else { return };
         process.restarts += 1;
         process.down_millis += u64::try_from(to.since(from) / 1_000_000).unwrap_or(0);
         self.gaps.push_back((name.to_owned(), from.0, to.0));
@@ -79,6 +82,7 @@ impl Account {
             let still = process.down.map_or(0, |from| u64::try_from(now.since(from) / 1_000_000).unwrap_or(0));
             status.set(&format!("process.{name}.restarts"), process.restarts);
             status.set(&format!("process.{name}.down_millis"), process.down_millis + still);
+            status.set(&format!("process.{name}.since"), process.since.0);
             status.set(&format!("process.{name}.up"), u8::from(process.down.is_none()));
         }
         for (at, (name, from, to)) in self.gaps.iter().enumerate() {

@@ -53,12 +53,19 @@ struct Source {
     down: bool,
     /// When it is tried again, and what was said of why it could not be, since it failed.
     failed: Option<(Instant, String)>,
+    /// Whether frames come from it, for those who are told.
+    up: Arc<AtomicBool>,
 }
 
 impl Source {
     /// Whether frames come from it.
     const fn goes_on(&self) -> bool {
         self.taking && !self.down
+    }
+
+    /// Says whether frames come from it.
+    fn tell(&self) {
+        self.up.store(self.goes_on(), Ordering::Relaxed);
     }
 }
 
@@ -161,7 +168,8 @@ impl Opened {
                 Err(error) => return Err(error.into()),
             };
             let taking = failed.is_none();
-            sources.push(Source { settings, description, workers, taking, down: false, failed });
+            let up = Arc::new(AtomicBool::new(taking));
+            sources.push(Source { settings, description, workers, taking, down: false, failed, up });
             all_lives.push(lives);
         }
         if let Some(error) = refused
@@ -299,6 +307,7 @@ impl Crew {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             self.look();
+            self.sources.iter().for_each(Source::tell);
             if !self.takes_from_others() && !self.waits && !self.sources.iter().any(Source::goes_on) {
                 return;
             }
@@ -439,7 +448,9 @@ impl Crew {
                 let seen = Arc::clone(all.get(worker)?);
                 let is_last = worker + 1 == all.len();
                 let number = if is_last && self.spool.is_some() { FOLDER } else { number(worker) };
-                Some(Told { number, interface: interface.clone(), seen })
+                let source = self.sources.iter().find(|source| source.workers.contains(&worker));
+                let up = source.map(|source| Arc::clone(&source.up));
+                Some(Told { number, interface: interface.clone(), seen, up })
             };
             workers.into_iter().filter_map(told).collect::<Vec<_>>()
         };

@@ -74,6 +74,8 @@ pub(crate) struct Told {
     pub(crate) interface: String,
     /// What it says.
     pub(crate) seen: Arc<Seen>,
+    /// Whether frames come by that interface, where that can be told.
+    pub(crate) up: Option<Arc<AtomicBool>>,
 }
 
 /// The thread that tells it, until it is told to end.
@@ -109,7 +111,7 @@ impl Reporting {
 
 fn say(writer: &StatusWriter, workers: &[Told], failing: &mut bool) {
     let mut status = Status::default();
-    for Told { number, interface, seen } in workers {
+    for Told { number, interface, seen, up } in workers {
         let going = seen.last();
         let mut set = |name: &str, value: u64| status.set(&format!("worker.{number}.{name}"), value);
         Counters::NAMES.iter().zip(going.counters.values()).for_each(|(name, value)| set(name, value));
@@ -121,6 +123,9 @@ fn say(writer: &StatusWriter, workers: &[Told], failing: &mut bool) {
         let silent = seen.silent();
         if silent >= STANDS_STILL {
             set("silent", silent.as_secs());
+        }
+        if let Some(up) = up {
+            set("up", up.load(Ordering::Relaxed).into());
         }
         status.set(&format!("worker.{number}.interface"), interface);
     }
@@ -144,8 +149,11 @@ mod tests {
     fn what_workers_say_last_can_be_read() {
         let folder = TestFolder::new("reporting");
         let writer = StatusWriter::open(&DiskVolume, folder.path(), Teller::Capture).unwrap();
-        let told = |number| Told { number, interface: "eth0".into(), seen: Arc::default() };
-        let workers = vec![told(0), told(3)];
+        let told = |number, up: Option<bool>| {
+            let up = up.map(|up| Arc::new(AtomicBool::new(up)));
+            Told { number, interface: "eth0".into(), seen: Arc::default(), up }
+        };
+        let workers = vec![told(0, Some(false)), told(3, None)];
         let going = |frames, waiting| {
             let counters = Counters { frames, ..Counters::default() };
             Going { counters, open: 3, held: 4, waiting }
@@ -158,6 +166,7 @@ mod tests {
         let numbers = ["worker.0.frames", "worker.3.frames", "worker.3.open", "worker.3.held"];
         assert_eq!(numbers.map(|name| status.number(name)), [5, 7, 3, 4]);
         assert_eq!(status.text("worker.3.interface"), Some("eth0"));
+        assert_eq!((status.text("worker.0.up"), status.text("worker.3.up")), (Some("0"), None));
         assert_eq!((status.text("worker.0.waiting"), status.text("worker.3.waiting")), (None, Some("6")));
     }
 }

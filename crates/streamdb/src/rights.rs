@@ -154,10 +154,10 @@ pub(crate) fn as_user<T>(user: &User, act: impl FnOnce() -> Result<T, Error>) ->
     result
 }
 
-/// Gives a folder to a user, with all that is in it, unless it is theirs.
+/// Gives a folder of this user to another one, with all that is in it, unless it is theirs.
 ///
 /// # Errors
-/// When that is refused.
+/// When that is refused, or it is somebody else's: they could put anything there, other names of other files among it.
 pub(crate) fn hand_over(folder: &Path, user: &User) -> Result<(), Error> {
     fn walk(path: &Path, user: &User) -> std::io::Result<()> {
         let is_folder = fs::symlink_metadata(path)?.is_dir();
@@ -170,8 +170,17 @@ pub(crate) fn hand_over(folder: &Path, user: &User) -> Result<(), Error> {
         std::os::unix::fs::lchown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
     }
     let failed = |e| Error::Other(format!("{}: could not give it to the user {}: {e}", folder.display(), user.name));
-    if fs::metadata(folder).map_err(failed)?.uid() == user.uid.as_raw() {
+    let owner = fs::metadata(folder).map_err(failed)?.uid();
+    if owner == user.uid.as_raw() {
         return Ok(());
+    }
+    if owner != geteuid().as_raw() {
+        return Err(Error::Other(format!(
+            "{0}: the data folder belongs to the user {1}; give it to {2} first, if that is who is to have it: chown -R {2} {0}",
+            folder.display(),
+            name_of(owner),
+            user.name
+        )));
     }
     walk(folder, user).map_err(failed)
 }
@@ -185,13 +194,18 @@ pub(crate) fn not_as_root(folder: &Path) -> Result<(), Error> {
     if !geteuid().is_root() || there.uid() == 0 {
         return Ok(());
     }
-    let owner = User::from_uid(Uid::from_raw(there.uid())).ok().flatten();
-    let owner = owner.map_or_else(|| format!("#{}", there.uid()), |owner| owner.name);
+    let owner = name_of(there.uid());
     Err(Error::Other(format!(
         "{}: the data folder belongs to the user {owner}, who could not use what root leaves there; do this as that user: sudo -u {owner} \
          streamdb ...",
         folder.display()
     )))
+}
+
+/// How a user is called, or their number.
+fn name_of(uid: u32) -> String {
+    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    user.map_or_else(|| format!("#{uid}"), |user| user.name)
 }
 
 fn drop_capabilities() -> rustix::io::Result<()> {

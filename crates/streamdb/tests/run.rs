@@ -25,6 +25,11 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// The server of a sensor.
+fn server(address: SocketAddr) -> Server {
+    Server { child: Command::new("true").spawn().unwrap(), address }
+}
+
 /// What the kernel says of a process, or a thread.
 fn status(process: &str, name: &str) -> String {
     let all = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
@@ -96,8 +101,7 @@ fn a_sensor_goes_on_whatever_becomes_of_its_processes() {
     };
     let objects = |port: u16| {
         until("its object is found over HTTP", || {
-            let socket = Server { child: Command::new("true").spawn().unwrap(), address: asked };
-            let answer = socket.get(&format!("/api/v1/objects?srcport={port}&direction=c"));
+            let answer = server(asked).get(&format!("/api/v1/objects?srcport={port}&direction=c"));
             let answer: serde_json::Value = serde_json::from_str(answer.text()).unwrap();
             answer["rows"].as_array().unwrap().iter().find(|row| row["size"] == body.len()).cloned()
         })
@@ -280,6 +284,42 @@ fn an_interface_that_is_down_at_the_start_stops_no_other_and_is_taken_when_it_is
     data.is_well();
 }
 
+/// Whoever looks after many sensors asks whether each is ready.
+#[test]
+fn an_interface_that_goes_down_is_told() {
+    let Some(wire) = Wire::new() else { return };
+    wire.second();
+    let data = Data::new("run-blind");
+    let text = format!(
+        "data = {:?}\n{}[capture]\ninterfaces = [\"far0\", \"far1\"]\n[http]\nlisten = \"127.0.0.1:8080\"\n",
+        data.path(),
+        as_another(),
+    );
+    let config = data.write("streamdb.toml", text.as_bytes());
+    let mut command = common::command(["run", "--config"]);
+    let sensor = Sensor::start_as(&mut common::inside(&wire.far, command.arg(&config)));
+    sensor.says(RUN);
+    let ask = |path: &str| common::within(&wire.far, || server("127.0.0.1:8080".parse().unwrap()).get(path));
+    until("it is ready", || Some(()).filter(|()| ask("/ready").status == 200));
+    let up = |interface: &str| {
+        let metrics = ask("/metrics");
+        let name = format!("streamdb_interface_up{{interface=\"{interface}\"}} ");
+        metrics.text().lines().find_map(|line| line.strip_prefix(&name)).map(str::to_owned)
+    };
+    assert_eq!([up("far0"), up("far1")], [Some("1".to_owned()), Some("1".to_owned())]);
+    ip(&format!("-n {} link set far1 down", wire.far));
+    let answer = until("it is not", || Some(ask("/ready")).filter(|answer| answer.status == 503));
+    let reason = "far1: nothing is captured from this interface, as it is down or away";
+    assert!(answer.text().contains("\"interface\"") && answer.text().contains(reason), "{}", answer.text());
+    assert!(!answer.text().contains("far0"), "{}", answer.text());
+    assert_eq!([up("far0"), up("far1")], [Some("1".to_owned()), Some("0".to_owned())]);
+    assert!(ask("/status").text().contains("far1, down"));
+    ip(&format!("-n {} link set far1 up", wire.far));
+    until("it is ready again", || Some(()).filter(|()| ask("/ready").status == 200));
+    assert_eq!(up("far1").as_deref(), Some("1"));
+    sensor.end();
+}
+
 /// More are missing than it says of one kind: the rest is held back, and that needs a thread, which a process must not have while it
 /// gives up its rights.
 #[test]
@@ -305,6 +345,93 @@ fn many_interfaces_that_are_missing_stop_no_other() {
     );
 }
 
+/// A process that would refuse it at its start is not ended for it.
+#[test]
+fn a_reload_that_a_process_would_refuse_changes_nothing() {
+    if !may_capture() {
+        return;
+    }
+    let data = Data::new("run-refused");
+    let (port, other) = (free_port(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let with = |listen: &str, interface: &str, more: &str| {
+        format!(
+            "data = {:?}\n[capture]\ninterface = \"{interface}\"\nfilter = \"tcp port 1\"\n[http]\nlisten = \"{listen}\"\n{more}",
+            data.path()
+        )
+    };
+    let here = format!("127.0.0.1:{port}");
+    let config = data.write("streamdb.toml", with(&here, "lo", "").as_bytes());
+    let sensor = Sensor::start(&config);
+    sensor.says(RUN);
+    let all = || ["capture", "derive", "serve"].map(|name| sensor.process(name));
+    let before = all();
+    let taken = other.local_addr().unwrap().to_string();
+    for (text, why) in [
+        (
+            with("0.0.0.0:1", "lo", ""),
+            "http.listen: 0.0.0.0:1: others could reach this address, and no token".to_owned(),
+        ),
+        (with(&taken, "lo", ""), format!("{taken}: another program listens on this port")),
+        (with(&here, "lo", "[scan]\nhash_lists = [\"/none/bad.txt\"]\n"), "/none/bad.txt".to_owned()),
+    ] {
+        fs::write(&config, text).unwrap();
+        sensor.signal("-HUP");
+        let line = sensor.says("the configuration is as it was, as the new one is not right: ");
+        assert!(line.contains(&why), "{line}");
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(all(), before);
+    assert_eq!(server(here.parse().unwrap()).get("/health").status, 200);
+    // What only a restart takes over is said, and all else holds.
+    fs::write(&config, with(&here, "any", "")).unwrap();
+    sensor.signal("-HUP");
+    sensor.says_all([
+        "what [capture] and [store] say beside the filter is not what the capture began with",
+        "was read again",
+    ]);
+    assert_eq!(sensor.process("capture"), before[0]);
+    assert_eq!(sensor.end().iter().find(|line| line.contains("died")), None);
+}
+
+/// A mistake in the path of the data folder costs nobody what is in it.
+#[test]
+fn what_is_no_data_folder_is_given_to_nobody() {
+    if !may_capture() {
+        return;
+    }
+    let data = Data::new("run-foreign");
+    let text = format!(
+        "data = {:?}\nuser = \"nobody\"\n[capture]\ninterface = \"lo\"\nfilter = \"tcp port 1\"\n[http]\nlisten = \"127.0.0.1:{}\"\n",
+        data.path(),
+        free_port()
+    );
+    let config = data.write("streamdb.toml", text.as_bytes());
+    fs::create_dir(data.path()).unwrap();
+    fs::write(data.path().join("notes"), b"mine").unwrap();
+    let foreign = "this folder is not empty and is no StreamDB data folder; name an empty or a new one";
+    let run = || streamdb(["run".as_ref(), "--config".as_ref(), config.as_os_str()]);
+    assert!(run().sentence().ends_with(foreign));
+    let owners = || [data.path(), data.path().join("notes")].map(|path| fs::metadata(path).unwrap().uid());
+    assert_eq!(owners(), [0, 0]);
+    let said = streamdb(["check-config".as_ref(), config.as_os_str()]);
+    assert!(
+        said.code == Some(0) && said.err.contains("on this machine, now: ") && said.err.contains(foreign),
+        "{said:?}"
+    );
+    // Nor is what somebody else has, who could have put there whatever they liked.
+    fs::remove_file(data.path().join("notes")).unwrap();
+    std::os::unix::fs::chown(data.path(), Some(1), None).unwrap();
+    assert!(run().sentence().contains("belongs to the user "));
+    assert_eq!(fs::metadata(data.path()).unwrap().uid(), 1);
+    // A new one is theirs who capture, and no one else's business.
+    fs::remove_dir(data.path()).unwrap();
+    let sensor = Sensor::start(&config);
+    sensor.says(RUN);
+    let about = fs::metadata(data.path()).unwrap();
+    assert!(about.uid() != 0 && about.mode() & 0o027 == 0, "{:o}", about.mode());
+    sensor.end();
+}
+
 #[test]
 fn its_processes_do_not_outlive_it() {
     if !may_capture() {
@@ -325,6 +452,33 @@ fn its_processes_do_not_outlive_it() {
         let gone = |id: &u32| fs::read_to_string(format!("/proc/{id}/stat")).map_or(true, |stat| stat.contains(") Z "));
         all.iter().all(gone).then_some(())
     });
+}
+
+/// What goes together in no configuration is told before anything begins.
+#[test]
+fn a_configuration_is_checked_as_a_whole() {
+    let data = Data::new("run-checked");
+    let check = |config: &str| {
+        let path = data.write("streamdb.toml", config.as_bytes());
+        let said = streamdb(["check-config".as_ref(), path.as_os_str()]);
+        (said.code, said.err.replace(&path.display().to_string(), "FILE"))
+    };
+    let (code, said) = check("[http]\nlisten = \"0.0.0.0:8080\"\n");
+    assert!(code == Some(1) && said.starts_with("streamdb: FILE: http.listen: 0.0.0.0:8080: others could"), "{said}");
+    let (code, said) = check("data = \"/none\"\n[capture]\nlisten_pcap = [\"127.0.0.1:1\", \"[::]:2\"]\n");
+    assert!(code == Some(1) && said.contains("FILE, line 2: captures over TCP know no authentication, so"), "{said}");
+    let whole =
+        "data = \"/none\"\nuser = \"nobody-here\"\n[capture]\ninterface = \"none0\"\nspool = [\"/none/spool\"]\n";
+    let (code, said) = check(whole);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!((code, lines.len()), (Some(0), 3), "{said}");
+    for (line, what) in lines.iter().zip([
+        "there is no user nobody-here",
+        "none0: there is no such network interface",
+        "/none/spool: there is no such folder",
+    ]) {
+        assert!(line.starts_with("streamdb: on this machine, now: ") && line.contains(what), "{line}");
+    }
 }
 
 #[test]

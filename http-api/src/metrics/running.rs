@@ -1,5 +1,7 @@
 //! What the processes beside this one say of themselves.
 
+use std::collections::BTreeMap;
+
 use streamdb_derive::{Status, Store, Teller};
 use streamdb_types::Timestamp;
 
@@ -29,6 +31,21 @@ impl Worker<'_> {
     /// A counter of it, or another number.
     pub(crate) fn number(&self, name: &str) -> u64 {
         self.status.number(&format!("worker.{}.{name}", self.number))
+    }
+
+    /// Whether its interface is one that can be up or down.
+    fn has_link(&self) -> bool {
+        self.status.text(&format!("worker.{}.up", self.number)).is_some()
+    }
+
+    /// Whether nothing comes by its interface, as that is down or away.
+    pub(crate) fn is_down(&self) -> bool {
+        self.status.text(&format!("worker.{}.up", self.number)) == Some("0")
+    }
+
+    /// For how many seconds it has said nothing, when that is too long.
+    pub(crate) fn silent(&self) -> Option<u64> {
+        self.status.text(&format!("worker.{}.silent", self.number))?.parse().ok()
     }
 
     /// How many files wait, of one that takes files.
@@ -107,6 +124,16 @@ impl Running {
                     }
                 }
             }
+        }
+        const UP: &str = "streamdb_interface_up";
+        out.family(UP, Kind::Gauge, "Whether an interface that is captured from is up and there.");
+        let interfaces: BTreeMap<&str, bool> = workers
+            .iter()
+            .filter(|worker| worker.has_link())
+            .map(|worker| (worker.interface, !worker.is_down()))
+            .collect();
+        for (interface, up) in interfaces {
+            out.sample(UP, &[("interface", interface)], u8::from(up));
         }
         if let Some(waiting) = workers.iter().find_map(Worker::waiting) {
             let help = "Captures in the folders of spool that are to be stored, now or when they are complete.";

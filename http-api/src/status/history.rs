@@ -77,7 +77,10 @@ impl History {
         let mut history = Self {
             from: zone.date(begin),
             to: zone.date(begin.plus(SPAN)),
-            most: digits((most / (SLOT as f64 / 1e9)).round() as u64),
+            most: match most / (SLOT as f64 / 1e9) {
+                few if few > 0.0 && few < 1.0 => "less than 1".to_owned(),
+                rate => digits(rate.round() as u64),
+            },
             ..Self::default()
         };
         for (at, slot) in slots.iter().enumerate() {

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use streamdb_derive::{Error, Status, Store, now};
 use streamdb_query::Zone;
+use streamdb_submit::{Submissions, Tally, TargetName};
 use streamdb_types::Timestamp;
 
 use self::history::{History, SPAN};
@@ -29,6 +30,7 @@ struct Page {
     captures: bool,
     since: String,
     workers: Vec<Shown>,
+    targets: Vec<Target>,
     stored: String,
     oldest: String,
     room: String,
@@ -43,10 +45,19 @@ struct Process {
     says: String,
 }
 
+/// A target of submissions.
+struct Target {
+    name: String,
+    says: String,
+    /// Why what waits does.
+    why: String,
+}
+
 /// A worker, in words.
 struct Shown {
     number: String,
     interface: String,
+    down: bool,
     frames: String,
     bytes: String,
     dropped: String,
@@ -60,8 +71,8 @@ struct Shown {
 
 /// Answers a browser.
 pub(crate) async fn answer(State(app): State<App>) -> Response {
-    let zone = app.zone().clone();
-    let work = match app.start_glance(move |store| page(store, &zone)).await {
+    let (zone, submissions) = (app.zone().clone(), app.submissions().cloned());
+    let work = match app.start_glance(move |store| page(store, submissions.as_ref(), &zone)).await {
         Ok(work) => work,
         Err(refusal) => return refusal,
     };
@@ -72,7 +83,7 @@ pub(crate) async fn answer(State(app): State<App>) -> Response {
     }
 }
 
-fn page(store: &Store, zone: &Zone) -> Result<Page, Error> {
+fn page(store: &Store, submissions: Option<&Submissions>, zone: &Zone) -> Result<Page, Error> {
     let now = now();
     let running = Running::read(store);
     let (extent, room) = (store.extent()?, store.room()?);
@@ -85,6 +96,7 @@ fn page(store: &Store, zone: &Zone) -> Result<Page, Error> {
         captures,
         since: running.capture.as_ref().map(|status| zone.date(status.since)).unwrap_or_default(),
         workers: running.workers().iter().map(shown).collect(),
+        targets: submissions.and_then(|all| all.tally().ok()).into_iter().flatten().map(target).collect(),
         stored: format!("{} in {}", bytes(extent.bytes), counted(extent.buckets, "bucket")),
         oldest: extent.oldest.map(|time| zone.date(time)).unwrap_or_default(),
         room: format!("{} of {}", bytes(room.available), bytes(room.total)),
@@ -126,11 +138,13 @@ fn processes(running: &Running, unserved: u64, now: Timestamp, zone: &Zone) -> V
         all.push(Process { name: "this server".to_owned(), up: true, says });
     }
     // The others say nothing of themselves.
-    for (name, restarts, millis) in &looked_after {
-        if *restarts > 0 && !["capture", "derive"].contains(name) {
-            let up = running.supervisor.as_ref().map_or(0, |status| status.number(&format!("process.{name}.up"))) > 0;
-            all.push(Process { name: (*name).to_owned(), up, says: deaths(*restarts, *millis) });
-        }
+    for (name, restarts, millis) in looked_after.iter().filter(|(name, ..)| !["capture", "derive"].contains(name)) {
+        let number = |what: &str| {
+            running.supervisor.as_ref().map_or(0, |status| status.number(&format!("process.{name}.{what}")))
+        };
+        let since = zone.date(Timestamp(i64::try_from(number("since")).unwrap_or(0)));
+        let died = if *restarts > 0 { format!("; {}", deaths(*restarts, *millis)) } else { String::new() };
+        all.push(Process { name: (*name).to_owned(), up: number("up") > 0, says: format!("since {since}{died}") });
     }
     all
 }
@@ -180,6 +194,7 @@ fn shown(worker: &Worker<'_>) -> Shown {
     Shown {
         number: worker.number.to_owned(),
         interface: worker.interface.to_owned(),
+        down: worker.is_down(),
         frames: digits(n("frames")),
         bytes: bytes(n("wire_bytes")),
         dropped: match dropped {
@@ -196,6 +211,17 @@ fn shown(worker: &Worker<'_>) -> Shown {
         },
         refused: digits(n("malformed_frames").saturating_add(n("other_frames"))),
     }
+}
+
+fn target((name, tally): (TargetName, Tally)) -> Target {
+    let counts = [
+        (tally.sent, "sent"),
+        (tally.waiting, "waiting"),
+        (tally.failed, "given up"),
+        (tally.not_taken, "not taken in"),
+    ];
+    let says = counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{} {word}", digits(*count)));
+    Target { name: name.to_string(), says: says.collect::<Vec<_>>().join(", "), why: tally.why }
 }
 
 /// Of all frames that came, those that were lost.

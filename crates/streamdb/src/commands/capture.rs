@@ -99,6 +99,9 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let needs = needs(args, &said, &opened);
     // With the rights that are given up next it may do so.
     come_first();
+    if let Some(name) = &args.giving_up.user {
+        storing::make_for(&storing.data.folder, &rights::user(name)?)?;
+    }
     rights::lower(&args.giving_up)?;
     opened.check()?;
     let folder = storing::open(&storing.data.folder)?;

@@ -124,10 +124,10 @@ fn writes_to(command: &Command) -> Option<&Path> {
         Command::Serve(serve) => (&serve.data, serve.giving_up.user.is_none()),
         Command::Derive(derive) => (&derive.data, derive.giving_up.user.is_none()),
         Command::Scan(scan) => (&scan.data, scan.giving_up.user.is_none()),
-        Command::Submit(submit) => (&submit.data, true),
+        Command::Submit(submit) => (&submit.data, !submit.list),
         Command::Reindex(reindex) => (&reindex.data, true),
         Command::Retain(retain) => (&retain.data, true),
-        Command::Hold(hold) => (&hold.data, true),
+        Command::Hold(hold) => (&hold.data, !hold.list),
         Command::Hunt(hunt) => (&hunt.data, true),
         // This one makes it theirs who go on with it.
         Command::Run(_) => return None,

@@ -1,19 +1,23 @@
 //! `streamdb run`: a sensor as one configuration file says.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use streamdb_http_api::Server;
+
+use super::check_config::agrees;
 use super::{Error, storing};
 use crate::account::Account;
 use crate::cli::{LogFlag, Run};
 use crate::config::Config;
-use crate::output::speak_json;
+use crate::output::{complain, speak_json};
 use crate::rights;
 use crate::supervising::{Job, Reload, supervise};
 
 pub(super) fn run(args: &Run, log: Option<LogFlag>) -> Result<ExitCode, Error> {
-    let Sensor { data, user, confine, jobs } = sensor(&args.config, log)?;
+    let Sensor { data, user, confine, mut fixed, mut listen, jobs } = sensor(&args.config, log)?;
     // Made, and whole, before anybody reads it; and theirs who go on with it.
     let begin = || {
         drop(storing::open(&data)?);
@@ -21,8 +25,7 @@ pub(super) fn run(args: &Run, log: Option<LogFlag>) -> Result<ExitCode, Error> {
     };
     let account = match user.as_deref().map(rights::user).transpose()? {
         Some(user) => {
-            storing::make(&data)?;
-            rights::hand_over(&data, &user)?;
+            storing::make_for(&data, &user)?;
             rights::as_user(&user, begin)?
         }
         None => {
@@ -34,14 +37,37 @@ pub(super) fn run(args: &Run, log: Option<LogFlag>) -> Result<ExitCode, Error> {
         let next = sensor(&args.config, log)?;
         let others = [("data", next.data != data), ("user", next.user != user), ("confine", next.confine != confine)];
         // Some of the processes would go on as before, and some not.
-        match others.iter().find(|(_, is_another)| *is_another) {
-            Some((key, _)) => Err(Error::Other(format!(
+        if let Some((key, _)) = others.iter().find(|(_, is_another)| *is_another) {
+            return Err(Error::Other(format!(
                 "{}: {key} is another one than at the start, which needs a restart",
                 args.config.display()
-            ))),
-            None => Ok(next.jobs),
+            )));
         }
+        // What a process would refuse at its start is refused before one that runs is ended for it.
+        agrees(&args.config, &Config::load(Some(&args.config))?)?;
+        if next.listen != listen {
+            can_listen(next.listen, user.as_deref())?;
+            listen = next.listen;
+        }
+        if next.fixed != fixed {
+            fixed = next.fixed;
+            complain(&format!(
+                "{}: what [capture] and [store] say beside the filter is not what the capture began with, and holds when it \
+                 begins anew: streamdb needs a restart for that",
+                args.config.display()
+            ));
+        }
+        Ok(next.jobs)
     })
+}
+
+/// Whether the process that serves, which will be this user's, can listen there.
+fn can_listen(listen: SocketAddr, user: Option<&str>) -> Result<(), Error> {
+    let try_it = || Server::can_listen(listen).map_err(Error::from);
+    match user.map(rights::user).transpose()? {
+        Some(user) => rights::as_user(&user, try_it),
+        None => try_it(),
+    }
 }
 
 /// What there is to do, in which data folder, and as which user.
@@ -49,6 +75,9 @@ struct Sensor {
     data: PathBuf,
     user: Option<String>,
     confine: bool,
+    /// What is captured and how, as far as it cannot change while it is.
+    fixed: Vec<String>,
+    listen: SocketAddr,
     jobs: Vec<Job>,
 }
 
@@ -87,5 +116,6 @@ fn sensor(path: &Path, log: Option<LogFlag>) -> Result<Sensor, Error> {
     if config.scan.is_some() || config.submit.is_some() {
         jobs.push(job("scan", Reload::Again, &with(&[])));
     }
-    Ok(Sensor { data, user: config.user, confine, jobs })
+    let fixed = flags.fixed().cloned().collect();
+    Ok(Sensor { data, user: config.user, confine, fixed, listen: config.listen, jobs })
 }

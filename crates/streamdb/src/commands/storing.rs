@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::unistd::User;
 use serde::Serialize;
 use streamdb_derive::Progress;
 use streamdb_scan::Scanners;
@@ -19,6 +20,7 @@ use crate::config::Config;
 use crate::deriving::Deriving;
 use crate::output::{Output, complain, inform};
 use crate::retaining::Total;
+use crate::rights;
 use crate::supervising::is_supervised;
 use crate::units;
 
@@ -45,6 +47,15 @@ pub(super) fn open(path: &Path) -> Result<Arc<WriteFolder>, Error> {
 pub(super) fn make(folder: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(folder)
         .map_err(|e| Error::Other(format!("{}: could not make the folder: {e}", folder.display())))
+}
+
+/// Makes a data folder for this user, if it is not there, and gives it to them. What is no data folder stays as it is.
+pub(super) fn make_for(folder: &Path, user: &User) -> Result<(), Error> {
+    if let Some(parent) = folder.parent() {
+        make(parent)?;
+    }
+    WriteFolder::make(folder, &DiskVolume)?;
+    rights::hand_over(folder, user)
 }
 
 /// Begins to derive beside what is stored, unless the flags say otherwise or another process does it.

@@ -57,7 +57,26 @@ impl Flags {
 
     /// The capture filter.
     pub(crate) fn filter(&self) -> Option<&str> {
-        self.0.iter().find_map(|flag| flag.strip_prefix("--filter="))
+        self.all("filter").next()
+    }
+
+    /// The interfaces.
+    pub(crate) fn interfaces(&self) -> impl Iterator<Item = &str> {
+        self.all("interface")
+    }
+
+    /// The folders in which captures appear.
+    pub(crate) fn spool(&self) -> impl Iterator<Item = &str> {
+        self.all("spool")
+    }
+
+    /// What holds until the capture is started anew: all but the filter.
+    pub(crate) fn fixed(&self) -> impl Iterator<Item = &String> {
+        self.0.iter().filter(|flag| !flag.starts_with("--filter="))
+    }
+
+    fn all(&self, flag: &'static str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(move |said| said.strip_prefix("--")?.strip_prefix(flag)?.strip_prefix('='))
     }
 
     fn set(&mut self, flag: &str, is_set: bool) {
@@ -124,6 +143,14 @@ fn sent(section: &mut Section<'_>, flags: &mut Flags) -> Result<bool, ConfigErro
         return Err(
             section.wrong("capture.listen_pcap_from says who may send, and without listen_pcap nobody is listened to")
         );
+    }
+    let is_public =
+        |text: &&String| super::listen(text).is_some_and(|address| !address.ip().to_canonical().is_loopback());
+    if let Some(address) = listen.iter().find(is_public).filter(|_| from.is_empty()) {
+        return Err(section.wrong(&format!(
+            "captures over TCP know no authentication, so capture.listen_pcap takes {address} only with a list of who may send: give \
+             listen_pcap_from, or listen on 127.0.0.1 and have a tunnel end there"
+        )));
     }
     let listens = !listen.is_empty();
     listen.into_iter().for_each(|address| flags.say("listen-pcap", Some(address)));
