@@ -23,6 +23,9 @@ pub enum FeedError {
 impl fmt::Display for FeedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Listen { address, error } if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(f, "{address}: another program listens on this port; stop it, or take another port")
+            }
             Self::Listen { address, error } => write!(f, "could not listen for captures on {address}: {error}"),
             Self::Public { address } => write!(
                 f,

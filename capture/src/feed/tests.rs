@@ -350,3 +350,12 @@ fn others_send_only_where_they_are_named() {
     }
     assert_eq!("192.0.2.7".parse::<Network>().unwrap().to_string(), "192.0.2.7/32");
 }
+
+#[test]
+fn a_port_that_is_taken_is_told() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap();
+    let error = Feed::open(&FeedSettings { listen: vec![address], from: Vec::new() }).err().unwrap();
+    let wanted = format!("{address}: another program listens on this port; stop it, or take another port");
+    assert_eq!(error.to_string(), wanted);
+}

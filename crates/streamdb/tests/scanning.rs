@@ -186,6 +186,8 @@ fn a_digest_on_a_list_is_found_as_it_comes_and_shown_everywhere() {
     assert_eq!(data.json("objects", &["verdict=bad*", "mime=*executable", "dstport=80"]).len(), found.len());
     assert_eq!(data.json("objects", &["verdict=bad*", "dstport=81"]).len(), 0);
     assert_eq!(data.json("streams", &["verdict=bad*"]).len(), found.len());
+    let lines = String::from_utf8(data.run("objects", &["verdict=bad*"]).well()).unwrap();
+    assert_eq!(lines.lines().filter(|line| line.ends_with(" [hash-list:bad.txt]")).count(), found.len(), "{lines}");
     let page = server.get("/streamdb/?verdict=bad*&as_text=1");
     assert!(page.text().starts_with("Returning 1 of 1"), "{}", page.text());
     let said = data.run("objects", &["verdict=yara"]);

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use streamdb_query::{Filter, ObjectLine, Wording, find_objects, json_line, meta};
-use streamdb_storage::Store;
+use streamdb_storage::{Store, Verdicts};
 use streamdb_types::ObjectRow;
 
 use super::{Error, finding};
@@ -18,19 +18,21 @@ pub(super) fn run(args: &Streams) -> Result<ExitCode, Error> {
         find_objects(&store, &filter, looking, &mut |row| {
             lines.put(|out| match args.json {
                 true => json_line(out, &ObjectLine::with_verdicts(row, store.verdicts())),
-                false => text_line(out, row),
+                false => text_line(out, row, store.verdicts()),
             })
         })
     })
 }
 
-/// One object for people: when, who, which way, what it is, and its name.
-fn text_line(out: &mut Output, row: &ObjectRow) -> std::io::Result<()> {
+/// One object for people: when, who, which way, what it is, its name, and what scanners found in it.
+fn text_line(out: &mut Output, row: &ObjectRow, verdicts: &Verdicts) -> std::io::Result<()> {
     let arrow = if row.direction.letter() == 'c' { "<-" } else { "->" };
     let what = printable(&meta(row, Wording::Current));
+    let found = row.digests.map(|digests| verdicts.of(&digests.sha256)).unwrap_or_default();
+    let found = found.iter().map(|verdict| format!(" [{}]", printable(&verdict.to_string()))).collect::<String>();
     writeln!(
         out,
-        "{} {} {arrow} {} {} bytes {what} {}",
+        "{} {} {arrow} {} {} bytes {what} {}{found}",
         row.start, row.tuple.client, row.tuple.server, row.size, row.oid
     )
 }
