@@ -187,7 +187,7 @@ impl Feed {
     /// # Errors
     /// When an address is not free, not ours, or not one to listen on without a list of who may connect.
     pub fn open(settings: &FeedSettings) -> Result<Self, FeedError> {
-        allow::check(settings)?;
+        settings.check()?;
         let (give, senders) = sync_channel(SENDERS);
         let mut feed = Self {
             shared: Arc::default(),

@@ -77,7 +77,7 @@ fn reasons(store: &Store) -> Vec<Reason> {
     if writes && running.capture.as_ref().is_some_and(|status| supervised.is_some() && !status.is_fresh(now)) {
         add("capture", "the process that captures has not said for ten seconds how it goes".to_owned());
     }
-    if writes {
+    if writes && running.capture.as_ref().is_some_and(|status| status.is_fresh(now)) {
         let workers = running.workers();
         let down: BTreeSet<&str> =
             workers.iter().filter(|worker| worker.is_down()).map(|worker| worker.interface).collect();
@@ -86,8 +86,9 @@ fn reasons(store: &Store) -> Vec<Reason> {
         }
         for worker in &workers {
             if let Some(seconds) = worker.silent() {
+                let reason = if worker.waiting().is_some() { "spool" } else { "capture" };
                 add(
-                    "capture",
+                    reason,
                     format!("{}: nothing is taken from there, and nothing was said for {seconds} s", worker.interface),
                 );
             }

@@ -48,11 +48,16 @@ impl fmt::Display for Network {
     }
 }
 
-/// Whether these addresses may be listened on.
-pub(super) fn check(settings: &FeedSettings) -> Result<(), FeedError> {
-    match settings.listen.iter().find(|address| !address.ip().to_canonical().is_loopback()) {
-        Some(&address) if settings.from.is_empty() => Err(FeedError::Public { address }),
-        _ => Ok(()),
+impl FeedSettings {
+    /// Whether these addresses may be listened on.
+    ///
+    /// # Errors
+    /// [`FeedError::Public`] for one that others can reach, where nothing says who may send.
+    pub fn check(&self) -> Result<(), FeedError> {
+        match self.listen.iter().find(|address| !address.ip().to_canonical().is_loopback()) {
+            Some(&address) if self.from.is_empty() => Err(FeedError::Public { address }),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -60,7 +60,7 @@ pub use join_line::{
 };
 pub use loss::LossLine;
 pub use mismatch::of as is_mismatch;
-pub use moment::{Zone, parse_moment};
+pub use moment::{ACCEPTED as MOMENT_ACCEPTED, Zone, parse_moment};
 pub use nearest::nearest;
 pub use object::{ObjectFilter, Wording, meta};
 pub use object_row::{ObjectLine, hex};

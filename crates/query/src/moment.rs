@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use streamdb_types::Timestamp;
 
 /// What is accepted, for messages.
-pub(crate) const ACCEPTED: &str = "epoch seconds or milliseconds, a date as in 2012-03-02 07:51:51 or 2012-03-02T07:51:51Z, or words as in now, \
+pub const ACCEPTED: &str = "epoch seconds or milliseconds, a date as in 2012-03-02 07:51:51 or 2012-03-02T07:51:51Z, or words as in now, \
      yesterday, 2 weeks ago, last tuesday";
 
 const NANOS: i64 = 1_000_000_000;

@@ -83,6 +83,9 @@ impl Account {
             status.set(&format!("process.{name}.restarts"), process.restarts);
             status.set(&format!("process.{name}.down_millis"), process.down_millis + still);
             status.set(&format!("process.{name}.since"), process.since.0);
+            if let Some(down) = process.down {
+                status.set(&format!("process.{name}.down"), down.0);
+            }
             status.set(&format!("process.{name}.up"), u8::from(process.down.is_none()));
         }
         for (at, (name, from, to)) in self.gaps.iter().enumerate() {

@@ -22,7 +22,7 @@ use self::member::{Member, Order, Orders};
 use self::spool_folder::{Folders, SpoolFolders};
 use crate::commands::Error;
 use crate::cutoff::{Cutoffs, Rule};
-use crate::output::complain;
+use crate::output::{complain, printable};
 use crate::reporting::{Seen, Told};
 use crate::settings::Settings;
 use crate::sharing::{self, Part};
@@ -66,6 +66,31 @@ impl Source {
     /// Says whether frames come from it.
     fn tell(&self) {
         self.up.store(self.goes_on(), Ordering::Relaxed);
+    }
+}
+
+/// A folder that does not answer: a thread waits for that, for as long as it takes.
+struct Away {
+    folder: PathBuf,
+    answers: Arc<AtomicBool>,
+}
+
+impl Away {
+    fn watch(folder: &Path) -> std::io::Result<Self> {
+        let (folder, answers) = (folder.to_owned(), Arc::new(AtomicBool::new(false)));
+        let (asked, answer) = (folder.clone(), Arc::clone(&answers));
+        thread::Builder::new().name("away".into()).spawn(move || {
+            // A file server that says no, as one that is not up yet, is asked again.
+            while std::fs::metadata(&asked).is_err() {
+                thread::sleep(AGAIN);
+            }
+            answer.store(true, Ordering::Relaxed);
+        })?;
+        Ok(Self { folder, answers })
+    }
+
+    fn answers(&self) -> bool {
+        self.answers.load(Ordering::Relaxed)
     }
 }
 
@@ -185,7 +210,7 @@ impl Opened {
 
     /// The folders in which captures appear, but for those that do not answer.
     pub(crate) fn folders(&self) -> impl Iterator<Item = &Path> {
-        self.spool.answer()
+        self.spool.answering()
     }
 
     /// Whether all that is needed later is still possible once the process has given up its other rights.
@@ -211,6 +236,8 @@ pub(crate) struct Crew {
     spool: Option<SpoolFolders>,
     /// Whether it was said that this one stands still.
     spool_stands: bool,
+    /// The folders that did not answer at the start, until they do.
+    away: Vec<Away>,
     /// The filter and the rules that hold.
     filter: Option<String>,
     cutoffs: Vec<Rule>,
@@ -268,6 +295,7 @@ impl Crew {
         }
         let feeding = feed.map(|feed| Feeding::start(feed, folder, number(members.len()), settings, said.clone()));
         let feeding = feeding.transpose()?;
+        let away = spool.away().iter().map(|folder| Away::watch(folder)).collect::<Result<_, _>>().map_err(no_means)?;
         let spool = (!spool.is_empty()).then(|| SpoolFolders::start(spool, removes, folder, settings, said.clone()));
         let spool = spool.transpose()?;
         let mut crew = Self {
@@ -280,6 +308,7 @@ impl Crew {
             feeding,
             spool,
             spool_stands: false,
+            away,
             filter: settings.filter.clone(),
             cutoffs: settings.worker().cutoffs,
             holds: true,
@@ -316,6 +345,10 @@ impl Crew {
                 self.try_again();
             } else if let Some(name) = self.is_back() {
                 complain(&format!("{name} is up again: this capture may not open it, and ends for one that may"));
+                self.begins_again = true;
+                return;
+            }
+            if self.answers() {
                 self.begins_again = true;
                 return;
             }
@@ -540,6 +573,17 @@ impl Crew {
         None
     }
 
+    /// Whether a folder answers that did not at the start, and another process is begun for it: this one may not read there, as it
+    /// could not say which folder it is when it gave up its rights.
+    fn answers(&mut self) -> bool {
+        let Some(at) = self.away.iter().position(Away::answers) else { return false };
+        let folder = self.away.swap_remove(at).folder;
+        let (shown, again) = (printable(&folder.to_string_lossy()), is_supervised());
+        let what = if again { "this capture ends for one that takes" } else { "a new start of the capture takes" };
+        complain(&format!("{shown}: this folder answers: {what} captures from it"));
+        again
+    }
+
     /// Opens what failed and is there again.
     fn try_again(&mut self) {
         let now = Instant::now();
@@ -653,6 +697,7 @@ mod tests {
             feeding,
             spool,
             spool_stands: false,
+            away: Vec::new(),
             filter: None,
             cutoffs: Vec::new(),
             holds: true,

@@ -224,7 +224,7 @@ pub(crate) struct Hold {
     /// The connections from or to this address, or these: 10.0.0.0/8
     #[arg(long, value_name = "ADDR", conflicts_with_all = ["list", "release"])]
     pub(crate) ip: Option<String>,
-    /// Of those, the ones begun at this time or later: epoch seconds, a date in UTC, or words as in "2 weeks ago"
+    /// Of those, the ones begun at this time or later: epoch seconds or milliseconds, a date in UTC, or words as in "2 weeks ago"
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, conflicts_with_all = ["list", "release"])]
     pub(crate) start: Option<String>,
     /// Of those, the ones begun at this time or earlier
@@ -467,7 +467,7 @@ pub(crate) struct Query {
     /// The port of the other side
     #[arg(long, value_name = "PORT")]
     pub(crate) dstport: Option<String>,
-    /// Begun at this time or later: epoch seconds, a date, or words as in "2 weeks ago"
+    /// Begun at this time or later: epoch seconds or milliseconds, a date, or words as in "2 weeks ago"
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(crate) start: Option<String>,
     /// Begun at this time or earlier

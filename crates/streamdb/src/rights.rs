@@ -13,10 +13,12 @@ mod calls;
 mod files;
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Uid, User, getegid, geteuid, setegid, seteuid, setgroups, setresgid, setresuid};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::thread::{CapabilitySet, CapabilitySets, clear_ambient_capability_set, set_capabilities, set_no_new_privs};
 
 use crate::cli::GivingUp;
@@ -154,35 +156,62 @@ pub(crate) fn as_user<T>(user: &User, act: impl FnOnce() -> Result<T, Error>) ->
     result
 }
 
-/// Gives a folder of this user to another one, with all that is in it, unless it is theirs.
+/// Whether a folder is not there yet, or is root's.
+pub(crate) fn is_root_s(folder: &Path) -> bool {
+    fs::metadata(folder).map_or(true, |about| about.uid() == 0)
+}
+
+/// Gives a folder of this user to another one, with all that is in it, unless it is theirs. No link is followed, and nothing asked by
+/// a name twice: who may write beside the folder could put something else in its place.
 ///
 /// # Errors
 /// When that is refused, or it is somebody else's: they could put anything there, other names of other files among it.
 pub(crate) fn hand_over(folder: &Path, user: &User) -> Result<(), Error> {
-    fn walk(path: &Path, user: &User) -> std::io::Result<()> {
-        let is_folder = fs::symlink_metadata(path)?.is_dir();
-        if is_folder {
-            for entry in fs::read_dir(path)? {
-                walk(&entry?.path(), user)?;
-            }
-        }
-        // The folder comes last, so that what was broken off is done again.
-        std::os::unix::fs::lchown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
-    }
-    let failed = |e| Error::Other(format!("{}: could not give it to the user {}: {e}", folder.display(), user.name));
-    let owner = fs::metadata(folder).map_err(failed)?.uid();
+    let shown = folder.display();
+    let failed = |e: rustix::io::Errno| match e {
+        rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR => Error::Other(format!(
+            "{shown}: this is no folder but a link, which is not given to the user {}; name the folder itself",
+            user.name
+        )),
+        e => Error::Other(format!("{shown}: could not give it to the user {}: {e}", user.name)),
+    };
+    let opened = rustix::fs::open(folder, FOLDER, Mode::empty()).map_err(failed)?;
+    let owner = rustix::fs::fstat(&opened).map_err(failed)?.st_uid;
     if owner == user.uid.as_raw() {
         return Ok(());
     }
     if owner != geteuid().as_raw() {
         return Err(Error::Other(format!(
-            "{0}: the data folder belongs to the user {1}; give it to {2} first, if that is who is to have it: chown -R {2} {0}",
-            folder.display(),
+            "{shown}: the data folder belongs to the user {}; give it to {1} first, if that is who is to have it: chown -R {1} {shown}",
             name_of(owner),
             user.name
         )));
     }
-    walk(folder, user).map_err(failed)
+    give(&opened, owner, user).map_err(failed)
+}
+
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Gives a folder of this owner to a user, with all that is in it. The folder comes last, so that what was broken off is done again.
+fn give(folder: &OwnedFd, owner: u32, user: &User) -> rustix::io::Result<()> {
+    let (uid, gid) = (rustix::fs::Uid::from_raw(user.uid.as_raw()), rustix::fs::Gid::from_raw(user.gid.as_raw()));
+    for entry in rustix::fs::Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if [c".", c".."].contains(&name) {
+            continue;
+        }
+        match rustix::fs::openat(folder, name, FOLDER, Mode::empty()) {
+            // One that is theirs was given to them before.
+            Ok(inner) if rustix::fs::fstat(&inner)?.st_uid == owner => give(&inner, owner, user)?,
+            Ok(_) => {}
+            Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {
+                rustix::fs::chownat(folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    rustix::fs::fchown(folder, Some(uid), Some(gid))
 }
 
 /// Refuses to write as root to a data folder of somebody else, who then could not go on with what is left there.

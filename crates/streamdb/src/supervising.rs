@@ -1,5 +1,6 @@
 //! Processes of this program that are started again when they die, until all of them are to end.
 
+mod checking;
 mod line;
 mod manager;
 mod signals;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
 
+use self::checking::Checking;
 use self::line::Line;
 pub(crate) use self::line::{alive, ready};
 use self::manager::{Manager, VARIABLES};
@@ -60,11 +62,12 @@ pub(crate) enum Reload {
     Again,
 }
 
-/// Starts the jobs and keeps them running until a signal says to end. `again` says what there is to do when SIGHUP comes. One that
-/// cannot even begin, while not all of them have, ends all: whoever starts a sensor is to see that.
+/// Starts the jobs and keeps them running until a signal says to end. When SIGHUP comes this program is started with `check`, and if
+/// that ends well, `again` says what there is to do. One that cannot even begin, while not all of them have, ends all: whoever starts a sensor is to see that.
 pub(crate) fn supervise(
     jobs: Vec<Job>,
     mut account: Account,
+    check: &[OsString],
     again: &mut dyn FnMut() -> Result<Vec<Job>, Error>,
 ) -> Result<ExitCode, Error> {
     let mut signals = Signals::new()?;
@@ -73,13 +76,18 @@ pub(crate) fn supervise(
         .map_err(|e| Error::Other(format!("could not find the program of this process: {e}")))?;
     let mut children: Vec<Child> = jobs.into_iter().map(|job| Child::new(program.clone(), job)).collect();
     let mut failed = None;
+    let mut checking: Option<Checking> = None;
     // Whether all have been ready at once, and whether the manager waits for that.
     let (mut begun, mut awaited) = (false, true);
     while signals.ends() == 0 && failed.is_none() {
         if signals.hung_up() {
             manager.reloading();
+            checking = Some(Checking::begin(&program, check));
+        }
+        if let Some(outcome) = checking.as_mut().and_then(Checking::outcome) {
+            checking = None;
             awaited = true;
-            match again() {
+            match outcome.and_then(|()| again()) {
                 Ok(jobs) => take_over(&mut children, jobs, &program, &mut account),
                 Err(error) => {
                     complain(&format!("the configuration is as it was, as the new one is not right: {error}"))
@@ -100,7 +108,8 @@ pub(crate) fn supervise(
         // What is to be known is whether this loop goes on: of the others it takes care itself.
         manager.well();
         account.tell();
-        let due = children.iter().filter_map(Child::due).chain(manager.due()).min();
+        let due =
+            children.iter().filter_map(Child::due).chain(manager.due()).chain(checking.iter().map(Checking::due)).min();
         signals.wait(due.unwrap_or(TELL).min(TELL), children.iter().filter_map(Child::line));
     }
     manager.stopping();

@@ -382,6 +382,29 @@ fn a_reload_that_a_process_would_refuse_changes_nothing() {
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(all(), before);
     assert_eq!(server(here.parse().unwrap()).get("/health").status, 200);
+    // What takes its time to be looked at keeps nothing waiting, the end least of all.
+    let list = data.beside("list");
+    assert!(Command::new("mkfifo").arg(&list).status().unwrap().success());
+    fs::write(&config, with(&here, "lo", &format!("[scan]\nhash_lists = [{list:?}]\n"))).unwrap();
+    sensor.signal("-HUP");
+    let reads = until("it is looked at", || {
+        let id = sensor.child.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        let reads = |child: &&str| {
+            fs::read(format!("/proc/{child}/cmdline"))
+                .is_ok_and(|line| line.windows(12).any(|word| word == b"check-config"))
+        };
+        children.split_whitespace().find(reads).map(str::to_owned)
+    });
+    kill("-KILL", before[1]);
+    sensor.says("derive died");
+    until("it is there again", || Some(()).filter(|()| sensor.process("derive") != before[1]));
+    // Another reload takes the place of that one. Another address on the port of now is no other program's.
+    let token = format!("[[http.tokens]]\nname = \"a\"\nhash = \"sha256:{}\"\n", "0".repeat(64));
+    fs::write(&config, with(&format!("0.0.0.0:{port}"), "lo", &token)).unwrap();
+    sensor.signal("-HUP");
+    sensor.says_all(["was read again", &format!("serving {} on http://0.0.0.0:{port}/", data.path().display())]);
+    until("the one before is gone", || Some(()).filter(|()| !Path::new(&format!("/proc/{reads}")).exists()));
     // What only a restart takes over is said, and all else holds.
     fs::write(&config, with(&here, "any", "")).unwrap();
     sensor.signal("-HUP");
@@ -390,6 +413,8 @@ fn a_reload_that_a_process_would_refuse_changes_nothing() {
         "was read again",
     ]);
     assert_eq!(sensor.process("capture"), before[0]);
+    fs::write(&config, with(&here, "lo", &format!("[scan]\nhash_lists = [{list:?}]\n"))).unwrap();
+    sensor.signal("-HUP");
     assert_eq!(sensor.end().iter().find(|line| line.contains("died")), None);
 }
 

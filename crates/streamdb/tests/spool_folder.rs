@@ -395,7 +395,8 @@ fn mistakes_on_the_command_line_are_told() {
     assert_eq!(data.run("capture", &["--spool-remove"]).code, Some(2));
 }
 
-/// A file server that is away: here a file system of FUSE for which nobody answers, mounted where only the sensor sees it.
+/// A file server that is away: here a file system of FUSE for which nobody answers, mounted where only the sensor sees it. What
+/// appears in another folder is taken all the same; and what waited there, when it answers.
 #[test]
 fn a_folder_that_does_not_answer_keeps_nothing_waiting() {
     const MOUNT: &str = "exec 3<>/dev/fuse && mount -i -t fuse away \"$1\" -o fd=3,rootmode=40000,user_id=0,group_id=0 || \
@@ -404,33 +405,31 @@ fn a_folder_that_does_not_answer_keeps_nothing_waiting() {
         println!("skipped: no file system can be mounted here");
         return;
     }
-    let hears = |capturing: &mut Capturing, wanted: &str| {
-        let mut said = String::from("?");
-        while !said.contains(wanted) {
-            assert!(!said.is_empty(), "it ended");
-            said = capturing.line();
-        }
-    };
     let case = Case::new("spool-away");
-    let (listener, address, filter) = Pair::on_loopback();
-    let spool = case.spool.to_str().unwrap();
-    let capture = case.data.command("capture", &["-i", "lo", "--filter", &filter, "--json", "--spool", spool]);
+    let (away, spool) = (case.data.beside("away"), case.spool.to_str().unwrap());
+    fs::create_dir(&away).unwrap();
+    fs::write(away.join("b.pcap"), conversation(40_002, 0, b"of b")).unwrap();
+    let minutes_ago = SystemTime::now() - Duration::from_secs(300);
+    File::open(away.join("b.pcap")).unwrap().set_modified(minutes_ago).unwrap();
+    let config = format!(
+        "data = {:?}\nuser = \"nobody\"\n[capture]\nspool = [{spool:?}, {away:?}]\n[http]\nlisten = \"127.0.0.1:{}\"\n",
+        case.data.path(),
+        free_port()
+    );
+    let config = case.data.write("streamdb.toml", config.as_bytes());
     let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-c", MOUNT, "sh", spool]).arg(capture.get_program()).args(capture.get_args());
-    let mut capturing = Capturing::start_as(&mut command);
-    let first = capturing.first.clone();
-    assert!(first.contains("captures: this folder has not answered for 5 s, as one of a file server"), "{first}");
-    let (mut pair, body) = (Pair::connect(&listener, address), noise(1, 100_000));
-    pair.download(&body);
-    stream_to(&case.data, pair.port(), head(&body).len() + body.len());
-    // It is known by now, too, who looks there.
-    hears(&mut capturing, "the folders in which captures appear do not answer: nothing was taken from them for ");
+    command.args(["-m", "sh", "-c", MOUNT, "sh"]).args([&away, Path::new(env!("CARGO_BIN_EXE_streamdb"))]);
+    let sensor = Sensor::start_as(command.args(["run", "--config"]).arg(&config));
+    sensor.says_all(["away: this folder has not answered for 5 s, as one of a file server", "capture runs"]);
+    case.write("a.pcap", &conversation(40_001, 0, b"of a"));
+    until("the other folder is looked at", || Some(()).filter(|()| case.ports().contains(&40_001)));
+    assert!(!case.ports().contains(&40_002));
     // The mount is given up, and there is a folder below it.
-    let leave = || {
-        let within = ["-m", "-t", &capturing.child.id().to_string(), "umount", "-f", "-c", spool];
-        Command::new("nsenter").args(within).output().unwrap()
-    };
-    until("it is mounted no more", || Some(()).filter(|()| leave().status.success()));
-    hears(&mut capturing, "captures are taken from this folder again");
-    capturing.stop();
+    let id = sensor.child.id().to_string();
+    let leave = ["-m", "-t", &id, "umount", "-f", "-c", away.to_str().unwrap()];
+    let leave = || Command::new("nsenter").args(leave).output().unwrap().status.success();
+    until("it is mounted no more", || Some(()).filter(|()| leave()));
+    sensor.says("away: this folder answers: this capture ends for one that takes captures from it");
+    until("what waited is stored", || Some(()).filter(|()| case.ports().contains(&40_002)));
+    assert_eq!(sensor.end().iter().find(|line| line.contains("died")), None);
 }

@@ -87,6 +87,8 @@ struct Lane {
     paused: Option<Timestamp>,
     /// How often it was not there, without having been there in between.
     absent: u32,
+    /// It was told that it takes nothing.
+    told: bool,
     /// What became of a job, when that could not be written down: done again, it might come to the target twice.
     unwritten: Option<(Job, Event)>,
 }
@@ -98,6 +100,7 @@ impl Sender {
             kind: targets::open(target, queue.given(&target.name)),
             paused: None,
             absent: 0,
+            told: false,
             unwritten: None,
         };
         let lanes = settings.targets.iter().map(lane).collect();
@@ -222,15 +225,17 @@ impl Work<'_> {
                     None => return Ok(()),
                 },
             };
-            let absent = lane.absent > 0;
             let event = self.try_once(lane, &job, is_announced)?;
             match &event {
-                Event::Tried { why, .. } if self.goes_on && !absent && lane.absent > 0 => complain(format!(
-                    "{}: this target takes nothing now; what is submitted there waits, and is tried again: {why}",
-                    lane.name
-                )),
-                _ if absent && lane.absent == 0 => {
-                    complain(format!("{}: this target takes what is submitted again", lane.name))
+                Event::Tried { why, .. } if self.goes_on && lane.absent > 0 && !lane.told => {
+                    lane.told = true;
+                    complain(format!(
+                        "{}: this target takes nothing now; what is submitted there waits, and is tried again: {why}",
+                        lane.name
+                    ));
+                }
+                Event::Sent { .. } if std::mem::take(&mut lane.told) => {
+                    complain(format!("{}: this target takes what is submitted again", lane.name));
                 }
                 _ => {}
             }

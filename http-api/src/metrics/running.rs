@@ -94,7 +94,7 @@ impl Running {
         for (name, status) in all.iter().filter_map(|(name, status)| Some((name, status.as_ref()?))) {
             out.sample(START, &[("process", name)], status.since.0 as f64 / 1e9);
         }
-        self.write_workers(out);
+        self.write_workers(out, now);
         self.write_derive(out, now);
         const RESTARTS: &str = "streamdb_process_restarts_total";
         const DOWN: &str = "streamdb_process_down_seconds_total";
@@ -108,7 +108,7 @@ impl Running {
         }
     }
 
-    fn write_workers(&self, out: &mut Exposition) {
+    fn write_workers(&self, out: &mut Exposition, now: Timestamp) {
         let workers = self.workers();
         for (name, kind, help, label, counters) in FAMILIES {
             out.family(name, *kind, help);
@@ -125,11 +125,13 @@ impl Running {
                 }
             }
         }
+        // What nobody captures from is neither up nor down.
+        let captures = self.capture.as_ref().is_some_and(|status| status.is_fresh(now));
         const UP: &str = "streamdb_interface_up";
         out.family(UP, Kind::Gauge, "Whether an interface that is captured from is up and there.");
         let interfaces: BTreeMap<&str, bool> = workers
             .iter()
-            .filter(|worker| worker.has_link())
+            .filter(|worker| captures && worker.has_link())
             .map(|worker| (worker.interface, !worker.is_down()))
             .collect();
         for (interface, up) in interfaces {

@@ -137,16 +137,23 @@ fn processes(running: &Running, unserved: u64, now: Timestamp, zone: &Zone) -> V
         let says = format!("{} given up here", counted(unserved, "connection"));
         all.push(Process { name: "this server".to_owned(), up: true, says });
     }
-    // The others say nothing of themselves.
-    for (name, restarts, millis) in looked_after.iter().filter(|(name, ..)| !["capture", "derive"].contains(name)) {
-        let number = |what: &str| {
-            running.supervisor.as_ref().map_or(0, |status| status.number(&format!("process.{name}.{what}")))
-        };
-        let since = zone.date(Timestamp(i64::try_from(number("since")).unwrap_or(0)));
-        let died = if *restarts > 0 { format!("; {}", deaths(*restarts, *millis)) } else { String::new() };
-        all.push(Process { name: (*name).to_owned(), up: number("up") > 0, says: format!("since {since}{died}") });
+    // The others say nothing of themselves; who looks after them does.
+    if let Some(supervisor) = running.supervisor.as_ref().filter(|status| status.is_fresh(now)) {
+        let others = looked_after.iter().filter(|(name, ..)| !["capture", "derive"].contains(name));
+        all.extend(others.map(|other| looked_at(supervisor, *other, zone)));
     }
     all
+}
+
+/// How one is of which only who looks after it says something.
+fn looked_at(supervisor: &Status, (name, restarts, millis): (&str, u64, u64), zone: &Zone) -> Process {
+    let number = |what: &str| supervisor.number(&format!("process.{name}.{what}"));
+    let up = number("up") > 0;
+    let since = i64::try_from(number(if up { "since" } else { "down" })).ok().filter(|since| *since > 0);
+    let since = since.map(|since| format!("since {}", zone.date(Timestamp(since))));
+    let died = (restarts > 0).then(|| deaths(restarts, millis));
+    let says = since.into_iter().chain(died).collect::<Vec<_>>().join("; ");
+    Process { name: name.to_owned(), up, says }
 }
 
 fn deaths(restarts: u64, millis: u64) -> String {

@@ -7,7 +7,7 @@ Usage: GET /streamdb/?name=value&name=value...
                      as in 10.0.0.0/8, lists with commas, ! in front for all others
   ip                 address of either side
   srcport, dstport   ports, as addresses; port is that of either side
-  start, end         when the stream began: epoch seconds, 2012-03-02 07:51:51, 2012-03-02T07:51:51Z, 2 weeks ago
+  start, end         when the stream began: epoch seconds or milliseconds, 2012-03-02 07:51:51, 2012-03-02T07:51:51Z, 2 weeks ago
   direction          c: bytes to the client, s: bytes to the server
   reason             how the stream ended: c FIN, r RST, t SYN Timeout, e exiting, l Size cutoff, i Time cutoff, or open
   length             bytes of the stream: 22528, 1K-64K, 1M-

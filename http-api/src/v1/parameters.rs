@@ -201,10 +201,7 @@ fn listed(says: &str) -> String {
 }
 
 fn moment(says: &str) -> String {
-    format!(
-        "{says}: epoch seconds, a date as in 2012-03-02 07:51:51 or 2012-03-02T07:51:51Z, or words as in now, yesterday, \
-         2 weeks ago, last tuesday. Without an offset it is in the server's time zone."
-    )
+    format!("{says}: {}. Without an offset it is in the server's time zone.", streamdb_query::MOMENT_ACCEPTED)
 }
 
 fn text() -> ObjectBuilder {

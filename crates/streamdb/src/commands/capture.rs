@@ -99,7 +99,8 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let needs = needs(args, &said, &opened);
     // With the rights that are given up next it may do so.
     come_first();
-    if let Some(name) = &args.giving_up.user {
+    // A folder that they may write to as it is stays as it is.
+    if let Some(name) = args.giving_up.user.as_ref().filter(|_| rights::is_root_s(&storing.data.folder)) {
         storing::make_for(&storing.data.folder, &rights::user(name)?)?;
     }
     rights::lower(&args.giving_up)?;

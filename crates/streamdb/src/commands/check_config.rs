@@ -34,7 +34,7 @@ pub(super) fn run(args: &CheckConfig) -> Result<(), Error> {
 ///
 /// # Errors
 /// When a process would refuse it.
-pub(super) fn agrees(path: &Path, config: &Config) -> Result<(), Error> {
+fn agrees(path: &Path, config: &Config) -> Result<(), Error> {
     config.scan.clone().map(Scanners::open).transpose()?;
     Server::may_listen(config.listen, &config.http)
         .map_err(|error| Error::Other(format!("{}: http.listen: {error}", path.display())))
@@ -44,8 +44,11 @@ pub(super) fn agrees(path: &Path, config: &Config) -> Result<(), Error> {
 fn lacks_here(config: &Config) -> Vec<String> {
     let user = config.user.as_deref().and_then(|name| rights::user(name).err()).map(|error| error.to_string());
     let folder = config.data.as_deref().filter(|folder| folder.exists());
-    let folder =
-        folder.and_then(|folder| WriteFolder::may_be(folder, &DiskVolume).err()).map(|error| error.to_string());
+    // Who may not look into it cannot say what it is.
+    let folder = folder.and_then(|folder| match WriteFolder::may_be(folder, &DiskVolume) {
+        Err(error @ streamdb_storage::Error::ForeignFolder(_)) => Some(error.to_string()),
+        _ => None,
+    });
     let interfaces = config.capture.iter().flat_map(|capture| capture.interfaces());
     let interfaces = interfaces.filter_map(|name| match link_state(name)? {
         LinkState::Up => None,
@@ -53,6 +56,6 @@ fn lacks_here(config: &Config) -> Vec<String> {
         LinkState::Absent => Some(format!("{name}: there is no such network interface")),
     });
     let spool: Vec<PathBuf> = config.capture.iter().flat_map(|capture| capture.spool()).map(PathBuf::from).collect();
-    let spool = Folders::open(&spool, config.data.as_deref().unwrap_or(Path::new("/"))).err();
-    user.into_iter().chain(folder).chain(interfaces).chain(spool.map(|error| error.to_string())).collect()
+    let spool = Folders::mistakes(&spool, config.data.as_deref()).into_iter().map(|error| error.to_string());
+    user.into_iter().chain(folder).chain(interfaces).chain(spool).collect()
 }

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 
 use streamdb_http_api::Server;
 
-use super::check_config::agrees;
 use super::{Error, storing};
 use crate::account::Account;
 use crate::cli::{LogFlag, Run};
@@ -17,7 +16,8 @@ use crate::rights;
 use crate::supervising::{Job, Reload, supervise};
 
 pub(super) fn run(args: &Run, log: Option<LogFlag>) -> Result<ExitCode, Error> {
-    let Sensor { data, user, confine, mut fixed, mut listen, jobs } = sensor(&args.config, log)?;
+    let Sensor { data, user, confine, json, fixed, mut listen, jobs } = sensor(&args.config, log)?;
+    speak_json(json);
     // Made, and whole, before anybody reads it; and theirs who go on with it.
     let begin = || {
         drop(storing::open(&data)?);
@@ -33,7 +33,9 @@ pub(super) fn run(args: &Run, log: Option<LogFlag>) -> Result<ExitCode, Error> {
             begin()?
         }
     };
-    supervise(jobs, account, &mut || {
+    // What a process would refuse at its start is refused before one that runs is ended for it.
+    let check = [OsString::from("check-config"), args.config.clone().into()];
+    supervise(jobs, account, &check, &mut || {
         let next = sensor(&args.config, log)?;
         let others = [("data", next.data != data), ("user", next.user != user), ("confine", next.confine != confine)];
         // Some of the processes would go on as before, and some not.
@@ -43,14 +45,13 @@ pub(super) fn run(args: &Run, log: Option<LogFlag>) -> Result<ExitCode, Error> {
                 args.config.display()
             )));
         }
-        // What a process would refuse at its start is refused before one that runs is ended for it.
-        agrees(&args.config, &Config::load(Some(&args.config))?)?;
-        if next.listen != listen {
+        // On the port of now the one that serves listens, until it ends for another address.
+        if next.listen.port() != listen.port() {
             can_listen(next.listen, user.as_deref())?;
-            listen = next.listen;
         }
+        listen = next.listen;
+        speak_json(next.json);
         if next.fixed != fixed {
-            fixed = next.fixed;
             complain(&format!(
                 "{}: what [capture] and [store] say beside the filter is not what the capture began with, and holds when it \
                  begins anew: streamdb needs a restart for that",
@@ -75,20 +76,21 @@ struct Sensor {
     data: PathBuf,
     user: Option<String>,
     confine: bool,
+    /// Whether what goes on is told in JSON.
+    json: bool,
     /// What is captured and how, as far as it cannot change while it is.
     fixed: Vec<String>,
     listen: SocketAddr,
     jobs: Vec<Job>,
 }
 
-/// What the file says; and in which style it is told from now on what goes on, unless the flag says it.
+/// What the file says; in which style it is told what goes on the flag may say.
 fn sensor(path: &Path, log: Option<LogFlag>) -> Result<Sensor, Error> {
     let config = Config::load(Some(path))?;
     let missing = |what: &str| Error::Other(format!("{}: {what}", path.display()));
     let data = config.data.ok_or_else(|| missing("data is missing; give it the path of the data folder"))?;
     let flags = config.capture.ok_or_else(|| missing("there is no [capture]; give it one, with the interface"))?;
     let json = log.or(config.log) == Some(LogFlag::Json);
-    speak_json(json);
     let style = if json { "--log=json" } else { "--log=text" };
     let mut rights = Vec::new();
     if let Some(name) = &config.user {
@@ -117,5 +119,5 @@ fn sensor(path: &Path, log: Option<LogFlag>) -> Result<Sensor, Error> {
         jobs.push(job("scan", Reload::Again, &with(&[])));
     }
     let fixed = flags.fixed().cloned().collect();
-    Ok(Sensor { data, user: config.user, confine, fixed, listen: config.listen, jobs })
+    Ok(Sensor { data, user: config.user, confine, json, fixed, listen: config.listen, jobs })
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use streamdb_capture::{Filter, MAX_FRAME, Network};
+use streamdb_capture::{FeedError, FeedSettings, Filter, MAX_FRAME};
 
 use super::section::{ConfigError, Section};
 use super::{LISTEN_ACCEPTED, listen};
@@ -134,28 +134,24 @@ fn filter(section: &mut Section<'_>) -> Result<Option<String>, ConfigError> {
 
 /// Where it is listened for what others send, and who may. Says whether it is.
 fn sent(section: &mut Section<'_>, flags: &mut Flags) -> Result<bool, ConfigError> {
-    let address = |text: &str| listen(text).map(|address| address.to_string());
-    let listen = section.list("listen_pcap", LISTEN_ACCEPTED, address)?.unwrap_or_default();
-    let network = |text: &str| text.parse::<Network>().ok().map(|network| network.to_string());
+    let listen = section.list("listen_pcap", LISTEN_ACCEPTED, listen)?.unwrap_or_default();
     let accepted = "addresses and networks, as in 192.0.2.7 or 10.1.0.0/16, and not all addresses";
-    let from = section.list("listen_pcap_from", accepted, network)?.unwrap_or_default();
+    let from = section.list("listen_pcap_from", accepted, |text| text.parse().ok())?.unwrap_or_default();
     if listen.is_empty() && !from.is_empty() {
         return Err(
             section.wrong("capture.listen_pcap_from says who may send, and without listen_pcap nobody is listened to")
         );
     }
-    let is_public =
-        |text: &&String| super::listen(text).is_some_and(|address| !address.ip().to_canonical().is_loopback());
-    if let Some(address) = listen.iter().find(is_public).filter(|_| from.is_empty()) {
+    let settings = FeedSettings { listen, from };
+    if let Err(FeedError::Public { address }) = settings.check() {
         return Err(section.wrong(&format!(
             "captures over TCP know no authentication, so capture.listen_pcap takes {address} only with a list of who may send: give \
              listen_pcap_from, or listen on 127.0.0.1 and have a tunnel end there"
         )));
     }
-    let listens = !listen.is_empty();
-    listen.into_iter().for_each(|address| flags.say("listen-pcap", Some(address)));
-    from.into_iter().for_each(|network| flags.say("listen-pcap-from", Some(network)));
-    Ok(listens)
+    settings.listen.iter().for_each(|address| flags.say("listen-pcap", Some(address.to_string())));
+    settings.from.iter().for_each(|network| flags.say("listen-pcap-from", Some(network.to_string())));
+    Ok(!settings.listen.is_empty())
 }
 
 /// In which folders captures appear, and whether they are removed. Says whether there are any.

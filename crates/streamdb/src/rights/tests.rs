@@ -162,6 +162,21 @@ fn root_leaves_nothing_in_the_folder_of_another() {
     for path in [folder.path(), &folder.path().join("inside")] {
         assert_eq!(fs::metadata(path).unwrap().uid(), nobody.uid.as_raw());
     }
+    // What a link leads to is let be, and what somebody else has.
+    let other = TestFolder::new("rights-other");
+    fs::create_dir(other.path().join("data")).unwrap();
+    fs::write(other.path().join("data/file"), "x").unwrap();
+    std::os::unix::fs::symlink(other.path().join("data"), other.path().join("link")).unwrap();
+    let said = hand_over(&other.path().join("link"), &nobody).unwrap_err().to_string();
+    assert!(said.contains("this is no folder but a link"), "{said}");
+    std::os::unix::fs::symlink(other.path().join("data"), folder.path().join("link")).unwrap();
+    std::os::unix::fs::lchown(folder.path(), Some(0), None).unwrap();
+    hand_over(folder.path(), &nobody).unwrap();
+    assert_eq!(fs::symlink_metadata(folder.path().join("link")).unwrap().uid(), nobody.uid.as_raw());
+    assert_eq!(["data", "data/file"].map(|name| fs::metadata(other.path().join(name)).unwrap().uid()), [0, 0]);
+    std::os::unix::fs::lchown(other.path().join("data"), Some(1), None).unwrap();
+    let said = hand_over(&other.path().join("data"), &nobody).unwrap_err().to_string();
+    assert!(said.contains("belongs to the user ") && said.contains("chown -R nobody "), "{said}");
     let said = not_as_root(folder.path()).unwrap_err().to_string();
     assert!(said.contains("belongs to the user nobody") && said.contains("sudo -u nobody streamdb"), "{said}");
     as_user(&nobody, || {

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,7 @@ pub(super) struct Folder {
 /// All of them.
 pub(crate) struct Folders {
     pub(super) all: Vec<Folder>,
+    away: Vec<PathBuf>,
     inotify: Option<OwnedFd>,
     begun: Instant,
     looked: Option<Instant>,
@@ -54,62 +55,70 @@ pub(crate) struct Folders {
 }
 
 impl Folders {
-    /// Opens them; what happens in them from here on is heard. One that does not answer is opened when it does, if the process
-    /// may do so then.
+    /// Opens them; what happens in them from here on is heard. Those that do not answer are left out, and told of.
     ///
     /// # Errors
     /// When one of them is not there, is no folder, is given twice, or is the data folder or in it.
     pub(crate) fn open(paths: &[PathBuf], data: &Path) -> Result<Self, Error> {
         let inotify = if paths.is_empty() { None } else { inotify() };
-        let (mut all, mut known) = (Vec::<Folder>::new(), Vec::new());
-        // It may be not there yet.
-        let data = fs::canonicalize(data).ok();
-        for path in paths {
+        let (mut all, mut away, mut known) = (Vec::<Folder>::new(), Vec::new(), Vec::new());
+        for (path, answers) in paths.iter().zip(answer(paths)) {
             let shown = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            if !answers(path) {
+            if !answers {
                 complain(&format!(
-                    "{}: this folder has not answered for {} s, as one of a file server that is away; all else goes on, \
-                     and captures are taken from it once it answers (a confined process after a new start)",
+                    "{}: this folder has not answered for {} s, as one of a file server that is away; all else goes on without it",
                     printable(&path.to_string_lossy()),
                     ANSWERS.as_secs()
                 ));
-                all.push(Folder::new(shown, None, 0, Some("it does not answer".to_owned())));
+                away.push(shown);
                 continue;
             }
-            let refused = |why: &str| Err(Error::Other(format!("{}: {why}", printable(&path.to_string_lossy()))));
-            let real = match fs::canonicalize(path) {
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    return refused(
-                        "there is no such folder for captures to appear in; make it, and let those write there who capture",
-                    );
-                }
-                real => real.map_err(failed(path, "look for captures in it"))?,
-            };
-            if known.contains(&real) {
-                return refused("this folder is given twice");
-            }
-            if data.as_ref().is_some_and(|data| real.starts_with(data)) {
-                return refused("captures cannot appear in the data folder, where the store is; give another folder");
-            }
-            let about = fs::metadata(&real).map_err(failed(path, "look for captures in it"))?;
-            if !about.is_dir() {
-                return refused("this is no folder, so that no captures can appear in it");
-            }
+            let (real, about) = looked_at(path, &known, Some(data))?;
             let watch = inotify.as_ref().and_then(|inotify| watch(inotify, &real));
             known.push(real);
-            all.push(Folder::new(shown, watch, about.ino(), None));
+            all.push(Folder {
+                path: shown,
+                files: Files::default(),
+                watch,
+                inode: about.ino(),
+                trouble: None,
+                crowded: false,
+            });
         }
-        Ok(Self { all, inotify, begun: Instant::now(), looked: None, failed_last: false })
+        Ok(Self { all, away, inotify, begun: Instant::now(), looked: None, failed_last: false })
+    }
+
+    /// What keeps captures from being taken from folders.
+    pub(crate) fn mistakes(paths: &[PathBuf], data: Option<&Path>) -> Vec<Error> {
+        let (mut known, mut mistakes) = (Vec::new(), Vec::new());
+        for (path, answers) in paths.iter().zip(answer(paths)) {
+            let looked = if answers {
+                looked_at(path, &known, data)
+            } else {
+                let shown = printable(&path.to_string_lossy());
+                Err(Error::Other(format!("{shown}: this folder does not answer")))
+            };
+            match looked {
+                Ok((real, _)) => known.push(real),
+                Err(mistake) => mistakes.push(mistake),
+            }
+        }
+        mistakes
+    }
+
+    /// Those that do not answer.
+    pub(crate) fn away(&self) -> &[PathBuf] {
+        &self.away
     }
 
     /// Whether there are none.
     pub(crate) const fn is_empty(&self) -> bool {
-        self.all.is_empty()
+        self.all.is_empty() && self.away.is_empty()
     }
 
-    /// Those that answer, as they were opened.
-    pub(crate) fn answer(&self) -> impl Iterator<Item = &Path> {
-        self.all.iter().filter(|folder| folder.trouble.is_none()).map(|folder| folder.path.as_path())
+    /// Those that answer.
+    pub(crate) fn answering(&self) -> impl Iterator<Item = &Path> {
+        self.all.iter().map(|folder| folder.path.as_path())
     }
 
     /// Whether this process may do there what it has to, once it has given up its other rights.
@@ -117,7 +126,7 @@ impl Folders {
     /// # Errors
     /// For the first one where it may not.
     pub(crate) fn check(&self, removes: bool) -> Result<(), Error> {
-        for path in self.answer() {
+        for path in self.answering() {
             let shown = printable(&path.to_string_lossy());
             if rustix::fs::access(path, Access::READ_OK | Access::EXEC_OK).is_err() {
                 return Err(Error::Other(format!(
@@ -207,10 +216,6 @@ impl Folders {
 }
 
 impl Folder {
-    fn new(path: PathBuf, watch: Option<i32>, inode: u64, trouble: Option<String>) -> Self {
-        Self { path, files: Files::default(), watch, inode, trouble, crowded: false }
-    }
-
     /// Something happened.
     fn news(&mut self, events: ReadFlags, name: Option<&OsStr>, now: Now) {
         let over = ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT | ReadFlags::IGNORED;
@@ -319,22 +324,54 @@ pub(super) fn open_file(path: &Path) -> io::Result<File> {
     Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
 }
 
-/// Whether a folder answers. Who asks a file server that is away may wait for as long as that likes, and so does a thread of this
-/// process for good; another process can be killed. Where there is none to be had, it is taken for one that answers.
-fn answers(path: &Path) -> bool {
-    let (stdin, stdout, stderr) = (Stdio::null(), Stdio::null(), Stdio::null());
-    let asks = Command::new("test").arg("-d").arg(path).stdin(stdin).stdout(stdout).stderr(stderr).spawn();
-    let Ok(mut asks) = asks else { return true };
-    let since = Instant::now();
-    while since.elapsed() < ANSWERS {
-        if !matches!(asks.try_wait(), Ok(None)) {
-            return true;
+/// A folder from which captures are to be taken, as it is there, and what is known of it.
+fn looked_at(path: &Path, known: &[PathBuf], data: Option<&Path>) -> Result<(PathBuf, Metadata), Error> {
+    let refused = |why: &str| Err(Error::Other(format!("{}: {why}", printable(&path.to_string_lossy()))));
+    let real = match fs::canonicalize(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return refused(
+                "there is no such folder for captures to appear in; make it, and let those write there who capture",
+            );
         }
-        thread::sleep(Duration::from_millis(5));
+        real => real.map_err(failed(path, "look for captures in it"))?,
+    };
+    if known.contains(&real) {
+        return refused("this folder is given twice");
     }
-    // It is not waited for: even this may take long.
-    _ = asks.kill();
-    false
+    // It may be not there yet.
+    if data.and_then(|data| fs::canonicalize(data).ok()).is_some_and(|data| real.starts_with(data)) {
+        return refused("captures cannot appear in the data folder, where the store is; give another folder");
+    }
+    let about = fs::metadata(&real).map_err(failed(path, "look for captures in it"))?;
+    if !about.is_dir() {
+        return refused("this is no folder, so that no captures can appear in it");
+    }
+    Ok((real, about))
+}
+
+/// Which of these folders answer. Who asks a file server that is away may wait for as long as that likes, and so does a thread of this
+/// process for good; another process can be killed. Where there is none to be had, a folder is taken for one that answers.
+fn answer(paths: &[PathBuf]) -> Vec<bool> {
+    let (since, pause) = (Instant::now(), Duration::from_millis(5));
+    let asks = |path: &PathBuf| {
+        let (stdin, stdout, stderr) = (Stdio::null(), Stdio::null(), Stdio::null());
+        Command::new("test").arg("-d").arg(path).stdin(stdin).stdout(stdout).stderr(stderr).spawn().ok()
+    };
+    let mut all: Vec<Option<Child>> = paths.iter().map(asks).collect();
+    let mut wait = |longest: Duration| {
+        while all.iter().any(Option::is_some) && since.elapsed() < longest {
+            thread::sleep(pause);
+            for asks in &mut all {
+                _ = asks.take_if(|asks| !matches!(asks.try_wait(), Ok(None)));
+            }
+        }
+        all.iter_mut().for_each(|asks| _ = asks.as_mut().map(Child::kill));
+        all.iter().map(Option::is_none).collect()
+    };
+    let answers = wait(ANSWERS);
+    // One that was killed is over soon, or never.
+    wait(ANSWERS + Duration::from_millis(200));
+    answers
 }
 
 fn inotify() -> Option<OwnedFd> {
