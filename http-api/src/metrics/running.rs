@@ -406,4 +406,24 @@ mod tests {
         assert_eq!(running.lag(Timestamp(60_000_000_000)), Some(61.5));
         assert_eq!(Running::default().lag(Timestamp(0)), None);
     }
+
+    /// What nobody captures from is neither up nor down.
+    #[test]
+    fn interfaces_are_up_while_somebody_captures() {
+        let mut status = Status { time: Timestamp(0), ..Status::default() };
+        for (name, value) in [("0.interface", "eth0"), ("0.up", "1"), ("3.interface", "eth1"), ("3.up", "0")] {
+            status.set(&format!("worker.{name}"), value);
+        }
+        status.set("worker.62.interface", "spool");
+        let running = Running { capture: Some(status), ..Running::default() };
+        let text = |now| {
+            let mut out = Exposition::default();
+            running.write(&mut out, Timestamp(now));
+            out.finish()
+        };
+        let wanted = "streamdb_interface_up{interface=\"eth0\"} 1\nstreamdb_interface_up{interface=\"eth1\"} 0\n";
+        assert!(text(0).contains(wanted), "{}", text(0));
+        assert!(!text(0).contains("streamdb_interface_up{interface=\"spool\"}"));
+        assert!(!text(60_000_000_000).contains("streamdb_interface_up{"));
+    }
 }

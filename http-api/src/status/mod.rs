@@ -295,4 +295,32 @@ mod tests {
         let says = gaps(&running, &Zone::UTC);
         assert_eq!(says, ["derive: 1970-01-01 00:00:05 for 0.2 s", "capture: 1970-01-01 00:00:01 for 1.5 s"]);
     }
+
+    /// Who looked after them says no more how they go.
+    #[test]
+    fn processes_are_shown_while_they_are_looked_after() {
+        let mut status = Status { time: Timestamp(60_000_000_000), ..Status::default() };
+        for (name, value) in [
+            ("scan.restarts", 1),
+            ("scan.up", 0),
+            ("scan.since", 10_000_000_000),
+            ("scan.down", 55_000_000_000),
+            ("serve.restarts", 0),
+            ("serve.up", 1),
+            ("serve.since", 20_000_000_000_i64),
+            ("late.restarts", 0),
+            ("late.up", 0),
+        ] {
+            status.set(&format!("process.{name}"), value);
+        }
+        let running = Running { supervisor: Some(status), ..Running::default() };
+        let shown = |now: i64| -> Vec<(String, bool, String)> {
+            let all = processes(&running, 0, Timestamp(now), &Zone::UTC).into_iter().skip(2);
+            all.map(|process| (process.name, process.up, process.says)).collect()
+        };
+        let scan = "since 1970-01-01 00:00:55; died and was started again once, 0.0 s without it";
+        let wanted = [("late", false, ""), ("scan", false, scan), ("serve", true, "since 1970-01-01 00:00:20")];
+        assert_eq!(shown(61_000_000_000), wanted.map(|(name, up, says)| (name.to_owned(), up, says.to_owned())));
+        assert_eq!(shown(600_000_000_000), []);
+    }
 }
