@@ -156,9 +156,9 @@ pub(crate) fn as_user<T>(user: &User, act: impl FnOnce() -> Result<T, Error>) ->
     result
 }
 
-/// Whether a folder is not there yet, or is root's.
+/// Whether this is root, and a folder is not there yet, or root's.
 pub(crate) fn is_root_s(folder: &Path) -> bool {
-    fs::metadata(folder).map_or(true, |about| about.uid() == 0)
+    geteuid().is_root() && fs::metadata(folder).map_or(true, |about| about.uid() == 0)
 }
 
 /// Gives a folder of this user to another one, with all that is in it, unless it is theirs. No link is followed, and nothing asked by
@@ -175,11 +175,12 @@ pub(crate) fn hand_over(folder: &Path, user: &User) -> Result<(), Error> {
         )),
         e => Error::Other(format!("{shown}: could not give it to the user {}: {e}", user.name)),
     };
-    let opened = rustix::fs::open(folder, FOLDER, Mode::empty()).map_err(failed)?;
-    let owner = rustix::fs::fstat(&opened).map_err(failed)?.st_uid;
-    if owner == user.uid.as_raw() {
+    // Where there is nothing to give, a link may lead there.
+    if fs::metadata(folder).is_ok_and(|about| about.uid() == user.uid.as_raw()) {
         return Ok(());
     }
+    let opened = rustix::fs::open(folder, FOLDER, Mode::empty()).map_err(failed)?;
+    let owner = rustix::fs::fstat(&opened).map_err(failed)?.st_uid;
     if owner != geteuid().as_raw() {
         return Err(Error::Other(format!(
             "{shown}: the data folder belongs to the user {}; give it to {1} first, if that is who is to have it: chown -R {1} {shown}",

@@ -63,7 +63,8 @@ pub(crate) enum Reload {
 }
 
 /// Starts the jobs and keeps them running until a signal says to end. When SIGHUP comes this program is started with `check`, and if
-/// that ends well, `again` says what there is to do. One that cannot even begin, while not all of them have, ends all: whoever starts a sensor is to see that.
+/// that ends well, `again` says what there is to do. One that cannot even begin, while not all of them have, ends all: whoever starts a
+/// sensor is to see that.
 pub(crate) fn supervise(
     jobs: Vec<Job>,
     mut account: Account,

@@ -177,6 +177,8 @@ fn root_leaves_nothing_in_the_folder_of_another() {
     std::os::unix::fs::lchown(other.path().join("data"), Some(1), None).unwrap();
     let said = hand_over(&other.path().join("data"), &nobody).unwrap_err().to_string();
     assert!(said.contains("belongs to the user ") && said.contains("chown -R nobody "), "{said}");
+    std::os::unix::fs::symlink(folder.path(), other.path().join("theirs")).unwrap();
+    hand_over(&other.path().join("theirs"), &nobody).unwrap();
     let said = not_as_root(folder.path()).unwrap_err().to_string();
     assert!(said.contains("belongs to the user nobody") && said.contains("sudo -u nobody streamdb"), "{said}");
     as_user(&nobody, || {
