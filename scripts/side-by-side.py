@@ -363,6 +363,11 @@ def main():
     for cause in CAUSES:
         if any(row[2] == cause for row in only):
             print(f"{cause:18} {CAUSES[cause]}")
+    questions = [row for row in only if row[2] in OPEN]
+    if questions:
+        print("\nopen questions:")
+    for row in questions:
+        print(" ", *row)
     if options.table:
         with open(options.table, "w") as table:
             for row in only:
