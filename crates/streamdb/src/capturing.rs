@@ -19,7 +19,7 @@ use streamdb_types::{Counters, Interface};
 
 use self::feeding::Feeding;
 use self::member::{Member, Order, Orders};
-use self::spool_folder::{Folders, SpoolFolders};
+use self::spool_folder::{Away, Folders, SpoolFolders};
 use crate::commands::Error;
 use crate::cutoff::{Cutoffs, Rule};
 use crate::output::{complain, printable};
@@ -66,31 +66,6 @@ impl Source {
     /// Says whether frames come from it.
     fn tell(&self) {
         self.up.store(self.goes_on(), Ordering::Relaxed);
-    }
-}
-
-/// A folder that does not answer: a thread waits for that, for as long as it takes.
-struct Away {
-    folder: PathBuf,
-    answers: Arc<AtomicBool>,
-}
-
-impl Away {
-    fn watch(folder: &Path) -> std::io::Result<Self> {
-        let (folder, answers) = (folder.to_owned(), Arc::new(AtomicBool::new(false)));
-        let (asked, answer) = (folder.clone(), Arc::clone(&answers));
-        thread::Builder::new().name("away".into()).spawn(move || {
-            // A file server that says no, as one that is not up yet, is asked again.
-            while std::fs::metadata(&asked).is_err() {
-                thread::sleep(AGAIN);
-            }
-            answer.store(true, Ordering::Relaxed);
-        })?;
-        Ok(Self { folder, answers })
-    }
-
-    fn answers(&self) -> bool {
-        self.answers.load(Ordering::Relaxed)
     }
 }
 
@@ -577,8 +552,8 @@ impl Crew {
     /// could not say which folder it is when it gave up its rights.
     fn answers(&mut self) -> bool {
         let Some(at) = self.away.iter().position(Away::answers) else { return false };
-        let folder = self.away.swap_remove(at).folder;
-        let (shown, again) = (printable(&folder.to_string_lossy()), is_supervised());
+        let away = self.away.swap_remove(at);
+        let (shown, again) = (printable(&away.folder().to_string_lossy()), is_supervised());
         let what = if again { "this capture ends for one that takes" } else { "a new start of the capture takes" };
         complain(&format!("{shown}: this folder answers: {what} captures from it"));
         again

@@ -25,6 +25,18 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// A configuration by which next to nothing is captured, with more before the sections and behind them.
+fn quiet(data: &Path, before: &str, listen: &str, behind: &str) -> String {
+    format!(
+        "data = {data:?}\n{before}[capture]\ninterface = \"lo\"\nfilter = \"tcp port 1\"\n[http]\nlisten = \"{listen}\"\n{behind}"
+    )
+}
+
+/// An address of this machine on which nobody listens.
+fn free() -> String {
+    format!("127.0.0.1:{}", free_port())
+}
+
 /// The server of a sensor.
 fn server(address: SocketAddr) -> Server {
     Server { child: Command::new("true").spawn().unwrap(), address }
@@ -189,11 +201,7 @@ fn a_process_comes_and_goes_with_its_section() {
     }
     let data = Data::new("run-sections");
     let list = data.write("bad.txt", b"");
-    let without = format!(
-        "data = {:?}\n[capture]\ninterface = \"lo\"\nfilter = \"tcp port 1\"\n[http]\nlisten = \"127.0.0.1:{}\"\n",
-        data.path(),
-        free_port()
-    );
+    let without = quiet(&data.path(), "", &free(), "");
     let config = data.write("streamdb.toml", without.as_bytes());
     let sensor = Sensor::start(&config);
     sensor.says(RUN);
@@ -223,11 +231,8 @@ fn what_needs_a_restart_is_not_taken_over_by_some_of_them() {
         return;
     }
     let data = Data::new("run-moved");
-    let rest = format!(
-        "[capture]\ninterface = \"lo\"\nfilter = \"tcp port 1\"\n[http]\nlisten = \"127.0.0.1:{}\"\n",
-        free_port()
-    );
-    let with = |data: &Path, more: &str| format!("data = {data:?}\n{more}{rest}");
+    let listen = free();
+    let with = |data: &Path, more: &str| quiet(data, more, &listen, "");
     let config = data.write("streamdb.toml", with(&data.path(), "").as_bytes());
     let sensor = Sensor::start(&config);
     sensor.says(RUN);
@@ -353,26 +358,18 @@ fn a_reload_that_a_process_would_refuse_changes_nothing() {
     }
     let data = Data::new("run-refused");
     let (port, other) = (free_port(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    let with = |listen: &str, interface: &str, more: &str| {
-        format!(
-            "data = {:?}\n[capture]\ninterface = \"{interface}\"\nfilter = \"tcp port 1\"\n[http]\nlisten = \"{listen}\"\n{more}",
-            data.path()
-        )
-    };
+    let with = |listen: &str, more: &str| quiet(&data.path(), "", listen, more);
     let here = format!("127.0.0.1:{port}");
-    let config = data.write("streamdb.toml", with(&here, "lo", "").as_bytes());
+    let config = data.write("streamdb.toml", with(&here, "").as_bytes());
     let sensor = Sensor::start(&config);
     sensor.says(RUN);
     let all = || ["capture", "derive", "serve"].map(|name| sensor.process(name));
     let before = all();
     let taken = other.local_addr().unwrap().to_string();
     for (text, why) in [
-        (
-            with("0.0.0.0:1", "lo", ""),
-            "http.listen: 0.0.0.0:1: others could reach this address, and no token".to_owned(),
-        ),
-        (with(&taken, "lo", ""), format!("{taken}: another program listens on this port")),
-        (with(&here, "lo", "[scan]\nhash_lists = [\"/none/bad.txt\"]\n"), "/none/bad.txt".to_owned()),
+        (with("0.0.0.0:1", ""), "http.listen: 0.0.0.0:1: others could reach this address, and no token".to_owned()),
+        (with(&taken, ""), format!("{taken}: another program listens on this port")),
+        (with(&here, "[scan]\nhash_lists = [\"/none/bad.txt\"]\n"), "/none/bad.txt".to_owned()),
     ] {
         fs::write(&config, text).unwrap();
         sensor.signal("-HUP");
@@ -385,7 +382,7 @@ fn a_reload_that_a_process_would_refuse_changes_nothing() {
     // What takes its time to be looked at keeps nothing waiting, the end least of all.
     let list = data.beside("list");
     assert!(Command::new("mkfifo").arg(&list).status().unwrap().success());
-    fs::write(&config, with(&here, "lo", &format!("[scan]\nhash_lists = [{list:?}]\n"))).unwrap();
+    fs::write(&config, with(&here, &format!("[scan]\nhash_lists = [{list:?}]\n"))).unwrap();
     sensor.signal("-HUP");
     let reads = until("it is looked at", || {
         let id = sensor.child.id();
@@ -401,19 +398,19 @@ fn a_reload_that_a_process_would_refuse_changes_nothing() {
     until("it is there again", || Some(()).filter(|()| sensor.process("derive") != before[1]));
     // Another reload takes the place of that one. Another address on the port of now is no other program's.
     let token = format!("[[http.tokens]]\nname = \"a\"\nhash = \"sha256:{}\"\n", "0".repeat(64));
-    fs::write(&config, with(&format!("0.0.0.0:{port}"), "lo", &token)).unwrap();
+    fs::write(&config, with(&format!("0.0.0.0:{port}"), &token)).unwrap();
     sensor.signal("-HUP");
     sensor.says_all(["was read again", &format!("serving {} on http://0.0.0.0:{port}/", data.path().display())]);
     until("the one before is gone", || Some(()).filter(|()| !Path::new(&format!("/proc/{reads}")).exists()));
     // What only a restart takes over is said, and all else holds.
-    fs::write(&config, with(&here, "any", "")).unwrap();
+    fs::write(&config, with(&here, "").replace("\"lo\"", "\"any\"")).unwrap();
     sensor.signal("-HUP");
     sensor.says_all([
         "what [capture] and [store] say beside the filter is not what the capture began with",
         "was read again",
     ]);
     assert_eq!(sensor.process("capture"), before[0]);
-    fs::write(&config, with(&here, "lo", &format!("[scan]\nhash_lists = [{list:?}]\n"))).unwrap();
+    fs::write(&config, with(&here, &format!("[scan]\nhash_lists = [{list:?}]\n"))).unwrap();
     sensor.signal("-HUP");
     assert_eq!(sensor.end().iter().find(|line| line.contains("died")), None);
 }
@@ -425,11 +422,7 @@ fn what_is_no_data_folder_is_given_to_nobody() {
         return;
     }
     let data = Data::new("run-foreign");
-    let text = format!(
-        "data = {:?}\nuser = \"nobody\"\n[capture]\ninterface = \"lo\"\nfilter = \"tcp port 1\"\n[http]\nlisten = \"127.0.0.1:{}\"\n",
-        data.path(),
-        free_port()
-    );
+    let text = quiet(&data.path(), "user = \"nobody\"\n", &free(), "");
     let config = data.write("streamdb.toml", text.as_bytes());
     fs::create_dir(data.path()).unwrap();
     fs::write(data.path().join("notes"), b"mine").unwrap();
@@ -463,11 +456,7 @@ fn its_processes_do_not_outlive_it() {
         return;
     }
     let data = Data::new("run-killed");
-    let config = format!(
-        "data = {:?}\n[capture]\ninterface = \"lo\"\nfilter = \"tcp port 1\"\n[http]\nlisten = \"127.0.0.1:{}\"\n",
-        data.path(),
-        free_port()
-    );
+    let config = quiet(&data.path(), "", &free(), "");
     let mut sensor = Sensor::start(&data.write("streamdb.toml", config.as_bytes()));
     sensor.says("serving ");
     let all = ["capture", "derive", "serve"].map(|name| sensor.process(name));

@@ -2,6 +2,7 @@
 //! captures in turns, as `tcpdump -G` does, cuts them in two. Each file has buckets of its own all the same, so that what is stored
 //! of one that was interrupted can go as a whole.
 
+mod away;
 mod files;
 mod folders;
 mod taking;
@@ -19,6 +20,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use streamdb_storage::{CaptureName, FOLDER, WriteFolder, Writer, WriterConfig};
 use streamdb_types::Counters;
 
+pub(crate) use self::away::Away;
 use self::files::{Next, Shape};
 pub(crate) use self::folders::Folders;
 use super::given::Given;

@@ -20,7 +20,6 @@ const MOST: u64 = 16 << 10;
 pub(super) struct Checking {
     process: io::Result<Child>,
     began: Instant,
-    over: bool,
 }
 
 impl Checking {
@@ -28,7 +27,7 @@ impl Checking {
     pub(super) fn begin(program: &Path, arguments: &[OsString]) -> Self {
         let (stdin, stdout, stderr) = (Stdio::null(), Stdio::null(), Stdio::piped());
         let process = Command::new(program).args(arguments).stdin(stdin).stdout(stdout).stderr(stderr).spawn();
-        Self { process, began: Instant::now(), over: false }
+        Self { process, began: Instant::now() }
     }
 
     /// In how long it has to be over.
@@ -52,7 +51,6 @@ impl Checking {
             }
             Err(error) => return could_not(&error),
         };
-        self.over = true;
         if status.success() {
             return Some(Ok(()));
         }
@@ -71,7 +69,8 @@ impl Drop for Checking {
     /// One that is not over is killed; that it is over then is not waited for here, as it may be at what cannot be interrupted.
     fn drop(&mut self) {
         let gone = io::Error::other("it is over");
-        if let (false, Ok(mut process)) = (self.over, mem::replace(&mut self.process, Err(gone))) {
+        let Ok(mut process) = mem::replace(&mut self.process, Err(gone)) else { return };
+        if !matches!(process.try_wait(), Ok(Some(_))) {
             _ = process.kill();
             thread::spawn(move || process.wait());
         }
