@@ -389,8 +389,8 @@ impl Child {
             Reload::Hangup if self.hears => self.tell(Signal::HUP),
             // One that begins would die of the signal, or read what there was before.
             Reload::Hangup | Reload::Again => {
-                // One that died a moment ago has, whatever comes after it.
-                self.expected = self.process.is_some() && self.ended().is_none();
+                // One that died a moment ago has, whatever comes after it; one that was told to end before has not.
+                self.expected |= self.process.is_some() && self.ended().is_none();
                 self.tell(Signal::TERM);
             }
         }
@@ -480,6 +480,20 @@ mod tests {
             child.look(true, &mut account);
             assert_eq!((child.deaths, child.process.is_none()), (1, true), "{dies_first}");
         }
+    }
+
+    #[test]
+    fn one_that_ended_as_it_was_told_has_not_died_though_it_is_told_again() {
+        let folder = TestFolder::new("supervising-twice");
+        let job = Job { name: "derive", arguments: vec!["60".into()], reload: Reload::Again };
+        let mut child = Child::new("/bin/sleep".into(), job.clone());
+        child.begin();
+        child.ready = true;
+        child.take_over(job.clone());
+        child.process.as_mut().unwrap().wait().unwrap();
+        child.take_over(job);
+        child.look(true, &mut Account::open(folder.path()));
+        assert_eq!((child.deaths, child.process.is_none()), (0, true));
     }
 
     #[test]
