@@ -160,14 +160,15 @@ fn every_crash_of_a_run_is_harmless() {
     let (expected, cases) = (Expected::new(), AtomicUsize::new(0));
     let operations = run.volume.operations();
     let sweep = Sweep { run: &run, cut: PowerCut::of(&run.volume), expected: &expected, without: None, cases: &cases };
-    let seeds = if soak() { 20 } else { 2 };
+    let seeds = if soak() { 10 } else { 2 };
     let mut crashes: Vec<Crash> = Vec::new();
     for before in 0..=operations {
         crashes.extend([(before, Survivors::All), (before, Survivors::Synced)]);
         crashes.extend((0..seeds).map(|n| (before, some(before, n))));
     }
-    // Each start is cut off too, at some of its operations: after the next crash at the next ones.
-    let step = if soak() { 3 } else { 127 };
+    // Each start is cut off too, at some of its operations: after the next crash at the next ones, so that a few crashes of one kind in
+    // a row see all of them.
+    let step = if soak() { 11 } else { 127 };
     let verdict = each(&crashes, |crash| sweep.crash(*crash, step, if soak() { 3 } else { 1 }));
     println!(
         "swept: {operations} operations of a run, {} crashes and those within the starts after them: {} cases in {:.0} s",
@@ -210,7 +211,7 @@ fn a_crash_after_any_failure_is_harmless() {
             Sweep { run: &run, cut: PowerCut::of(&run.volume), expected: &expected, without: None, cases: &cases };
         let operations = run.volume.operations();
         // Soon after it, now and then later, and at the end.
-        let few = (0..4).map(|more| n + 1 + more).chain((*n..operations).step_by(if soak() { 3 } else { 29 }));
+        let few = (0..4).map(|more| n + 1 + more).chain((*n..operations).step_by(if soak() { 7 } else { 29 }));
         for before in few.chain([operations]).filter(|before| *before <= operations) {
             for survivors in [Survivors::All, Survivors::Synced, some(before, 1), some(before, 2)] {
                 let told = |harm: Harm| {
@@ -352,7 +353,7 @@ fn without_one(only: Option<&[String]>) -> (usize, Vec<String>) {
         let all = run.volume.operations() + 1;
         let in_starts = |n, crashes| Some((healthy, harm_in_starts_without(run, site, n, crashes, &expected, &cases)?));
         // What is quick to look at comes first.
-        let mut harm = in_runs(0..1).or_else(|| in_starts(0..1, if soak() { 40 } else { 20 }));
+        let mut harm = in_runs(0..1).or_else(|| in_starts(0..1, if soak() { 40 } else { 8 }));
         if soak() {
             harm = harm.or_else(|| in_starts(0..1, all)).or_else(|| in_runs(1..8)).or_else(|| in_starts(1..40, all));
         }
