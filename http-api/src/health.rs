@@ -85,6 +85,13 @@ fn reasons(store: &Store) -> Vec<Reason> {
             add("interface", format!("{interface}: nothing is captured from this interface, as it is down or away"));
         }
         for worker in &workers {
+            if let away @ 1.. = worker.away() {
+                let folders = if away == 1 { "folder" } else { "folders" };
+                add(
+                    "spool",
+                    format!("{}: no captures can be taken from {away} {folders}, as the log says", worker.interface),
+                );
+            }
             if let Some(seconds) = worker.silent() {
                 let reason = if worker.waiting().is_some() { "spool" } else { "capture" };
                 add(

@@ -99,6 +99,15 @@ impl Server {
         std::net::TcpListener::bind(listen).map(drop).map_err(|source| ServeError::of(listen, source))
     }
 
+    /// Whether this machine has that address, whoever listens on its port.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub fn has_address(listen: SocketAddr) -> Result<(), ServeError> {
+        let any_port = SocketAddr::new(listen.ip(), 0);
+        std::net::TcpListener::bind(any_port).map(drop).map_err(|source| ServeError::of(listen, source))
+    }
+
     /// Where it listens.
     pub const fn address(&self) -> SocketAddr {
         self.address

@@ -93,16 +93,28 @@ impl WriteFolder {
     /// When the folder is not ours, or when the system refuses something.
     pub fn make(path: &Path, volume: &dyn Volume) -> Result<bool> {
         match volume.create_private_dir(path) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => Self::may_be(path, volume).map(|()| false),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => Self::looks_like_one(path, volume).map(|()| false),
             result => result.map(|()| true).map_err(Error::io(path, "make the folder")),
         }
     }
 
-    /// Whether a folder that is there is a store, or can become one as it is empty.
+    /// Whether a folder that is there is a store, as its ledger says, or can become one as it is empty.
     ///
     /// # Errors
-    /// When it is neither, or cannot be looked into.
+    /// When it is neither, or cannot be looked into, or its ledger is damaged.
     pub fn may_be(path: &Path, volume: &dyn Volume) -> Result<()> {
+        Self::looks_like_one(path, volume)?;
+        let ledger = path.join(LEDGER);
+        if !has_ledger(path)? || LedgerReader::open(&ledger)?.facts().store().is_some() {
+            return Ok(());
+        }
+        // A start that was broken off leaves no line, or a part of one.
+        Ledger::verify(&ledger)?;
+        if is_fresh(volume, path)? { Ok(()) } else { Err(Error::ForeignFolder(path.to_owned())) }
+    }
+
+    /// Whether there is a ledger in it, whatever that says, or nothing.
+    fn looks_like_one(path: &Path, volume: &dyn Volume) -> Result<()> {
         if has_ledger(path)? || is_fresh(volume, path)? { Ok(()) } else { Err(Error::ForeignFolder(path.to_owned())) }
     }
 
@@ -363,5 +375,5 @@ pub fn now() -> Timestamp {
 /// Whether there is nothing in a folder but what a start that was broken off leaves.
 fn is_fresh(volume: &dyn Volume, path: &Path) -> Result<bool> {
     let names = volume.list(path).map_err(Error::io(path, "list the folder"))?;
-    Ok(names.iter().all(|name| [BUCKETS, DERIVED, "live", "lock"].iter().any(|ours| name == ours)))
+    Ok(names.iter().all(|name| [LEDGER, BUCKETS, DERIVED, "live", "lock"].iter().any(|ours| name == ours)))
 }

@@ -26,7 +26,7 @@ use crate::output::{complain, printable};
 use crate::reporting::{Seen, Told};
 use crate::settings::Settings;
 use crate::sharing::{self, Part};
-use crate::supervising::is_supervised;
+use crate::supervising::{is_anew, is_supervised};
 use crate::worker::{Worker, WorkerConfig};
 
 /// The most workers of one capture: the store has room for three more, which take captures that are files.
@@ -39,6 +39,8 @@ pub(crate) const STANDS_STILL: Duration = Duration::from_secs(20);
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long those that store are waited for when they are to go on by other rules.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a capture goes on at least before it ends for a folder that answers: one that does so now and then costs no more than that.
+const SETTLED: Duration = Duration::from_secs(15);
 /// How often it is looked whether an interface is down.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -121,6 +123,7 @@ pub(crate) struct Opened {
     feed: Option<Feed>,
     spool: Folders,
     removes: bool,
+    away: Vec<Away>,
 }
 
 impl Opened {
@@ -179,21 +182,27 @@ impl Opened {
             return Err(error.into());
         }
         // The last, as a folder may be slow: meanwhile the kernel keeps frames.
-        let folders = Folders::open(&spool.folders, data)?;
-        Ok(Self { sources, lives: all_lives, feed, spool: folders, removes: spool.removes })
+        let folders = Folders::open(&spool.folders, data, is_anew())?;
+        Ok(Self { sources, lives: all_lives, feed, spool: folders, removes: spool.removes, away: Vec::new() })
     }
 
-    /// The folders in which captures appear, but for those that do not answer.
+    /// The folders in which captures appear, but for those from which none can be taken.
     pub(crate) fn folders(&self) -> impl Iterator<Item = &Path> {
         self.spool.answering()
     }
 
-    /// Whether all that is needed later is still possible once the process has given up its other rights.
+    /// Whether all that is needed later is still possible once the process has given up its other rights; from here on the folders that
+    /// are away are waited for.
     ///
     /// # Errors
     /// When it is not.
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        self.spool.check(self.removes)
+    pub(crate) fn check(&mut self, data: &Path) -> Result<(), Error> {
+        self.spool.check(self.removes, is_anew())?;
+        let others: Vec<&Path> = self.spool.answering().collect();
+        let watch = |folder: &PathBuf| Away::watch(folder, &others, data, self.removes);
+        let away: std::io::Result<_> = self.spool.away().iter().map(watch).collect();
+        self.away = away.map_err(|e| Error::Other(format!("could not wait for the folders that are away: {e}")))?;
+        Ok(())
     }
 }
 
@@ -211,8 +220,9 @@ pub(crate) struct Crew {
     spool: Option<SpoolFolders>,
     /// Whether it was said that this one stands still.
     spool_stands: bool,
-    /// The folders that did not answer at the start, until they do.
+    /// The folders from which nothing could be taken at the start, until that can be.
     away: Vec<Away>,
+    begun: Instant,
     /// The filter and the rules that hold.
     filter: Option<String>,
     cutoffs: Vec<Rule>,
@@ -241,7 +251,7 @@ impl Crew {
         settings: &Settings,
         may_open: bool,
     ) -> Result<Self, Error> {
-        let Opened { sources, lives, feed, spool, removes } = opened;
+        let Opened { sources, lives, feed, spool, removes, away } = opened;
         let config = WorkerConfig { publish_at_ticks: true, live: true, ..settings.worker() };
         let count = sources.iter().map(|source| source.workers.len()).sum();
         let no_means = |e: std::io::Error| Error::Other(format!("could not set up the workers: {e}"));
@@ -270,7 +280,6 @@ impl Crew {
         }
         let feeding = feed.map(|feed| Feeding::start(feed, folder, number(members.len()), settings, said.clone()));
         let feeding = feeding.transpose()?;
-        let away = spool.away().iter().map(|folder| Away::watch(folder)).collect::<Result<_, _>>().map_err(no_means)?;
         let spool = (!spool.is_empty()).then(|| SpoolFolders::start(spool, removes, folder, settings, said.clone()));
         let spool = spool.transpose()?;
         let mut crew = Self {
@@ -284,6 +293,7 @@ impl Crew {
             spool,
             spool_stands: false,
             away,
+            begun: Instant::now(),
             filter: settings.filter.clone(),
             cutoffs: settings.worker().cutoffs,
             holds: true,
@@ -318,12 +328,14 @@ impl Crew {
             self.broken = None;
             if self.may_open {
                 self.try_again();
+            } else if self.spool_stands {
+                // It would not come to its end, and no other begins before.
             } else if let Some(name) = self.is_back() {
                 complain(&format!("{name} is up again: this capture may not open it, and ends for one that may"));
                 self.begins_again = true;
                 return;
             }
-            if self.answers() {
+            if !self.spool_stands && self.answers() {
                 self.begins_again = true;
                 return;
             }
@@ -551,9 +563,13 @@ impl Crew {
     /// Whether a folder answers that did not at the start, and another process is begun for it: this one may not read there, as it
     /// could not say which folder it is when it gave up its rights.
     fn answers(&mut self) -> bool {
-        let Some(at) = self.away.iter().position(Away::answers) else { return false };
+        let again = is_supervised();
+        if again && self.begun.elapsed() < SETTLED {
+            return false;
+        }
+        let Some(at) = self.away.iter_mut().position(Away::answers) else { return false };
         let away = self.away.swap_remove(at);
-        let (shown, again) = (printable(&away.folder().to_string_lossy()), is_supervised());
+        let shown = printable(&away.folder().to_string_lossy());
         let what = if again { "this capture ends for one that takes" } else { "a new start of the capture takes" };
         complain(&format!("{shown}: this folder answers: {what} captures from it"));
         again
@@ -673,6 +689,7 @@ mod tests {
             spool,
             spool_stands: false,
             away: Vec::new(),
+            begun: Instant::now(),
             filter: None,
             cutoffs: Vec::new(),
             holds: true,

@@ -104,6 +104,9 @@ pub(crate) enum Command {
     /// Write the man pages, and the completions for shells, as packages have them
     #[command(hide = true)]
     Manual(Manual),
+    /// End when captures can be taken from a folder, as a capture that waits for it does
+    #[command(hide = true)]
+    AwaitFolder(AwaitFolder),
 }
 
 /// The data folder.
@@ -672,6 +675,21 @@ pub(crate) struct Listing {
     /// JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AwaitFolder {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// The folder
+    #[arg(value_name = "FOLDER")]
+    pub(crate) awaited: PathBuf,
+    /// One from which captures are taken already
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) beside: Vec<PathBuf>,
+    /// Files are to be removed there
+    #[arg(long)]
+    pub(crate) remove: bool,
 }
 
 #[derive(Debug, Args)]

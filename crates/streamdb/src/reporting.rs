@@ -25,6 +25,8 @@ pub(crate) struct Going {
     pub(crate) held: usize,
     /// Of one that takes files: those that are to be taken.
     pub(crate) waiting: Option<usize>,
+    /// And the folders from which it cannot take any.
+    pub(crate) away: usize,
 }
 
 /// How a worker went a short while ago, as it said itself, and when it did.
@@ -119,6 +121,7 @@ fn say(writer: &StatusWriter, workers: &[Told], failing: &mut bool) {
         set("held", going.held as u64);
         if let Some(waiting) = going.waiting {
             set("waiting", waiting as u64);
+            set("away", going.away as u64);
         }
         let silent = seen.silent();
         if silent >= STANDS_STILL {
@@ -156,7 +159,7 @@ mod tests {
         let workers = vec![told(0, Some(false)), told(3, None)];
         let going = |frames, waiting| {
             let counters = Counters { frames, ..Counters::default() };
-            Going { counters, open: 3, held: 4, waiting }
+            Going { counters, open: 3, held: 4, waiting, away: 2 }
         };
         let reporting = Reporting::start(writer, workers.clone()).unwrap();
         workers[0].seen.say(going(5, None));
@@ -168,5 +171,6 @@ mod tests {
         assert_eq!(status.text("worker.3.interface"), Some("eth0"));
         assert_eq!((status.text("worker.0.up"), status.text("worker.3.up")), (Some("0"), None));
         assert_eq!((status.text("worker.0.waiting"), status.text("worker.3.waiting")), (None, Some("6")));
+        assert_eq!((status.text("worker.0.away"), status.text("worker.3.away")), (None, Some("2")));
     }
 }

@@ -13,7 +13,7 @@ mod calls;
 mod files;
 
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -161,12 +161,17 @@ pub(crate) fn is_root_s(folder: &Path) -> bool {
     geteuid().is_root() && fs::metadata(folder).map_or(true, |about| about.uid() == 0)
 }
 
-/// Gives a folder of this user to another one, with all that is in it, unless it is theirs. No link is followed, and nothing asked by
-/// a name twice: who may write beside the folder could put something else in its place.
+/// Gives a folder of this user to another one, with all of this user's that is in it, unless it is theirs; `may_be` looks before whether
+/// it may be given away, by a name that is of what is given away whatever stands in its place by then. No link is followed. Who may
+/// rename the folders above it chooses which folder it is, so that a data folder of root's belongs below folders of root's.
 ///
 /// # Errors
 /// When that is refused, or it is somebody else's: they could put anything there, other names of other files among it.
-pub(crate) fn hand_over(folder: &Path, user: &User) -> Result<(), Error> {
+pub(crate) fn hand_over(
+    folder: &Path,
+    user: &User,
+    may_be: impl FnOnce(&Path) -> Result<(), Error>,
+) -> Result<(), Error> {
     let shown = folder.display();
     let failed = |e: rustix::io::Errno| match e {
         rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR => Error::Other(format!(
@@ -188,12 +193,14 @@ pub(crate) fn hand_over(folder: &Path, user: &User) -> Result<(), Error> {
             user.name
         )));
     }
+    may_be(&PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd())))?;
     give(&opened, owner, user).map_err(failed)
 }
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Gives a folder of this owner to a user, with all that is in it. The folder comes last, so that what was broken off is done again.
+/// Gives a folder of this owner to a user, with all of that owner's that is in it, but for files that have other names, too: those may be
+/// elsewhere. The folder comes last, so that what was broken off is done again.
 fn give(folder: &OwnedFd, owner: u32, user: &User) -> rustix::io::Result<()> {
     let (uid, gid) = (rustix::fs::Uid::from_raw(user.uid.as_raw()), rustix::fs::Gid::from_raw(user.gid.as_raw()));
     for entry in rustix::fs::Dir::read_from(folder)? {
@@ -202,14 +209,16 @@ fn give(folder: &OwnedFd, owner: u32, user: &User) -> rustix::io::Result<()> {
         if [c".", c".."].contains(&name) {
             continue;
         }
-        match rustix::fs::openat(folder, name, FOLDER, Mode::empty()) {
-            // One that is theirs was given to them before.
-            Ok(inner) if rustix::fs::fstat(&inner)?.st_uid == owner => give(&inner, owner, user)?,
-            Ok(_) => {}
-            Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {
-                rustix::fs::chownat(folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-            }
-            Err(error) => return Err(error),
+        let entry = rustix::fs::openat(folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        let about = rustix::fs::fstat(&entry)?;
+        if about.st_uid != owner {
+            // What is theirs was given to them before.
+            continue;
+        }
+        if rustix::fs::FileType::from_raw_mode(about.st_mode).is_dir() {
+            give(&rustix::fs::openat(&entry, c".", FOLDER, Mode::empty())?, owner, user)?;
+        } else if about.st_nlink == 1 {
+            rustix::fs::chownat(&entry, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
         }
     }
     rustix::fs::fchown(folder, Some(uid), Some(gid))

@@ -34,6 +34,8 @@ const SILENT: Duration = Duration::from_secs(60);
 const TOO_LONG: Duration = Duration::from_secs(180);
 /// How long all may take to end.
 const DRAIN: Duration = Duration::from_secs(10);
+/// And those that are killed. Who waits for a device or a file server that does not answer ends when that does, or never.
+const KILLED: Duration = Duration::from_secs(2);
 /// How often it is said, for others, how the processes go.
 const TELL: Duration = Duration::from_secs(2);
 /// The exit code of a process that wants to be started again, as it may not do itself what there is to do: no death.
@@ -44,6 +46,8 @@ const SPACE: Duration = Duration::from_secs(1);
 const LESS_NEEDED: &str = "500";
 /// The variable that says to a process which other one looks after it.
 const SUPERVISOR: &str = "STREAMDB_SUPERVISOR";
+/// The variable that says to a process that it is started anew, while others go on.
+const ANEW: &str = "STREAMDB_ANEW";
 
 /// A process to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +55,8 @@ pub(crate) struct Job {
     pub(crate) name: &'static str,
     pub(crate) arguments: Vec<OsString>,
     pub(crate) reload: Reload,
+    /// What of it holds from the start of a process on, whatever comes later.
+    pub(crate) fixed: Vec<String>,
 }
 
 /// How a process takes over another configuration.
@@ -97,7 +103,7 @@ pub(crate) fn supervise(
         }
         children.retain_mut(|child| !child.is_over || child.runs());
         children.iter_mut().for_each(|child| child.look(begun, &mut account));
-        if awaited && children.iter().all(|child| child.ready) {
+        if awaited && checking.is_none() && children.iter().all(|child| child.ready) {
             if !begun {
                 inform(&status(&children));
             }
@@ -158,10 +164,24 @@ fn end(children: &mut [Child], signals: &mut Signals) {
             for child in children.iter_mut().filter_map(|child| child.runs().then_some(child)) {
                 complain(&format!("{} did not end within {} s, and is killed", child.job.name, DRAIN.as_secs()));
                 child.tell(Signal::KILL);
-                child.reap();
             }
+            break;
         }
         signals.wait(DRAIN.saturating_sub(began.elapsed()), std::iter::empty());
+    }
+    let killed = Instant::now();
+    while children.iter_mut().any(Child::runs) {
+        if killed.elapsed() >= KILLED {
+            for child in children.iter_mut().filter_map(|child| child.runs().then_some(child)) {
+                complain(&format!(
+                    "{} was killed and does not end, as it waits for a disk or a file server that does not answer: until it does, \
+                     nothing can be captured into this data folder",
+                    child.job.name
+                ));
+            }
+            return;
+        }
+        signals.wait(KILLED.saturating_sub(killed.elapsed()), std::iter::empty());
     }
 }
 
@@ -171,6 +191,8 @@ struct Child {
     program: PathBuf,
     job: Job,
     process: Option<process::Child>,
+    /// What it was started with, of what holds from then on.
+    fixed: Vec<String>,
     since: Instant,
     /// When it is started, while it does not run.
     start: Instant,
@@ -202,6 +224,7 @@ impl Child {
             program,
             job,
             process: None,
+            fixed: Vec::new(),
             since: now,
             start: now,
             pause: PAUSE,
@@ -228,7 +251,7 @@ impl Child {
         }
         if self.process.is_none() {
             if Instant::now() >= self.start {
-                self.begin();
+                self.begin(begun);
             }
             return;
         }
@@ -265,10 +288,15 @@ impl Child {
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
-    fn begin(&mut self) {
+    /// Starts it; `anew` while others go on.
+    fn begin(&mut self, anew: bool) {
         self.since = Instant::now();
         let mut command = Command::new(&self.program);
-        command.args(&self.job.arguments).env(SUPERVISOR, process::id().to_string());
+        command.args(&self.job.arguments);
+        looked_after(&mut command);
+        if anew {
+            command.env(ANEW, "1");
+        }
         VARIABLES.iter().for_each(|variable| _ = command.env_remove(variable));
         // Ctrl-C in a terminal is for this process alone, which tells the others.
         command.process_group(0);
@@ -283,6 +311,7 @@ impl Child {
                     _ = std::fs::write(format!("/proc/{}/oom_score_adj", process.id()), LESS_NEEDED);
                 }
                 self.process = Some(process);
+                self.fixed.clone_from(&self.job.fixed);
                 (self.ready, self.hears, self.silent, self.alive) = (false, false, false, None);
             }
             Err(error) => {
@@ -375,18 +404,20 @@ impl Child {
         }
     }
 
-    fn reap(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            _ = process.wait();
-        }
-    }
-
     /// Goes on as this job, with what its configuration says by now.
     fn take_over(&mut self, job: Job) {
         self.job = job;
         self.ready = false;
         match self.job.reload {
-            Reload::Hangup if self.hears => self.tell(Signal::HUP),
+            Reload::Hangup if self.hears => {
+                if self.job.fixed != self.fixed {
+                    complain(
+                        "what [capture] and [store] say beside the filter is not what the capture began with, and holds when it begins \
+                         anew: streamdb needs a restart for that",
+                    );
+                }
+                self.tell(Signal::HUP);
+            }
             // One that begins would die of the signal, or read what there was before.
             Reload::Hangup | Reload::Again => {
                 // One that died a moment ago has, whatever comes after it; one that was told to end before has not.
@@ -395,6 +426,17 @@ impl Child {
             }
         }
     }
+}
+
+/// What is started by this command ends with this process.
+pub(crate) fn looked_after(command: &mut Command) {
+    command.env(SUPERVISOR, process::id().to_string()).env_remove(ANEW);
+}
+
+/// Whether this process is started anew while others go on: what it does not find as it should be is to keep none of the rest from
+/// being done.
+pub(crate) fn is_anew() -> bool {
+    std::env::var_os(ANEW).is_some()
 }
 
 /// Which process looks after this one, if any does.
@@ -428,16 +470,16 @@ mod tests {
     #[test]
     fn one_that_does_not_hear_signals_yet_is_started_again_with_what_is_new() {
         let folder = TestFolder::new("supervising");
-        let job = Job { name: "derive", arguments: vec!["60".into()], reload: Reload::Hangup };
+        let job = Job { name: "derive", arguments: vec!["60".into()], reload: Reload::Hangup, fixed: Vec::new() };
         let mut child = Child::new("/bin/sleep".into(), job.clone());
-        child.begin();
+        child.begin(false);
         child.take_over(job.clone());
         assert!(child.expected);
         assert_eq!(child.process.as_mut().unwrap().wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
         child.look(false, &mut Account::open(folder.path()));
         assert_eq!((child.failed(), child.deaths), (None, 0));
 
-        child.begin();
+        child.begin(false);
         child.hears = true;
         child.take_over(job);
         assert!(!child.expected);
@@ -450,8 +492,11 @@ mod tests {
         let mut account = Account::open(folder.path());
         for (code, deaths) in [(AGAIN, 0), (1, 1)] {
             let arguments = vec!["-c".into(), format!("exit {code}").into()];
-            let mut child = Child::new("/bin/sh".into(), Job { name: "capture", arguments, reload: Reload::Hangup });
-            child.begin();
+            let mut child = Child::new(
+                "/bin/sh".into(),
+                Job { name: "capture", arguments, reload: Reload::Hangup, fixed: Vec::new() },
+            );
+            child.begin(false);
             child.line = None;
             child.ready = true;
             while child.process.is_some() {
@@ -466,10 +511,10 @@ mod tests {
     fn one_that_dies_as_the_configuration_changes_has_died() {
         let folder = TestFolder::new("supervising-both");
         let mut account = Account::open(folder.path());
-        let job = Job { name: "derive", arguments: vec!["60".into()], reload: Reload::Again };
+        let job = Job { name: "derive", arguments: vec!["60".into()], reload: Reload::Again, fixed: Vec::new() };
         for dies_first in [true, false] {
             let mut child = Child::new("/bin/sleep".into(), job.clone());
-            child.begin();
+            child.begin(false);
             child.ready = true;
             child.tell(Signal::KILL);
             if dies_first {
@@ -485,9 +530,9 @@ mod tests {
     #[test]
     fn one_that_ended_as_it_was_told_has_not_died_though_it_is_told_again() {
         let folder = TestFolder::new("supervising-twice");
-        let job = Job { name: "derive", arguments: vec!["60".into()], reload: Reload::Again };
+        let job = Job { name: "derive", arguments: vec!["60".into()], reload: Reload::Again, fixed: Vec::new() };
         let mut child = Child::new("/bin/sleep".into(), job.clone());
-        child.begin();
+        child.begin(false);
         child.ready = true;
         child.take_over(job.clone());
         child.process.as_mut().unwrap().wait().unwrap();
@@ -500,9 +545,9 @@ mod tests {
     fn one_that_says_nothing_any_more_is_killed_and_started_again() {
         let folder = TestFolder::new("supervising-silent");
         let mut account = Account::open(folder.path());
-        let job = Job { name: "capture", arguments: vec!["60".into()], reload: Reload::Hangup };
+        let job = Job { name: "capture", arguments: vec!["60".into()], reload: Reload::Hangup, fixed: Vec::new() };
         let mut child = Child::new("/bin/sleep".into(), job);
-        child.begin();
+        child.begin(false);
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         child.line = Some(Line(ours));

@@ -11,6 +11,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use streamdb_storage::{DiskVolume, WriteFolder};
+
 use common::{
     Data, Pair, RUN, Sensor, Server, Wire, free_port, head, ip, kill, may_capture, noise, stream_to, streamdb, text,
     until, wait,
@@ -35,11 +37,6 @@ fn quiet(data: &Path, before: &str, listen: &str, behind: &str) -> String {
 /// An address of this machine on which nobody listens.
 fn free() -> String {
     format!("127.0.0.1:{}", free_port())
-}
-
-/// The server of a sensor.
-fn server(address: SocketAddr) -> Server {
-    Server { child: Command::new("true").spawn().unwrap(), address }
 }
 
 /// What the kernel says of a process, or a thread.
@@ -113,7 +110,7 @@ fn a_sensor_goes_on_whatever_becomes_of_its_processes() {
     };
     let objects = |port: u16| {
         until("its object is found over HTTP", || {
-            let answer = server(asked).get(&format!("/api/v1/objects?srcport={port}&direction=c"));
+            let answer = Server::of_sensor(asked).get(&format!("/api/v1/objects?srcport={port}&direction=c"));
             let answer: serde_json::Value = serde_json::from_str(answer.text()).unwrap();
             answer["rows"].as_array().unwrap().iter().find(|row| row["size"] == body.len()).cloned()
         })
@@ -304,7 +301,7 @@ fn an_interface_that_goes_down_is_told() {
     let mut command = common::command(["run", "--config"]);
     let sensor = Sensor::start_as(&mut common::inside(&wire.far, command.arg(&config)));
     sensor.says(RUN);
-    let ask = |path: &str| common::within(&wire.far, || server("127.0.0.1:8080".parse().unwrap()).get(path));
+    let ask = |path: &str| common::within(&wire.far, || Server::of_sensor("127.0.0.1:8080".parse().unwrap()).get(path));
     until("it is ready", || Some(()).filter(|()| ask("/ready").status == 200));
     let up = |interface: &str| {
         let metrics = ask("/metrics");
@@ -378,7 +375,7 @@ fn a_reload_that_a_process_would_refuse_changes_nothing() {
     }
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(all(), before);
-    assert_eq!(server(here.parse().unwrap()).get("/health").status, 200);
+    assert_eq!(Server::of_sensor(here.parse().unwrap()).get("/health").status, 200);
     // What takes its time to be looked at keeps nothing waiting, the end least of all.
     let list = data.beside("list");
     assert!(Command::new("mkfifo").arg(&list).status().unwrap().success());
@@ -402,6 +399,10 @@ fn a_reload_that_a_process_would_refuse_changes_nothing() {
     sensor.signal("-HUP");
     sensor.says_all(["was read again", &format!("serving {} on http://0.0.0.0:{port}/", data.path().display())]);
     until("the one before is gone", || Some(()).filter(|()| !Path::new(&format!("/proc/{reads}")).exists()));
+    // One that no machine here has: 192.0.2.0/24 is for examples (RFC 5737).
+    fs::write(&config, with(&format!("192.0.2.77:{port}"), &token)).unwrap();
+    sensor.signal("-HUP");
+    sensor.says("this machine does not have this address");
     // What only a restart takes over is said, and all else holds.
     fs::write(&config, with(&here, "").replace("\"lo\"", "\"any\"")).unwrap();
     sensor.signal("-HUP");
@@ -410,6 +411,15 @@ fn a_reload_that_a_process_would_refuse_changes_nothing() {
         "was read again",
     ]);
     assert_eq!(sensor.process("capture"), before[0]);
+    // That of the process which captures now: one that began with it needs none.
+    kill("-KILL", before[0]);
+    sensor.says("capture died");
+    sensor.says("capturing from any");
+    sensor.signal("-HUP");
+    sensor.says("was read again");
+    fs::write(&config, with(&here, &token)).unwrap();
+    sensor.signal("-HUP");
+    sensor.says_all(["is not what the capture began with", "was read again"]);
     fs::write(&config, with(&here, &format!("[scan]\nhash_lists = [{list:?}]\n"))).unwrap();
     sensor.signal("-HUP");
     assert_eq!(sensor.end().iter().find(|line| line.contains("died")), None);
@@ -436,13 +446,24 @@ fn what_is_no_data_folder_is_given_to_nobody() {
         said.code == Some(0) && said.err.contains("on this machine, now: ") && said.err.contains(foreign),
         "{said:?}"
     );
+    // A file of the ledger's name makes no store of it.
+    fs::write(data.path().join("ledger"), b"of last year\n").unwrap();
+    assert!(run().sentence().contains("ledger: damaged at byte 0"));
+    assert_eq!((owners(), fs::read_dir(data.path()).unwrap().count()), ([0, 0], 2));
+    fs::remove_file(data.path().join("ledger")).unwrap();
     // Nor is what somebody else has, who could have put there whatever they liked.
     fs::remove_file(data.path().join("notes")).unwrap();
     std::os::unix::fs::chown(data.path(), Some(1), None).unwrap();
     assert!(run().sentence().contains("belongs to the user "));
     assert_eq!(fs::metadata(data.path()).unwrap().uid(), 1);
-    // A new one is theirs who capture, and no one else's business.
+    // Nor one that root writes to.
     fs::remove_dir(data.path()).unwrap();
+    let writer = WriteFolder::open(&data.path(), Box::new(DiskVolume)).unwrap();
+    assert!(run().sentence().contains("another process is writing to this data folder"));
+    assert!(fs::read_dir(data.path()).unwrap().all(|entry| entry.unwrap().metadata().unwrap().uid() == 0));
+    drop(writer);
+    // A new one is theirs who capture, and no one else's business.
+    fs::remove_dir_all(data.path()).unwrap();
     let sensor = Sensor::start(&config);
     sensor.says(RUN);
     let about = fs::metadata(data.path()).unwrap();

@@ -11,8 +11,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use common::{
-    Capturing, Data, Made, Pair, Sensor, Talk, free_port, head, installed, json_lines, may_capture, noise, stream_to,
-    text, until, wait,
+    Capturing, Data, Made, Pair, Sensor, Server, Talk, free_port, head, installed, json_lines, may_capture, noise,
+    stream_to, text, until, wait,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -411,16 +411,18 @@ fn a_folder_that_does_not_answer_keeps_nothing_waiting() {
     fs::write(away.join("b.pcap"), conversation(40_002, 0, b"of b")).unwrap();
     let minutes_ago = SystemTime::now() - Duration::from_secs(300);
     File::open(away.join("b.pcap")).unwrap().set_modified(minutes_ago).unwrap();
+    let port = free_port();
     let config = format!(
         "data = {:?}\nuser = \"nobody\"\n[capture]\nspool = [{spool:?}, {away:?}]\n[http]\nlisten = \"127.0.0.1:{}\"\n",
         case.data.path(),
-        free_port()
+        port
     );
     let config = case.data.write("streamdb.toml", config.as_bytes());
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", MOUNT, "sh"]).args([&away, Path::new(env!("CARGO_BIN_EXE_streamdb"))]);
     let sensor = Sensor::start_as(command.args(["run", "--config"]).arg(&config));
     sensor.says_all(["away: this folder has not answered for 5 s, as one of a file server", "capture runs"]);
+    is_told(port, 1);
     case.write("a.pcap", &conversation(40_001, 0, b"of a"));
     until("the other folder is looked at", || Some(()).filter(|()| case.ports().contains(&40_001)));
     assert!(!case.ports().contains(&40_002));
@@ -431,5 +433,54 @@ fn a_folder_that_does_not_answer_keeps_nothing_waiting() {
     until("it is mounted no more", || Some(()).filter(|()| leave()));
     sensor.says("away: this folder answers: this capture ends for one that takes captures from it");
     until("what waited is stored", || Some(()).filter(|()| case.ports().contains(&40_002)));
+    is_told(port, 0);
     assert_eq!(sensor.end().iter().find(|line| line.contains("died")), None);
+}
+
+/// A folder that is not as it should be by the time that a process is started anew.
+#[test]
+fn a_folder_that_is_not_right_any_more_stops_no_capture_that_begins_anew() {
+    if !may_capture() {
+        return;
+    }
+    let case = Case::new("spool-anew");
+    let port = free_port();
+    let config = format!(
+        "data = {:?}\nuser = \"nobody\"\n[capture]\ninterfaces = [\"lo\"]\nfilter = \"tcp portrange 40001-40002\"\nspool = [{:?}]\n[http]\n\
+         listen = \"127.0.0.1:{port}\"\n",
+        case.data.path(),
+        case.spool
+    );
+    let sensor = Sensor::start(&case.data.write("streamdb.toml", config.as_bytes()));
+    sensor.says("capture runs");
+    case.write("a.pcap", &conversation(40_001, 0, b"of a"));
+    until("it is stored", || Some(()).filter(|()| case.ports().contains(&40_001)));
+    let open_to_others = |mode| fs::set_permissions(&case.spool, fs::Permissions::from_mode(mode)).unwrap();
+    open_to_others(0o700);
+    let before = sensor.process("capture");
+    assert!(Command::new("kill").args(["-KILL", &before.to_string()]).status().unwrap().success());
+    sensor.says("the user that captures may not read this folder");
+    sensor.says("capturing from lo into");
+    is_told(port, 1);
+    // Nobody heard when it was written: it is taken when nothing has changed for a minute.
+    case.old("b.pcap", &conversation(40_002, 0, b"of b"), 5);
+    open_to_others(0o755);
+    sensor.says("captures: this folder answers: this capture ends for one that takes captures from it");
+    until("what waited is stored", || Some(()).filter(|()| case.ports().contains(&40_002)));
+    is_told(port, 0);
+    let died: Vec<_> = sensor.end().into_iter().filter(|line| line.contains("died")).collect();
+    assert!(died.is_empty(), "{died:?}");
+}
+
+/// A server says from how many folders nothing can be taken.
+fn is_told(port: u16, away: u64) {
+    let server = Server::of_sensor(([127, 0, 0, 1], port).into());
+    until("it is told", || {
+        let (ready, metrics) = (server.try_get("/ready")?, server.try_get("/metrics")?);
+        let says = ready.text().contains("\"spool\"") && ready.status == 503;
+        let all_well = ready.status == 200;
+        let metrics = metrics.text();
+        let counts = metrics.lines().any(|line| line == format!("streamdb_spool_away_folders {away}"));
+        Some(()).filter(|()| counts && if away > 0 { says } else { all_well })
+    });
 }

@@ -52,6 +52,11 @@ impl Worker<'_> {
     pub(crate) fn waiting(&self) -> Option<u64> {
         self.status.text(&format!("worker.{}.waiting", self.number))?.parse().ok()
     }
+
+    /// The folders from which it cannot take any.
+    pub(crate) fn away(&self) -> u64 {
+        self.status.number(&format!("worker.{}.away", self.number))
+    }
 }
 
 impl Running {
@@ -140,6 +145,8 @@ impl Running {
         if let Some(waiting) = workers.iter().find_map(Worker::waiting) {
             let help = "Captures in the folders of spool that are to be stored, now or when they are complete.";
             out.one("streamdb_spool_waiting_files", Kind::Gauge, help, waiting);
+            let help = "The folders of spool from which no captures can be taken, as they do not answer or are not as they should be.";
+            out.one("streamdb_spool_away_folders", Kind::Gauge, help, workers.iter().map(Worker::away).sum::<u64>());
         }
     }
 

@@ -198,6 +198,10 @@ fn shown(worker: &Worker<'_>) -> Shown {
         .map(|(name, word)| format!("{} {word}", digits(n(name))))
         .collect();
     let waiting = worker.waiting().map_or_else(String::new, |files| format!(", {} waiting", counted(files, "file")));
+    let away = match worker.away() {
+        0 => String::new(),
+        folders => format!(", {} away", counted(folders, "folder")),
+    };
     Shown {
         number: worker.number.to_owned(),
         interface: worker.interface.to_owned(),
@@ -210,7 +214,7 @@ fn shown(worker: &Worker<'_>) -> Shown {
         },
         lost: dropped > 0,
         shed: if n("payload_shed") > 0 { bytes(n("payload_shed")) } else { "none".to_owned() },
-        open: format!("{}, {} held{waiting}", digits(n("open")), bytes(n("held"))),
+        open: format!("{}, {} held{waiting}{away}", digits(n("open")), bytes(n("held"))),
         evicted: if evicted.is_empty() { "none".to_owned() } else { evicted.join(", ") },
         stalled: match n("disk_stalls") {
             0 => "never".to_owned(),

@@ -204,7 +204,7 @@ impl Member {
             self.said = Instant::now();
             let Self { worker, .. } = self;
             let (counters, open, held) = (worker.counters(), worker.open_connections(), worker.held_bytes());
-            self.seen.say(Going { counters, open, held, waiting: None });
+            self.seen.say(Going { counters, open, held, ..Going::default() });
         }
     }
 }

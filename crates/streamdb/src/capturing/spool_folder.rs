@@ -22,7 +22,7 @@ use streamdb_types::Counters;
 
 pub(crate) use self::away::Away;
 use self::files::{Next, Shape};
-pub(crate) use self::folders::Folders;
+pub(crate) use self::folders::{Folders, can_be_taken_from};
 use super::given::Given;
 use super::{Change, Done, Event, spawn};
 use crate::commands::{Error, storing};
@@ -222,8 +222,8 @@ impl AtWork {
         }
         if self.told.elapsed() >= SECOND {
             self.told = Instant::now();
-            let mut going =
-                Going { counters: self.done.counters, waiting: Some(self.folders.waiting()), ..Going::default() };
+            let (waiting, away) = (Some(self.folders.waiting()), self.folders.away().len());
+            let mut going = Going { counters: self.done.counters, waiting, away, ..Going::default() };
             if let Some(worker) = &self.worker {
                 going.counters.add(&worker.counters());
                 (going.open, going.held) = (worker.open_connections(), worker.held_bytes());

@@ -89,14 +89,13 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let settings = Settings::new(storing, &said)?;
     let scanners = storing::scanners(storing, &said)?;
     // A mistake in what to capture leaves nothing behind; and while the folder is made whole, the kernel keeps frames.
-    let opened = Opened::new(
+    let mut opened = Opened::new(
         args.interface.iter().map(|name| live_settings(args, name)).collect(),
         args.workers,
         &feed_settings(args),
         &SpoolSettings { folders: args.spool.clone(), removes: args.spool_remove },
         &storing.data.folder,
     )?;
-    let needs = needs(args, &said, &opened);
     // With the rights that are given up next it may do so.
     come_first();
     // A folder that they may write to as it is stays as it is.
@@ -104,7 +103,8 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
         storing::make_for(&storing.data.folder, &rights::user(name)?)?;
     }
     rights::lower(&args.giving_up)?;
-    opened.check()?;
+    opened.check(&storing.data.folder)?;
+    let (needs, spool) = (needs(args, &said, &opened), opened.folders().map(Path::to_owned).collect::<Vec<_>>());
     let folder = storing::open(&storing.data.folder)?;
     rights::confine(&args.giving_up, &needs)?;
     let mut crew = Crew::start(opened, &folder, &settings, !args.giving_up.any())?;
@@ -119,7 +119,7 @@ pub(super) fn run(args: &Capture) -> Result<ExitCode, Error> {
     let deriving = storing::derive(storing)?;
     let how = if std::io::stderr().is_terminal() { "; Ctrl-C ends it" } else { "" };
     let listening = args.listen_pcap.iter().map(|address| format!("what is sent to {address}"));
-    let appearing = args.spool.iter().map(|folder| format!("what appears in {}", folder.display()));
+    let appearing = spool.iter().map(|folder| format!("what appears in {}", folder.display()));
     let names = args.interface.iter().cloned().chain(listening).chain(appearing).collect::<Vec<_>>().join(", ");
     inform(&format!("capturing from {names} into {}{how}", storing.data.folder.display()));
     ready();

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod await_folder;
 mod buckets;
 mod capture;
 mod check_config;
@@ -113,6 +114,10 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Buckets(buckets) => buckets::run(&buckets),
         Command::Stats(listing) => stats::run(&listing),
         Command::Manual(manual) => manual::run(&manual).map(done),
+        Command::AwaitFolder(args) => {
+            await_folder::run(&args);
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -133,6 +138,7 @@ fn writes_to(command: &Command) -> Option<&Path> {
         Command::Run(_) => return None,
         Command::CheckConfig(_)
         | Command::Manual(_)
+        | Command::AwaitFolder(_)
         | Command::Token(_)
         | Command::Streams(_)
         | Command::Objects(_)

@@ -11,12 +11,12 @@ use super::{Error, storing};
 use crate::account::Account;
 use crate::cli::{LogFlag, Run};
 use crate::config::Config;
-use crate::output::{complain, speak_json};
+use crate::output::speak_json;
 use crate::rights;
 use crate::supervising::{Job, Reload, supervise};
 
 pub(super) fn run(args: &Run, log: Option<LogFlag>) -> Result<ExitCode, Error> {
-    let Sensor { data, user, confine, json, fixed, mut listen, jobs } = sensor(&args.config, log)?;
+    let Sensor { data, user, confine, json, mut listen, jobs } = sensor(&args.config, log)?;
     speak_json(json);
     // Made, and whole, before anybody reads it; and theirs who go on with it.
     let begin = || {
@@ -48,16 +48,11 @@ pub(super) fn run(args: &Run, log: Option<LogFlag>) -> Result<ExitCode, Error> {
         // On the port of now the one that serves listens, until it ends for another address.
         if next.listen.port() != listen.port() {
             can_listen(next.listen, user.as_deref())?;
+        } else if next.listen != listen {
+            Server::has_address(next.listen)?;
         }
         listen = next.listen;
         speak_json(next.json);
-        if next.fixed != fixed {
-            complain(&format!(
-                "{}: what [capture] and [store] say beside the filter is not what the capture began with, and holds when it \
-                 begins anew: streamdb needs a restart for that",
-                args.config.display()
-            ));
-        }
         Ok(next.jobs)
     })
 }
@@ -78,8 +73,6 @@ struct Sensor {
     confine: bool,
     /// Whether what goes on is told in JSON.
     json: bool,
-    /// What is captured and how, as far as it cannot change while it is.
-    fixed: Vec<String>,
     listen: SocketAddr,
     jobs: Vec<Job>,
 }
@@ -100,24 +93,23 @@ fn sensor(path: &Path, log: Option<LogFlag>) -> Result<Sensor, Error> {
     if confine {
         rights.push("--confine".to_owned());
     }
-    let job = |command: &'static str, reload: Reload, more: &[OsString]| {
+    let job = |command: &'static str, reload: Reload, fixed: Vec<String>, more: &[OsString]| {
         let mut arguments: Vec<OsString> = vec![command.into(), style.into(), "--data".into(), data.clone().into()];
         arguments.extend(rights.iter().map(Into::into));
         arguments.extend_from_slice(more);
-        Job { name: command, arguments, reload }
+        Job { name: command, arguments, reload, fixed }
     };
     let configured: [OsString; 2] = ["--config".into(), path.into()];
     let with = |more: &[&str]| [&configured[..], &more.iter().map(Into::into).collect::<Vec<OsString>>()].concat();
     let capturing: Vec<&str> = flags.0.iter().map(String::as_str).chain(["--no-derive"]).collect();
     let mut jobs = vec![
-        job("capture", Reload::Hangup, &with(&capturing)),
+        job("capture", Reload::Hangup, flags.fixed().cloned().collect(), &with(&capturing)),
         // Without a configuration it finds objects, and speaks with nobody.
-        job("derive", Reload::Again, &[]),
-        job("serve", Reload::Again, &with(&["--no-scan"])),
+        job("derive", Reload::Again, Vec::new(), &[]),
+        job("serve", Reload::Again, Vec::new(), &with(&["--no-scan"])),
     ];
     if config.scan.is_some() || config.submit.is_some() {
-        jobs.push(job("scan", Reload::Again, &with(&[])));
+        jobs.push(job("scan", Reload::Again, Vec::new(), &with(&[])));
     }
-    let fixed = flags.fixed().cloned().collect();
-    Ok(Sensor { data, user: config.user, confine, json, fixed, listen: config.listen, jobs })
+    Ok(Sensor { data, user: config.user, confine, json, listen: config.listen, jobs })
 }

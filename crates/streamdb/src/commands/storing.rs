@@ -1,7 +1,7 @@
 //! What commands that write have in common: the folder, the settings, and the summary at the end.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,9 @@ use nix::unistd::User;
 use serde::Serialize;
 use streamdb_derive::Progress;
 use streamdb_scan::Scanners;
-use streamdb_storage::{DiskVolume, Limits, Trouble, WriteFolder, WriterSummary};
+use streamdb_storage::{
+    DiskVolume, Error as StoreError, Limits, Trouble, Volume, WriteFolder, WriterSummary, writer_alive,
+};
 use streamdb_submit::Submissions;
 use streamdb_types::Counters;
 
@@ -49,13 +51,31 @@ pub(super) fn make(folder: &Path) -> Result<(), Error> {
         .map_err(|e| Error::Other(format!("{}: could not make the folder: {e}", folder.display())))
 }
 
-/// Makes a data folder for this user, if it is not there, and gives it to them. What is no data folder stays as it is.
+/// Makes a data folder for this user, if it is not there, and gives it to them. What is no data folder, or is written to by somebody
+/// else, stays as it is.
 pub(super) fn make_for(folder: &Path, user: &User) -> Result<(), Error> {
     if let Some(parent) = folder.parent() {
         make(parent)?;
     }
-    WriteFolder::make(folder, &DiskVolume)?;
-    rights::hand_over(folder, user)
+    match DiskVolume.create_private_dir(folder) {
+        Err(e) if e.kind() != ErrorKind::AlreadyExists => {
+            return Err(Error::Other(format!("{}: could not make the folder: {e}", folder.display())));
+        }
+        _ => {}
+    }
+    rights::hand_over(folder, user, |opened| {
+        may_be_given(folder)?;
+        // The one that is given away is asked too: by its name another one may have been.
+        may_be_given(opened)
+    })
+}
+
+fn may_be_given(folder: &Path) -> Result<(), Error> {
+    WriteFolder::may_be(folder, &DiskVolume)?;
+    if writer_alive(folder)? {
+        return Err(StoreError::Locked { path: folder.to_owned(), pid: None }.into());
+    }
+    Ok(())
 }
 
 /// Begins to derive beside what is stored, unless the flags say otherwise or another process does it.

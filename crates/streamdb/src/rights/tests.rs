@@ -147,6 +147,44 @@ fn users_are_found_by_name() {
     assert_eq!(said, "there is no user nobody at all; make one, as in: useradd --system nobody at all");
 }
 
+fn anything(_: &Path) -> Result<(), Error> {
+    Ok(())
+}
+
+#[test]
+fn what_is_given_away_is_what_was_looked_at_and_no_one_else_s() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let (folder, nobody) = (TestFolder::new("rights-given"), user("nobody").unwrap());
+    let (data, elsewhere) = (folder.path().join("data"), folder.path().join("elsewhere"));
+    for path in [&data, &elsewhere] {
+        fs::create_dir_all(path.join("inside")).unwrap();
+        fs::write(path.join("inside/file"), "x").unwrap();
+    }
+    fs::write(data.join("another's"), "x").unwrap();
+    std::os::unix::fs::chown(data.join("another's"), Some(1), None).unwrap();
+    fs::hard_link(elsewhere.join("inside/file"), data.join("linked")).unwrap();
+    let owner = |path: PathBuf| fs::symlink_metadata(path).unwrap().uid();
+    // What is refused stays as it is.
+    let said = hand_over(&data, &nobody, |_| Err(Error::Other("no".into()))).unwrap_err().to_string();
+    assert_eq!((said.as_str(), owner(data.clone()), owner(data.join("inside/file"))), ("no", 0, 0));
+    // Another folder that comes in its place while it is looked at is not given away.
+    let beside = folder.path().join("beside");
+    hand_over(&data, &nobody, |opened| {
+        fs::rename(&data, &beside).unwrap();
+        fs::rename(&elsewhere, &data).unwrap();
+        assert!(opened.join("another's").exists());
+        Ok(())
+    })
+    .unwrap();
+    let theirs = nobody.uid.as_raw();
+    assert_eq!([owner(data.clone()), owner(data.join("inside")), owner(data.join("inside/file"))], [0, 0, 0]);
+    assert_eq!([owner(beside.clone()), owner(beside.join("inside/file"))], [theirs, theirs]);
+    assert_eq!([owner(beside.join("another's")), owner(beside.join("linked"))], [1, 0]);
+}
+
 #[test]
 fn root_leaves_nothing_in_the_folder_of_another() {
     let folder = TestFolder::new("rights-owner");
@@ -158,7 +196,7 @@ fn root_leaves_nothing_in_the_folder_of_another() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let nobody = user("nobody").unwrap();
     fs::create_dir(folder.path().join("inside")).unwrap();
-    hand_over(folder.path(), &nobody).unwrap();
+    hand_over(folder.path(), &nobody, anything).unwrap();
     for path in [folder.path(), &folder.path().join("inside")] {
         assert_eq!(fs::metadata(path).unwrap().uid(), nobody.uid.as_raw());
     }
@@ -167,18 +205,18 @@ fn root_leaves_nothing_in_the_folder_of_another() {
     fs::create_dir(other.path().join("data")).unwrap();
     fs::write(other.path().join("data/file"), "x").unwrap();
     std::os::unix::fs::symlink(other.path().join("data"), other.path().join("link")).unwrap();
-    let said = hand_over(&other.path().join("link"), &nobody).unwrap_err().to_string();
+    let said = hand_over(&other.path().join("link"), &nobody, anything).unwrap_err().to_string();
     assert!(said.contains("this is no folder but a link"), "{said}");
     std::os::unix::fs::symlink(other.path().join("data"), folder.path().join("link")).unwrap();
     std::os::unix::fs::lchown(folder.path(), Some(0), None).unwrap();
-    hand_over(folder.path(), &nobody).unwrap();
+    hand_over(folder.path(), &nobody, anything).unwrap();
     assert_eq!(fs::symlink_metadata(folder.path().join("link")).unwrap().uid(), nobody.uid.as_raw());
     assert_eq!(["data", "data/file"].map(|name| fs::metadata(other.path().join(name)).unwrap().uid()), [0, 0]);
     std::os::unix::fs::lchown(other.path().join("data"), Some(1), None).unwrap();
-    let said = hand_over(&other.path().join("data"), &nobody).unwrap_err().to_string();
+    let said = hand_over(&other.path().join("data"), &nobody, anything).unwrap_err().to_string();
     assert!(said.contains("belongs to the user ") && said.contains("chown -R nobody "), "{said}");
     std::os::unix::fs::symlink(folder.path(), other.path().join("theirs")).unwrap();
-    hand_over(&other.path().join("theirs"), &nobody).unwrap();
+    hand_over(&other.path().join("theirs"), &nobody, anything).unwrap();
     let said = not_as_root(folder.path()).unwrap_err().to_string();
     assert!(said.contains("belongs to the user nobody") && said.contains("sudo -u nobody streamdb"), "{said}");
     as_user(&nobody, || {

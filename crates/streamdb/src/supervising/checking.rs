@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::looked_after;
 use crate::commands::Error;
 
 /// How long it may take: rules are compiled.
@@ -25,9 +26,10 @@ pub(super) struct Checking {
 impl Checking {
     /// Starts this program with these arguments.
     pub(super) fn begin(program: &Path, arguments: &[OsString]) -> Self {
-        let (stdin, stdout, stderr) = (Stdio::null(), Stdio::null(), Stdio::piped());
-        let process = Command::new(program).args(arguments).stdin(stdin).stdout(stdout).stderr(stderr).spawn();
-        Self { process, began: Instant::now() }
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        looked_after(&mut command);
+        Self { process: command.spawn(), began: Instant::now() }
     }
 
     /// In how long it has to be over.
@@ -72,7 +74,8 @@ impl Drop for Checking {
         let Ok(mut process) = mem::replace(&mut self.process, Err(gone)) else { return };
         if !matches!(process.try_wait(), Ok(Some(_))) {
             _ = process.kill();
-            thread::spawn(move || process.wait());
+            // Without a thread it is a zombie until this process ends.
+            _ = thread::Builder::new().name("wait".into()).spawn(move || process.wait());
         }
     }
 }

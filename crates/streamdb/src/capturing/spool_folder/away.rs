@@ -1,46 +1,43 @@
-//! A folder that did not answer at the start, as one of a file server that is away.
+//! A folder from which nothing can be taken: one of a file server that is away, or one that is not as it should be.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
 
-/// How soon one that says no is asked again.
-const AGAIN: Duration = Duration::from_secs(5);
+use crate::supervising::looked_after;
 
-/// A thread of its own waits until it answers, for as long as that takes.
+/// Another process waits until captures can be taken from it, for as long as that takes: a thread of this one that asks a file server
+/// which never answers would be there for good, and this process with it.
 pub(crate) struct Away {
     folder: PathBuf,
-    answers: Arc<AtomicBool>,
+    waits: Child,
 }
 
 impl Away {
-    /// Begins to wait.
+    /// Begins to wait, with the rights that this process has now.
     ///
     /// # Errors
-    /// When the system has no more threads.
-    pub(crate) fn watch(folder: &Path) -> io::Result<Self> {
-        let (folder, answers) = (folder.to_owned(), Arc::new(AtomicBool::new(false)));
-        let (asked, answer) = (folder.clone(), Arc::clone(&answers));
-        thread::Builder::new().name("away".into()).spawn(move || {
-            // A file server that is not up yet may say no.
-            while fs::metadata(&asked).is_err() {
-                thread::sleep(AGAIN);
-            }
-            answer.store(true, Ordering::Relaxed);
-        })?;
-        Ok(Self { folder, answers })
+    /// When the system has no more processes.
+    pub(crate) fn watch(folder: &Path, others: &[&Path], data: &Path, removes: bool) -> io::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("await-folder").arg("--data").arg(data).arg(folder);
+        for other in others {
+            command.arg("--beside").arg(other);
+        }
+        if removes {
+            command.arg("--remove");
+        }
+        looked_after(&mut command);
+        let waits = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        Ok(Self { folder: folder.to_owned(), waits })
     }
 
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Whether it has answered by now.
-    pub(crate) fn answers(&self) -> bool {
-        self.answers.load(Ordering::Relaxed)
+    /// Whether captures can be taken from it by now; whoever begins anew looks for itself.
+    pub(crate) fn answers(&mut self) -> bool {
+        matches!(self.waits.try_wait(), Ok(Some(_)))
     }
 }

@@ -24,6 +24,8 @@ use crate::output::{complain, inform, printable};
 const EACH: Duration = Duration::from_secs(10);
 /// How long a folder is waited for at the start.
 const ANSWERS: Duration = Duration::from_secs(5);
+/// And by a process that is started anew, while nobody captures: one that answers later is taken from by the next.
+const ANSWERS_SOON: Duration = Duration::from_secs(1);
 /// Room for news: some hundred of them.
 const ROOM: usize = 16 << 10;
 /// How often news are read at once; those that are left wait in the kernel.
@@ -55,25 +57,35 @@ pub(crate) struct Folders {
 }
 
 impl Folders {
-    /// Opens them; what happens in them from here on is heard. Those that do not answer are left out, and told of.
+    /// Opens them; what happens in them from here on is heard. Those that do not answer are left out, and told of; where the process is
+    /// started `anew`, so are those that are not as they should be.
     ///
     /// # Errors
     /// When one of them is not there, is no folder, is given twice, or is the data folder or in it.
-    pub(crate) fn open(paths: &[PathBuf], data: &Path) -> Result<Self, Error> {
+    pub(crate) fn open(paths: &[PathBuf], data: &Path, anew: bool) -> Result<Self, Error> {
         let inotify = if paths.is_empty() { None } else { inotify() };
         let (mut all, mut away, mut known) = (Vec::<Folder>::new(), Vec::new(), Vec::new());
-        for (path, answers) in paths.iter().zip(answer(paths)) {
+        let longest = if anew { ANSWERS_SOON } else { ANSWERS };
+        for (path, answers) in paths.iter().zip(answer(paths, longest)) {
             let shown = std::path::absolute(path).unwrap_or_else(|_| path.clone());
             if !answers {
                 complain(&format!(
                     "{}: this folder has not answered for {} s, as one of a file server that is away; all else goes on without it",
                     printable(&path.to_string_lossy()),
-                    ANSWERS.as_secs()
+                    longest.as_secs()
                 ));
                 away.push(shown);
                 continue;
             }
-            let (real, about) = looked_at(path, &known, Some(data))?;
+            let (real, about) = match looked_at(path, &known, Some(data)) {
+                Ok(looked) => looked,
+                Err(mistake) if anew => {
+                    complain(&goes_on(&mistake));
+                    away.push(shown);
+                    continue;
+                }
+                Err(mistake) => return Err(mistake),
+            };
             let watch = inotify.as_ref().and_then(|inotify| watch(inotify, &real));
             known.push(real);
             all.push(Folder {
@@ -91,7 +103,7 @@ impl Folders {
     /// What keeps captures from being taken from folders.
     pub(crate) fn mistakes(paths: &[PathBuf], data: Option<&Path>) -> Vec<Error> {
         let (mut known, mut mistakes) = (Vec::new(), Vec::new());
-        for (path, answers) in paths.iter().zip(answer(paths)) {
+        for (path, answers) in paths.iter().zip(answer(paths, ANSWERS)) {
             let looked = if answers {
                 looked_at(path, &known, data)
             } else {
@@ -106,7 +118,7 @@ impl Folders {
         mistakes
     }
 
-    /// Those that do not answer.
+    /// Those from which nothing can be taken now.
     pub(crate) fn away(&self) -> &[PathBuf] {
         &self.away
     }
@@ -116,29 +128,25 @@ impl Folders {
         self.all.is_empty() && self.away.is_empty()
     }
 
-    /// Those that answer.
+    /// Those from which captures can be taken.
     pub(crate) fn answering(&self) -> impl Iterator<Item = &Path> {
         self.all.iter().map(|folder| folder.path.as_path())
     }
 
-    /// Whether this process may do there what it has to, once it has given up its other rights.
+    /// Whether this process may do there what it has to, once it has given up its other rights; those where it may not are left out where
+    /// it is started `anew`.
     ///
     /// # Errors
     /// For the first one where it may not.
-    pub(crate) fn check(&self, removes: bool) -> Result<(), Error> {
-        for path in self.answering() {
-            let shown = printable(&path.to_string_lossy());
-            if rustix::fs::access(path, Access::READ_OK | Access::EXEC_OK).is_err() {
-                return Err(Error::Other(format!(
-                    "{shown}: the user that captures may not read this folder; let it, as by setfacl -m u:USER:rx {shown}, \
-                     and let it read the files that appear there"
-                )));
-            }
-            if removes && rustix::fs::access(path, Access::WRITE_OK).is_err() {
-                return Err(Error::Other(format!(
-                    "{shown}: the user that captures may not remove files of this folder; let it, as by setfacl -m \
-                     u:USER:rwx {shown} (and, under systemd, ReadWritePaths={shown}), or do without --spool-remove"
-                )));
+    pub(crate) fn check(&mut self, removes: bool, anew: bool) -> Result<(), Error> {
+        for folder in std::mem::take(&mut self.all) {
+            match is_allowed(&folder.path, removes) {
+                Ok(()) => self.all.push(folder),
+                Err(mistake) if anew => {
+                    complain(&goes_on(&mistake));
+                    self.away.push(folder.path);
+                }
+                Err(mistake) => return Err(mistake),
             }
         }
         Ok(())
@@ -324,6 +332,39 @@ pub(super) fn open_file(path: &Path) -> io::Result<File> {
     Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
 }
 
+/// Whether this process can take captures from a folder, beside these others.
+///
+/// # Errors
+/// Why it cannot.
+pub(crate) fn can_be_taken_from(path: &Path, others: &[PathBuf], data: &Path, removes: bool) -> Result<(), Error> {
+    let others: Vec<PathBuf> = others.iter().filter_map(|other| fs::canonicalize(other).ok()).collect();
+    looked_at(path, &others, Some(data))?;
+    is_allowed(path, removes)
+}
+
+/// Whether this process may take captures from a folder that is there.
+fn is_allowed(path: &Path, removes: bool) -> Result<(), Error> {
+    let shown = printable(&path.to_string_lossy());
+    if rustix::fs::access(path, Access::READ_OK | Access::EXEC_OK).is_err() {
+        return Err(Error::Other(format!(
+            "{shown}: the user that captures may not read this folder; let it, as by setfacl -m u:USER:rx {shown}, and let it \
+             read the files that appear there"
+        )));
+    }
+    if removes && rustix::fs::access(path, Access::WRITE_OK).is_err() {
+        return Err(Error::Other(format!(
+            "{shown}: the user that captures may not remove files of this folder; let it, as by setfacl -m u:USER:rwx {shown} \
+             (and, under systemd, ReadWritePaths={shown}), or do without --spool-remove"
+        )));
+    }
+    Ok(())
+}
+
+/// What there is to say of a folder from which nothing can be taken while all else goes on.
+fn goes_on(mistake: &Error) -> String {
+    format!("{mistake}; all else goes on without this folder, until captures can be taken from it")
+}
+
 /// A folder from which captures are to be taken, as it is there, and what is known of it.
 fn looked_at(path: &Path, known: &[PathBuf], data: Option<&Path>) -> Result<(PathBuf, Metadata), Error> {
     let refused = |why: &str| Err(Error::Other(format!("{}: {why}", printable(&path.to_string_lossy()))));
@@ -351,7 +392,7 @@ fn looked_at(path: &Path, known: &[PathBuf], data: Option<&Path>) -> Result<(Pat
 
 /// Which of these folders answer. Who asks a file server that is away may wait for as long as that likes, and so does a thread of this
 /// process for good; another process can be killed. Where there is none to be had, a folder is taken for one that answers.
-fn answer(paths: &[PathBuf]) -> Vec<bool> {
+fn answer(paths: &[PathBuf], longest: Duration) -> Vec<bool> {
     let (since, pause) = (Instant::now(), Duration::from_millis(5));
     let asks = |path: &PathBuf| {
         let (stdin, stdout, stderr) = (Stdio::null(), Stdio::null(), Stdio::null());
@@ -368,9 +409,9 @@ fn answer(paths: &[PathBuf]) -> Vec<bool> {
         all.iter_mut().for_each(|asks| _ = asks.as_mut().map(Child::kill));
         all.iter().map(Option::is_none).collect()
     };
-    let answers = wait(ANSWERS);
+    let answers = wait(longest);
     // One that was killed is over soon, or never.
-    wait(ANSWERS + Duration::from_millis(200));
+    wait(longest + Duration::from_millis(200));
     answers
 }
 

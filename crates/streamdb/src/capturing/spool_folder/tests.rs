@@ -31,7 +31,7 @@ impl Case {
         let command = ["streamdb", "capture", "--data", "d", "--spool", "s"];
         let Command::Capture(args) = Cli::parse_from(command).command else { panic!("{command:?}") };
         let settings = Settings::new(&args.storing, &Config::load(None).unwrap()).unwrap();
-        let folders = Folders::open(&[spool], &data).unwrap();
+        let folders = Folders::open(&[spool], &data, false).unwrap();
         let store = Arc::new(WriteFolder::open(&data, Box::new(volume)).unwrap());
         let (at_work, _) = AtWork::new(folders, true, &store, &settings);
         Self { folder, at_work }
@@ -249,10 +249,17 @@ fn folders_that_cannot_be_used_are_refused() {
         ("data/inside", "captures cannot appear in the data folder"),
     ] {
         let path = folder.path().join(name);
-        let Err(error) = Folders::open(std::slice::from_ref(&path), &data) else { panic!("{name}") };
+        let Err(error) = Folders::open(std::slice::from_ref(&path), &data, false) else { panic!("{name}") };
         assert!(error.to_string().starts_with(&format!("{}: {wanted}", path.display())), "{error}");
     }
     let path = folder.path().to_owned();
-    let Err(error) = Folders::open(&[path.clone(), path.join(".")], &data) else { panic!("twice") };
+    let Err(error) = Folders::open(&[path.clone(), path.join(".")], &data, false) else { panic!("twice") };
     assert!(error.to_string().ends_with(": this folder is given twice"), "{error}");
+    // Where others go on meanwhile, they keep nothing else from it.
+    let some = [path.join("none"), path.clone(), path.join("."), data.clone()];
+    let folders = Folders::open(&some, &data, true).unwrap();
+    assert_eq!(folders.answering().collect::<Vec<_>>(), [path.as_path()]);
+    assert_eq!(folders.away().len(), 3);
+    let can = |folder: &str, others: &[PathBuf]| can_be_taken_from(&path.join(folder), others, &data, true).is_ok();
+    assert!(can("", &[]) && !can("", &some) && !can("none", &[]) && !can("data", &[]));
 }
