@@ -160,7 +160,7 @@ fn every_crash_of_a_run_is_harmless() {
     let (expected, cases) = (Expected::new(), AtomicUsize::new(0));
     let operations = run.volume.operations();
     let sweep = Sweep { run: &run, cut: PowerCut::of(&run.volume), expected: &expected, without: None, cases: &cases };
-    let seeds = if soak() { 10 } else { 2 };
+    let seeds = if soak() { 6 } else { 2 };
     let mut crashes: Vec<Crash> = Vec::new();
     for before in 0..=operations {
         crashes.extend([(before, Survivors::All), (before, Survivors::Synced)]);
@@ -168,7 +168,7 @@ fn every_crash_of_a_run_is_harmless() {
     }
     // Each start is cut off too, at some of its operations: after the next crash at the next ones, so that a few crashes of one kind in
     // a row see all of them.
-    let step = if soak() { 11 } else { 127 };
+    let step = if soak() { 17 } else { 127 };
     let verdict = each(&crashes, |crash| sweep.crash(*crash, step, if soak() { 3 } else { 1 }));
     println!(
         "swept: {operations} operations of a run, {} crashes and those within the starts after them: {} cases in {:.0} s",
@@ -196,7 +196,7 @@ fn a_crash_after_any_failure_is_harmless() {
     let run = Run::new(Failing::Nothing, false);
     let log = run.volume.log();
     let step = if soak() { 1 } else { 15 };
-    let seeds = if soak() { 3 } else { 1 };
+    let seeds = if soak() { 2 } else { 1 };
     let changes = |n: &usize| !matches!(log[*n].name, "list" | "read_at" | "len" | "open");
     // Some of them, and all of holds and tombstones: a line, its sync, and the end of the files.
     let is_tombstone = |n: usize| run.volume.written(n).is_some_and(|bytes| run::contains(&bytes, b" dropped id="));
@@ -259,7 +259,7 @@ fn a_crash_after_a_seal_that_was_not_synced_is_harmless() {
         let sweep =
             Sweep { run: &run, cut: PowerCut::of(&run.volume), expected: &expected, without: None, cases: &cases };
         for before in (planned + 1..planned + 6).filter(|before| *before <= log.len()) {
-            for seed in 0..if soak() { 400 } else { 20 } {
+            for seed in 0..if soak() { 100 } else { 20 } {
                 let told = |harm: Harm| {
                     let around: Vec<_> = log.iter().enumerate().skip(planned.saturating_sub(8)).take(16).collect();
                     Harm { what: format!("sync {planned} fails: {}\n{around:#?}", harm.what), ..harm }
