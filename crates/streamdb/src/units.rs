@@ -53,6 +53,11 @@ pub(crate) fn span(nanos: i64) -> String {
     fits.map_or_else(|| format!("{seconds}s"), |(unit, name)| format!("{}{name}", seconds / unit))
 }
 
+/// So many of something: `1 bucket`, `2 buckets`.
+pub(crate) fn counted(n: u64, one: &str) -> String {
+    format!("{n} {one}{}", if n == 1 { "" } else { "s" })
+}
+
 /// Bytes for people: `1.4 GB`.
 pub(crate) fn bytes(n: u64) -> String {
     decimal(n, ["B", "kB", "MB", "GB", "TB"])
@@ -115,6 +120,7 @@ mod tests {
         for text in ["90d", "36h", "90m", "61s"] {
             assert_eq!(span(duration(text).unwrap()), text);
         }
+        assert_eq!([0, 1, 2].map(|n| counted(n, "bucket")), ["0 buckets", "1 bucket", "2 buckets"]);
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(22_968), "23.0 kB");
         assert_eq!(bytes(5_000_000_000_000), "5.0 TB");

@@ -52,7 +52,7 @@ fn a_bucket_without_a_living_writer_is_not_open_and_what_is_not_counted_is_said(
     assert_eq!((state().as_str(), not_counted("open"), not_counted("unsealed")), ("unsealed", 0, 1));
     assert!(stats().contains("below: 1 left unsealed by a writer that died\n"), "{}", stats());
     let verified = String::from_utf8(data.run("verify", &[]).well()).unwrap();
-    assert!(verified.contains("1 buckets (1 unsealed), "), "{verified}");
+    assert!(verified.contains("1 bucket (1 unsealed), "), "{verified}");
     // The next start makes it whole; its counters died with its writer.
     data.ingest(&[], &[&testdata("lossy-path", "capture.pcap")]);
     assert_eq!((state().as_str(), not_counted("unsealed"), not_counted("recovered")), ("recovered", 0, 1));

@@ -112,7 +112,7 @@ fn a_running_writer_stores_what_others_ingest() {
     // For people it is the line that it would have been.
     let said = data.ingest(&["--again"], &[&files[0]]);
     assert_eq!(said.code, Some(0), "{said:?}");
-    assert!(String::from_utf8(said.out).unwrap().contains(" in 1 connections; 1 buckets, "));
+    assert!(String::from_utf8(said.out).unwrap().contains(" in 1 connection; 1 bucket, "));
     // The writer says what it stored.
     let said = writing.end();
     let line = format!("streamdb: stored {}, {} from the spool: ", files[0].display(), files[1].display());

@@ -11,6 +11,7 @@ use super::{Error, json_line, storing};
 use crate::cli::Reindex;
 use crate::output::{Output, complain};
 use crate::progress::Progress as Bar;
+use crate::units;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -44,7 +45,10 @@ pub(super) fn report(progress: &Progress, json: bool) -> Result<ExitCode, Error>
         let failed = out.error();
         out.flush().map_err(failed)?;
     } else {
-        let line = format!("{objects} objects in {connections} connections; {damaged} connections are damaged");
+        let [objects, connections] =
+            [(objects, "object"), (connections, "connection")].map(|(n, one)| units::counted(n, one));
+        let damaged = if damaged == 1 { "1 connection is" } else { &format!("{damaged} connections are") };
+        let line = format!("{objects} in {connections}; {damaged} damaged");
         storing::print_line(&line)?;
     }
     Ok(if damaged == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -232,7 +232,7 @@ pub(super) fn run(args: &Listing) -> Result<ExitCode, Error> {
         };
         json_line(&mut out, &report)?;
     } else {
-        writeln!(out, "{buckets} buckets, {}", units::bytes(bytes)).map_err(&error)?;
+        writeln!(out, "{}, {}", units::counted(buckets, "bucket"), units::bytes(bytes)).map_err(&error)?;
         if held_buckets > 0 {
             writeln!(out, "{held_buckets} of them held, {}", units::bytes(held_bytes)).map_err(&error)?;
         }

@@ -108,8 +108,8 @@ pub(super) fn limits(args: &Limiting, config: &Config) -> Limits {
 /// Says what retention dropped, if anything.
 pub(super) fn complain_of_dropped(total: Total) {
     if total.buckets > 0 {
-        let buckets = if total.buckets == 1 { "bucket" } else { "buckets" };
-        inform(&format!("retention dropped {} {buckets}, {}", total.buckets, units::bytes(total.bytes)));
+        let buckets = units::counted(total.buckets, "bucket");
+        inform(&format!("retention dropped {buckets}, {}", units::bytes(total.bytes)));
     }
 }
 
@@ -166,13 +166,14 @@ impl Summary {
     /// For people, in one line.
     pub(crate) fn line(&self) -> String {
         let rate = units::bytes((self.bytes as f64 / self.seconds.max(0.001)) as u64);
-        let objects = self.objects.map_or_else(String::new, |objects| format!(", {objects} objects"));
+        let objects =
+            self.objects.map_or_else(String::new, |objects| format!(", {}", units::counted(objects, "object")));
         format!(
-            "{} frames, {} in {} connections{objects}; {} buckets, {} on disk; {:.2} s, {rate}/s",
-            self.frames,
+            "{}, {} in {}{objects}; {}, {} on disk; {:.2} s, {rate}/s",
+            units::counted(self.frames, "frame"),
             units::bytes(self.bytes),
-            self.connections,
-            self.buckets,
+            units::counted(self.connections, "connection"),
+            units::counted(self.buckets, "bucket"),
             units::bytes(self.stored_bytes),
             self.seconds,
         )

@@ -69,17 +69,21 @@ pub(super) fn run(args: &Verify) -> Result<ExitCode, Error> {
             n => format!("{n} things are wrong"),
         };
         let looked = if args.deep { "every byte" } else { "headers and tables" };
-        let rows = if args.deep { format!(", {objects} rows of objects") } else { String::new() };
+        let rows = if args.deep { format!(", {} of objects", units::counted(objects, "row")) } else { String::new() };
         let error = out.error();
         writeln!(
             out,
-            "{} buckets ({} unsealed), {} blocks, {}, {} parts of streams, {} frames{rows}; looked at {looked}: {result}",
-            verified.buckets,
+            "{} ({} unsealed), {}, {}, {}, {}{rows}; looked at {looked}: {result}",
+            units::counted(verified.buckets, "bucket"),
             verified.unsealed,
-            verified.blocks,
+            units::counted(verified.blocks, "block"),
             units::bytes(verified.bytes),
-            verified.parts,
-            verified.frames,
+            if verified.parts == 1 {
+                "1 part of a stream".into()
+            } else {
+                format!("{} parts of streams", verified.parts)
+            },
+            units::counted(verified.frames, "frame"),
         )
         .map_err(error)?;
     }
