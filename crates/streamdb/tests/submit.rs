@@ -263,7 +263,10 @@ fn what_rules_take_at_the_end_is_sent_at_the_end_and_what_waits_is_said() {
     assert_eq!(said.err.matches(&down).count(), 1, "{}", said.err);
     // So it is in the metrics, and on the page.
     let server = Server::start_with(&data, &["--listen", "127.0.0.1:0", "--config", config]);
-    let metrics = server.get("/metrics");
+    // Where the processor is busy it is not known at once.
+    let metrics = until("it is in the metrics", || {
+        Some(server.get("/metrics")).filter(|metrics| metrics.text().contains("streamdb_submissions{"))
+    });
     for (target, state, count) in
         [("down", "waiting", of("down", "waits")), ("down", "sent", 0), ("files", "sent", of("files", "sent"))]
     {
