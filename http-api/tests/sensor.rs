@@ -7,12 +7,16 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
 
 use asked::common::{Said, Talk};
 use asked::{Answer, Server};
 use axum::http::{Method, StatusCode};
 use streamdb_http_api::{App, Role, Settings, Token, TokenHash, router};
 use streamdb_storage::{DiskVolume, Status, StatusWriter, Teller};
+use streamdb_submit::{Kind, Policy, Retry, Rules, Submissions, Target, TargetName};
 use streamdb_types::{Counters, Reason};
 
 const HTML: (&str, &str) = ("accept", "text/html");
@@ -132,6 +136,53 @@ fn metrics_and_the_status_need_a_token_and_health_does_not() {
     let answer = public.ask(Method::GET, "/ready", &[("host", "192.0.2.1:8080")]);
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(json(&answer), serde_json::json!({"status": "not ready"}));
+}
+
+/// Who sends holds the queue while its disk syncs, which may take for ever.
+#[test]
+fn nobody_waits_for_who_holds_the_queue_of_submissions() {
+    let mut server = Server::new(&[asked::download()]);
+    let kind = Kind::Folder { path: server.store.path().to_owned(), json: false };
+    let targets = vec![Target { name: TargetName::folder(), kind, timeout: Duration::from_secs(1) }];
+    let settings =
+        streamdb_submit::Settings { targets, policy: Policy::default(), retry: Retry::default(), room: 1 << 20 };
+    let submissions = Submissions::open(server.store.path(), settings).unwrap();
+    let oid = server.oids().remove(0).parse().unwrap();
+    submissions.submit(&server.store, oid, Rules { incomplete: true, again: false }).unwrap();
+    let settings = Settings { submissions: Some(submissions), ..Settings::default() };
+    server.router = router(App::new(server.store.clone(), "127.0.0.1".parse().unwrap()).with(settings));
+    let hold = || {
+        let lock = File::options().write(true).open(server.store.path().join("queue/lock")).unwrap();
+        lock.lock().unwrap();
+        lock
+    };
+    let paths = ["/metrics"; 8].into_iter().chain(["/status"; 8]).chain(["/ready"]);
+    let ask_all = |lock: File| -> Vec<(&str, Answer)> {
+        let (told, answers) = channel();
+        let asked = paths.clone().count();
+        thread::scope(|scope| {
+            for path in paths.clone() {
+                let (told, server) = (told.clone(), &server);
+                scope.spawn(move || drop(told.send((path, server.get(path)))));
+            }
+            let answered = (0..asked).map_while(|_| answers.recv_timeout(Duration::from_secs(30)).ok()).collect();
+            drop(lock);
+            answered
+        })
+    };
+    let waits = "streamdb_submissions{target=\"folder\",state=\"waiting\"} 1\n";
+    let shows = |(path, answer): &(&str, Answer)| {
+        let wanted = if *path == "/metrics" { waits } else { "1 waiting" };
+        (*path != "/ready").then(|| answer.text().contains(wanted))
+    };
+    let before = ask_all(hold());
+    assert_eq!(before.len(), paths.clone().count());
+    assert!(before.iter().all(|(_, answer)| answer.status == StatusCode::OK));
+    assert!(before.iter().filter_map(shows).all(|shows| !shows), "what was never known is left out");
+    while !server.get("/metrics").text().contains(waits) {}
+    let then = ask_all(hold());
+    assert_eq!(then.len(), paths.clone().count());
+    assert!(then.iter().filter_map(shows).all(|shows| shows), "and else shown as it was");
 }
 
 #[test]

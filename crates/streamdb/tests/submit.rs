@@ -6,7 +6,8 @@ mod common;
 mod sandbox;
 
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use common::{Data, Server, json_lines, testdata, text, until, wait};
 use sandbox::{Reply, TestSandbox};
@@ -263,7 +264,10 @@ fn what_rules_take_at_the_end_is_sent_at_the_end_and_what_waits_is_said() {
     assert_eq!(said.err.matches(&down).count(), 1, "{}", said.err);
     // So it is in the metrics, and on the page.
     let server = Server::start_with(&data, &["--listen", "127.0.0.1:0", "--config", config]);
-    let metrics = server.get("/metrics");
+    // Where the processor is busy it is not known at once.
+    let metrics = until("it is in the metrics", || {
+        Some(server.get("/metrics")).filter(|metrics| metrics.text().contains("streamdb_submissions{"))
+    });
     for (target, state, count) in
         [("down", "waiting", of("down", "waits")), ("down", "sent", 0), ("files", "sent", of("files", "sent"))]
     {
@@ -282,6 +286,52 @@ fn what_rules_take_at_the_end_is_sent_at_the_end_and_what_waits_is_said() {
     assert_eq!(drop(&["--config", config]), "0 submissions were forgotten\n");
     let dropped = drop(&["--config", other.to_str().unwrap()]);
     assert_eq!(dropped, format!("{} submissions were forgotten\n", of("down", "waits")));
+}
+
+/// Stored, with a rule that wants an object submitted, and not derived; and the configuration.
+fn to_derive(name: &str, sandbox: &TestSandbox) -> (Data, String) {
+    let data = Data::new(name);
+    data.ingest(&["--no-derive"], &[&testdata("nginx-downloads", "capture.pcap")]);
+    let config = format!(
+        "[[submit.target]]\nname = \"slow\"\nkind = \"post\"\nurl = \"{}\"\ntimeout = \"1m\"\n\
+         [[submit.rule]]\nname = \"one\"\nto = [\"slow\"]\nfilter = \"mime=application/zip\"\n",
+        sandbox.url()
+    );
+    let config = data.write("streamdb.toml", config.as_bytes());
+    (data, config.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn who_derives_all_fails_when_it_is_asked_to_end_while_something_is_sent() {
+    let sandbox = TestSandbox::new([Reply::Hangs, Reply::Hangs]);
+    let (data, config) = to_derive("submit-once-asked", &sandbox);
+    let mut command = data.command("derive", &["--once", "--config", &config]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    sandbox.wait_for(1);
+    // All is derived by then, and what is sent is waited for.
+    std::thread::sleep(Duration::from_secs(1));
+    let begun = Instant::now();
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), said.contains("asked to end before all was done")), (Some(1), true), "{said}");
+    let rows = json_lines(&data.run("submit", &["--list", "--json"]).well());
+    assert!(!rows.is_empty() && rows.iter().all(|row| text(row, "state") == "waits"), "{rows:?}");
+}
+
+#[test]
+fn who_follows_lets_what_is_on_its_way_come_to_its_end() {
+    let sandbox = TestSandbox::new([]);
+    // Longer than the rest has.
+    sandbox.slow(Duration::from_secs(4));
+    let (data, config) = to_derive("submit-follow-asked", &sandbox);
+    let mut child = data.command("derive", &["--config", &config]).stdout(Stdio::null()).spawn().unwrap();
+    sandbox.wait_for(1);
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    assert!(wait(&mut child).success());
+    let rows = json_lines(&data.run("submit", &["--list", "--json"]).well());
+    assert_eq!(rows.iter().filter(|row| text(row, "state") == "sent").count(), 1, "{rows:?}");
 }
 
 #[test]

@@ -6,7 +6,8 @@
 //! - `queue` is the folder: the copies in it, and who may change what; `disk` is what it asks of the disk
 //! - `batch` takes copies in, many at a time: `staging` is where they lie until then, `incoming` one that is being made,
 //!   `about` what is told beside it, `receipt` what whoever submits is told
-//! - `record` is what the queue remembers, line by line, and `known` its file; `job` is what the lines add up to
+//! - `record` is what the queue remembers, line by line, and `known` its file; `job` is what the lines add up to, and `shown` how it
+//!   stands for who must not wait
 //! - `sender` tries what waits, again and again, all targets at a time; `targets` has a file for each kind of target
 //!
 //! What was acknowledged is sent, whatever happens to the processes. Each try is written down before it begins: one that was
@@ -30,6 +31,7 @@ mod record;
 mod rule;
 mod sender;
 mod settings;
+mod shown;
 mod staging;
 mod submissions;
 mod targets;

@@ -173,7 +173,7 @@ impl Queue {
     ///
     /// # Errors
     /// When the system refuses something.
-    pub fn tally(&self) -> Result<BTreeMap<TargetName, Tally>, Error> {
+    pub(crate) fn tally(&self) -> Result<BTreeMap<TargetName, Tally>, Error> {
         self.locked(|known| Ok(known.jobs.tally()))
     }
 
@@ -298,7 +298,7 @@ impl Queue {
         if known.jobs.needs(hash) { Ok(()) } else { remove(&self.content(hash)) }
     }
 
-    fn lock_file(&self, name: &str) -> Result<File, Error> {
+    pub(crate) fn lock_file(&self, name: &str) -> Result<File, Error> {
         let path = self.at(name);
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         file.map_err(Error::io(&path, "open the lock"))

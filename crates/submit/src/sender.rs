@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use streamdb_types::Timestamp;
@@ -25,6 +25,10 @@ const LONGEST_ASKED: Duration = Duration::from_secs(24 * 3600);
 const SMALL: u64 = 4 << 20;
 /// How long a sender rests after the system refused it something.
 const REST: Duration = Duration::from_secs(30);
+/// After so many tries in a row that came to nothing, of whatever contents, it is the target that takes nothing.
+const FAILED: u32 = 3;
+/// How often that is told of a target at most: one that takes a few now and then is not told of each time.
+const TOLD_AGAIN: Duration = Duration::from_secs(10 * 60);
 
 /// Wakes a sender, or ends it.
 #[derive(Clone, Debug, Default)]
@@ -87,8 +91,14 @@ struct Lane {
     paused: Option<Timestamp>,
     /// How often it was not there, without having been there in between.
     absent: u32,
+    /// How many tries in a row came to nothing there, without one that it took in between.
+    failed: u32,
+    /// Why the last of them did.
+    why: String,
     /// It was told that it takes nothing.
     told: bool,
+    /// When that was told last.
+    told_at: Option<Instant>,
     /// What became of a job, when that could not be written down: done again, it might come to the target twice.
     unwritten: Option<(Job, Event)>,
 }
@@ -100,7 +110,10 @@ impl Sender {
             kind: targets::open(target, queue.given(&target.name)),
             paused: None,
             absent: 0,
+            failed: 0,
+            why: String::new(),
             told: false,
+            told_at: None,
             unwritten: None,
         };
         let lanes = settings.targets.iter().map(lane).collect();
@@ -204,6 +217,33 @@ struct Work<'w> {
     goes_on: bool,
 }
 
+impl Lane {
+    /// Whether it is to be told that it takes nothing: it says so itself, or it took nothing of several.
+    fn is_to_be_told(&self) -> bool {
+        let takes_nothing = self.absent > 0 || self.failed >= FAILED;
+        takes_nothing && !self.told && self.told_at.is_none_or(|at| at.elapsed() >= TOLD_AGAIN)
+    }
+
+    /// What came of a try there.
+    fn came(&mut self, attempt: &Attempt) {
+        match attempt {
+            Attempt::Sent(_) => self.failed = 0,
+            // It looked at that one, which says nothing of the others.
+            Attempt::Refused { .. } => {}
+            Attempt::Later(later) => self.took_nothing(&later.why),
+        }
+        if !matches!(attempt, Attempt::Later(Later { target: true, .. })) {
+            self.absent = 0;
+        }
+    }
+
+    /// A try came to nothing there, or a question about one.
+    fn took_nothing(&mut self, why: &str) {
+        self.failed = self.failed.saturating_add(1);
+        why.clone_into(&mut self.why);
+    }
+}
+
 impl Work<'_> {
     /// Tries all that is due at a target now, each once.
     fn all(&self, lane: &mut Lane, complain: &dyn Fn(String)) -> Result<(), Error> {
@@ -227,11 +267,12 @@ impl Work<'_> {
             };
             let event = self.try_once(lane, &job, is_announced)?;
             match &event {
-                Event::Tried { why, .. } if self.goes_on && lane.absent > 0 && !lane.told => {
+                Event::Tried { .. } if self.goes_on && lane.is_to_be_told() => {
                     lane.told = true;
+                    lane.told_at = Some(Instant::now());
                     complain(format!(
-                        "{}: this target takes nothing now; what is submitted there waits, and is tried again: {why}",
-                        lane.name
+                        "{}: this target takes nothing now; what is submitted there waits, and is tried again: {}",
+                        lane.name, lane.why
                     ));
                 }
                 Event::Sent { .. } if std::mem::take(&mut lane.told) => {
@@ -262,10 +303,16 @@ impl Work<'_> {
         let mut again = false;
         if job.in_doubt() {
             match lane.kind.has(job) {
-                Has::Yes(sent) => return Ok(sent.into()),
+                Has::Yes(sent) => {
+                    lane.failed = 0;
+                    return Ok(sent.into());
+                }
                 Has::No => {}
                 Has::Unknown => again = true,
-                Has::Later(later) => return Ok(self.later(lane, job.tries, later)),
+                Has::Later(later) => {
+                    lane.took_nothing(&later.why);
+                    return Ok(self.later(lane, job.tries, later));
+                }
             }
         }
         // One whose every try ends the process is not tried for ever.
@@ -291,9 +338,7 @@ impl Work<'_> {
         let job = Job { tries: before.saturating_add(1), ..job.clone() };
         let mut parcel = Parcel { job: &job, content, about: &about };
         let attempt = lane.kind.deliver(&mut parcel);
-        if !matches!(&attempt, Attempt::Later(Later { target: true, .. })) {
-            lane.absent = 0;
-        }
+        lane.came(&attempt);
         Ok(match attempt {
             Attempt::Sent(mut sent) => {
                 if again {

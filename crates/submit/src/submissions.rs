@@ -21,6 +21,7 @@ use crate::receipt::{Placed, Receipt};
 use crate::rule::Choice;
 use crate::sender::{Sender, Signal};
 use crate::settings::{Settings, TargetName};
+use crate::shown::Shown;
 
 /// A queue, and where what is in it goes. Clones share it.
 #[derive(Clone)]
@@ -31,6 +32,7 @@ pub struct Submissions {
     tell: Arc<dyn Fn(&str) + Send + Sync>,
     /// Targets without room, and how many objects they did not get.
     full: Arc<Mutex<BTreeMap<TargetName, u64>>>,
+    shown: Arc<Shown>,
 }
 
 /// A new object, or a content that is joined of several, and what is known of it.
@@ -82,6 +84,7 @@ impl Submissions {
             signal: Signal::default(),
             tell: Arc::new(|_| ()),
             full: Arc::default(),
+            shown: Arc::default(),
         })
     }
 
@@ -343,12 +346,10 @@ impl Submissions {
         self.queue.jobs()
     }
 
-    /// How it stands with each target that something was submitted to.
-    ///
-    /// # Errors
-    /// When the system refuses something.
-    pub fn tally(&self) -> Result<BTreeMap<TargetName, Tally>, Error> {
-        self.queue.tally()
+    /// How it stands with each target that something was submitted to; as it was when this was asked last, where somebody holds the
+    /// queue for longer than a moment. Nothing when that was never known, or cannot be read.
+    pub fn tally(&self) -> Option<BTreeMap<TargetName, Tally>> {
+        self.shown.tally(&self.queue)
     }
 
     /// What sends all this. Any number of processes may have one; one of them sends at a time.

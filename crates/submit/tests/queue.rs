@@ -316,6 +316,78 @@ fn a_server_that_is_down_costs_one_try_a_pause() {
     running.join().unwrap();
 }
 
+/// Sends so many contents, as who goes on sending does, until the target has or refused all of them; gives what a person was told.
+fn follow(target: Kind, contents: u8) -> Vec<String> {
+    let data = data();
+    let mut settings = settings(String::new());
+    settings.targets[0].kind = target;
+    settings.retry.tries = 1000;
+    let submissions = Submissions::open(data.path(), settings).unwrap();
+    let queue = Queue::open(data.path()).unwrap();
+    for n in 0..contents {
+        put(&queue, &[n; 9], 1 << 20).unwrap();
+    }
+    let (mut sender, mut said) = (submissions.sender(), Vec::new());
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| sender.run(&mut |sentence| said.push(sentence.to_owned())));
+        let begun = Instant::now();
+        while submissions.jobs().unwrap().0.iter().any(|job| matches!(job.state, State::Waits { .. })) {
+            assert!(begun.elapsed() < Duration::from_secs(120), "waited in vain until nothing waits");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        submissions.signal().stop();
+        running.join().unwrap();
+    });
+    said
+}
+
+#[test]
+fn a_target_that_fails_at_whatever_it_gets_is_told_of() {
+    const BAD: Reply = Reply::Says("502 Bad Gateway", "no upstream");
+    const LATE: Reply = Reply::Says("504 Gateway Timeout", "still none");
+    const ODD: Reply = Reply::Says("422 Unprocessable Content", "odd");
+    const TAKEN: Reply = Reply::Says("200 OK", "{}");
+    let said = |answers: Vec<Reply>| {
+        let sandbox = TestSandbox::new(answers);
+        let server = Server { url: sandbox.url(), field: "file".to_owned(), ..Server::default() };
+        let place = format!("http://{}/api/tasks: ", sandbox.address);
+        let said = follow(Kind::Post(server), 9);
+        let refused = |sentence: &String| sentence.contains(": given up after 1 tries at ");
+        said.into_iter().filter(|told| !refused(told)).map(|told| told.replace(&place, "")).collect::<Vec<_>>()
+    };
+    let nothing = "sandbox: this target takes nothing now; what is submitted there waits, and is tried again: ";
+    let told = [
+        format!("{nothing}504 Gateway Timeout: still none"),
+        "sandbox: this target takes what is submitted again".to_owned(),
+    ];
+    // Once, with the last reason, however often it fails then.
+    assert_eq!(said(vec![BAD, BAD, LATE, BAD, BAD, BAD]), told);
+    // Of the files that it refuses for good nothing is said of the others.
+    assert_eq!(said(vec![BAD, ODD, BAD, ODD, LATE, BAD]), told);
+    assert_eq!(said(vec![ODD; 9]), [""; 0]);
+    // Less is no more than bad luck.
+    assert_eq!(said(vec![BAD, BAD, TAKEN, BAD, LATE, TAKEN, LATE, BAD, TAKEN]), [""; 0]);
+    // One that takes a few now and then is not told of each time.
+    assert_eq!(said([[BAD, BAD, LATE, TAKEN], [BAD, BAD, BAD, TAKEN], [BAD, BAD, BAD, TAKEN]].concat()), told);
+}
+
+#[test]
+fn a_program_that_always_fails_is_told_of() {
+    let folder = data();
+    let count = folder.path().join("count");
+    // It takes what comes after the fifth time.
+    let script =
+        format!("echo >> '{0}'; test $(wc -l < '{0}') -gt 5 || {{ echo broken >&2; exit 3; }}", count.display());
+    let words = ["sh", "-c", &script].map(str::to_owned).to_vec();
+    assert_eq!(
+        follow(Kind::Command { words }, 4),
+        [
+            "sandbox: this target takes nothing now; what is submitted there waits, and is tried again: sh: exit status 3: broken",
+            "sandbox: this target takes what is submitted again"
+        ]
+    );
+}
+
 #[test]
 fn a_try_that_breaks_off_in_the_middle_keeps_no_other_content() {
     let stored = Stored::new();

@@ -58,7 +58,7 @@ fn write(store: &Store, submissions: Option<&Submissions>, mut out: Exposition) 
         out.one("streamdb_store_free_bytes", Kind::Gauge, help, room.available);
         out.one("streamdb_store_capacity_bytes", Kind::Gauge, "The size of the store's file system.", room.total);
     }
-    if let Some(Ok(all)) = submissions.map(Submissions::tally) {
+    if let Some(all) = submissions.and_then(Submissions::tally) {
         const NAME: &str = "streamdb_submissions";
         out.family(NAME, Kind::Gauge, "Contents in the queue of submissions, by their target and what became of them.");
         for (target, tally) in all {

@@ -96,7 +96,7 @@ fn page(store: &Store, submissions: Option<&Submissions>, zone: &Zone) -> Result
         captures,
         since: running.capture.as_ref().map(|status| zone.date(status.since)).unwrap_or_default(),
         workers: running.workers().iter().map(shown).collect(),
-        targets: submissions.and_then(|all| all.tally().ok()).into_iter().flatten().map(target).collect(),
+        targets: submissions.and_then(Submissions::tally).into_iter().flatten().map(target).collect(),
         stored: format!("{} in {}", bytes(extent.bytes), counted(extent.buckets, "bucket")),
         oldest: extent.oldest.map(|time| zone.date(time)).unwrap_or_default(),
         room: format!("{} of {}", bytes(room.available), bytes(room.total)),

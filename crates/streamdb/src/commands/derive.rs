@@ -52,11 +52,17 @@ pub(super) fn run(args: &Derive) -> Result<ExitCode, Error> {
     ready();
     let progress = follow(&store, deriver, &ending, &stop, &mut complain);
     let was_asked = stop.load(Ordering::Acquire);
-    // What is handed on has its own time to end.
-    watchdog.stop();
-    if args.once && !was_asked {
-        handing.finish();
+    if args.once {
+        if was_asked {
+            handing.stop()
+        } else {
+            handing.finish()
+        }
+        // Asked to end before all of that is done, it fails, however long it would go on.
+        watchdog.stop();
     } else {
+        // A submission that is under way has its own time to end.
+        watchdog.stop();
         handing.stop();
     }
     let all = report(&progress?, args.json)?;
