@@ -103,15 +103,18 @@ fn look(
     if last.iter().all(Option::is_none) {
         return None;
     }
-    let rests = [0, 1].map(|at| {
-        let (source, message): (&dyn Source, Option<&Message>) = (*streams.get(at)?, *last.get(at)?);
-        // Of a direction in which there is no such message, nothing is left.
-        let from = message.map_or_else(|| source.end(), |message| message.span.start);
-        Some(Rest { source, from })
+    // Of a direction in which there is no such message, nothing is left.
+    let from = Direction::BOTH.map(|direction| {
+        direction.of(&last).map_or_else(|| direction.of(&streams).end(), |message| message.span.start)
     });
-    let [Some(to_server), Some(to_client)] = &rests else { return None };
-    let rests: [&dyn Source; 2] = [to_server, to_client];
     let tunnel = last.iter().flatten().any(|message| message.notes.contains(Notes::TUNNEL));
+    let begins = if tunnel { is_opened_here(messages, streams, from) } else { socks::is_accepted(streams) };
+    let rests = Direction::BOTH.map(|direction| {
+        let (source, from) = (*direction.of(&streams), *direction.of(&from));
+        Rest { source, from, begins }
+    });
+    let [to_server, to_client] = &rests;
+    let rests: [&dyn Source; 2] = [to_server, to_client];
     let opener = Opener::of(messages).filter(|_| tunnel);
     let behind = opener.and_then(|opener| BEHIND.iter().find_map(|find| find(rests, &opener, limits)));
     // What was found keeps its names, so it is waited for what tells.
@@ -140,10 +143,26 @@ fn may_tell_more(streams: [&dyn Source; 2]) -> bool {
     let late = |stream: &dyn Source| stream.marks().contains(Marks::MIDSTREAM) || hole(stream).is_some();
     let more = |stream: &dyn Source| {
         let there = stream.end().since(hole(stream).map_or(StreamOffset(0), |gap| gap.end()));
-        // A direction of which no frame was seen will hardly begin.
-        stream.ended().is_none() && stream.marks() != Marks::default() && there < TELL_BYTES as u64
+        is_open(stream) && there < TELL_BYTES as u64
     };
     streams.into_iter().any(late) && streams.into_iter().any(more)
+}
+
+/// Whether more bytes may come. A direction of which no frame was seen will hardly begin.
+pub(crate) fn is_open(stream: &dyn Source) -> bool {
+    stream.ended().is_none() && stream.marks() != Marks::default()
+}
+
+/// Whether all that was captured before a tunnel, which begins at these places, is requests and their answers, with nothing missing in
+/// between. Then it is known where the tunnel begins, also in a connection that was picked up in the middle, and more bytes do not
+/// change it: where answers are left over, other answers may belong to the requests when more come.
+fn is_opened_here(messages: &Messages, streams: [&dyn Source; 2], from: [StreamOffset; 2]) -> bool {
+    Direction::BOTH.into_iter().all(|direction| {
+        let from = *direction.of(&from);
+        let mut before = messages.of(direction).iter().filter(|message| message.span.start < from);
+        let whole = direction.of(&streams).next_gap(StreamOffset(0)).is_none_or(|gap| gap.offset >= from);
+        whole && before.all(|message| message.peer.is_some() && !message.notes.contains(Notes::TUNNEL))
+    })
 }
 
 /// Whether something may be inside.
@@ -156,6 +175,8 @@ fn is_open_to(message: &Message) -> bool {
 pub(crate) struct Rest<'s> {
     pub source: &'s dyn Source,
     pub from: StreamOffset,
+    /// Whether it is known that what is spoken begins there, whatever was not captured before.
+    pub begins: bool,
 }
 
 impl Source for Rest<'_> {
@@ -179,7 +200,11 @@ impl Source for Rest<'_> {
     }
 
     fn marks(&self) -> Marks {
-        self.source.marks()
+        let marks = self.source.marks();
+        if self.begins && marks.contains(Marks::MIDSTREAM) {
+            return Marks(marks.0 & !Marks::MIDSTREAM.0).with(Marks::SYN);
+        }
+        marks
     }
 
     fn is_datagrams(&self) -> bool {

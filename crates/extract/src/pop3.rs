@@ -17,7 +17,7 @@ use streamdb_types::{Direction, Gap, GapKind, Marks, StreamOffset};
 use self::lines::{LINE_BYTES, Line, Lines};
 use self::said::{Asked, Command, NAME_BYTES, Status};
 use crate::handover;
-use crate::inside::Found;
+use crate::inside::{Found, is_open};
 use crate::limits::Limits;
 use crate::mail::{EndOfData, Mail, Seen};
 use crate::message::Incomplete;
@@ -98,9 +98,7 @@ impl Head {
         let mut window = Window::new(source, HEAD_BYTES);
         let view = window.look(gap.map_or(StreamOffset(0), |gap| gap.end()), HEAD_BYTES);
         let bytes = view.bytes.get(..HEAD_BYTES).unwrap_or(view.bytes).to_vec();
-        // A direction of which no frame was seen will hardly begin.
-        let open = source.ended().is_none() && source.marks() != Marks::default();
-        let all = bytes.len() == HEAD_BYTES || !open;
+        let all = bytes.len() == HEAD_BYTES || !is_open(source);
         Self { bytes, late: gap.is_some() || source.marks().contains(Marks::MIDSTREAM), all }
     }
 

@@ -23,7 +23,7 @@ use self::line::Line;
 use self::session::Session;
 pub use self::transfer::{Address, Representation, Transfer, TransferCommand};
 use crate::handover;
-use crate::inside::Found;
+use crate::inside::{Found, is_open};
 use crate::limits::Limits;
 use crate::message::Side;
 use crate::source::Source;
@@ -67,6 +67,8 @@ fn is_ftp(streams: [&dyn Source; 2], commands: Direction) -> bool {
     let answered = match answers.lines().next() {
         Some(line) if reply::code(line).is_some() => true,
         Some(_) => return false,
+        // What is found keeps its names, so it is waited for what tells.
+        None if is_open(*commands.flip().of(&streams)) => return false,
         None => false,
     };
     let command = |text: &[u8]| Command::of(Line { text: text.to_vec(), ..Line::default() });

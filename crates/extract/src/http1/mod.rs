@@ -24,6 +24,7 @@ use self::scanner::{Found, Scanner};
 use crate::limits::Limits;
 use crate::message::{Kind, Messages};
 use crate::notes::Notes;
+use crate::socks;
 use crate::source::Source;
 
 pub(crate) use self::chunked::{Chunks, Step};
@@ -141,6 +142,10 @@ fn which_side_asks(streams: [&dyn Source; 2], limits: &Limits) -> Option<Directi
     }
     if begins(to_server, Role::Responses) || begins(to_client, Role::Requests) {
         return Some(to_client);
+    }
+    // What goes through a SOCKS server is found there.
+    if socks::may_be_accepted(streams) {
+        return None;
     }
     if middle(to_server, Role::Requests) || middle(to_client, Role::Responses) {
         return Some(to_server);

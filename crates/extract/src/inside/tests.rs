@@ -1,10 +1,11 @@
 #![allow(clippy::unwrap_used, reason = "only tests")]
 
-use streamdb_types::{GapKind, Marks, Reason};
+use streamdb_types::{Direction, GapKind, Marks, Reason};
 
 use super::TELL_BYTES;
 use crate::limits::Limits;
 use crate::memory::MemorySource;
+use crate::message::Kind;
 
 /// What is said of the client's stream.
 fn sentence(client: &MemorySource, server: &MemorySource) -> Option<String> {
@@ -52,4 +53,95 @@ fn what_began_here_is_told_at_once() {
     };
     assert_eq!(told(None), None);
     assert_eq!(told(Some(Reason::Fin)).as_deref(), Some("POP3 session"));
+}
+
+/// The lines of a mail, and what its server says; a request of HTTP is quoted in it.
+const MAIL: [&[u8]; 2] = [
+    b"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nSubject: x\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n.\r\nQUIT\r\n",
+    b"220 s ESMTP\r\n250 s\r\n250 ok\r\n250 ok\r\n354 go on\r\n250 ok\r\n221 bye\r\n",
+];
+
+/// The lines of a mail in which nothing is quoted.
+const MAIL_ALONE: &[u8] = b"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nSubject: x\r\n\r\ny\r\n.\r\nQUIT\r\n";
+
+/// Messages and places of what is found when so much of both streams came, of a connection picked up in the middle.
+fn places(client: &[u8], server: &[u8], ended: Option<Reason>) -> Option<Vec<(u32, u32, u64)>> {
+    let [client, server] = [client, server].map(|bytes| MemorySource::new(bytes).with_end(ended, Marks::MIDSTREAM));
+    let messages = crate::messages(&client, &server, &Limits::default());
+    let (which, found) = crate::inside(&messages, [&client, &server], &Limits::default())?;
+    let [Some(which), _] = which else { return Some(Vec::new()) };
+    let [parts, _] = found.parts;
+    Some(parts.iter().map(|part| (which.0, part.number, part.begins)).collect())
+}
+
+#[test]
+fn what_begins_behind_an_opening_that_was_captured_is_told_at_once() {
+    let connect = [&b"CONNECT d:25 HTTP/1.1\r\nHost: d\r\n\r\n"[..], b"HTTP/1.1 200 Connected\r\n\r\n"];
+    let asked = [
+        &b"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\nCONNECT d:25 HTTP/1.1\r\nHost: d\r\n\r\n"[..],
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nxHTTP/1.1 200 Connected\r\n\r\n",
+    ];
+    let socks = [&b"\x05\x01\0\x05\x01\0\x01\x0a\0\0\x01\0\x19"[..], b"\x05\0\x05\0\0\x01\0\0\0\0\0\0"];
+    for (name, opening) in [("CONNECT", connect), ("another request and CONNECT", asked), ("SOCKS", socks)] {
+        let [client, server] = [0, 1].map(|n| [opening[n], MAIL[n]].concat());
+        let all = places(&client, &server, Some(Reason::Fin)).unwrap();
+        assert_eq!(all.len(), 2, "{name}: the mail and what is in it");
+        assert_eq!(places(&client, &server, None).as_ref(), Some(&all), "{name}");
+        // However much of it has come, nothing is found that more takes back.
+        let mut told = 0;
+        for (to_server, to_client) in
+            (0..=client.len()).flat_map(|client| (0..=server.len()).map(move |server| (client, server)))
+        {
+            let (client, server) = (client.get(..to_server).unwrap(), server.get(..to_client).unwrap());
+            let found = places(client, server, None).unwrap_or_default();
+            assert!(all.starts_with(&found), "{name}, {to_server}, {to_client}: {found:?}");
+            told += usize::from(!found.is_empty());
+            if name != "SOCKS" {
+                continue;
+            }
+            // Nor is HTTP found in the middle of what goes through.
+            let sources = [client, server].map(|bytes| MemorySource::new(bytes).with_end(None, Marks::MIDSTREAM));
+            let messages = crate::messages(&sources[0], &sources[1], &Limits::default());
+            let mut streams = messages.of(Direction::ToServer).iter().map(|message| &message.kind);
+            assert!(streams.all(|kind| *kind == Kind::Stream), "{to_server}, {to_client}");
+        }
+        assert!(told > 500, "{name}: {told}");
+    }
+}
+
+#[test]
+fn what_begins_behind_an_opening_of_which_something_is_missing_is_waited_for() {
+    // The first answer is one to a request that was not captured, which shows when there is one more.
+    let client = [&b"CONNECT d:25 HTTP/1.1\r\nHost: d\r\n\r\n"[..], MAIL_ALONE].concat();
+    let [before, answer] = [&b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"[..], b"HTTP/1.1 200 Connected\r\n\r\n"];
+    let server = [before, answer, MAIL[1]].concat();
+    assert_eq!(places(&client, &server, None), None);
+    assert_eq!(places(&client, &server, Some(Reason::Fin)).unwrap_or_default().len(), 2);
+    // A server that did not do it says nothing of what the first bytes are.
+    let client = [&b"\x05\x01\0\x05\x01\0\x01\x0a\0\0\x01\0\x19"[..], b"EHLO c\r\n"].concat();
+    for server in [&b""[..], b"\x05\0\x05\0\0\x01", b"\x05\0\x05\x01\0\x01\0\0\0\0\0\0"] {
+        assert_eq!(places(&client, server, None), None, "{server:?}");
+    }
+}
+
+/// A client's mail is told when the server has begun, and is none of HTTP/1: else a request may be found in the client's stream later.
+#[test]
+fn what_http_may_take_back_is_waited_for() {
+    let mails = |opening: [&[u8]; 2], server: &[u8], ended, marks| {
+        let client = MemorySource::new([opening[0], MAIL_ALONE].concat()).with_end(ended, Marks::SYN);
+        let server = MemorySource::new([opening[1], server].concat()).with_end(ended, marks);
+        let messages = crate::messages(&client, &server, &Limits::default());
+        let found = crate::inside(&messages, [&client, &server], &Limits::default());
+        found.map_or(0, |(_, found)| found.parts.iter().flatten().filter(|part| part.protocol == "smtp").count())
+    };
+    let socks = [&b"\x05\x01\0\x05\x01\0\x01\x0a\0\0\x01\0\x19"[..], b"\x05\0\x05\0\0\x01\0\0\0\0\0\0"];
+    for opening in [socks, [b"", b""]] {
+        for server in [&b""[..], b"HTTP/1.1 200 OK\r\n\r\n"] {
+            assert_eq!(mails(opening, server, None, Marks::SYN), 0, "{server:?}");
+            assert_eq!(mails(opening, server, Some(Reason::Fin), Marks::SYN), 2, "{server:?}");
+        }
+        assert_eq!(mails(opening, MAIL[1], None, Marks::SYN), 2);
+    }
+    // No frame of the server was seen, and none will be.
+    assert_eq!(mails([b"", b""], b"", None, Marks::default()), 2);
 }

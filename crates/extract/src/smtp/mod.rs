@@ -16,7 +16,7 @@ mod replies;
 use streamdb_types::{Direction, Marks, StreamOffset};
 
 use crate::handover;
-use crate::inside::{Found, TELL_BYTES};
+use crate::inside::{Found, TELL_BYTES, is_open};
 use crate::limits::Limits;
 use crate::source::Source;
 use crate::window::Window;
@@ -79,6 +79,10 @@ fn session(streams: [&dyn Source; 2], client: Direction, limits: &Limits) -> Opt
 
 /// Whether these are the streams of a client of mail and its server.
 fn is_mail(client: &dyn Source, server: &dyn Source, greeting: &Greeting) -> bool {
+    // What is found keeps its names, so it is waited for what tells.
+    if !greeting.is_there() && is_open(server) {
+        return false;
+    }
     let mut window = Window::new(client, FIRST_BYTES);
     let first = window.look(StreamOffset(0), FIRST_BYTES).bytes;
     if [&b"EHLO "[..], b"HELO ", b"LHLO ", b"MAIL FROM:"].iter().any(|word| starts_with(first, word)) {

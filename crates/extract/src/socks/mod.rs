@@ -14,7 +14,7 @@ use streamdb_types::{Direction, StreamOffset};
 
 use self::negotiation::{Answer, Command, Negotiation};
 use crate::dissect::messages;
-use crate::inside::{Found, Rest, inside_tunnel};
+use crate::inside::{Found, Rest, inside_tunnel, is_open};
 use crate::limits::Limits;
 use crate::part::Part;
 use crate::source::Source;
@@ -22,32 +22,57 @@ use crate::window::Window;
 
 /// Most servers one behind the other.
 const SERVERS: usize = 4;
+/// No server says more before what was asked for is done.
+const ANSWER_BYTES: u64 = 1 << 10;
 /// Longest user name that is told.
 const USER_BYTES: usize = 64;
 
 /// What is found in a connection to a SOCKS server.
 pub(crate) fn find(streams: [&dyn Source; 2], limits: &Limits) -> Option<Found> {
-    let mut from = [StreamOffset(0); 2];
-    let first = |client| Some((client, Negotiation::read(streams, client, from)?));
-    let (client, mut last) = Direction::BOTH.into_iter().find_map(first)?;
+    let (client, mut last) = first(streams)?;
     let mut sentence = told(&last);
     for _ in 1..SERVERS {
-        from = last.rests;
         if !goes_on(&last) {
             break;
         }
-        let Some(next) = Negotiation::read(streams, client, from) else { break };
+        let Some(next) = Negotiation::read(streams, client, last.rests) else { break };
         sentence = format!("{sentence}, {}", told(&next));
         last = next;
     }
-    from = last.rests;
-    if !goes_on(&last) {
+    let from = last.rests;
+    // What is found keeps its names, so it is waited for the answer.
+    let may_come = last.answer == Answer::Unknown && is_open(*client.flip().of(&streams));
+    if !goes_on(&last) || may_come {
         return Some(Found { sentences: [Some(sentence.clone()), Some(sentence)], ..Found::default() });
     }
     let host: Option<Arc<[u8]>> = last.request.map(|request| request.to.into_bytes().into());
-    let rests = [0, 1].map(|n| Some(Rest { source: *streams.get(n)?, from: *from.get(n)? }));
-    let [Some(to_server), Some(to_client)] = &rests else { return None };
+    let rests = Direction::BOTH.map(|direction| {
+        let (source, from) = (*direction.of(&streams), *direction.of(&from));
+        Rest { source, from, begins: true }
+    });
+    let [to_server, to_client] = &rests;
     Some(behind([to_server, to_client], from, &sentence, host.as_ref(), limits))
+}
+
+/// What the streams begin with, and who is the client.
+fn first(streams: [&dyn Source; 2]) -> Option<(Direction, Negotiation)> {
+    let read = |client| Some((client, Negotiation::read(streams, client, [StreamOffset(0); 2])?));
+    Direction::BOTH.into_iter().find_map(read)
+}
+
+/// Whether the streams begin with what a client asks for, and the server did it: then they are SOCKS from their first bytes on, also
+/// where nobody knows whether these were the first ones.
+pub(crate) fn is_accepted(streams: [&dyn Source; 2]) -> bool {
+    first(streams).is_some_and(|(_, first)| first.answer == Answer::Accepted)
+}
+
+/// Whether that is so, or may show yet: what a client sends before it is answered goes through as well.
+pub(crate) fn may_be_accepted(streams: [&dyn Source; 2]) -> bool {
+    let Some((client, first)) = first(streams) else { return false };
+    let server = *client.flip().of(&streams);
+    let comes =
+        || is_open(server) && server.end() < StreamOffset(ANSWER_BYTES) && server.next_gap(StreamOffset(0)).is_none();
+    first.answer == Answer::Accepted || first.answer == Answer::Unknown && comes()
 }
 
 /// Whether what follows is between the client and the host that it asked for.
