@@ -107,6 +107,7 @@ impl EmbeddedScanner {
     pub fn gap(&mut self, bytes: u64) {
         self.search(self.kept.len());
         self.at = self.at.saturating_add(bytes);
+        self.later.gap(self.at);
     }
 
     /// All of it was given: what was found, by where it begins.

@@ -152,6 +152,35 @@ fn gaps() {
     assert_eq!(scanner.finish(), [find(EmbeddedKind::Pe, 0, length), find(EmbeddedKind::Pe, second, length)]);
 }
 
+/// An archive whose first member a gap swallowed is not the one that begins with its second.
+#[test]
+fn a_gap_in_front_of_an_archive() {
+    let program = Pe::GUI.build();
+    let archive = zip(&[(0, "a", b"", b"abc"), (0, "b", b"", b"d")]);
+    let second = archive.windows(4).rposition(|part| part == b"PK\x03\x04").unwrap();
+    let mut counted = archive.clone();
+    let place = counted.len() - 6;
+    let directory = u32::from_le_bytes(counted[place..place + 4].try_into().unwrap());
+    put(&mut counted, place, &(directory + program.len() as u32).to_le_bytes());
+    // What is before, how much is missing, what comes, and whether that is whole.
+    for (before, missing, behind, begins, whole) in [
+        (&b"HTTP"[..], 10, &archive[10..], second - 10, false),
+        (b"HTTP", second, &archive[second..], 0, false),
+        (b"HTTP", 10, &archive, 0, true),
+        (b"HTTP", 10, &[&program[..], &counted].concat(), program.len(), true),
+        (b"HTTP", 10, &[&program[1..], &counted].concat(), program.len() - 1, false),
+    ] {
+        let mut scanner = EmbeddedScanner::default();
+        scanner.feed(before);
+        scanner.gap(missing as u64);
+        scanner.feed(behind);
+        let at = before.len() + missing + begins;
+        let length = whole.then(|| behind.len() - begins);
+        let found: Vec<_> = scanner.finish().into_iter().filter(|found| found.kind == Zip).collect();
+        assert_eq!(found, [find(Zip, at, length)], "{missing} bytes in front of {} are missing", behind.len());
+    }
+}
+
 /// The table of a compound file that a gap swallowed, and one that it cut, say nothing of the length; one behind it does.
 #[test]
 fn a_gap_in_a_table() {

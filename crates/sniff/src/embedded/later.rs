@@ -62,8 +62,10 @@ pub(super) enum End {
 /// What waits.
 #[derive(Debug, Default)]
 pub(super) struct Later {
-    /// Where the archive begins whose end was not seen.
-    zip: Option<u64>,
+    /// Where the archive begins whose end was not seen, and from where on all before it is there.
+    zip: Option<(u64, u64)>,
+    /// Where the last bytes that are missing end.
+    whole_from: u64,
     /// Where its members begin: the last ones.
     members: VecDeque<u64>,
     /// Where the last document begins, and how long it is as far as is known.
@@ -86,7 +88,7 @@ impl Later {
     pub(super) fn begin(&mut self, begin: Begin, at: u64, found: &mut Vec<Embedded>) {
         match begin {
             Begin::Member => {
-                self.zip.get_or_insert(at);
+                self.zip.get_or_insert((at, self.whole_from));
                 if self.members.len() >= MEMBERS {
                     self.members.pop_front();
                 }
@@ -124,11 +126,12 @@ impl Later {
     }
 
     /// An archive has ended whose directory says that it begins at `said`. Before the archive that is open there may be what
-    /// unpacks it, which the directory may count.
+    /// unpacks it, which the directory may count; where bytes are missing there, it may be its first members that are.
     fn end_zip(&mut self, directory: u64, said: u64, end: u64, found: &mut Vec<Embedded>) {
-        let Some(zip) = self.zip.filter(|zip| *zip <= directory) else { return };
+        let Some((zip, whole_from)) = self.zip.filter(|(zip, _)| *zip <= directory) else { return };
         let mut of = |at: u64| {
-            found.push(Embedded { kind: EmbeddedKind::Zip, at, length: Some(end.saturating_sub(at)) });
+            let length = (at <= said || whole_from <= said).then(|| end.saturating_sub(at));
+            found.push(Embedded { kind: EmbeddedKind::Zip, at, length });
         };
         if said <= zip {
             of(zip);
@@ -144,6 +147,11 @@ impl Later {
         if let Some((at, length)) = self.pdf.take() {
             found.push(Embedded { kind: EmbeddedKind::Pdf, at, length });
         }
+    }
+
+    /// What comes before `at` is missing.
+    pub(super) const fn gap(&mut self, at: u64) {
+        self.whole_from = at;
     }
 
     /// Bytes that begin at `at` and may have gone by before.
@@ -170,7 +178,7 @@ impl Later {
     pub(super) fn finish(&mut self, found: &mut Vec<Embedded>) {
         self.end_pdf(found);
         let waiting = self.waiting.drain(..).map(|waiting| (waiting.kind, waiting.at));
-        let unknown = self.zip.take().map(|at| (EmbeddedKind::Zip, at)).into_iter().chain(waiting);
+        let unknown = self.zip.take().map(|(at, _)| (EmbeddedKind::Zip, at)).into_iter().chain(waiting);
         found.extend(unknown.map(|(kind, at)| Embedded { kind, at, length: None }));
     }
 }
