@@ -87,11 +87,8 @@ impl WriteFolder {
         Ok(folder)
     }
 
-    /// Makes the folder for a store, if it is not there, and says whether it was not; whoever opens it may be another.
-    ///
-    /// # Errors
-    /// When the folder is not ours, or when the system refuses something.
-    pub fn make(path: &Path, volume: &dyn Volume) -> Result<bool> {
+    /// Makes the folder for a store, if it is not there, and says whether it was not.
+    fn make(path: &Path, volume: &dyn Volume) -> Result<bool> {
         match volume.create_private_dir(path) {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => Self::looks_like_one(path, volume).map(|()| false),
             result => result.map(|()| true).map_err(Error::io(path, "make the folder")),
