@@ -10,6 +10,7 @@ use streamdb_types::{Direction, Gap, Marks, Reason, StreamOffset};
 use crate::ftp;
 use crate::ftp::Transfer;
 use crate::handover;
+use crate::http1;
 use crate::http2;
 use crate::limits::Limits;
 use crate::message::{Kind, Message, MessageIndex, Messages};
@@ -109,6 +110,10 @@ fn look(
     });
     let tunnel = last.iter().flatten().any(|message| message.notes.contains(Notes::TUNNEL));
     let begins = if tunnel { is_opened_here(messages, streams, from) } else { socks::is_accepted(streams) };
+    // Where it is in doubt what opened a tunnel, more requests or answers may show that it is another, or none.
+    if tunnel && !begins && streams.into_iter().any(is_open) {
+        return None;
+    }
     let rests = Direction::BOTH.map(|direction| {
         let (source, from) = (*direction.of(&streams), *direction.of(&from));
         Rest { source, from, begins }
@@ -124,7 +129,8 @@ fn look(
         }
         let told = TOLD.iter().find_map(|find| find(rests, limits));
         let others = || FINDERS.iter().chain(&last_asked).find_map(|find| find(rests, limits));
-        told.or_else(|| if tls::may_begin(rests) || may_tell_more(rests) { None } else { others() })
+        let waits = || tls::may_begin(rests) || may_tell_more(rests) || !tunnel && http1::may_show(streams, limits);
+        told.or_else(|| if waits() { None } else { others() })
     })?;
     for sentence in found.sentences.iter_mut().flatten() {
         // Those who speak choose the names in it.
@@ -161,7 +167,8 @@ fn is_opened_here(messages: &Messages, streams: [&dyn Source; 2], from: [StreamO
         let from = *direction.of(&from);
         let mut before = messages.of(direction).iter().filter(|message| message.span.start < from);
         let whole = direction.of(&streams).next_gap(StreamOffset(0)).is_none_or(|gap| gap.offset >= from);
-        whole && before.all(|message| message.peer.is_some() && !message.notes.contains(Notes::TUNNEL))
+        let is_sure = |message: &Message| message.peer.is_some() && message.incomplete.is_none();
+        whole && before.all(|message| is_sure(message) && !message.notes.contains(Notes::TUNNEL))
     })
 }
 

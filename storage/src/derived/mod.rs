@@ -23,7 +23,7 @@ use streamdb_types::{BlockPlace, BucketId};
 
 /// What derivation makes of a bucket today. A higher number makes every file of a lower one stale: its rows would come out
 /// differently now.
-pub const DERIVATION: u32 = 7;
+pub const DERIVATION: u32 = 8;
 
 /// How far the rows of a bucket go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -30,6 +30,8 @@ use crate::source::Source;
 pub(crate) use self::chunked::{Chunks, Step};
 pub(crate) use self::facts::codings;
 pub use self::head::{Head, head, trailers};
+#[cfg(test)]
+pub(crate) use self::scanner::PROBE_BYTES;
 
 /// The messages of a connection that speaks HTTP/1 in at least one direction.
 pub(crate) fn dissect(streams: [&dyn Source; 2], limits: &Limits) -> Option<Messages> {
@@ -39,6 +41,13 @@ pub(crate) fn dissect(streams: [&dyn Source; 2], limits: &Limits) -> Option<Mess
     // its end, where as many answers are left: so the first ones are those without a request.
     let midstream = asking.of(&streams).marks().contains(Marks::MIDSTREAM);
     if midstream && left > 0 { Some(paired(streams, asking, left, limits).0) } else { Some(messages) }
+}
+
+/// Whether two streams in which no HTTP/1 was found may show it when more bytes come.
+pub(crate) fn may_show(streams: [&dyn Source; 2], limits: &Limits) -> bool {
+    let may = |direction, role| Scanner::new(streams, direction, role, limits).may_be_found_in_the_middle();
+    let middle = |direction| may(direction, Role::Requests) || may(direction, Role::Responses);
+    Direction::BOTH.into_iter().any(middle) && !socks::is_accepted(streams)
 }
 
 /// The messages, when `before` requests came before those that are there; and how many final answers are left at the end.

@@ -21,6 +21,7 @@ use super::head;
 use super::line::{self, Role, Seen};
 use super::search;
 use super::split::{head_end, odd_head_end};
+use crate::inside::is_open;
 use crate::limits::Limits;
 use crate::message::{Framing, Incomplete, Kind, Message, MessageIndex};
 use crate::notes::Notes;
@@ -32,7 +33,7 @@ use crate::window::{Stop, Window};
 /// How far to search for the next head in a stream that is known to carry HTTP.
 const SEARCH_BYTES: u64 = 64 << 20;
 /// How far to search in one of which nothing is known but that its beginning was not captured.
-const PROBE_BYTES: u64 = 1 << 20;
+pub(crate) const PROBE_BYTES: u64 = 1 << 20;
 /// The least that is read at a time.
 const READ: usize = 1 << 10;
 /// What is read at first of a head; most are shorter.
@@ -133,11 +134,21 @@ impl<'a> Scanner<'a> {
 
     /// Whether a head is found further on in a stream whose beginning was not captured.
     pub(super) fn found_in_the_middle(&mut self) -> bool {
-        self.skip_blanks();
-        let lost = self.lossy || matches!(self.start(), Start::Broken(Stop::Hole(_)));
         // In what is enciphered there is none.
-        lost && !tls::begins(self.source)
+        self.has_no_beginning()
+            && !tls::begins(self.source)
             && search::find(&mut self.window, self.at, self.role, PROBE_BYTES, &mut self.misses).is_some()
+    }
+
+    /// Whether that may be found when more bytes come.
+    pub(super) fn may_be_found_in_the_middle(&mut self) -> bool {
+        is_open(self.source) && self.has_no_beginning() && self.source.end().since(self.at) < PROBE_BYTES
+    }
+
+    /// Whether the beginning was not captured, or not all of the first line.
+    fn has_no_beginning(&mut self) -> bool {
+        self.skip_blanks();
+        self.lossy || matches!(self.start(), Start::Broken(Stop::Hole(_)))
     }
 
     /// The next request or response. Messages of kind stream that lie before it are added without being told.

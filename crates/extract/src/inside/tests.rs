@@ -1,8 +1,10 @@
 #![allow(clippy::unwrap_used, reason = "only tests")]
 
+use proptest::collection::vec;
+use proptest::prelude::*;
 use streamdb_types::{Direction, GapKind, Marks, Reason};
 
-use super::TELL_BYTES;
+use crate::http1::PROBE_BYTES;
 use crate::limits::Limits;
 use crate::memory::MemorySource;
 use crate::message::Kind;
@@ -35,8 +37,9 @@ fn what_began_before_is_told_when_no_more_can_tell_better() {
     }
     // So many bytes tell, whether more come or not.
     let long = |bytes: &[u8], length: usize| [bytes, &vec![b'\n'; length - bytes.len()]].concat();
-    for (length, tells) in [(TELL_BYTES - 1, false), (TELL_BYTES, true)] {
-        let (client, server) = (late(&long(CLIENT, length), None), late(&long(SERVER, TELL_BYTES), None));
+    const MANY: usize = PROBE_BYTES as usize;
+    for (length, tells) in [(MANY - 1, false), (MANY, true)] {
+        let (client, server) = (late(&long(CLIENT, length), None), late(&long(SERVER, MANY), None));
         assert_eq!(sentence(&client, &server).is_some(), tells, "{length}");
     }
 }
@@ -144,4 +147,74 @@ fn what_http_may_take_back_is_waited_for() {
     }
     // No frame of the server was seen, and none will be.
     assert_eq!(mails([b"", b""], b"", None, Marks::default()), 2);
+}
+
+/// What a client and a server may send, in any order: HTTP/1, what may come behind it, and other protocols.
+const CLIENT_SENDS: [&[u8]; 10] = [
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+    b"\x16\x03\x01\0\x05\x01\0\0\x01\0",
+    b"USER a\r\nPASS b\r\nRETR 1\r\nQUIT\r\n",
+    b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /s HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+    b"CONNECT d:25 HTTP/1.1\r\nHost: d\r\n\r\n",
+    b"\x81\x82\0\0\0\0hi",
+    b"\x81\x85\0\0\0\0GET /",
+    b"\r\n",
+    b"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nSubject: x\r\n\r\ny\r\n.\r\n",
+];
+const SERVER_SENDS: [&[u8]; 10] = [
+    b"\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0",
+    b"\x16\x03\x01\0\x05\x02\0\0\x01\0",
+    b"+OK a\r\n+OK b\r\n+OK c\r\nSubject: x\r\n\r\ny\r\n.\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx",
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+    b"HTTP/1.1 200 Connected\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"\x81\x02ho",
+    b"\r\n",
+    b"220 s ESMTP\r\n250 s\r\n250 ok\r\n250 ok\r\n354 go on\r\n250 ok\r\n",
+];
+
+/// Where the parts are found, of each stream: the message, the number, the place.
+fn all_places(sources: &[MemorySource; 2]) -> [Vec<(u32, u32, u64)>; 2] {
+    let messages = crate::messages(&sources[0], &sources[1], &Limits::default());
+    let found = crate::inside(&messages, [&sources[0], &sources[1]], &Limits::default());
+    let (which, found) = found.unwrap_or_default();
+    Direction::BOTH.map(|direction| {
+        let which = direction.of::<Option<crate::MessageIndex>>(&which).map_or(0, |which| which.0);
+        direction.of::<Vec<crate::Part>>(&found.parts).iter().map(|part| (which, part.number, part.begins)).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is spoken, in a tunnel or not, and whatever is missing: what was named while the streams were open keeps its name.
+    #[test]
+    fn what_was_named_keeps_its_name(
+        sent in [vec(0..10_usize, 0..6), vec(0..10_usize, 0..6)],
+        midstream in [any::<bool>(), any::<bool>()],
+        holes in vec((0..2_usize, 0..200_u64, 1..90_u64), 0..3),
+        parts in [0..=32_usize, 0..=32_usize],
+    ) {
+        let sources = |parts: [usize; 2], ended: Option<Reason>| {
+            [0, 1].map(|n| {
+                let units = if n == 0 { &CLIENT_SENDS } else { &SERVER_SENDS };
+                let mut bytes: Vec<u8> = sent[n].iter().flat_map(|unit| units[*unit].iter().copied()).collect();
+                bytes.truncate(bytes.len() * parts[n] / 32);
+                let marks = if midstream[n] { Marks::MIDSTREAM } else { Marks::SYN };
+                let source = MemorySource::new(bytes).with_end(ended, marks);
+                holes.iter().filter(|(of, ..)| *of == n).fold(source, |source, (_, at, length)| {
+                    source.with_gap(*at, *length, GapKind::Missing)
+                })
+            })
+        };
+        let early = all_places(&sources(parts, None));
+        for ended in [None, Some(Reason::Fin)] {
+            let all = all_places(&sources([32; 2], ended));
+            for (early, all) in early.iter().zip(&all) {
+                prop_assert!(all.starts_with(early), "{early:?} {all:?} {:?}", sources(parts, None));
+            }
+        }
+    }
 }
