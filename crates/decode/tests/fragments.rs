@@ -108,7 +108,8 @@ impl Twin {
     fn late(&self, packet: &[u8]) -> Vec<(usize, Vec<u8>)> {
         let most = self.seen.values().max().unwrap();
         let late = self.seen.iter().filter(|(_, times)| *times < most);
-        late.map(|(&(at, len), _)| (at, packet[at..at + len].to_vec())).collect()
+        // An empty one may have come for a place behind the packet's end, before that was known.
+        late.map(|(&(at, len), _)| (at, packet.get(at..at + len).unwrap_or_default().to_vec())).collect()
     }
 }
 

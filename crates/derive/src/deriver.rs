@@ -4,7 +4,7 @@
 //! lost: it goes on where it was, and who asks for objects before they have rows gets them made at that moment
 //! ([`objects`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use streamdb_storage::index::Contents;
@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::guard::{Guard, Stretch, Tally, guarded};
 use crate::indexing::IndexKeeper;
 use crate::rows::Rows;
+use crate::settled::Settled;
 
 /// Connections between two commits: what is made again after a kill.
 const COMMIT_AFTER: u64 = 4096;
@@ -58,6 +59,9 @@ pub struct Deriver {
     pub(crate) index_after: u64,
     /// What was kept by a round that ended with an error.
     untold: Progress,
+    /// Whether more comes, so that it is waited for what another connection may say; and how far buckets are seen for long enough.
+    more_comes: bool,
+    settled: BTreeMap<BucketId, Settled>,
 }
 
 impl Deriver {
@@ -82,6 +86,8 @@ impl Deriver {
             done: None,
             index_after: INDEX_AFTER,
             untold: Progress::default(),
+            more_comes: false,
+            settled: BTreeMap::new(),
         })
     }
 
@@ -109,6 +115,23 @@ impl Deriver {
         Arc::clone(&self.guard.tally)
     }
 
+    /// As [`catch_up`](Self::catch_up), while more comes: of a connection that ended a moment ago, and of which another one may say more
+    /// soon, no rows are made yet.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn keep_up(
+        &mut self,
+        store: &Store,
+        stop: &dyn Fn() -> bool,
+        damaged: &mut dyn FnMut(&Error),
+    ) -> Result<Progress, Error> {
+        self.more_comes = true;
+        let result = self.catch_up(store, stop, damaged);
+        self.more_comes = false;
+        result
+    }
+
     /// Makes the rows of what ended since the last time, until all that is published is covered or `stop` says so. What
     /// cannot be read is told to `damaged`. After an error it may be tried again: what was kept until then is counted the next
     /// time.
@@ -122,6 +145,10 @@ impl Deriver {
         damaged: &mut dyn FnMut(&Error),
     ) -> Result<Progress, Error> {
         let mut progress = std::mem::take(&mut self.untold);
+        if !self.more_comes {
+            self.settled.clear();
+            self.rows.look_anew();
+        }
         let begun = self.watch(store);
         let result = begun.and_then(|()| self.go_on(store, stop, damaged, &mut progress));
         if result.is_err() {
@@ -138,7 +165,9 @@ impl Deriver {
         progress: &mut Progress,
     ) -> Result<(), Error> {
         let mut all_before = true;
-        for id in store.bucket_ids()? {
+        let ids = store.bucket_ids()?;
+        self.settled.retain(|id, _| ids.contains(id));
+        for id in ids {
             if self.done.is_some_and(|done| id <= done) {
                 continue;
             }
@@ -221,6 +250,7 @@ impl Deriver {
             ended.push(stream);
             Ok(())
         })?;
+        let settled = self.settled(store, &next, id);
         if next == covered {
             return Ok(false);
         }
@@ -229,7 +259,17 @@ impl Deriver {
         // Up to here, all are covered: they come in the order of their records.
         let mut to = covered.to;
         for stream in &ended {
-            if stop() {
+            let may_wait = settled.is_some_and(|settled| stream.oid.place > settled);
+            let mut waits = stop();
+            let made = if waits {
+                Ok(Vec::new())
+            } else {
+                self.guard.rows(&mut self.rows, stream, |rows| {
+                    waits = may_wait && rows.may_change(store, stream)?;
+                    if waits { Ok(Vec::new()) } else { rows.of(store, stream) }
+                })
+            };
+            if waits {
                 // What was made takes its time to make again.
                 if since.connections > 0 {
                     writer.commit(Covered { to, whole: false })?;
@@ -237,7 +277,7 @@ impl Deriver {
                 }
                 return Ok(false);
             }
-            match self.guard.rows(&mut self.rows, stream, |rows| rows.of(store, stream)) {
+            match made {
                 Ok(rows) => {
                     since.objects += rows.len() as u64;
                     self.guard.tally.made(rows.len() as u64);
@@ -258,7 +298,19 @@ impl Deriver {
         }
         writer.commit(next)?;
         progress.add(&since);
+        if next.whole {
+            self.settled.remove(&id);
+        }
         Ok(next.whole)
+    }
+
+    /// Up to where a bucket's records have been seen for so long that it is waited no more for what others say; nothing where it is not
+    /// waited at all: when nothing more comes, and in a bucket that was sealed a while ago.
+    fn settled(&mut self, store: &Store, next: &Covered, id: BucketId) -> Option<BlockPlace> {
+        if !self.more_comes || next.whole && !store.sealed_lately(id) {
+            return None;
+        }
+        Some(self.settled.entry(id).or_default().up_to(next.to))
     }
 }
 

@@ -54,6 +54,16 @@ pub(crate) struct Carried {
     server: Endpoint,
 }
 
+/// What was seen of the control connections that a connection may have.
+#[derive(Default)]
+struct Seen {
+    /// What one of them says of it.
+    carried: Option<Carried>,
+    /// Whether any says something of data connections; and whether one of those goes on.
+    said: bool,
+    goes_on: bool,
+}
+
 impl Controls {
     /// What a connection carries, if another one says so: one in which bytes went one way alone, and of which nothing is known.
     ///
@@ -61,13 +71,45 @@ impl Controls {
     /// When a block is damaged.
     pub(crate) fn carried(&mut self, store: &Store, conversation: &Conversation) -> Result<Option<Carried>, Error> {
         let Some((sender, info)) = one_way(conversation) else { return Ok(None) };
+        Ok(self.look(store, sender, info)?.carried)
+    }
+
+    /// Whether more may be said of this connection soon, which has ended: its control connection goes on, and did not say how the transfer
+    /// ended; or it may be in a bucket that another worker writes, and less of that is published.
+    ///
+    /// # Errors
+    /// When a folder of the store cannot be listed.
+    pub(crate) fn may_say_more(&mut self, store: &Store, info: &StreamInfo) -> Result<bool, Error> {
+        let sender = match (info.length.0, info.peer.map(|peer| peer.length)) {
+            (1.., Some(0)) => info.direction,
+            (0, Some(1..)) => info.direction.flip(),
+            _ => return Ok(false),
+        };
+        if info.tuple.protocol != Protocol::TCP {
+            return Ok(false);
+        }
+        let seen = self.look(store, sender, info)?;
+        let ended = seen.carried.is_some_and(|carried| carried.transfer.status.is_some());
+        Ok(!ended && (seen.goes_on || !seen.said && store.not_derived()?.len() > 1))
+    }
+
+    /// What is known from here on is as much as is published.
+    pub(crate) fn look_anew(&mut self) {
+        self.known.clear();
+        self.unindexed = None;
+    }
+
+    fn look(&mut self, store: &Store, sender: Direction, info: &StreamInfo) -> Result<Seen, Error> {
         let hosts = [info.tuple.client.addr, info.tuple.server.addr];
         let all = self.between(store, hosts, info)?;
         let both_ways = |control: &&StreamInfo| {
             control.first <= info.first && control.length.0 > 0 && control.peer.is_some_and(|peer| peer.length > 0)
         };
+        let mut seen = Seen::default();
         for control in all.iter().filter(both_ways).take(LOOKED_INTO) {
             let said = self.said(store, control);
+            seen.said |= !said.is_empty();
+            seen.goes_on |= !said.is_empty() && (control.reason.is_none() || control.goes_on);
             let told = |transfer: &&Transfer| is_told(transfer, &control.tuple, &info.tuple);
             let told: Vec<&Transfer> = said.iter().filter(told).collect();
             // A port may be used again: as many connections went there since as were told of until this one.
@@ -86,10 +128,11 @@ impl Controls {
                 let all_known = before + 1 + after.len() >= told.len();
                 let other = || told.iter().any(|other| other.incomplete(info.length.0).is_some());
                 let incomplete = incomplete.or_else(|| (!all_known && other()).then_some(Incomplete::Unsure));
-                return Ok(Some(Carried { transfer, incomplete, server }));
+                seen.carried = Some(Carried { transfer, incomplete, server });
+                return Ok(seen);
             }
         }
-        Ok(None)
+        Ok(seen)
     }
 
     /// What a connection says of data connections. One that cannot be read says nothing.
@@ -113,8 +156,10 @@ impl Controls {
     fn between(&mut self, store: &Store, hosts: [IpAddr; 2], info: &StreamInfo) -> Result<Vec<StreamInfo>, Error> {
         let now = Instant::now();
         let lasts = |made: &Instant| now.saturating_duration_since(*made) < LASTS;
-        // Whatever began before it is published with it at the latest.
-        let has_it = |known: &[StreamInfo]| known.iter().any(|known| known.key == info.key);
+        // Whatever began before it is published with it at the latest. An older record of it says that it was looked before that.
+        let record = if info.direction == Direction::ToServer { Some(info.oid) } else { info.peer };
+        let has_it =
+            |known: &[StreamInfo]| known.iter().any(|known| known.key == info.key && Some(known.oid) == record);
         if let Some((_, known)) = self.known.get(&hosts).filter(|(made, known)| lasts(made) && has_it(known)) {
             return Ok(known.clone());
         }

@@ -71,6 +71,19 @@ impl Rows {
         self.longest == u64::MAX
     }
 
+    /// Whether another connection may say more of this one soon, which has ended.
+    ///
+    /// # Errors
+    /// When a folder of the store cannot be listed.
+    pub(crate) fn may_change(&mut self, store: &Store, stream: &StreamInfo) -> Result<bool, Error> {
+        self.controls.may_say_more(store, stream)
+    }
+
+    /// What other connections say is looked up anew.
+    pub(crate) fn look_anew(&mut self) {
+        self.controls.look_anew();
+    }
+
     /// The objects of a stream's connection, in the order in which it is read.
     ///
     /// # Errors

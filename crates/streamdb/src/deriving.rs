@@ -166,7 +166,9 @@ fn derive(
         // Asked before: what was published until then is still done.
         let last = ending.load(Ordering::Acquire) || stop();
         let looked = Lag::begin(store);
-        match deriver.catch_up(store, stop, &mut |error| say(&error.to_string())) {
+        let told = &mut |error: &Error| say(&error.to_string());
+        let made = if last { deriver.catch_up(store, stop, told) } else { deriver.keep_up(store, stop, told) };
+        match made {
             Err(error) if last || stop() => return Err(error),
             Err(error) => {
                 if failing.is_none() {

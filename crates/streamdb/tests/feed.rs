@@ -6,11 +6,13 @@ mod common;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::{
-    Capturing, Data, Made, Pair, Talk, head, installed, json_lines, may_capture, noise, stream_to, text, until,
+    Capturing, Data, Made, Pair, Talk, head, installed, json_lines, may_capture, noise, read_capture, stream_to,
+    testdata, text, until,
 };
+use serde_json::Value;
 
 /// A port that is free now.
 fn address() -> String {
@@ -24,18 +26,21 @@ fn download(port: u16, body: &[u8]) -> Vec<u8> {
     talk.open(&mut made, 0).ask(&mut made, 10, b"GET /tool.exe HTTP/1.1\r\nHost: files.example\r\n\r\n");
     talk.answer(&mut made, 20, &[head(body).as_bytes(), body].concat());
     talk.close(&mut made, 30);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let mut out = Made::header();
-    for (time, frame) in &made.frames {
-        let time = now.as_nanos() as u64 + time;
-        for field in
-            [(time / 1_000_000_000) as u32, (time % 1_000_000_000) as u32, frame.len() as u32, frame.len() as u32]
-        {
-            out.extend(field.to_le_bytes());
-        }
-        out.extend(frame);
-    }
-    out
+    let now = now();
+    let records = made.frames.iter().flat_map(|(time, frame)| record(now + time, frame));
+    Made::header().into_iter().chain(records).collect()
+}
+
+/// In nanoseconds.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64
+}
+
+/// A frame in a capture, as one that was captured at this time.
+fn record(time: u64, frame: &[u8]) -> Vec<u8> {
+    let length = frame.len() as u32;
+    let fields = [(time / 1_000_000_000) as u32, (time % 1_000_000_000) as u32, length, length];
+    [&fields.map(u32::to_le_bytes).concat()[..], frame].concat()
 }
 
 #[test]
@@ -116,7 +121,7 @@ fn tcpdump_sends_what_it_sees() {
         pair.download(&body);
         let filter = format!("srcport={}", pair.port());
         (0..20).find_map(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(100));
             let said = data.run("streams", &["--json", &filter, "direction=c"]);
             let rows = if said.code == Some(0) { json_lines(&said.out) } else { Vec::new() };
             let row = rows.into_iter().find(|row| row["length"] == head(&body).len() + body.len())?;
@@ -126,5 +131,46 @@ fn tcpdump_sends_what_it_sees() {
     tcpdump.kill().unwrap();
     tcpdump.wait().unwrap();
     assert_eq!(capturing.summary()["unaccounted_payload_bytes"], 0);
+    data.is_well();
+}
+
+/// Files of FTP, whose rows are made while they come: they say what the control connection says later, as those of the whole capture
+/// do.
+#[test]
+fn how_a_transfer_ended_is_waited_for() {
+    let path = testdata("servers", "ftp.pcap");
+    let said = |data: &Data| -> Vec<String> {
+        let fields = ["protocol", "src_port", "dst_port", "direction", "sha256", "complete", "status", "uri"];
+        let rows = data.json("objects", &[]);
+        let mut said: Vec<String> = rows
+            .iter()
+            .map(|row| fields.map(|field| row.get(field).unwrap_or(&Value::Null).to_string()).join(" "))
+            .collect();
+        said.sort();
+        said
+    };
+    let whole = said(&Data::with("feed-ftp-whole", &[&path]));
+    assert!(
+        whole.iter().filter(|row| row.starts_with("\"ftp\"") && row.contains("true 226")).count() > 10,
+        "{whole:#?}"
+    );
+    let data = Data::new("feed-ftp");
+    let address = address();
+    let capturing = Capturing::start(&data, None, &["--listen-pcap", &address, "--bucket", "1s", "--json"]);
+    let mut sender = TcpStream::connect(&address).unwrap();
+    sender.write_all(&Made::header()).unwrap();
+    let mut pauses = 0;
+    for frame in read_capture(&path).frames {
+        // The server says it when all else of the transfer is stored, and its rows could be made.
+        if frame.data.windows(4).any(|bytes| bytes == b"226 ") {
+            pauses += 1;
+            std::thread::sleep(Duration::from_millis(if pauses % 5 == 0 { 1200 } else { 10 }));
+        }
+        sender.write_all(&record(now(), &frame.data)).unwrap();
+    }
+    assert!(pauses > 10, "{pauses}");
+    drop(sender);
+    assert_eq!(capturing.summary()["frames"], 568);
+    assert_eq!(said(&data), whole);
     data.is_well();
 }

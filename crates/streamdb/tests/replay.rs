@@ -6,7 +6,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -43,14 +43,19 @@ fn plain(frames: &[Frame], step: u64) -> Vec<u8> {
 /// What the streams are, and what is in them, by who talks to whom, in their order.
 fn said(data: &Data, with_udp: bool) -> BTreeMap<String, Vec<String>> {
     let mut all = BTreeMap::<String, Vec<String>>::new();
+    let mut of_udp = BTreeSet::new();
     for (what, fields) in [
         ("streams", &["length", "gap_bytes", "packets", "conflict", "vlan"][..]),
         ("objects", &["kind", "size", "sha256", "complete", "status"]),
     ] {
         for row in json_lines(&data.run(what, &["--json"]).well()) {
             let field = |name: &str| row.get(name).unwrap_or(&Value::Null).to_string();
-            let of_udp = field("protocol") == "\"udp\"";
-            if with_udp || !of_udp {
+            // HTTP may come in datagrams, too.
+            let ends = ["src_ip", "src_port", "dst_ip", "dst_port"].map(field);
+            if what == "streams" && field("protocol") == "\"udp\"" {
+                of_udp.insert(ends.clone());
+            }
+            if with_udp || !of_udp.contains(&ends) {
                 let names = ["protocol", "src_ip", "src_port", "dst_ip", "dst_port", "direction"];
                 let key = format!("{what} {}", names.map(field).join(" "));
                 let value = fields.iter().map(|name| field(name)).collect::<Vec<_>>().join(" ");

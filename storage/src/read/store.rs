@@ -459,7 +459,7 @@ impl Store {
     }
 
     /// Whether a bucket was sealed so lately that connections which were to go on after it may be silent still.
-    pub(crate) fn sealed_lately(&self, id: BucketId) -> bool {
+    pub fn sealed_lately(&self, id: BucketId) -> bool {
         let sealed = self.folder.with_facts(|facts| facts.sealed_bucket(id));
         sealed.is_some_and(|sealed| folder::now().since(sealed.time) <= SILENT)
     }
