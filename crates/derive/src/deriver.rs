@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use streamdb_storage::index::Contents;
 use streamdb_storage::{Covered, DiskVolume, Error as StoreError, MadeOf, Stage, Store, StreamInfo, Suspects, Volume};
@@ -16,7 +17,7 @@ use crate::error::Error;
 use crate::guard::{Guard, Stretch, Tally, guarded};
 use crate::indexing::IndexKeeper;
 use crate::rows::Rows;
-use crate::settled::Settled;
+use crate::settled::{PATIENCE, Settled};
 
 /// Connections between two commits: what is made again after a kill.
 const COMMIT_AFTER: u64 = 4096;
@@ -33,6 +34,8 @@ pub struct Progress {
     pub objects: u64,
     /// Connections that could not be read. They are damaged, and are tried again by a reindex alone.
     pub damaged: u64,
+    /// Whether rows of some are not made yet, as another connection may say more.
+    pub waits: bool,
 }
 
 impl Progress {
@@ -41,6 +44,7 @@ impl Progress {
         self.connections += other.connections;
         self.objects += other.objects;
         self.damaged += other.damaged;
+        self.waits = other.waits;
     }
 }
 
@@ -62,6 +66,8 @@ pub struct Deriver {
     /// Whether more comes, so that it is waited for what another connection may say; and how far buckets are seen for long enough.
     more_comes: bool,
     settled: BTreeMap<BucketId, Settled>,
+    /// How long the last round took: what it went through is as old when the next one begins.
+    last_round: Duration,
 }
 
 impl Deriver {
@@ -88,6 +94,7 @@ impl Deriver {
             untold: Progress::default(),
             more_comes: false,
             settled: BTreeMap::new(),
+            last_round: Duration::ZERO,
         })
     }
 
@@ -126,9 +133,12 @@ impl Deriver {
         stop: &dyn Fn() -> bool,
         damaged: &mut dyn FnMut(&Error),
     ) -> Result<Progress, Error> {
-        self.more_comes = true;
-        let result = self.catch_up(store, stop, damaged);
+        let begun = Instant::now();
+        // Who has that much to do loses no time.
+        self.more_comes = self.last_round < PATIENCE;
+        let result = self.make(store, stop, damaged);
         self.more_comes = false;
+        self.last_round = begun.elapsed();
         result
     }
 
@@ -144,11 +154,18 @@ impl Deriver {
         stop: &dyn Fn() -> bool,
         damaged: &mut dyn FnMut(&Error),
     ) -> Result<Progress, Error> {
+        self.settled.clear();
+        self.rows.look_anew();
+        self.make(store, stop, damaged)
+    }
+
+    fn make(
+        &mut self,
+        store: &Store,
+        stop: &dyn Fn() -> bool,
+        damaged: &mut dyn FnMut(&Error),
+    ) -> Result<Progress, Error> {
         let mut progress = std::mem::take(&mut self.untold);
-        if !self.more_comes {
-            self.settled.clear();
-            self.rows.look_anew();
-        }
         let begun = self.watch(store);
         let result = begun.and_then(|()| self.go_on(store, stop, damaged, &mut progress));
         if result.is_err() {
@@ -254,22 +271,18 @@ impl Deriver {
         if next == covered {
             return Ok(false);
         }
+        if self.waits(store, ended.first(), settled) {
+            progress.waits = true;
+            return Ok(false);
+        }
         let mut writer = store.derived_writer(&self.keeper.lock, &*self.keeper.volume, id)?;
         let mut since = Progress::default();
         // Up to here, all are covered: they come in the order of their records.
         let mut to = covered.to;
-        for stream in &ended {
-            let may_wait = settled.is_some_and(|settled| stream.oid.place > settled);
-            let mut waits = stop();
-            let made = if waits {
-                Ok(Vec::new())
-            } else {
-                self.guard.rows(&mut self.rows, stream, |rows| {
-                    waits = may_wait && rows.may_change(store, stream)?;
-                    if waits { Ok(Vec::new()) } else { rows.of(store, stream) }
-                })
-            };
-            if waits {
+        for (at, stream) in ended.iter().enumerate() {
+            let waits = at > 0 && self.waits(store, Some(stream), settled);
+            progress.waits |= waits;
+            if waits || stop() {
                 // What was made takes its time to make again.
                 if since.connections > 0 {
                     writer.commit(Covered { to, whole: false })?;
@@ -277,7 +290,7 @@ impl Deriver {
                 }
                 return Ok(false);
             }
-            match made {
+            match self.guard.rows(&mut self.rows, stream, |rows| rows.of(store, stream)) {
                 Ok(rows) => {
                     since.objects += rows.len() as u64;
                     self.guard.tally.made(rows.len() as u64);
@@ -302,6 +315,14 @@ impl Deriver {
             self.settled.remove(&id);
         }
         Ok(next.whole)
+    }
+
+    /// Whether no rows are made yet of a connection, whose bucket is settled so far.
+    fn waits(&mut self, store: &Store, stream: Option<&StreamInfo>, settled: Option<BlockPlace>) -> bool {
+        let Some(stream) = stream.filter(|stream| settled.is_some_and(|settled| stream.oid.place > settled)) else {
+            return false;
+        };
+        self.guard.waits(&mut self.rows, stream, |rows| rows.may_change(store, stream))
     }
 
     /// Up to where a bucket's records have been seen for so long that it is waited no more for what others say; nothing where it is not

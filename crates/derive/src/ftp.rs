@@ -39,9 +39,12 @@ pub(crate) struct Controls {
     known: HashMap<[IpAddr; 2], (Instant, Vec<StreamInfo>)>,
     /// Those of all pairs that no index has, and when they were gathered: that takes as long as they are many.
     unindexed: Option<(Instant, Gathered)>,
-    /// What is said of data connections in connections, by the record that was read.
-    said: HashMap<(ConnKey, Oid), Arc<Vec<Transfer>>>,
+    /// What is said of data connections in connections, by the records that were read, and when.
+    said: HashMap<Records, (Instant, Arc<Vec<Transfer>>)>,
 }
+
+/// A connection, and the newest records of both its streams.
+type Records = (ConnKey, Oid, Option<Oid>);
 
 /// Connections by their hosts; nothing when they are too many.
 type Gathered = Option<HashMap<[IpAddr; 2], Vec<StreamInfo>>>;
@@ -82,6 +85,8 @@ impl Controls {
     pub(crate) fn may_say_more(&mut self, store: &Store, info: &StreamInfo) -> Result<bool, Error> {
         let sender = match (info.length.0, info.peer.map(|peer| peer.length)) {
             (1.., Some(0)) => info.direction,
+            // Of the other direction an earlier bucket tells.
+            (1.., None) if info.key.bucket < info.oid.bucket => info.direction,
             (0, Some(1..)) => info.direction.flip(),
             _ => return Ok(false),
         };
@@ -95,21 +100,21 @@ impl Controls {
 
     /// What is known from here on is as much as is published.
     pub(crate) fn look_anew(&mut self) {
-        self.known.clear();
-        self.unindexed = None;
+        *self = Self::default();
     }
 
     fn look(&mut self, store: &Store, sender: Direction, info: &StreamInfo) -> Result<Seen, Error> {
         let hosts = [info.tuple.client.addr, info.tuple.server.addr];
         let all = self.between(store, hosts, info)?;
         let both_ways = |control: &&StreamInfo| {
-            control.first <= info.first && control.length.0 > 0 && control.peer.is_some_and(|peer| peer.length > 0)
+            let answers = control.peer.map_or(control.key.bucket < control.oid.bucket, |peer| peer.length > 0);
+            control.first <= info.first && control.length.0 > 0 && answers
         };
         let mut seen = Seen::default();
         for control in all.iter().filter(both_ways).take(LOOKED_INTO) {
             let said = self.said(store, control);
             seen.said |= !said.is_empty();
-            seen.goes_on |= !said.is_empty() && (control.reason.is_none() || control.goes_on);
+            seen.goes_on |= !said.is_empty() && goes_on(control);
             let told = |transfer: &&Transfer| is_told(transfer, &control.tuple, &info.tuple);
             let told: Vec<&Transfer> = said.iter().filter(told).collect();
             // A port may be used again: as many connections went there since as were told of until this one.
@@ -137,18 +142,20 @@ impl Controls {
 
     /// What a connection says of data connections. One that cannot be read says nothing.
     fn said(&mut self, store: &Store, control: &StreamInfo) -> Arc<Vec<Transfer>> {
-        let of = (control.key, control.oid);
-        if let Some(said) = self.said.get(&of) {
+        let of = (control.key, control.oid, control.peer);
+        // Of one that goes on, the server's stream alone may have gone on, in another bucket too.
+        let lasts = |made: &Instant, said: &[Transfer]| said.is_empty() || !goes_on(control) || made.elapsed() < LASTS;
+        if let Some((_, said)) = self.said.get(&of).filter(|(made, said)| lasts(made, said)) {
             return Arc::clone(said);
         }
         let said = conversation_of(store, control).map(|said| said.transfers().to_vec()).unwrap_or_default();
         let said = Arc::new(said);
         // Nearly all say nothing, and take next to no room.
-        let transfers: usize = self.said.values().map(|said| said.len()).sum();
+        let transfers: usize = self.said.values().map(|(_, said)| said.len()).sum();
         if self.said.len() >= SAID || transfers.saturating_add(said.len()) > TRANSFERS {
             self.said.clear();
         }
-        self.said.insert(of, Arc::clone(&said));
+        self.said.insert(of, (Instant::now(), Arc::clone(&said)));
         said
     }
 
@@ -158,8 +165,11 @@ impl Controls {
         let lasts = |made: &Instant| now.saturating_duration_since(*made) < LASTS;
         // Whatever began before it is published with it at the latest. An older record of it says that it was looked before that.
         let record = if info.direction == Direction::ToServer { Some(info.oid) } else { info.peer };
-        let has_it =
-            |known: &[StreamInfo]| known.iter().any(|known| known.key == info.key && Some(known.oid) == record);
+        let place = |oid: Oid| (oid.bucket, oid.place);
+        let has_it = |known: &[StreamInfo]| {
+            let is_it = |known: &&StreamInfo| known.key == info.key;
+            known.iter().find(is_it).is_some_and(|known| record.is_none_or(|record| place(known.oid) >= place(record)))
+        };
         if let Some((_, known)) = self.known.get(&hosts).filter(|(made, known)| lasts(made) && has_it(known)) {
             return Ok(known.clone());
         }
@@ -187,7 +197,7 @@ impl Controls {
         for stream in gathered.filter(|stream| (from..=until).contains(&stream.first)) {
             // What no index had a moment ago may be in one by now.
             match found.iter_mut().find(|known| known.key == stream.key) {
-                Some(known) if known.last < stream.last => *known = stream.clone(),
+                Some(known) if known.last <= stream.last => *known = stream.clone(),
                 Some(_) => {}
                 None => found.push(stream.clone()),
             }
@@ -291,6 +301,11 @@ fn is_told(transfer: &Transfer, control: &Tuple, data: &Tuple) -> bool {
     let there = data.server.port == place.port() && [place.ip(), listener.addr].contains(&data.server.addr);
     // None came about where the server could not open it.
     there && data.client.addr == other.addr && transfer.status != Some(425)
+}
+
+/// Whether more may come of a stream, or of the other one of its connection.
+fn goes_on(stream: &StreamInfo) -> bool {
+    stream.reason.is_none() || stream.goes_on
 }
 
 /// Whether the bytes went the way that was told.

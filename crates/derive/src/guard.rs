@@ -86,8 +86,25 @@ impl Guard {
             made => made,
         }
     }
+
+    /// Whether `work` says that a connection waits; not when that cannot be told. What is made of the connection later is another matter,
+    /// for which it is suspected apart.
+    pub(crate) fn waits(
+        &self,
+        rows: &mut Rows,
+        stream: &StreamInfo,
+        work: impl FnOnce(&mut Rows) -> Result<bool, Error>,
+    ) -> bool {
+        let waits = guarded(self.suspects.as_ref(), &Stretch::of(stream), WAITS, || work(rows));
+        if matches!(waits, Err(Error::GivenUp { .. })) {
+            *rows = Rows::new();
+        }
+        waits.unwrap_or(false)
+    }
 }
 
+/// Whether others say more of it soon.
+const WAITS: Stage = Stage(5);
 /// What is said in a connection.
 pub(crate) const READ: Stage = Stage(1);
 /// The same in another version.

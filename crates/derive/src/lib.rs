@@ -69,5 +69,6 @@ pub use joining::{JoinProgress, Joiner};
 pub use object::{Named, Object, object, other_object};
 pub use raw::raw;
 pub use rows::Rows;
+pub use settled::PATIENCE;
 pub use source::StreamSource;
 pub use together::each_object;

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use streamdb_types::BlockPlace;
 
-/// How long it is waited for what another connection may say: an FTP server's reply comes when the file is on its disk.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long it is waited for what another connection may say: an FTP server's reply comes when the file is on its disk. What is said up to
+/// a second before counts.
+pub const PATIENCE: Duration = Duration::from_secs(4);
 
 /// How far a bucket was published in the last seconds, and when that was seen.
 #[derive(Debug, Default)]
@@ -45,10 +46,10 @@ mod tests {
         let mut seen = |n, millis| settled.at(place(n), begun + Duration::from_millis(millis));
         assert_eq!(seen(1, 0), BlockPlace::NONE);
         assert_eq!(seen(2, 1000), BlockPlace::NONE);
-        assert_eq!(seen(2, 2999), BlockPlace::NONE);
-        assert_eq!(seen(2, 3000), place(1));
-        assert_eq!(seen(2, 3999), place(1));
-        assert_eq!(seen(3, 4000), place(2));
+        assert_eq!(seen(2, 3999), BlockPlace::NONE);
+        assert_eq!(seen(2, 4000), place(1));
+        assert_eq!(seen(2, 4999), place(1));
+        assert_eq!(seen(3, 5000), place(2));
         assert_eq!(seen(3, 9000), place(3));
     }
 }

@@ -114,7 +114,7 @@ fn rows_are_kept_once_and_made_again() {
     let mut deriver = Deriver::new(&store).unwrap();
     assert!(matches!(Deriver::new(&store), Err(Error::Store(StoreError::Deriving(_)))), "one at a time");
     let progress = caught_up(&mut deriver, &store);
-    assert_eq!(progress, Progress { connections: 3, objects: 6, damaged: 0 });
+    assert_eq!(progress, Progress { connections: 3, objects: 6, damaged: 0, waits: false });
     assert_eq!(caught_up(&mut deriver, &store), Progress::default());
     let kept = || {
         let kept = all.iter().map(|stream| store.derived_rows(stream.oid.bucket, stream.key).unwrap().unwrap());

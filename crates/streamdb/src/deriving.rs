@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use streamdb_derive::{Deriver, Error, IndexKeeper, Joiner, Progress, StoreError};
+use streamdb_derive::{Deriver, Error, IndexKeeper, Joiner, PATIENCE, Progress, StoreError};
 use streamdb_storage::Store;
 
 use crate::lag::Lag;
@@ -181,7 +181,7 @@ fn derive(
                 if stop() {
                     return Ok(all);
                 }
-                lag.end(looked);
+                lag.end(if round.waits { looked.before(PATIENCE) } else { looked });
                 if failing.take().is_some() {
                     say("the rows of objects are kept again");
                 }

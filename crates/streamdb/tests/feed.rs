@@ -162,11 +162,16 @@ fn how_a_transfer_ended_is_waited_for() {
     let mut pauses = 0;
     for frame in read_capture(&path).frames {
         // The server says it when all else of the transfer is stored, and its rows could be made.
-        if frame.data.windows(4).any(|bytes| bytes == b"226 ") {
+        let reply = frame.data.windows(4).any(|bytes| bytes == b"226 ");
+        if reply {
             pauses += 1;
             std::thread::sleep(Duration::from_millis(if pauses % 5 == 0 { 1200 } else { 10 }));
         }
         sender.write_all(&record(now(), &frame.data)).unwrap();
+        // After one of them the client is silent for longer than it is waited.
+        if reply && pauses == 5 {
+            std::thread::sleep(Duration::from_millis(4500));
+        }
     }
     assert!(pauses > 10, "{pauses}");
     drop(sender);

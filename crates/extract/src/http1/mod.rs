@@ -31,7 +31,7 @@ pub(crate) use self::chunked::{Chunks, Step};
 pub(crate) use self::facts::codings;
 pub use self::head::{Head, head, trailers};
 #[cfg(test)]
-pub(crate) use self::scanner::PROBE_BYTES;
+pub(crate) use self::scanner::SHOWN_BYTES;
 
 /// The messages of a connection that speaks HTTP/1 in at least one direction.
 pub(crate) fn dissect(streams: [&dyn Source; 2], limits: &Limits) -> Option<Messages> {

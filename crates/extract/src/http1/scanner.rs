@@ -33,7 +33,9 @@ use crate::window::{Stop, Window};
 /// How far to search for the next head in a stream that is known to carry HTTP.
 const SEARCH_BYTES: u64 = 64 << 20;
 /// How far to search in one of which nothing is known but that its beginning was not captured.
-pub(crate) const PROBE_BYTES: u64 = 1 << 20;
+const PROBE_BYTES: u64 = 1 << 20;
+/// With so many bytes of it, it is known whether a head is found there.
+pub(crate) const SHOWN_BYTES: u64 = PROBE_BYTES + search::HEAD_BYTES as u64;
 /// The least that is read at a time.
 const READ: usize = 1 << 10;
 /// What is read at first of a head; most are shorter.
@@ -142,7 +144,7 @@ impl<'a> Scanner<'a> {
 
     /// Whether that may be found when more bytes come.
     pub(super) fn may_be_found_in_the_middle(&mut self) -> bool {
-        is_open(self.source) && self.has_no_beginning() && self.source.end().since(self.at) < PROBE_BYTES
+        is_open(self.source) && self.has_no_beginning() && self.source.end().since(self.at) < SHOWN_BYTES
     }
 
     /// Whether the beginning was not captured, or not all of the first line.

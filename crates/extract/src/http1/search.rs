@@ -14,7 +14,7 @@ use super::split::head_end;
 use crate::window::{Stop, Window};
 
 /// The longest head that is believed when found by searching.
-const HEAD_BYTES: usize = 16 << 10;
+pub(super) const HEAD_BYTES: usize = 16 << 10;
 /// The longest request line that is believed when found by searching.
 const LINE_BYTES: usize = 8 << 10;
 /// How much is looked at in one go at most; more than a line.
@@ -67,6 +67,9 @@ pub(super) fn find(
             // Seen already, at the end of the step before.
             if start < next {
                 continue;
+            }
+            if start.since(from) >= most {
+                return None;
             }
             next = start.add(1);
             if is_sure(window, start, role) {

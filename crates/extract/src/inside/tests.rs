@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use streamdb_types::{Direction, GapKind, Marks, Reason};
 
-use crate::http1::PROBE_BYTES;
+use crate::http1::SHOWN_BYTES;
 use crate::limits::Limits;
 use crate::memory::MemorySource;
 use crate::message::Kind;
@@ -37,7 +37,7 @@ fn what_began_before_is_told_when_no_more_can_tell_better() {
     }
     // So many bytes tell, whether more come or not.
     let long = |bytes: &[u8], length: usize| [bytes, &vec![b'\n'; length - bytes.len()]].concat();
-    const MANY: usize = PROBE_BYTES as usize;
+    const MANY: usize = SHOWN_BYTES as usize;
     for (length, tells) in [(MANY - 1, false), (MANY, true)] {
         let (client, server) = (late(&long(CLIENT, length), None), late(&long(SERVER, MANY), None));
         assert_eq!(sentence(&client, &server).is_some(), tells, "{length}");

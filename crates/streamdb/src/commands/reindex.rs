@@ -38,7 +38,7 @@ pub(super) fn run(args: &Reindex) -> Result<ExitCode, Error> {
 
 /// Says what was done; what was damaged makes it a failure.
 pub(super) fn report(progress: &Progress, json: bool) -> Result<ExitCode, Error> {
-    let Progress { connections, objects, damaged } = *progress;
+    let Progress { connections, objects, damaged, .. } = *progress;
     if json {
         let mut out = Output::open(None)?;
         json_line(&mut out, &Summary { connections, objects, damaged })?;
