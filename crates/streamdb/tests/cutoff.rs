@@ -264,7 +264,7 @@ fn captures_that_others_made_are_cut_and_nothing_else() {
     let rules = ["protocol=tls,ssh:50", "port=53:0", "protocol=http:500", "protocol=udp:100", "protocol=tcp:1K"];
     let flags: Vec<&str> = rules.iter().flat_map(|rule| ["--cutoff", rule]).chain(["--json"]).collect();
     let mut cut = 0;
-    for capture in captures.iter().step_by(if soak() { 1 } else { 8 }) {
+    for capture in captures.iter().step_by(if soak() { 1 } else { 16 }) {
         let wanted = read_capture(capture);
         let data = Data::new("cutoff-corpus");
         let said = common::json_lines(&data.ingest(&flags, &[capture]).out);

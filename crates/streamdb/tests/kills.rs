@@ -161,7 +161,7 @@ fn killed_after(data: &Data, time: Duration, seen: &mut Seen, number: &mut u64) 
 #[test]
 fn kills_at_random_times_lose_nothing_that_was_published() {
     let begun = Instant::now();
-    let kills = if soak() { 500 } else { 20 };
+    let kills = if soak() { 500 } else { 14 };
     let mut random = Random(9293);
     let (mut recovered, mut streams, mut frames, mut objects) = (0, 0, 0, 0);
     let mut done = 0;

@@ -168,7 +168,7 @@ fn every_crash_of_a_run_is_harmless() {
     }
     // Each start is cut off too, at some of its operations: after the next crash at the next ones, so that a few crashes of one kind in
     // a row see all of them.
-    let step = if soak() { 17 } else { 127 };
+    let step = if soak() { 17 } else { 211 };
     let verdict = each(&crashes, |crash| sweep.crash(*crash, step, if soak() { 3 } else { 1 }));
     println!(
         "swept: {operations} operations of a run, {} crashes and those within the starts after them: {} cases in {:.0} s",
@@ -195,7 +195,7 @@ fn a_crash_after_any_failure_is_harmless() {
     let (expected, cases) = (Expected::new(), AtomicUsize::new(0));
     let run = Run::new(Failing::Nothing, false);
     let log = run.volume.log();
-    let step = if soak() { 1 } else { 15 };
+    let step = if soak() { 1 } else { 23 };
     let seeds = if soak() { 2 } else { 1 };
     let changes = |n: &usize| !matches!(log[*n].name, "list" | "read_at" | "len" | "open");
     // Some of them, and all of holds and tombstones: a line, its sync, and the end of the files.
