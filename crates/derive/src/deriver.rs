@@ -17,7 +17,11 @@ use crate::error::Error;
 use crate::guard::{Guard, Stretch, Tally, guarded};
 use crate::indexing::IndexKeeper;
 use crate::rows::Rows;
-use crate::settled::{PATIENCE, Settled};
+use crate::settled::Settled;
+
+/// How long it is waited for what another connection may say: an FTP server's reply comes when the file is on its disk. What is said up to
+/// a second before counts.
+pub const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Connections between two commits: what is made again after a kill.
 const COMMIT_AFTER: u64 = 4096;
@@ -44,7 +48,7 @@ impl Progress {
         self.connections += other.connections;
         self.objects += other.objects;
         self.damaged += other.damaged;
-        self.waits = other.waits;
+        self.waits |= other.waits;
     }
 }
 
@@ -65,7 +69,7 @@ pub struct Deriver {
     untold: Progress,
     /// Whether more comes, so that it is waited for what another connection may say; and how far buckets are seen for long enough.
     more_comes: bool,
-    settled: BTreeMap<BucketId, Settled>,
+    settled: BTreeMap<BucketId, Settled<BlockPlace>>,
     /// How long the last round took: what it went through is as old when the next one begins.
     last_round: Duration,
 }
@@ -331,7 +335,7 @@ impl Deriver {
         if !self.more_comes || next.whole && !store.sealed_lately(id) {
             return None;
         }
-        Some(self.settled.entry(id).or_default().up_to(next.to))
+        Some(self.settled.entry(id).or_insert_with(|| Settled::after(PATIENCE)).up_to(next.to))
     }
 }
 

@@ -1,14 +1,14 @@
 //! A stream that is read on while it comes: whatever oid of it was known, what comes later is found by the connection's key.
 
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use streamdb_extract::Piece;
 use streamdb_storage::{Error, Store, Stream, writer_alive};
 use streamdb_types::{ConnKey, Direction, Gap, GapKind, Oid, Reason, StreamOffset};
 
 use crate::raw::raw;
+use crate::settled::Settled;
 
 /// How long a hole in a stream that goes on may still be filled: by a segment that is sent again, or that took another way.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -31,10 +31,8 @@ pub struct Follow<'s> {
     direction: Direction,
     stream: Stream,
     at: StreamOffset,
-    /// How long it was in the last seconds, and when.
-    lengths: VecDeque<(Instant, StreamOffset)>,
-    /// How long it was before that: a hole in it stays one.
-    settled: StreamOffset,
+    /// How long it was a while ago: a hole in that stays one.
+    settled: Settled<StreamOffset>,
 }
 
 impl<'s> Follow<'s> {
@@ -45,7 +43,7 @@ impl<'s> Follow<'s> {
     pub fn new(store: &'s Store, oid: Oid, at: StreamOffset) -> Result<Self, Error> {
         let stream = newest(store, oid)?;
         let (key, direction) = (stream.info().key, stream.info().direction);
-        Ok(Self { store, key, direction, stream, at, lengths: VecDeque::new(), settled: StreamOffset(0) })
+        Ok(Self { store, key, direction, stream, at, settled: Settled::after(PATIENCE) })
     }
 
     /// The newest oid that is known.
@@ -95,13 +93,8 @@ impl<'s> Follow<'s> {
     /// Where the first hole begins that may still be filled, or the stream's end.
     fn before_hole(&mut self) -> StreamOffset {
         let length = self.stream.len();
-        if self.lengths.back().is_none_or(|(_, known)| *known < length) {
-            self.lengths.push_back((Instant::now(), length));
-        }
-        while let Some((_, length)) = self.lengths.pop_front_if(|(since, _)| since.elapsed() >= PATIENCE) {
-            self.settled = length;
-        }
-        let fills = |gap: &&Gap| matches!(gap.kind, GapKind::Missing | GapKind::Lost) && gap.end() > self.settled;
+        let settled = self.settled.up_to(length);
+        let fills = |gap: &&Gap| matches!(gap.kind, GapKind::Missing | GapKind::Lost) && gap.end() > settled;
         let hole = self.stream.gaps().iter().find(fills);
         hole.map_or(length, |gap| gap.offset).max(self.at)
     }

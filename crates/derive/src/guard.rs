@@ -103,8 +103,6 @@ impl Guard {
     }
 }
 
-/// Whether others say more of it soon.
-const WAITS: Stage = Stage(5);
 /// What is said in a connection.
 pub(crate) const READ: Stage = Stage(1);
 /// The same in another version.
@@ -113,6 +111,8 @@ pub(crate) const VERSION: Stage = Stage(2);
 pub(crate) const OTHERS: Stage = Stage(3);
 /// The parts of one content in it.
 pub(crate) const PIECES: Stage = Stage(4);
+/// Whether others say more of it soon.
+const WAITS: Stage = Stage(5);
 /// A bit of each of the many below, so that they are none of those above.
 const CONTENT: u64 = 1 << 63;
 /// And one of those that are joined.

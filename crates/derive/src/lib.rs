@@ -6,7 +6,7 @@
 //! - `parts` is what lies inside messages, and its bytes; `unwrapped` is what lies in those or anywhere, files in other content
 //! - `index` says which message an INDEX is; `object` is one message or part, by its oid, `extent` how much of it is there; `together` many of them, each connection taken apart once
 //! - `raw` is a stream's bytes without a meaning, `follow` reads on in one that is open; `capture` is the frames they came in
-//! - `rows` says what all objects of a connection are, with `fields`, `more`, `digest`, `name` and `ftp`, and `allowance` what they may cost; `deriver` keeps those rows, `settled` tells it how long it has known of a record, and `indexing` puts them into the index, and
+//! - `rows` says what all objects of a connection are, with `fields`, `more`, `digest`, `name` and `ftp`, and `allowance` what they may cost; `deriver` keeps those rows, `settled` tells it, and `follow`, what has been known for a while, and `indexing` puts them into the index, and
 //!   follows what is published, with `guard` between it and what it takes apart; `check` compares them with the buckets
 //! - `joining` follows those rows, and finds in them what is part of one content: `pieces` of a connection, `range` is what their heads
 //!   say, `join` lays them over each other; `joined` is what comes of it
@@ -58,7 +58,7 @@ pub use streamdb_storage::{
 pub use capture::{capture, capture_format};
 pub use check::{Checked, check};
 pub use conversation::{Conversation, conversation, incomplete};
-pub use deriver::{Deriver, Progress, kept, objects, objects_of};
+pub use deriver::{Deriver, PATIENCE, Progress, kept, objects, objects_of};
 pub use error::Error;
 pub use extent::Extent;
 pub use follow::{Follow, Followed, newest};
@@ -69,6 +69,5 @@ pub use joining::{JoinProgress, Joiner};
 pub use object::{Named, Object, object, other_object};
 pub use raw::raw;
 pub use rows::Rows;
-pub use settled::PATIENCE;
 pub use source::StreamSource;
 pub use together::each_object;

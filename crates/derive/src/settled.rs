@@ -1,35 +1,35 @@
-//! Since when it is known how far a bucket was published.
+//! How far something had come a while ago, by what was seen of it since: a bucket that is published, a stream that comes.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use streamdb_types::BlockPlace;
-
-/// How long it is waited for what another connection may say: an FTP server's reply comes when the file is on its disk. What is said up to
-/// a second before counts.
-pub const PATIENCE: Duration = Duration::from_secs(4);
-
-/// How far a bucket was published in the last seconds, and when that was seen.
-#[derive(Debug, Default)]
-pub(crate) struct Settled {
-    seen: VecDeque<(Instant, BlockPlace)>,
-    settled: BlockPlace,
+/// How far it had come within the last moments, and when that was seen; and how far before them.
+#[derive(Debug)]
+pub(crate) struct Settled<T> {
+    after: Duration,
+    seen: VecDeque<(Instant, T)>,
+    settled: T,
 }
 
-impl Settled {
-    /// It is published up to here now. Says how far it was before those seconds.
-    pub(crate) fn up_to(&mut self, published: BlockPlace) -> BlockPlace {
-        self.at(published, Instant::now())
+impl<T: Copy + Default + PartialOrd> Settled<T> {
+    /// Settled is what has been known for so long.
+    pub(crate) fn after(after: Duration) -> Self {
+        Self { after, seen: VecDeque::new(), settled: T::default() }
     }
 
-    fn at(&mut self, published: BlockPlace, now: Instant) -> BlockPlace {
-        if self.seen.back().map_or(self.settled, |(_, known)| *known) < published {
-            self.seen.push_back((now, published));
+    /// It has come this far by now. Says how far is settled.
+    pub(crate) fn up_to(&mut self, come: T) -> T {
+        self.at(come, Instant::now())
+    }
+
+    fn at(&mut self, come: T, now: Instant) -> T {
+        if self.seen.back().map_or(self.settled, |(_, known)| *known) < come {
+            self.seen.push_back((now, come));
         }
-        while let Some((_, place)) =
-            self.seen.pop_front_if(|(since, _)| now.saturating_duration_since(*since) >= PATIENCE)
+        while let Some((_, known)) =
+            self.seen.pop_front_if(|(since, _)| now.saturating_duration_since(*since) >= self.after)
         {
-            self.settled = place;
+            self.settled = known;
         }
         self.settled
     }
@@ -37,11 +37,13 @@ impl Settled {
 
 #[cfg(test)]
 mod tests {
+    use streamdb_types::BlockPlace;
+
     use super::*;
 
     #[test]
     fn what_was_seen_seconds_ago_is_settled() {
-        let (mut settled, begun) = (Settled::default(), Instant::now());
+        let (mut settled, begun) = (Settled::after(Duration::from_secs(4)), Instant::now());
         let place = |n: u64| BlockPlace::new(n * 64, 8);
         let mut seen = |n, millis| settled.at(place(n), begun + Duration::from_millis(millis));
         assert_eq!(seen(1, 0), BlockPlace::NONE);
