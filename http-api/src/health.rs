@@ -93,9 +93,8 @@ fn reasons(store: &Store) -> Vec<Reason> {
                 );
             }
             if let Some(seconds) = worker.silent() {
-                let reason = if worker.waiting().is_some() { "spool" } else { "capture" };
                 add(
-                    reason,
+                    "capture",
                     format!("{}: nothing is taken from there, and nothing was said for {seconds} s", worker.interface),
                 );
             }

@@ -218,8 +218,6 @@ pub(crate) struct Crew {
     feeding: Option<Feeding>,
     /// Who takes what appears in folders.
     spool: Option<SpoolFolders>,
-    /// Whether it was said that this one stands still.
-    spool_stands: bool,
     /// The folders from which nothing could be taken at the start, until that can be.
     away: Vec<Away>,
     begun: Instant,
@@ -291,7 +289,6 @@ impl Crew {
             ending,
             feeding,
             spool,
-            spool_stands: false,
             away,
             begun: Instant::now(),
             filter: settings.filter.clone(),
@@ -326,16 +323,16 @@ impl Crew {
                 return;
             }
             self.broken = None;
+            // While a folder is silent this process might not come to its end, and no other begins before.
+            let may_end = !self.spool.as_ref().is_some_and(SpoolFolders::has_silent_ones);
             if self.may_open {
                 self.try_again();
-            } else if self.spool_stands {
-                // It would not come to its end, and no other begins before.
-            } else if let Some(name) = self.is_back() {
+            } else if may_end && let Some(name) = self.is_back() {
                 complain(&format!("{name} is up again: this capture may not open it, and ends for one that may"));
                 self.begins_again = true;
                 return;
             }
-            if !self.spool_stands && self.answers() {
+            if may_end && self.answers() {
                 self.begins_again = true;
                 return;
             }
@@ -356,7 +353,7 @@ impl Crew {
         let died = |_| Err(Error::Other("a thread that captures died".into()));
         let ended: Vec<_> = self.threads.into_iter().map(|thread| thread.join().unwrap_or_else(died)).collect();
         let fed = self.feeding.map(Feeding::finish);
-        let spooled = self.spool.map(|spool| spool.finish(self.spool_stands));
+        let spooled = self.spool.map(SpoolFolders::finish);
         Ok((ended.into_iter().chain(fed).chain(spooled).collect::<Result<_, _>>()?, self.broken))
     }
 
@@ -422,28 +419,9 @@ impl Crew {
         all
     }
 
-    /// Whether none of them stands still, but for the one that takes files: where their folders do not answer nothing is lost, and
-    /// another process would get no answer, either.
+    /// Whether none of them stands still.
     pub(crate) fn goes_on(&self) -> bool {
-        let fed = self.feeding.iter().map(Feeding::seen);
-        self.seen.iter().cloned().chain(fed).all(|seen| seen.silent() < STANDS_STILL)
-    }
-
-    /// Says once that the one that takes files stands still, and that it goes on.
-    fn watch_spool(&mut self) {
-        let Some(silent) = self.spool.as_ref().map(|spool| spool.seen().silent()) else { return };
-        let stands = silent >= STANDS_STILL;
-        if stands == std::mem::replace(&mut self.spool_stands, stands) {
-            return;
-        }
-        if stands {
-            complain(&format!(
-                "the folders in which captures appear do not answer: nothing was taken from them for {} s; all else goes on",
-                STANDS_STILL.as_secs()
-            ));
-        } else {
-            complain("the folders in which captures appear answer again");
-        }
+        self.all_seen().all(|seen| seen.silent() < STANDS_STILL)
     }
 
     /// The interfaces by name, with the places of their workers; then what others send, and what appears in folders.
@@ -517,13 +495,12 @@ impl Crew {
         others || self.takes_from_others() || self.waits
     }
 
-    /// Sees now and then which interfaces are down, and which are up again, and whether folders answer.
+    /// Sees now and then which interfaces are down, and which are up again.
     fn look(&mut self) {
         if self.looked.elapsed() < LOOK {
             return;
         }
         self.looked = Instant::now();
-        self.watch_spool();
         for at in 0..self.sources.len() {
             let Some(source) = self.sources.get_mut(at).filter(|source| source.taking) else { continue };
             let interface = source.settings.interface.clone();
@@ -687,7 +664,6 @@ mod tests {
             ending: Arc::default(),
             feeding,
             spool,
-            spool_stands: false,
             away: Vec::new(),
             begun: Instant::now(),
             filter: None,
@@ -732,13 +708,14 @@ mod tests {
     }
 
     #[test]
-    fn where_folders_do_not_answer_all_else_goes_on() {
+    fn a_worker_that_stands_still_is_seen() {
         let (said, events) = unbounded();
-        let (spool, _) = spool_folder::tests::idle(said, STANDS_STILL);
-        let mut crew = crew(events, None, Some(spool));
-        crew.watch_spool();
-        assert!(crew.goes_on() && crew.spool_stands);
+        let mut crew = crew(events, None, None);
+        assert!(crew.goes_on());
         crew.seen.push(Arc::new(Seen::silent_for(STANDS_STILL)));
+        assert!(!crew.goes_on());
+        crew.seen.clear();
+        crew.spool = Some(spool_folder::tests::idle(said, STANDS_STILL).0);
         assert!(!crew.goes_on());
     }
 

@@ -27,6 +27,8 @@ pub(crate) struct Going {
     pub(crate) waiting: Option<usize>,
     /// And the folders from which it cannot take any.
     pub(crate) away: usize,
+    /// Of those, the ones that do not answer any more.
+    pub(crate) silent: usize,
 }
 
 /// How a worker went a short while ago, as it said itself, and when it did.
@@ -159,7 +161,7 @@ mod tests {
         let workers = vec![told(0, Some(false)), told(3, None)];
         let going = |frames, waiting| {
             let counters = Counters { frames, ..Counters::default() };
-            Going { counters, open: 3, held: 4, waiting, away: 2 }
+            Going { counters, open: 3, held: 4, waiting, away: 2, silent: 1 }
         };
         let reporting = Reporting::start(writer, workers.clone()).unwrap();
         workers[0].seen.say(going(5, None));

@@ -395,12 +395,21 @@ fn mistakes_on_the_command_line_are_told() {
     assert_eq!(data.run("capture", &["--spool-remove"]).code, Some(2));
 }
 
+/// Mounts a file system of FUSE for which nobody answers over a folder, and does something then.
+const MOUNT: &str = "exec 3<>/dev/fuse && mount -i -t fuse away \"$1\" -o fd=3,rootmode=40000,user_id=0,group_id=0,allow_other || \
+                     exit 99; shift; exec \"$@\"";
+
+/// Takes such a file system away where this process sees it.
+fn unmount(process: &str, folder: &Path) {
+    let leave = ["-m", "-t", process, "umount", "-f", "-c", folder.to_str().unwrap()];
+    let leave = || Command::new("nsenter").args(leave).output().unwrap().status.success();
+    until("it is mounted no more", || Some(()).filter(|()| leave()));
+}
+
 /// A file server that is away: here a file system of FUSE for which nobody answers, mounted where only the sensor sees it. What
 /// appears in another folder is taken all the same; and what waited there, when it answers.
 #[test]
 fn a_folder_that_does_not_answer_keeps_nothing_waiting() {
-    const MOUNT: &str = "exec 3<>/dev/fuse && mount -i -t fuse away \"$1\" -o fd=3,rootmode=40000,user_id=0,group_id=0 || \
-                         exit 99; shift; exec \"$@\"";
     if !may_capture() || !installed("unshare") || !Path::new("/dev/fuse").exists() {
         println!("skipped: no file system can be mounted here");
         return;
@@ -427,13 +436,52 @@ fn a_folder_that_does_not_answer_keeps_nothing_waiting() {
     until("the other folder is looked at", || Some(()).filter(|()| case.ports().contains(&40_001)));
     assert!(!case.ports().contains(&40_002));
     // The mount is given up, and there is a folder below it.
-    let id = sensor.child.id().to_string();
-    let leave = ["-m", "-t", &id, "umount", "-f", "-c", away.to_str().unwrap()];
-    let leave = || Command::new("nsenter").args(leave).output().unwrap().status.success();
-    until("it is mounted no more", || Some(()).filter(|()| leave()));
+    unmount(&sensor.child.id().to_string(), &away);
     sensor.says("away: this folder answers: this capture ends for one that takes captures from it");
     until("what waited is stored", || Some(()).filter(|()| case.ports().contains(&40_002)));
     is_told(port, 0);
+    assert_eq!(sensor.end().iter().find(|line| line.contains("died")), None);
+}
+
+/// The same of one that answered at first.
+#[test]
+fn a_folder_that_does_not_answer_any_more_keeps_nothing_waiting() {
+    if !may_capture() || !installed("unshare") || !Path::new("/dev/fuse").exists() {
+        println!("skipped: no file system can be mounted here");
+        return;
+    }
+    let case = Case::new("spool-silent");
+    let (away, spool) = (case.data.beside("away"), case.spool.to_str().unwrap());
+    fs::create_dir(&away).unwrap();
+    let port = free_port();
+    let config = format!(
+        "data = {:?}\nuser = \"nobody\"\n[capture]\nspool = [{spool:?}, {away:?}]\n[http]\nlisten = \"127.0.0.1:{port}\"\n",
+        case.data.path(),
+    );
+    let config = case.data.write("streamdb.toml", config.as_bytes());
+    let mut command = Command::new("unshare");
+    command.args(["-m", env!("CARGO_BIN_EXE_streamdb"), "run", "--config"]).arg(&config);
+    let sensor = Sensor::start_as(&mut command);
+    sensor.says("capture runs");
+    fs::write(away.join("a.pcap"), conversation(40_001, 0, b"of a")).unwrap();
+    until("it is taken", || Some(()).filter(|()| case.ports().contains(&40_001)));
+    let id = sensor.child.id().to_string();
+    let mut mounted = Command::new("nsenter")
+        .args(["-m", "-t", &id, "sh", "-c", MOUNT, "sh"])
+        .args([&away, Path::new("sleep"), Path::new("600")])
+        .spawn()
+        .unwrap();
+    sensor.says("away: this folder has not answered for 5 s, as one of a file server");
+    is_told(port, 1);
+    case.write("b.pcap", &conversation(40_002, 0, b"of b"));
+    until("the other folder is looked at", || Some(()).filter(|()| case.ports().contains(&40_002)));
+    fs::write(away.join("c.pcap"), conversation(40_003, 0, b"of c")).unwrap();
+    unmount(&id, &away);
+    sensor.says("away: this folder answers again");
+    until("what came meanwhile is stored", || Some(()).filter(|()| case.ports().contains(&40_003)));
+    is_told(port, 0);
+    mounted.kill().unwrap();
+    mounted.wait().unwrap();
     assert_eq!(sensor.end().iter().find(|line| line.contains("died")), None);
 }
 

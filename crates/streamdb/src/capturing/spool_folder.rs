@@ -2,12 +2,14 @@
 //! captures in turns, as `tcpdump -G` does, cuts them in two. Each file has buckets of its own all the same, so that what is stored
 //! of one that was interrupted can go as a whole.
 
+mod asking;
 mod away;
 mod files;
 mod folders;
 mod taking;
 #[cfg(test)]
 pub(super) mod tests;
+mod watching;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,9 +22,11 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use streamdb_storage::{CaptureName, FOLDER, WriteFolder, Writer, WriterConfig};
 use streamdb_types::Counters;
 
+use self::asking::Waits;
 pub(crate) use self::away::Away;
 use self::files::{Next, Shape};
 pub(crate) use self::folders::{Folders, can_be_taken_from};
+use self::watching::Watching;
 use super::given::Given;
 use super::{Change, Done, Event, spawn};
 use crate::commands::{Error, storing};
@@ -67,8 +71,8 @@ impl SpoolFolders {
         settings: &Settings,
         said: Sender<Event>,
     ) -> Result<Self, Error> {
-        let (at_work, changes) = AtWork::new(folders, removes, store, settings);
-        let (ending, seen) = (Arc::clone(&at_work.ending), Arc::clone(&at_work.seen));
+        let (at_work, changes) = AtWork::new(folders, removes, store, settings)?;
+        let Waits { seen, ending } = at_work.waits.clone();
         let work = move || {
             // Files wait for it.
             come_as_others();
@@ -88,33 +92,29 @@ impl SpoolFolders {
         Arc::clone(&self.seen)
     }
 
+    /// Whether a folder does not answer that did at the start: then a thread waits for it, and may keep this process from ending.
+    pub(super) fn has_silent_ones(&self) -> bool {
+        self.seen.last().silent > 0
+    }
+
     /// It is to end, with the file at hand if that does not take long.
     pub(super) fn end(&self) {
         self.ending.store(true, Ordering::Relaxed);
     }
 
-    /// Stores the file at hand, if that does not take long, ends all streams and seals what is stored. One that `stands` still is not
-    /// waited for long: the next start makes whole what it leaves.
+    /// Stores the file at hand, if that does not take long, ends all streams and seals what is stored.
     ///
     /// # Errors
     /// When the worker could not go on.
-    pub(crate) fn finish(self, stands: bool) -> Result<Done, Error> {
+    pub(crate) fn finish(self) -> Result<Done, Error> {
         self.end();
-        let since = Instant::now();
-        while stands && !self.thread.is_finished() {
-            if since.elapsed() >= GRACE {
-                complain("the folders in which captures appear do not answer, and are not waited for");
-                return Ok(Done { counters: self.seen.last().counters, ..Done::default() });
-            }
-            thread::sleep(PAUSE);
-        }
         let died = |_| Err(Error::Other("the thread that takes captures from folders died".into()));
         self.thread.join().unwrap_or_else(died)
     }
 }
 
 struct AtWork {
-    folders: Folders,
+    folders: Watching,
     removes: bool,
     store: Arc<WriteFolder>,
     config: WorkerConfig,
@@ -135,17 +135,24 @@ struct AtWork {
     /// When it was told how things stand.
     told: Instant,
     changed: Receiver<Change>,
-    ending: Arc<AtomicBool>,
+    waits: Waits,
     /// When it has to end, once it is told to.
     ends_at: Option<Instant>,
-    seen: Arc<Seen>,
 }
 
 impl AtWork {
-    fn new(folders: Folders, removes: bool, store: &Arc<WriteFolder>, settings: &Settings) -> (Self, Sender<Change>) {
+    /// # Errors
+    /// When the system has no more threads.
+    fn new(
+        folders: Folders,
+        removes: bool,
+        store: &Arc<WriteFolder>,
+        settings: &Settings,
+    ) -> Result<(Self, Sender<Change>), Error> {
         let (changes, changed) = unbounded();
+        let waits = Waits::default();
         let at_work = Self {
-            folders,
+            folders: Watching::new(folders, &waits)?,
             removes,
             store: Arc::clone(store),
             // Files are all there, and nobody waits for their first seconds.
@@ -160,11 +167,10 @@ impl AtWork {
             trouble: String::new(),
             told: Instant::now(),
             changed,
-            ending: Arc::default(),
+            waits,
             ends_at: None,
-            seen: Arc::default(),
         };
-        (at_work, changes)
+        Ok((at_work, changes))
     }
 
     fn run(mut self) -> Result<Done, Error> {
@@ -189,12 +195,12 @@ impl AtWork {
             thread::sleep(PAUSE);
         }
         self.end_worker(true)?;
-        self.seen.say(Going { counters: self.done.counters, ..Going::default() });
+        self.waits.seen.say(Going { counters: self.done.counters, ..Going::default() });
         Ok(self.done)
     }
 
     fn is_to_end(&self) -> bool {
-        self.ending.load(Ordering::Relaxed)
+        self.waits.ending.load(Ordering::Relaxed)
     }
 
     /// Whether there is no time left for the file at hand, either.
@@ -222,13 +228,13 @@ impl AtWork {
         }
         if self.told.elapsed() >= SECOND {
             self.told = Instant::now();
-            let (waiting, away) = (Some(self.folders.waiting()), self.folders.away().len());
-            let mut going = Going { counters: self.done.counters, waiting, away, ..Going::default() };
+            let (waiting, (away, silent)) = (Some(self.folders.waiting()), self.folders.away());
+            let mut going = Going { counters: self.done.counters, waiting, away, silent, ..Going::default() };
             if let Some(worker) = &self.worker {
                 going.counters.add(&worker.counters());
                 (going.open, going.held) = (worker.open_connections(), worker.held_bytes());
             }
-            self.seen.say(going);
+            self.waits.seen.say(going);
         }
     }
 

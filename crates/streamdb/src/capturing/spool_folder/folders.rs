@@ -1,59 +1,39 @@
-//! The folders in which captures appear: opened while the process still may, watched by inotify(7), and looked through.
+//! The folders in which captures appear: opened while the process still may, and watched by inotify(7) from then on.
 
-use std::ffi::OsStr;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
-use rustix::fs::{Access, Mode, OFlags};
-use streamdb_storage::now;
+use rustix::fs::Access;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
-use super::files::{Files, MOST, News, Next, Now, Shape};
 use crate::commands::Error;
-use crate::output::{complain, inform, printable};
+use crate::output::{complain, printable};
 
-/// How often the folders are looked through, whatever is heard.
-const EACH: Duration = Duration::from_secs(10);
-/// How long a folder is waited for at the start.
-const ANSWERS: Duration = Duration::from_secs(5);
+/// How long a folder is waited for.
+pub(super) const ANSWERS: Duration = Duration::from_secs(5);
 /// And by a process that is started anew, while nobody captures: one that answers later is taken from by the next.
 const ANSWERS_SOON: Duration = Duration::from_secs(1);
-/// Room for news: some hundred of them.
-const ROOM: usize = 16 << 10;
-/// How often news are read at once; those that are left wait in the kernel.
-const READS: usize = 1000;
 
 /// A folder.
 pub(super) struct Folder {
     pub(super) path: PathBuf,
-    pub(super) files: Files,
     /// By what the kernel names it in news; `None` when it says nothing of it.
-    watch: Option<i32>,
+    pub(super) watch: Option<i32>,
     /// What was watched: another folder may come in its place.
-    inode: u64,
-    /// What is wrong with it, as it was said.
-    trouble: Option<String>,
-    /// It was said that it has more files than are looked at.
-    crowded: bool,
+    pub(super) inode: u64,
 }
 
 /// All of them.
 pub(crate) struct Folders {
     pub(super) all: Vec<Folder>,
     away: Vec<PathBuf>,
-    inotify: Option<OwnedFd>,
-    begun: Instant,
-    looked: Option<Instant>,
-    /// The last file that was to be taken could not be.
-    pub(super) failed_last: bool,
+    pub(super) inotify: Option<OwnedFd>,
 }
 
 impl Folders {
@@ -69,11 +49,7 @@ impl Folders {
         for (path, answers) in paths.iter().zip(answer(paths, longest)) {
             let shown = std::path::absolute(path).unwrap_or_else(|_| path.clone());
             if !answers {
-                complain(&format!(
-                    "{}: this folder has not answered for {} s, as one of a file server that is away; all else goes on without it",
-                    printable(&path.to_string_lossy()),
-                    longest.as_secs()
-                ));
+                complain(&not_answering(path, longest));
                 away.push(shown);
                 continue;
             }
@@ -88,16 +64,9 @@ impl Folders {
             };
             let watch = inotify.as_ref().and_then(|inotify| watch(inotify, &real));
             known.push(real);
-            all.push(Folder {
-                path: shown,
-                files: Files::default(),
-                watch,
-                inode: about.ino(),
-                trouble: None,
-                crowded: false,
-            });
+            all.push(Folder { path: shown, watch, inode: about.ino() });
         }
-        Ok(Self { all, away, inotify, begun: Instant::now(), looked: None, failed_last: false })
+        Ok(Self { all, away, inotify })
     }
 
     /// What keeps captures from being taken from folders.
@@ -151,185 +120,6 @@ impl Folders {
         }
         Ok(())
     }
-
-    /// How late it is.
-    pub(super) fn now(&self) -> Now {
-        Now { since: self.begun.elapsed(), clock: now().0.into() }
-    }
-
-    /// Takes in what is heard, and looks through the folders when it is time.
-    pub(super) fn hear(&mut self) {
-        let heard = |folder: &&Folder| folder.watch.is_some();
-        let before = self.all.iter().filter(heard).count();
-        let lost = self.read_news();
-        if lost {
-            self.all.iter_mut().for_each(|folder| folder.files.hear_nothing());
-        }
-        let gone = self.all.iter().filter(heard).count() < before;
-        if lost || gone || self.looked.is_none_or(|looked| looked.elapsed() >= EACH) {
-            let now = self.now();
-            self.all.iter_mut().for_each(|folder| folder.look(now));
-            self.looked = Some(Instant::now());
-        }
-    }
-
-    /// How many files are to be taken.
-    pub(super) fn waiting(&self) -> usize {
-        self.all.iter().map(|folder| folder.files.waiting()).sum()
-    }
-
-    /// The next file of all: its folder, its name, and what is to be done with it. One that could not be taken before is tried again
-    /// when it is time, but not two of them in a row while there are others.
-    pub(super) fn next(&self) -> Option<(usize, PathBuf, Next)> {
-        let now = self.now();
-        let first = || self.first(|files| files.next(now));
-        let again = || self.first(|files| files.again(now));
-        if self.failed_last { first().or_else(again) } else { again().or_else(first) }
-    }
-
-    /// Of those that the folders have for it the first.
-    fn first<'f, K: Ord>(
-        &'f self,
-        next: impl Fn(&'f Files) -> Option<(K, &'f OsStr, Next)>,
-    ) -> Option<(usize, PathBuf, Next)> {
-        let all = self.all.iter().enumerate();
-        let all = all.filter_map(|(at, folder)| next(&folder.files).map(|(key, name, next)| ((key, name, at), next)));
-        let ((_, name, at), next) = all.min_by(|(one, _), (other, _)| one.cmp(other))?;
-        Some((at, name.into(), next))
-    }
-
-    /// Reads what there is; whether some was lost.
-    fn read_news(&mut self) -> bool {
-        let now = self.now();
-        let Self { all, inotify: Some(inotify), .. } = self else { return false };
-        let mut room = [MaybeUninit::uninit(); ROOM];
-        let mut reader = Reader::new(&*inotify, &mut room);
-        let mut lost = false;
-        for _ in 0..READS {
-            loop {
-                // Nothing more, for now or for good: the folders are looked through all the same.
-                let Ok(event) = reader.next() else { return lost };
-                lost |= event.events().contains(ReadFlags::QUEUE_OVERFLOW);
-                if let Some(folder) = all.iter_mut().find(|folder| folder.watch == Some(event.wd())) {
-                    let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
-                    folder.news(event.events(), name, now);
-                }
-                if reader.is_buffer_empty() {
-                    break;
-                }
-            }
-        }
-        lost
-    }
-}
-
-impl Folder {
-    /// Something happened.
-    fn news(&mut self, events: ReadFlags, name: Option<&OsStr>, now: Now) {
-        let over = ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT | ReadFlags::IGNORED;
-        if events.intersects(over) {
-            self.is_silent();
-        }
-        let Some(name) = name else { return };
-        if events.intersects(ReadFlags::DELETE | ReadFlags::MOVED_FROM) {
-            self.files.heard(name, News::Gone, now);
-        } else if events.intersects(ReadFlags::CLOSE_WRITE | ReadFlags::MOVED_TO) {
-            self.files.heard(name, News::Complete, now);
-            self.see(name, now);
-        } else if events.contains(ReadFlags::MODIFY) {
-            self.files.heard(name, News::Modified, now);
-        } else {
-            // It is made, or linked to from elsewhere.
-            self.see(name, now);
-        }
-    }
-
-    /// From now on nothing is heard of it.
-    fn is_silent(&mut self) {
-        self.watch = None;
-        self.files.hear_nothing();
-    }
-
-    /// Looks how a file is.
-    pub(super) fn see(&mut self, name: &OsStr, now: Now) -> Option<Shape> {
-        match fs::symlink_metadata(self.path.join(name)) {
-            Ok(about) if about.is_file() => {
-                let shape = Shape::of(&about);
-                self.files.seen(name, shape, now);
-                Some(shape)
-            }
-            Err(error) if error.kind() != ErrorKind::NotFound => None,
-            // No link is followed, and no pipe or device waited for.
-            _ => {
-                self.files.heard(name, News::Gone, now);
-                None
-            }
-        }
-    }
-
-    /// Looks how all of them are.
-    fn look(&mut self, now: Now) {
-        let looked = self.try_look(now);
-        let shown = printable(&self.path.to_string_lossy());
-        match looked {
-            Ok(()) => {
-                if self.trouble.take().is_some() {
-                    inform(&format!("{shown}: captures are taken from this folder again"));
-                }
-            }
-            Err(error) => {
-                let text = error.to_string();
-                if self.trouble.as_ref() != Some(&text) {
-                    complain(&format!(
-                        "{shown}: no captures can be taken from this folder: {error}; it is looked for each {} s, and one \
-                         that is made anew may need a new start of the capture",
-                        EACH.as_secs()
-                    ));
-                    self.trouble = Some(text);
-                }
-            }
-        }
-        let crowded = self.files.crowded;
-        if crowded && !self.crowded {
-            complain(&format!(
-                "{shown}: there are more than {MOST} files in this folder; those beyond are not looked at until some are \
-                 moved away"
-            ));
-        }
-        self.crowded = crowded;
-    }
-
-    fn try_look(&mut self, now: Now) -> io::Result<()> {
-        let inode = fs::metadata(&self.path)?.ino();
-        if inode != self.inode {
-            self.inode = inode;
-            self.is_silent();
-        }
-        let entries = fs::read_dir(&self.path)?;
-        self.files.begin_look();
-        for entry in entries {
-            let name = entry?.file_name();
-            if super::files::is_wanted(&name) {
-                self.see(&name, now);
-            }
-        }
-        self.files.end_look();
-        Ok(())
-    }
-}
-
-impl Shape {
-    /// That of a file of which this is known.
-    pub(super) fn of(about: &Metadata) -> Self {
-        let modified = i128::from(about.mtime()) * 1_000_000_000 + i128::from(about.mtime_nsec());
-        Self { inode: about.ino(), length: about.len(), modified }
-    }
-}
-
-/// Opens a file for reading, unless it is a link, without waiting for anybody.
-pub(super) fn open_file(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
 }
 
 /// Whether this process can take captures from a folder, beside these others.
@@ -358,6 +148,15 @@ fn is_allowed(path: &Path, removes: bool) -> Result<(), Error> {
         )));
     }
     Ok(())
+}
+
+/// What there is to say of a folder that has not answered for so long.
+pub(super) fn not_answering(path: &Path, longest: Duration) -> String {
+    format!(
+        "{}: this folder has not answered for {} s, as one of a file server that is away; all else goes on without it",
+        printable(&path.to_string_lossy()),
+        longest.as_secs()
+    )
 }
 
 /// What there is to say of a folder from which nothing can be taken while all else goes on.

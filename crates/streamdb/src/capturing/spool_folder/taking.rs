@@ -1,24 +1,22 @@
 //! One file of a folder into the store.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Seek};
+use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use streamdb_capture::{CaptureFile, Error as CaptureError, fingerprint_of};
+use streamdb_capture::{CaptureFile, Error as CaptureError};
 use streamdb_storage::{CaptureName, Claim, Event, FOLDER, Held, WriteFolder, WriterSummary, now};
 use streamdb_types::Counters;
 
+use super::asking::{self, Asker, Cut, Reading};
 use super::files::Shape;
-use super::folders::open_file;
-use super::{AGAIN, AtWork, Found, GRACE, INTERFACES};
+use super::{AGAIN, AtWork, Found, INTERFACES};
 use crate::commands::Error;
 use crate::commands::storing::{self, Summary};
 use crate::ingesting::nothing_in;
 use crate::output::{complain, inform, printable};
-use crate::reporting::Seen;
 use crate::worker::Worker;
 
 /// How soon it is asked again whether somebody else is done with a capture.
@@ -42,17 +40,17 @@ impl AtWork {
     pub(super) fn take(&mut self, at: usize, name: &Path, shape: Shape) -> Result<(), Error> {
         let Some(found) = self.found(at, name, shape) else { return Ok(()) };
         // Both are the same file, whatever the name comes to stand for.
-        let opened =
-            found.open().and_then(|file| file.map(|(file, print)| Ok((file.try_clone()?, file, print))).transpose());
-        match opened {
-            Ok(Some((file, same, fingerprint))) => self.store_file(&found, fingerprint, file, &same),
+        let open = |(file, print): (File, String)| Ok((file.try_clone()?, file, print));
+        match self.open(&found).map(|opened| opened.and_then(|file| file.map(open).transpose())) {
+            None => Ok(()),
+            Some(Ok(Some((file, same, fingerprint)))) => self.store_file(&found, fingerprint, file, same),
             // It is another one by now, or none.
-            Ok(None) => {
+            Some(Ok(None)) => {
                 self.later(&found, SOON);
                 self.see(&found);
                 Ok(())
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 if error.kind() != ErrorKind::NotFound {
                     let text = format!("{}: could not be read: {error}; it is tried again each minute", found.shown);
                     self.say_once(found.path.clone(), text);
@@ -67,15 +65,26 @@ impl AtWork {
     /// Looks whether the store has a file that may be not complete.
     pub(super) fn ask(&mut self, at: usize, name: &Path, shape: Shape) {
         let Some(found) = self.found(at, name, shape) else { return };
-        match found.open() {
-            Ok(Some((_, fingerprint))) if self.is_known(&fingerprint) => self.taken(&found),
-            Ok(None) => self.see(&found),
+        match self.open(&found) {
+            None => return,
+            Some(Ok(Some((_, fingerprint)))) if self.is_known(&fingerprint) => self.taken(&found),
+            Some(Ok(None)) => self.see(&found),
             // What cannot be read is told when it is to be taken.
             _ => {}
         }
         if let Some(folder) = self.folders.all.get_mut(at) {
             folder.files.is_new(found.name.as_os_str(), shape);
         }
+    }
+
+    /// The file with its fingerprint; nothing when it is another one by now, or none. `None` where its folder does not answer.
+    fn open(&self, found: &Found) -> Option<io::Result<Option<(File, String)>>> {
+        let (path, shape) = (found.path.clone(), found.shape);
+        self.asker(found)?.ask(move |_| asking::open(&path, shape)).wait()
+    }
+
+    fn asker(&self, found: &Found) -> Option<&Asker> {
+        self.folders.all.get(found.at).map(|folder| &folder.asker)
     }
 
     pub(super) fn found(&self, at: usize, name: &Path, shape: Shape) -> Option<Found> {
@@ -93,8 +102,9 @@ impl AtWork {
         found: &Found,
         fingerprint: String,
         file: File,
-        same: &File,
+        same: File,
     ) -> Result<(), Error> {
+        let Some(asker) = self.asker(found).cloned() else { return Ok(()) };
         let begun = Instant::now();
         let name = found.name.to_string_lossy().into_owned();
         let captures = [CaptureName { fingerprint: Some(fingerprint.clone()), name }];
@@ -113,11 +123,11 @@ impl AtWork {
             self.taken(found);
             return Ok(());
         }
-        let paced = Paced { file, seen: Arc::clone(&self.seen), ending: Arc::clone(&self.ending), ends_at: None };
-        let mut capture = match CaptureFile::from_reader(&found.path, paced) {
+        let reading = Reading::new(&asker, file);
+        let cut = reading.cut();
+        let mut capture = match CaptureFile::from_reader(&found.path, reading) {
             Ok(capture) => capture,
-            // What was cut off here is no fault of the file.
-            Err(_) if self.is_to_end() => return Ok(()),
+            Err(_) if self.was_cut(found, &cut) => return Ok(()),
             Err(error) => {
                 complain(&printable(&error.to_string()));
                 self.taken(found);
@@ -133,7 +143,12 @@ impl AtWork {
         }
         let left_out = self.left_out();
         let end = self.read(&mut capture)?;
+        // What was cut off here is no fault of the file.
+        let was_cut = self.was_cut(found, &cut);
         let End::Over(damage) = end else { return self.end_worker(false) };
+        if was_cut {
+            return self.end_worker(false);
+        }
         let Some(worker) = &mut self.worker else { return Ok(()) };
         let (counters, written) = worker.end_capture()?;
         storing::complain_of(&written.troubles);
@@ -143,8 +158,11 @@ impl AtWork {
         if written.lost != Held::default() {
             return Err(Error::NotTaken(format!("{}: {}", found.shown, storing::lost(&written))));
         }
-        if !same.metadata().is_ok_and(|about| Shape::of(&about) == found.shape) {
-            return self.changed_meanwhile(found, &claim);
+        match asker.ask(move |_| same.metadata().map(|about| Shape::of(&about))).wait() {
+            // Nobody knows whether somebody wrote to it.
+            None => return self.end_worker(false),
+            Some(Ok(shape)) if shape == found.shape => {}
+            Some(_) => return self.changed_meanwhile(found, &claim),
         }
         let nothing = damage.as_ref().is_some_and(|error| nothing_in(error, &found.path));
         if !nothing {
@@ -165,7 +183,7 @@ impl AtWork {
         }
         self.taken(found);
         if self.removes && is_whole {
-            self.remove(found);
+            self.remove(found, &asker);
         }
         if self.worker.as_ref().is_some_and(|worker| worker.known_interfaces() > INTERFACES) {
             self.end_worker(true)?;
@@ -182,17 +200,31 @@ impl AtWork {
                 return Ok(End::Stopped);
             }
             self.begin_worker()?;
-            let Self { worker: Some(worker), frames, ending, .. } = self else { return Ok(End::Stopped) };
+            let Self { worker: Some(worker), frames, .. } = self else { return Ok(End::Stopped) };
             for _ in 0..AT_A_TIME {
                 match capture.next() {
                     Ok(None) => return Ok(End::Over(None)),
-                    Err(_) if ending.load(Ordering::Relaxed) => return Ok(End::Stopped),
                     Err(error) => return Ok(End::Over(Some(error))),
                     Ok(Some(item)) => frames.take(worker, &item)?,
                 }
             }
             storing::complain_of(&worker.take_troubles());
         }
+    }
+
+    /// Whether the reading of a file was cut off, which is no fault of the file: it is tried again. What is stored of it stays until then.
+    fn was_cut(&mut self, found: &Found, cut: &Mutex<Option<Cut>>) -> bool {
+        let Some(cut) = cut.lock().unwrap_or_else(PoisonError::into_inner).take() else { return false };
+        let (why, again) = match cut {
+            Cut::Ends => return true,
+            Cut::Silent => ("its folder does not answer".to_owned(), SOON),
+            Cut::Failed(why) => (why, AGAIN),
+        };
+        let text =
+            format!("{}: could not be read to its end: {why}; all of it is taken anew when it can be", found.shown);
+        self.say_once(found.path.clone(), text);
+        self.later(found, again);
+        true
     }
 
     /// Somebody wrote to the file while it was read. What is stored of it may be of both, and goes; with it the connections that
@@ -209,16 +241,10 @@ impl AtWork {
     }
 
     /// Removes a file that is in the store, if it is the one that is.
-    fn remove(&mut self, found: &Found) {
-        let removed = match fs::symlink_metadata(&found.path) {
-            Ok(about) if about.is_file() && Shape::of(&about) == found.shape => fs::remove_file(&found.path),
-            // Another one has its name by now, or nobody.
-            Ok(_) => return,
-            Err(error) => Err(error),
-        };
-        if let Err(error) =
-            removed.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
-        {
+    fn remove(&mut self, found: &Found, asker: &Asker) {
+        let (path, shape) = (found.path.clone(), found.shape);
+        let removed = asker.ask(move |_| asking::remove(&path, shape)).wait();
+        if let Err(error) = removed.unwrap_or_else(|| Err(io::Error::other("its folder does not answer"))) {
             let text = format!("{}: it is stored, and could not be removed: {error}", found.shown);
             self.say_once(found.path.clone(), text);
         }
@@ -248,41 +274,6 @@ impl AtWork {
         if let Some(folder) = self.folders.all.get_mut(found.at) {
             folder.see(found.name.as_os_str(), now);
         }
-    }
-}
-
-/// A file that is read. A capture may have much in it that is nothing to take, in few bytes: whoever reads it says that it goes on,
-/// and stops when there is no time left.
-pub(super) struct Paced {
-    pub(super) file: File,
-    pub(super) seen: Arc<Seen>,
-    pub(super) ending: Arc<AtomicBool>,
-    pub(super) ends_at: Option<Instant>,
-}
-
-impl Read for Paced {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.seen.goes_on();
-        if self.ending.load(Ordering::Relaxed)
-            && Instant::now() >= *self.ends_at.get_or_insert_with(|| Instant::now() + GRACE)
-        {
-            return Err(io::Error::other("the capture is to end"));
-        }
-        self.file.read(buffer)
-    }
-}
-
-impl Found {
-    /// The file with its fingerprint, at its begin; nothing when it is another one by now, or none.
-    fn open(&self) -> io::Result<Option<(File, String)>> {
-        let mut file = open_file(&self.path)?;
-        let is_same = file.metadata().is_ok_and(|about| about.is_file() && Shape::of(&about) == self.shape);
-        if !is_same {
-            return Ok(None);
-        }
-        let fingerprint = fingerprint_of(&mut file)?;
-        file.rewind()?;
-        Ok(Some((file, fingerprint)))
     }
 }
 

@@ -1,15 +1,16 @@
 //! What becomes of a file when the disk fails, or when somebody writes to it meanwhile.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{Read, Write};
 
 use clap::Parser;
 use streamdb_capture::{CaptureFile, Item, fingerprint};
 use streamdb_storage::{DiskVolume, FrameFilter, Store, Volume};
 use streamdb_testkit::{Fault, FaultVolume, TestFolder};
 
-use super::taking::Paced;
+use super::asking::{Asker, Cut, Reading};
+use super::folders::ANSWERS;
 use super::*;
 use crate::cli::{Cli, Command};
 use crate::config::Config;
@@ -25,15 +26,20 @@ struct Case {
 
 impl Case {
     fn new(name: &str, volume: impl Volume + 'static) -> Self {
+        Self::with(name, volume, &["spool"])
+    }
+
+    fn with(name: &str, volume: impl Volume + 'static, spools: &[&str]) -> Self {
         let folder = TestFolder::new(name);
-        let (data, spool) = (folder.path().join("data"), folder.path().join("spool"));
-        fs::create_dir(&spool).unwrap();
+        let data = folder.path().join("data");
+        let spools: Vec<_> = spools.iter().map(|name| folder.path().join(name)).collect();
+        spools.iter().for_each(|spool| fs::create_dir(spool).unwrap());
         let command = ["streamdb", "capture", "--data", "d", "--spool", "s"];
         let Command::Capture(args) = Cli::parse_from(command).command else { panic!("{command:?}") };
         let settings = Settings::new(&args.storing, &Config::load(None).unwrap()).unwrap();
-        let folders = Folders::open(&[spool], &data, false).unwrap();
+        let folders = Folders::open(&spools, &data, false).unwrap();
         let store = Arc::new(WriteFolder::open(&data, Box::new(volume)).unwrap());
-        let (at_work, _) = AtWork::new(folders, true, &store, &settings);
+        let (at_work, _) = AtWork::new(folders, true, &store, &settings).unwrap();
         Self { folder, at_work }
     }
 
@@ -135,15 +141,90 @@ fn one_that_cannot_be_taken_does_not_hold_up_the_others() {
 fn who_reads_a_file_goes_on_and_ends_in_time() {
     let folder = TestFolder::new("spool-folder-paced");
     let path = folder.path().join("a");
-    fs::write(&path, "bytes").unwrap();
-    let (seen, ending) = (Arc::new(Seen::silent_for(IDLE)), Arc::new(AtomicBool::new(false)));
-    let file = fs::File::open(path).unwrap();
-    let mut paced = Paced { file, seen: Arc::clone(&seen), ending: Arc::clone(&ending), ends_at: Some(Instant::now()) };
+    let written: Vec<u8> = (0..1_000_003_u32).map(|n| (n % 251) as u8).collect();
+    fs::write(&path, &written).unwrap();
+    let waits = Waits { seen: Arc::new(Seen::silent_for(IDLE)), ending: Arc::default() };
+    let asker = Asker::start(waits.clone()).unwrap();
+    let mut read = Vec::new();
+    Reading::new(&asker, File::open(&path).unwrap()).read_to_end(&mut read).unwrap();
+    assert!(read == written && waits.seen.silent() < IDLE);
+    let mut reading = Reading::new(&asker, File::open(&path).unwrap());
+    reading.ends_at = Some(Instant::now());
     let mut bytes = [0; 2];
-    assert_eq!(paced.read(&mut bytes).unwrap(), 2);
-    assert!(seen.silent() < IDLE);
-    ending.store(true, Ordering::Relaxed);
-    assert!(paced.read(&mut bytes).is_err());
+    assert_eq!(reading.read(&mut bytes).unwrap(), 2);
+    waits.ending.store(true, Ordering::Relaxed);
+    assert!(reading.read(&mut bytes).is_err());
+    assert_eq!(reading.cut().lock().unwrap().take(), Some(Cut::Ends));
+}
+
+/// As one of a file server that is away for a while.
+#[test]
+fn a_folder_that_does_not_answer_any_more_keeps_no_other_waiting() {
+    let mut case = Case::with("spool-folder-silent", DiskVolume, &["spool", "away"]);
+    let (bytes, times) = first(40);
+    fs::write(case.path("a"), &bytes).unwrap();
+    fs::write(case.path("../away/b"), first(20).0).unwrap();
+    case.at_work.folders.hear();
+    assert_eq!(case.at_work.folders.waiting(), 2);
+    let (answer, question) = unbounded::<()>();
+    let asker = case.at_work.folders.all[1].asker.clone();
+    let asked = asker.ask(move |_| _ = question.recv());
+    let since = Instant::now();
+    assert!(asked.wait().is_none() && since.elapsed() >= ANSWERS);
+    let since = Instant::now();
+    case.take("a").unwrap();
+    assert!(case.at_work.folders.next().is_none(), "nobody asks there");
+    fs::write(case.path("../away/c"), &bytes).unwrap();
+    case.at_work.folders.hear();
+    assert_eq!(case.at_work.folders.away(), (1, 1));
+    assert!(since.elapsed() < ANSWERS, "nobody waits for it once more");
+    assert!(!case.path("a").exists());
+    drop(answer);
+    // It is looked what came meanwhile.
+    let since = Instant::now();
+    while case.at_work.folders.waiting() < 2 {
+        assert!(since.elapsed() < ANSWERS);
+        case.at_work.folders.hear();
+    }
+    assert_eq!(case.at_work.folders.away(), (0, 0));
+    case.at_work.end_worker(true).unwrap();
+    assert_eq!(case.frames(), times);
+}
+
+/// What was read of it stays, as the rest may never come; and goes when all of it comes.
+#[test]
+fn a_file_whose_folder_does_not_answer_any_more_is_stored_anew_and_once() {
+    let mut case = Case::new("spool-folder-cut", DiskVolume);
+    let (bytes, times) = first(40);
+    fs::write(case.path("a"), &bytes).unwrap();
+    case.at_work.folders.hear();
+    let (at, name, shape) = case.next();
+    let found = case.at_work.found(at, &name, shape).unwrap();
+    let print = fingerprint(&found.path).unwrap();
+    let same = || File::open(&found.path).unwrap();
+    // A pipe answers when somebody writes to it.
+    let (pipe, mut writer) = std::io::pipe().unwrap();
+    let part = first(20).0;
+    writer.write_all(&part).unwrap();
+    let since = Instant::now();
+    let pipe = File::from(std::os::fd::OwnedFd::from(pipe));
+    case.at_work.store_file(&found, print.clone(), pipe, same()).unwrap();
+    assert!(since.elapsed() >= ANSWERS && !case.is_known("a"));
+    assert_eq!(case.frames().len(), 20);
+    assert!(case.at_work.folders.next().is_none());
+    drop(writer);
+    // What the system cannot read is no fault of the file, either.
+    while case.at_work.folders.all[0].asker.is_silent() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let no_file = File::open(case.folder.path()).unwrap();
+    case.at_work.store_file(&found, print, no_file, same()).unwrap();
+    assert!(case.path("a").exists() && !case.is_known("a"));
+    case.at_work.later(&found, Duration::ZERO);
+    case.take("a").unwrap();
+    assert!(!case.path("a").exists());
+    case.at_work.end_worker(true).unwrap();
+    assert_eq!(case.frames(), times);
 }
 
 #[test]
@@ -173,11 +254,11 @@ fn what_is_written_to_meanwhile_is_dropped_and_stored_when_it_is_complete() {
     let (at, name, shape) = case.next();
     let path = case.path("a");
     let found = Found { at, shown: path.display().to_string(), name, path: path.clone(), shape };
-    let file = fs::File::open(&path).unwrap();
+    let file = File::open(&path).unwrap();
     let same = file.try_clone().unwrap();
     let print = fingerprint(&path).unwrap();
     fs::write(&path, &bytes).unwrap();
-    case.at_work.store_file(&found, print, file, &same).unwrap();
+    case.at_work.store_file(&found, print, file, same).unwrap();
     assert!(case.path("a").exists() && !case.is_known("a"));
     assert!(case.frames().is_empty());
     case.take("a").unwrap();
@@ -196,12 +277,12 @@ fn only_what_is_stored_is_removed() {
     let (at, name, shape) = case.next();
     let path = case.path("a");
     let found = Found { at, shown: path.display().to_string(), name, path: path.clone(), shape };
-    let file = fs::File::open(&path).unwrap();
+    let file = File::open(&path).unwrap();
     let same = file.try_clone().unwrap();
     let print = fingerprint(&path).unwrap();
     fs::rename(&path, case.path("moved")).unwrap();
     fs::write(&path, b"another").unwrap();
-    case.at_work.store_file(&found, print, file, &same).unwrap();
+    case.at_work.store_file(&found, print, file, same).unwrap();
     assert!(case.path("a").exists() && case.path("moved").exists());
     case.at_work.end_worker(true).unwrap();
     assert_eq!(case.frames(), times);
