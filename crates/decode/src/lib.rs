@@ -32,6 +32,6 @@ mod frames;
 pub use addresses::addresses;
 pub use decoder::{Config, Decoder};
 pub use fragments::FragmentOverlap;
-pub use look::{Ends, Fragment, Look, PacketName};
+pub use look::{Carried, Ends, Fragment, Look, PacketName};
 pub use packet::{Content, Decoded, Piece, TcpFlags, TcpSegment, UdpDatagram};
 pub use refused::Refused;

@@ -1,15 +1,16 @@
 //! A look at a frame that remembers nothing: what it carries, or, of a fragment, which packet it is of, and of a first one, whose
-//! packet that is. For those who have to know where a frame belongs before anybody takes it.
+//! packet that is, or which fragment of another packet it carries. For those who have to know where a frame belongs before anybody
+//! takes it.
 
 use std::net::IpAddr;
 
-use streamdb_types::{Endpoint, LinkType, Path, Protocol};
+use streamdb_types::{Endpoint, HopKind, LinkType, Path, Protocol};
 
 use crate::decoder::filled;
 use crate::fragments::{Key, Share};
 use crate::packet::{Content, Decoded};
 use crate::span::Span;
-use crate::walk::{Layer, Outcome, Walk};
+use crate::walk::{Found, Layer, Outcome, Walk};
 use crate::{Decoder, fast, ip};
 
 /// What a look at a frame shows.
@@ -17,16 +18,23 @@ use crate::{Decoder, fast, ip};
 pub enum Look<'a> {
     /// What it carries; never [`Content::Fragment`].
     Decoded(Decoded<'a>),
-    /// A fragment.
-    Fragment(Fragment),
+    /// A fragment, and what it shows of what its packet carries.
+    Fragment(Fragment, Carried),
 }
 
 /// What all fragments of a packet have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PacketName(Key);
 
+impl PacketName {
+    /// Whether it goes through a tunnel: then its fragments need not come as one packet's do that is in none.
+    pub fn is_tunnelled(&self) -> bool {
+        self.0.path.hops().any(|hop| hop.kind != HopKind::Vlan)
+    }
+}
+
 /// A fragment of an IP packet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment {
     /// Which packet it is of.
     pub packet: PacketName,
@@ -36,8 +44,16 @@ pub struct Fragment {
     pub len: u32,
     /// Whether it is not the last one.
     pub more: bool,
-    /// Between whom the packet goes, inside of all tunnels: of a first fragment, if it is TCP's or UDP's, and shows it.
+}
+
+/// What the first fragment of a packet shows of what that carries; nothing of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// Between whom it goes, inside of all tunnels, if it is TCP's or UDP's.
     pub ends: Option<Ends>,
+    /// A fragment of another packet, where the first one is of a tunnel: that packet's ends are shown if it is its first one, too. What
+    /// is carried within that again is not looked at.
+    pub inside: Option<Fragment>,
 }
 
 /// What names a connection, seen from one frame.
@@ -76,27 +92,60 @@ impl Decoder {
         }
         match outcome {
             Outcome::Found(found) => Look::Decoded(filled(&walk, found, frame, &[])),
-            Outcome::Share(share) => Look::Fragment(Fragment {
-                packet: PacketName(share.key),
-                offset: share.offset,
-                len: u32::try_from(share.wire).unwrap_or(u32::MAX),
-                more: share.more,
-                ends: if share.offset == 0 { ends(walk, &share, frame) } else { None },
-            }),
+            Outcome::Share(share) => Look::Fragment(Fragment::of(&share), carried(walk, &share, frame)),
         }
     }
 }
 
-/// Goes on into a first fragment as if the rest of its packet were there.
-fn ends(mut walk: Walk, share: &Share, frame: &[u8]) -> Option<Ends> {
+impl Fragment {
+    fn of(share: &Share) -> Self {
+        let len = u32::try_from(share.wire).unwrap_or(u32::MAX);
+        Self { packet: PacketName(share.key), offset: share.offset, len, more: share.more }
+    }
+}
+
+/// What a fragment shows of what its packet carries.
+fn carried(mut walk: Walk, share: &Share, frame: &[u8]) -> Carried {
+    if share.offset > 0 {
+        return Carried::default();
+    }
     let (src, dst, path) = (walk.net.src, walk.net.dst, walk.path);
-    let span = Span::begun(frame.get(share.at..)?.get(..share.len)?, share.at);
-    if let Outcome::Found(found) = walk.run(Layer::Protocol(share.next), span) {
-        match found.content {
-            Content::Tcp(tcp) => return Some(of(Protocol::TCP, walk.path, tcp.src, tcp.dst)),
-            Content::Udp(udp) => return Some(of(Protocol::UDP, walk.path, udp.src, udp.dst)),
-            _ => {}
+    match begun(&mut walk, share, frame) {
+        Some(Outcome::Share(inner)) => {
+            let is_first = inner.offset == 0;
+            let (src, dst, path) = (walk.net.src, walk.net.dst, walk.path);
+            let deeper = if is_first { begun(&mut walk, &inner, frame) } else { None };
+            let ends = if is_first { ends(&walk, deeper, &inner, frame, (src, dst, path)) } else { None };
+            Carried { ends, inside: Some(Fragment::of(&inner)) }
         }
+        outcome => Carried { ends: ends(&walk, outcome, share, frame, (src, dst, path)), inside: None },
+    }
+}
+
+/// Goes on into a first fragment as if the rest of its packet were there.
+fn begun(walk: &mut Walk, share: &Share, frame: &[u8]) -> Option<Outcome> {
+    let span = Span::begun(frame.get(share.at..)?.get(..share.len)?, share.at);
+    Some(walk.run(Layer::Protocol(share.next), span))
+}
+
+/// Between whom the packet of a first fragment goes that comes from there, where going on into it had this outcome.
+fn ends(
+    walk: &Walk,
+    outcome: Option<Outcome>,
+    share: &Share,
+    frame: &[u8],
+    (src, dst, path): (IpAddr, IpAddr, Path),
+) -> Option<Ends> {
+    match outcome {
+        Some(Outcome::Found(Found { content: Content::Tcp(tcp), .. })) => {
+            return Some(of(Protocol::TCP, walk.path, tcp.src, tcp.dst));
+        }
+        Some(Outcome::Found(Found { content: Content::Udp(udp), .. })) => {
+            return Some(of(Protocol::UDP, walk.path, udp.src, udp.dst));
+        }
+        // Of one fragment within another, and one within that, nobody says whose it is.
+        Some(Outcome::Share(_)) => return None,
+        _ => {}
     }
     // One that ends within the header of TCP has the ports all the same (RFC 1858 §3).
     let protocol = match share.next {
@@ -104,7 +153,7 @@ fn ends(mut walk: Walk, share: &Share, frame: &[u8]) -> Option<Ends> {
         ip::UDP => Protocol::UDP,
         _ => return None,
     };
-    let ([s0, s1, d0, d1], _) = span.take::<4>()?;
+    let [s0, s1, d0, d1] = frame.get(share.at..)?.get(..share.len)?.first_chunk()?;
     let end = |addr: IpAddr, port: [u8; 2]| Endpoint::new(addr, u16::from_be_bytes(port));
     Some(of(protocol, path, end(src, [*s0, *s1]), end(dst, [*d0, *d1])))
 }
@@ -167,16 +216,53 @@ mod tests {
                 }
                 let mut decoder = Decoder::new(Config::default());
                 let mut look = |frame: &[u8]| match decoder.look(LinkType::RAW, frame, frame.len() as u32) {
-                    Look::Fragment(fragment) => fragment,
+                    Look::Fragment(fragment, carried) => (fragment, carried),
                     Look::Decoded(decoded) => panic!("{decoded:?}"),
                 };
-                let first = look(&all[0]);
-                assert_eq!(first.ends, Some(decoded(&all)), "{most}");
+                let (first, carried) = look(&all[0]);
+                assert_eq!(carried, Carried { ends: Some(decoded(&all)), inside: None }, "{most}");
                 assert_eq!((first.offset, first.len, first.more), (0, most as u32, true));
-                let second = look(&all[1]);
-                assert_eq!((second.packet, second.offset, second.ends), (first.packet, most as u32, None));
+                let (second, carried) = look(&all[1]);
+                assert_eq!((second.packet, second.offset, carried), (first.packet, most as u32, Carried::default()));
             }
         }
+    }
+
+    /// A packet in pieces, each of which goes through a tunnel, in pieces again.
+    #[test]
+    fn a_first_fragment_shows_which_fragment_it_carries() {
+        let packet = frames::ipv4_of(17, CLIENT, SERVER, &[], &frames::udp(5000, 6000, &[9; 1000]));
+        let wrapped = |inner: &[u8]| {
+            let frame = frames::eth(0x0800, inner);
+            let vxlan = frames::udp(50_000, 4789, &[&[8, 0, 0, 0, 0, 0, 7, 0][..], &frame].concat());
+            [frames::ipv4(17, &vxlan), frames::ipv4(4, inner)]
+        };
+        let mut decoder = Decoder::new(Config::default());
+        let mut look = |frame: &[u8]| match decoder.look(LinkType::RAW, frame, frame.len() as u32) {
+            Look::Fragment(fragment, carried) => (fragment, carried),
+            Look::Decoded(decoded) => panic!("{decoded:?}"),
+        };
+        let inner = pieces(&packet, 400);
+        let whole: Vec<_> = inner.iter().map(|piece| wrapped(piece).map(|frame| look(&frame))).collect();
+        for tunnel in 0..2 {
+            let all = inner.iter().map(|piece| wrapped(piece)[tunnel].clone());
+            for (n, (outer, known)) in all.zip(&whole).enumerate() {
+                let (known, shown) = known[tunnel];
+                assert!(known.packet.is_tunnelled() && known.packet == whole[0][tunnel].0.packet);
+                let parts = pieces(&outer, 104);
+                let (first, carried) = look(&parts[0]);
+                assert_eq!(carried, Carried { inside: Some(known), ..shown }, "{n}");
+                assert_eq!(carried.ends.is_some(), n == 0);
+                assert!(!first.packet.is_tunnelled());
+                let (second, carried) = look(&parts[1]);
+                assert_eq!((second.packet, carried), (first.packet, Carried::default()));
+            }
+        }
+        assert_eq!(whole[0][1].1.ends, Some(Ends { path: whole[0][1].0.packet.0.path, ..whole[0][0].1.ends.unwrap() }));
+        // Three deep: nobody says whose that is.
+        let deep = pieces(&wrapped(&pieces(&wrapped(&inner[0])[1], 200)[0])[1], 160);
+        let (_, carried) = look(&deep[0]);
+        assert_eq!((carried.ends, carried.inside.map(|inside| inside.offset)), (None, Some(0)));
     }
 
     #[test]
@@ -188,7 +274,7 @@ mod tests {
             let decoded = decoder.decode(LinkType::ETHERNET, &frame, wire, Timestamp(0), 1);
             match looked {
                 Look::Decoded(looked) => assert_eq!(format!("{looked:?}"), format!("{decoded:?}"), "{name}"),
-                Look::Fragment(_) => assert!(matches!(decoded.content, Content::Fragment), "{name}"),
+                Look::Fragment(..) => assert!(matches!(decoded.content, Content::Fragment), "{name}"),
             }
             assert_eq!(looker.refused(), decoder.refused(), "{name}");
         }

@@ -1,6 +1,6 @@
 //! What names a connection, and where it is in a table.
 
-use std::hash::{BuildHasher, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::IpAddr;
 
 use ahash::RandomState;
@@ -94,3 +94,10 @@ impl Place {
 /// strangers.
 #[derive(Clone, Debug, Default)]
 pub struct Seed(pub(crate) RandomState);
+
+impl Seed {
+    /// The number of anything else, which those that have the same one agree on.
+    pub fn number(&self, of: &impl Hash) -> u64 {
+        self.0.hash_one(of)
+    }
+}

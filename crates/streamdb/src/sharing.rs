@@ -11,10 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use streamdb_capture::{Bell, Frame};
+use streamdb_decode::PacketName;
 use streamdb_reassembly::{Seed, Slot};
 use streamdb_storage::Loss;
+use streamdb_types::Timestamp;
 
-pub(crate) use self::fragments::{Fragments, Over, Route};
+pub(crate) use self::fragments::{Fragments, Met, Over, Route};
 pub use self::owners::{Claim, Member, Owners};
 pub(crate) use self::ring::Batch;
 use self::ring::{Inbox, Outbox, Spare, inbox};
@@ -37,10 +39,15 @@ pub struct Part {
     current: Option<u64>,
     /// That connection was claimed for this frame, and has not begun.
     unused: bool,
-    /// Workers that may still send something.
-    senders: Arc<AtomicUsize>,
-    sends: bool,
+    /// Workers that may still send something, by round of the end.
+    senders: Arc<[AtomicUsize; ROUNDS]>,
+    /// The rounds in which this one sends nothing more.
+    over: usize,
 }
+
+/// How often all workers wait for each other at the end: what one hands over may be for another to hand on, where the fragments of a
+/// packet meet, and of one in that.
+pub(crate) const ROUNDS: usize = 3;
 
 /// Parts for so many workers, of which each may know so many connections.
 ///
@@ -50,7 +57,7 @@ pub fn parts(workers: usize, connections: usize) -> io::Result<Vec<Part>> {
     let workers = workers.clamp(1, Member::MOST);
     let owners = Arc::new(Owners::new(connections.saturating_mul(workers)));
     let (seed, spare) = (Seed::default(), Spare::new());
-    let senders = Arc::new(AtomicUsize::new(workers));
+    let senders = Arc::new([(); ROUNDS].map(|()| AtomicUsize::new(workers)));
     let both: Vec<_> = (0..workers).map(|_| inbox()).collect::<io::Result<_>>()?;
     let doors: Vec<_> = both.iter().map(|(_, door)| door.clone()).collect();
     let part = |(number, (inbox, door)): (usize, (Inbox, ring::Door))| {
@@ -67,7 +74,7 @@ pub fn parts(workers: usize, connections: usize) -> io::Result<Vec<Part>> {
             current: None,
             unused: false,
             senders: Arc::clone(&senders),
-            sends: true,
+            over: 0,
         })
     };
     Ok(both.into_iter().enumerate().filter_map(part).collect())
@@ -144,9 +151,37 @@ impl Part {
         self.owners.release(hash, self.me);
     }
 
-    /// Hands a frame to another worker; false when that one is too far behind, and the frame is let go.
-    pub(crate) fn hand(&mut self, to: Member, frame: &Frame<'_>) -> bool {
-        self.outboxes.get_mut(to.number()).is_some_and(|outbox| outbox.push(frame))
+    /// Hands a frame to another worker, to keep it, or, of a fragment, to find out whose it is, as its packet's meet there; false when
+    /// that one is too far behind, and the frame is let go.
+    pub(crate) fn hand(&mut self, to: Member, frame: &Frame<'_>, met: Option<Met>) -> bool {
+        self.outboxes.get_mut(to.number()).is_some_and(|outbox| outbox.push(frame, met))
+    }
+
+    /// Where the fragments of a packet meet of which one came at this time, if that is not here: with whoever sees one of them first. Those
+    /// that are in no tunnel come to one worker anyway.
+    pub(crate) fn meet(&mut self, packet: &PacketName, time: Timestamp) -> Option<Member> {
+        if !packet.is_tunnelled() || self.fragments.is_known(packet, time) {
+            return None;
+        }
+        match self.owners.claim(self.seed.number(packet), self.me) {
+            Claim::Theirs(other) => Some(other),
+            Claim::New => {
+                self.fragments.meet_here(packet, time);
+                None
+            }
+            // Without room to say so, they do where they come.
+            Claim::Mine | Claim::NoRoom => None,
+        }
+    }
+
+    /// The fragments of a packet meet here no more.
+    pub(crate) fn part(&self, packet: &PacketName) {
+        self.owners.release(self.seed.number(packet), self.me);
+    }
+
+    /// Whether this worker still hands something over.
+    pub(crate) const fn sends(&self) -> bool {
+        self.over < ROUNDS
     }
 
     /// Tells the others what of theirs was let go since this was last done: it stands beside the streams that it is missing in.
@@ -189,24 +224,34 @@ impl Part {
         self.spare.give(batch);
     }
 
-    /// This worker sends nothing more.
-    pub(crate) fn ends_sending(&mut self) {
+    /// This worker sends nothing more in a round; whether that was the last one.
+    pub(crate) fn ends_round(&mut self) -> bool {
         self.tell_shed();
-        if std::mem::take(&mut self.sends) && self.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // It was the last.
-            self.outboxes.iter().for_each(Outbox::ring);
+        if let Some(senders) = self.senders.get(self.over) {
+            self.over += 1;
+            if senders.fetch_sub(1, Ordering::AcqRel) == 1 {
+                // It was the last.
+                self.outboxes.iter().for_each(Outbox::ring);
+            }
         }
+        !self.sends()
     }
 
-    /// Whether another worker may still send something.
+    /// Whether this worker has one round before it, and no more.
+    pub(crate) const fn is_last_round(&self) -> bool {
+        self.over + 1 == ROUNDS
+    }
+
+    /// Whether another worker may still send something in the round that is over for this one.
     pub(crate) fn others_send(&self) -> bool {
-        self.senders.load(Ordering::Acquire) > usize::from(self.sends)
+        let round = self.over.checked_sub(1).and_then(|round| self.senders.get(round));
+        round.is_none_or(|senders| senders.load(Ordering::Acquire) > 0)
     }
 }
 
 impl Drop for Part {
     /// However a worker ends, nobody waits for it.
     fn drop(&mut self) {
-        self.ends_sending();
+        while !self.ends_round() {}
     }
 }

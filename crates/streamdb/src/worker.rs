@@ -11,9 +11,10 @@ use streamdb_reassembly::{FlowTable, FrameTag, Sink};
 use streamdb_storage::{FrameIn, Loss, Result, Trouble, Writer, WriterSummary};
 use streamdb_types::{Counters, Interface, LinkType, Protocol, Timestamp};
 
+use self::shared::Whose;
 use self::store::{Store, StoreSink};
 use crate::cutoff::{Cutoffs, Rule};
-use crate::sharing::Part;
+use crate::sharing::{Met, Part};
 
 /// What becomes of frames.
 #[derive(Clone, Debug, Default)]
@@ -210,7 +211,7 @@ impl Worker {
     /// When the store thread is gone. A disk that fails is no error: what is lost is counted, and it is tried again.
     pub fn frame(&mut self, frame: &Frame<'_>) -> Result<()> {
         self.before(frame)?;
-        self.take(frame, self.part.is_some())
+        self.take(frame, if self.part.is_some() { Whose::Anybodys(Met::Nowhere) } else { Whose::Mine })
     }
 
     /// What is due before a frame.
@@ -223,13 +224,13 @@ impl Worker {
     }
 
     /// Takes a frame. If it may be another worker's that is asked first, as what is in the journal here stays here.
-    fn take(&mut self, frame: &Frame<'_>, may_be_anothers: bool) -> Result<()> {
+    fn take(&mut self, frame: &Frame<'_>, whose: Whose) -> Result<()> {
         let (interface, link) = self.interfaces.get(frame.interface as usize).copied().unwrap_or((0, LinkType::NULL));
         let Self { decoder, flows, sink: store, cutoffs, part, counted, .. } = self;
-        let decoded = if may_be_anothers {
+        let decoded = if let Whose::Anybodys(met) = whose {
             match decoder.look(link, frame.data, frame.wire_len) {
                 Look::Decoded(decoded) => decoded,
-                Look::Fragment(fragment) => return self.fragment(frame, &fragment),
+                Look::Fragment(fragment, carried) => return self.fragment(frame, &fragment, carried, met),
             }
         } else {
             let tag = store.writer.next_tag();
@@ -251,7 +252,7 @@ impl Worker {
         let belongs = match &decoded.content {
             Content::Tcp(segment) => {
                 let place = flows.place(Protocol::TCP, &decoded.path, segment.src, segment.dst);
-                if !shared::stays(sink.part.as_deref_mut(), counted, &place, frame, may_be_anothers) {
+                if !shared::stays(sink.part.as_deref_mut(), counted, &place, frame, whose) {
                     return Ok(());
                 }
                 count(counted, frame);
@@ -269,7 +270,7 @@ impl Worker {
             }
             Content::Udp(datagram) => {
                 let place = flows.place(Protocol::UDP, &decoded.path, datagram.src, datagram.dst);
-                if !shared::stays(sink.part.as_deref_mut(), counted, &place, frame, may_be_anothers) {
+                if !shared::stays(sink.part.as_deref_mut(), counted, &place, frame, whose) {
                     return Ok(());
                 }
                 count(counted, frame);

@@ -132,18 +132,22 @@ impl Member {
     /// Nothing more comes by the source: what others are to have, and what they have for this one, finds its way.
     fn settle(&mut self) -> Result<(), Error> {
         let worker = &mut self.worker;
-        worker.source_is_over()?;
         let since = Instant::now();
-        while !worker.send_handed() && since.elapsed() < PATIENCE {
-            if !worker.take_handed()? {
-                thread::sleep(Duration::from_millis(1));
+        let mut is_last = false;
+        while !is_last {
+            while !worker.send_handed() && since.elapsed() < PATIENCE {
+                if !worker.take_handed()? {
+                    thread::sleep(Duration::from_millis(1));
+                }
             }
-        }
-        worker.ends_sending()?;
-        while worker.others_send() && since.elapsed() < PATIENCE {
-            if !worker.take_handed()? {
-                self.bell.wait();
+            is_last = worker.ends_round()?;
+            while worker.others_send() && since.elapsed() < PATIENCE {
+                if !worker.take_handed()? {
+                    self.bell.wait();
+                }
             }
+            // What was sent at the very end of the round.
+            while worker.take_handed()? {}
         }
         storing::complain_of(&worker.take_troubles());
         Ok(())

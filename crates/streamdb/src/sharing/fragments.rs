@@ -1,11 +1,20 @@
 //! Fragments on their way to the worker whose connection they belong to. The kernel gives all fragments of a packet to one
 //! worker, but not to the one that has the rest of the connection: only the first fragment shows whose packet it is. What comes
 //! before that one waits for it, a while, and bounded; what nobody can tell stays with the worker that saw it.
+//!
+//! In a tunnel, fragments of one packet may come to several workers, as each lies in a packet of the tunnel of its own, which may
+//! itself come in fragments. So they meet first with the worker that sees one of them first, and go on from there. A packet of the
+//! tunnel in fragments goes where the fragment goes that it carries:
+//!
+//! ```text
+//! the tunnel's packet, in fragments       ──► where they come ──┐ carries a fragment of Q
+//! a packet of the tunnel, a fragment of Q ──────────────────────┴─► where Q's meet ──► whose connection Q is of
+//! ```
 
 use std::collections::{HashMap, VecDeque};
 
 use streamdb_capture::Frame;
-use streamdb_decode::{Ends, Fragment, PacketName};
+use streamdb_decode::{Carried, Ends, Fragment, PacketName};
 use streamdb_types::Timestamp;
 
 use super::owners::Member;
@@ -35,6 +44,29 @@ pub(crate) enum Route {
     Claimed(Ends),
     /// To another.
     There(Member),
+    /// To another, where the fragments meet of the packet of which it carries one.
+    Meet(Member),
+}
+
+impl Route {
+    /// The same for those that go with a packet for which it was claimed.
+    const fn unclaimed(self) -> Self {
+        match self {
+            Self::Claimed(_) => Self::Here,
+            other => other,
+        }
+    }
+}
+
+/// Where the packet of a fragment met before, at whose wish others handed it over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Met {
+    /// Nowhere: it comes from the wire.
+    Nowhere,
+    /// Its fragments meet here.
+    Outside,
+    /// And so do those of the packet of which it carries one.
+    Inside,
 }
 
 /// A frame that waits.
@@ -63,8 +95,14 @@ struct Packet {
     number: u64,
     since: Timestamp,
     route: Option<Route>,
-    /// What shows that the first fragment of another packet has come.
-    ends: Option<Ends>,
+    /// What its first fragment shows; another one is of another packet.
+    shown: Carried,
+    /// Others were told that its fragments meet here.
+    meets_here: bool,
+    /// The fragment that it carries, of a packet with which it goes.
+    inside: Option<Fragment>,
+    /// Of such a packet: those that wait with it, as they carry fragments of it.
+    carriers: Vec<PacketName>,
     waiting: Vec<Kept>,
     /// Which of its bytes came, from and to: ascending, and none touches the next.
     ranges: Vec<(u32, u32)>,
@@ -81,6 +119,8 @@ pub(crate) struct Over {
     pub(crate) frames: Vec<Kept>,
     /// Claims that may have come to nothing.
     pub(crate) claims: Vec<Ends>,
+    /// Packets whose fragments meet here no more.
+    pub(crate) parted: Vec<PacketName>,
 }
 
 /// The packets of which fragments came, and not all.
@@ -99,11 +139,23 @@ pub(crate) struct Fragments {
 
 impl Fragments {
     /// Where a fragment goes that does not show it itself, if that is known.
-    pub(crate) fn route(&self, packet: &PacketName, time: Timestamp) -> Option<Route> {
-        match self.packets.get(packet) {
-            Some(packet) => packet.route,
-            None => self.copies_go(packet, time),
+    pub(crate) fn route(&self, fragment: &Fragment, carried: &Carried, time: Timestamp) -> Option<Route> {
+        let with = |inside: Fragment| self.packets.get(&inside.packet)?.route.map(Route::unclaimed);
+        match (carried.inside, self.packets.get(&fragment.packet)) {
+            (Some(inside), _) => with(inside).or_else(|| self.copies_go(&fragment.packet, time)),
+            (None, Some(packet)) => packet.route.or_else(|| with(packet.inside?)),
+            (None, None) => self.copies_go(&fragment.packet, time),
         }
+    }
+
+    /// Whether fragments of a packet have met here, or do.
+    pub(crate) fn is_known(&self, packet: &PacketName, time: Timestamp) -> bool {
+        self.packets.contains_key(packet) || self.copies_go(packet, time).is_some()
+    }
+
+    /// From now on the fragments of a packet meet here.
+    pub(crate) fn meet_here(&mut self, packet: &PacketName, time: Timestamp) {
+        self.packet(packet, time).meets_here = true;
     }
 
     /// Where copies of fragments go that come when all of their packet is there.
@@ -111,51 +163,109 @@ impl Fragments {
         self.past.get(packet).filter(|(_, _, since)| time.since(*since) <= COPIES).map(|(_, route, _)| *route)
     }
 
-    /// A fragment waits for the first one of its packet.
-    pub(crate) fn wait(&mut self, fragment: &Fragment, frame: &Frame<'_>) -> Over {
+    /// A fragment waits for the first one of its packet, or of the packet of which it carries a fragment.
+    pub(crate) fn wait(&mut self, fragment: &Fragment, carried: &Carried, frame: &Frame<'_>) -> Over {
+        let mut over = Over::default();
+        let with = self.note(fragment, carried, frame.time, &mut over).map(|inside| inside.packet);
         let kept = Kept::new(frame);
         self.bytes += held(std::slice::from_ref(&kept));
-        let packet = self.packet(fragment, frame.time);
-        packet.note(fragment);
-        packet.waiting.push(kept);
-        self.bound()
+        self.packet(&with.unwrap_or(fragment.packet), frame.time).waiting.push(kept);
+        self.bound(&mut over);
+        over
     }
 
-    /// It is known where this fragment goes, and so all of its packet: what waited for that comes first.
-    pub(crate) fn goes(&mut self, fragment: &Fragment, time: Timestamp, route: Route) -> (Vec<Kept>, Over) {
-        let another =
-            |packet: &Packet| packet.ends.is_some() && fragment.ends.is_some() && packet.ends != fragment.ends;
+    /// It is known where this fragment goes, and so all of its packet, and of the one of which it carries a fragment: what waited for
+    /// that comes first.
+    pub(crate) fn goes(
+        &mut self,
+        fragment: &Fragment,
+        carried: &Carried,
+        time: Timestamp,
+        route: Route,
+    ) -> (Vec<Kept>, Over) {
         let mut over = Over::default();
         let known = self.packets.contains_key(&fragment.packet);
         // A copy of one that came before all were there. A copy of the first one may as well begin another packet.
-        if fragment.ends.is_none() && !known && self.copies_go(&fragment.packet, time).is_some() {
+        if carried.ends.is_none() && !known && self.copies_go(&fragment.packet, time).is_some() {
             return (Vec::new(), over);
         }
-        // Its number was used again before all of the last one came.
-        if self.packets.get(&fragment.packet).is_some_and(another) {
-            self.end(&fragment.packet, &mut over);
+        self.note(fragment, carried, time, &mut over);
+        if let Some(inside) = carried.inside {
+            self.packet(&fragment.packet, time).route = Some(route.unclaimed());
+            if inside.offset == 0 {
+                self.renew(&inside.packet, &Carried { ends: carried.ends, inside: None }, time, &mut over);
+            }
         }
-        let packet = self.packet(fragment, time);
-        packet.note(fragment);
-        packet.ends = packet.ends.or(fragment.ends);
+        let packet = self.packet(&carried.inside.map_or(fragment.packet, |inside| inside.packet), time);
         // A claim is not forgotten for a second first fragment, of which it is known whose it is.
         if !matches!(packet.route, Some(Route::Claimed(_))) {
             packet.route = Some(route);
         }
         let waited = std::mem::take(&mut packet.waiting);
         self.bytes = self.bytes.saturating_sub(held(&waited));
-        let rest = self.bound();
-        over.frames.extend(rest.frames);
-        over.claims.extend(rest.claims);
+        self.bound(&mut over);
         (waited, over)
     }
 
-    /// After a fragment of this time went where it belongs: if that was all of its packet, it is over.
+    /// Notes a fragment of its packet. Gives the fragment that this carries, of a packet with which it goes: it is known by now, and what
+    /// waited waits with it.
+    fn note(&mut self, fragment: &Fragment, carried: &Carried, time: Timestamp, over: &mut Over) -> Option<Fragment> {
+        self.renew(&fragment.packet, carried, time, over);
+        let packet = self.packet(&fragment.packet, time);
+        packet.note(fragment);
+        if packet.shown == Carried::default() {
+            packet.shown = *carried;
+        }
+        let Some(inside) = carried.inside.filter(|_| packet.inside.is_none()) else { return packet.inside };
+        packet.inside = Some(inside);
+        let waiting = std::mem::take(&mut packet.waiting);
+        let with = self.packet(&inside.packet, time);
+        with.waiting.extend(waiting);
+        with.carriers.push(fragment.packet);
+        self.bytes += size_of::<PacketName>();
+        Some(inside)
+    }
+
+    /// The number of a packet was used again before all of the last one came, if its first fragment shows something else.
+    fn renew(&mut self, packet: &PacketName, carried: &Carried, time: Timestamp, over: &mut Over) {
+        let shown = self.packets.get(packet).map_or_else(Carried::default, |packet| packet.shown);
+        if shown != Carried::default() && *carried != Carried::default() && shown != *carried {
+            let met_here = self.packets.get(packet).is_some_and(|packet| packet.meets_here);
+            self.end(packet, over);
+            if met_here && over.parted.pop().is_some() {
+                self.meet_here(packet, time);
+            }
+        }
+    }
+
+    /// After a fragment of this time went where it belongs: if that was all of its packet, it is over, and the packet that this carries
+    /// a fragment of has it.
     pub(crate) fn went(&mut self, packet: &PacketName, time: Timestamp) -> Over {
-        let mut over = Over::default();
-        if self.packets.get(packet).is_some_and(|packet| packet.is_complete() && packet.route.is_some()) {
-            self.remember(packet, time);
-            self.end(packet, &mut over);
+        let (mut over, mut all) = (Over::default(), vec![*packet]);
+        while let Some(name) = all.pop() {
+            let Some(packet) = self.packets.get_mut(&name) else { continue };
+            let Some(route) = packet.route else { continue };
+            let (inside, is_complete) = (packet.inside, packet.is_complete());
+            // What waited with it went with it.
+            let carriers = std::mem::take(&mut packet.carriers);
+            self.bytes = self.bytes.saturating_sub(carriers.len() * size_of::<PacketName>());
+            for carrier in carriers {
+                let went = self.packets.get_mut(&carrier);
+                if let Some(went) = went.filter(|went| went.inside.is_some_and(|inside| inside.packet == name)) {
+                    went.route.get_or_insert(route.unclaimed());
+                    all.push(carrier);
+                }
+            }
+            if is_complete {
+                self.remember(&name, time);
+                self.end(&name, &mut over);
+            }
+            if let Some(inside) = inside {
+                if is_complete && let Some(has) = self.packets.get_mut(&inside.packet) {
+                    has.note(&inside);
+                }
+                all.push(inside.packet);
+            }
         }
         over
     }
@@ -164,12 +274,8 @@ impl Fragments {
     fn remember(&mut self, name: &PacketName, time: Timestamp) {
         let Some(packet) = self.packets.get(name).filter(|packet| packet.copied) else { return };
         let number = packet.number;
-        let route = match packet.route {
-            Some(Route::Claimed(_)) => Route::Here,
-            Some(route) => route,
-            None => return,
-        };
-        self.past.insert(*name, (number, route, time));
+        let Some(route) = packet.route else { return };
+        self.past.insert(*name, (number, route.unclaimed(), time));
         self.past_order.push_back((number, *name));
         if self.past_order.len() > PAST {
             self.forget_first();
@@ -220,15 +326,18 @@ impl Fragments {
         over
     }
 
-    fn packet(&mut self, fragment: &Fragment, time: Timestamp) -> &mut Packet {
-        self.packets.entry(fragment.packet).or_insert_with(|| {
+    fn packet(&mut self, name: &PacketName, time: Timestamp) -> &mut Packet {
+        self.packets.entry(*name).or_insert_with(|| {
             self.arrivals += 1;
-            self.order.push_back((self.arrivals, fragment.packet));
+            self.order.push_back((self.arrivals, *name));
             Packet {
                 number: self.arrivals,
                 since: time,
                 route: None,
-                ends: None,
+                shown: Carried::default(),
+                meets_here: false,
+                inside: None,
+                carriers: Vec::new(),
                 waiting: Vec::new(),
                 ranges: Vec::new(),
                 copied: false,
@@ -238,23 +347,25 @@ impl Fragments {
     }
 
     /// Gives up what is too much.
-    fn bound(&mut self) -> Over {
-        let mut over = Over::default();
+    fn bound(&mut self, over: &mut Over) {
         while self.packets.len() > PACKETS || self.bytes > BYTES || self.order.len() > 2 * PACKETS {
             let Some((number, name)) = self.order.pop_front() else { break };
             if self.packets.get(&name).is_some_and(|packet| packet.number == number) {
-                self.end(&name, &mut over);
+                self.end(&name, over);
             }
         }
-        over
     }
 
     fn end(&mut self, name: &PacketName, over: &mut Over) {
         let Some(packet) = self.packets.remove(name) else { return };
-        self.bytes = self.bytes.saturating_sub(held(&packet.waiting));
+        let carriers = packet.carriers.len() * size_of::<PacketName>();
+        self.bytes = self.bytes.saturating_sub(held(&packet.waiting) + carriers);
         over.frames.extend(packet.waiting);
         if let Some(Route::Claimed(ends)) = packet.route {
             over.claims.push(ends);
+        }
+        if packet.meets_here {
+            over.parted.push(*name);
         }
     }
 }
@@ -300,7 +411,7 @@ fn held(waiting: &[Kept]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::{BTreeMap, BTreeSet, HashSet};
 
     use proptest::prelude::*;
     use streamdb_decode::{Config, Decoder, Look};
@@ -327,9 +438,9 @@ mod tests {
         frame
     }
 
-    fn look(frame: &[u8]) -> Fragment {
+    fn look(frame: &[u8]) -> (Fragment, Carried) {
         match Decoder::new(Config::default()).look(LinkType::RAW, frame, frame.len() as u32) {
-            Look::Fragment(fragment) => fragment,
+            Look::Fragment(fragment, carried) => (fragment, carried),
             Look::Decoded(decoded) => panic!("{decoded:?}"),
         }
     }
@@ -340,6 +451,8 @@ mod tests {
         fragments: Fragments,
         went: Vec<(u32, Route)>,
         claims: usize,
+        met: usize,
+        parted: usize,
     }
 
     fn mark(frame: &Frame<'_>) -> u32 {
@@ -350,17 +463,30 @@ mod tests {
         fn over(&mut self, over: Over) {
             self.went.extend(over.frames.iter().map(|kept| (mark(&kept.frame()), Route::Here)));
             self.claims += over.claims.len();
+            self.parted += over.parted.len();
+        }
+
+        /// The same of fragments that meet here, with those of the packets of which they carry one.
+        fn meet(&mut self, data: &[u8], time: i64, of: impl Fn(&Ends) -> Route) {
+            let (fragment, carried) = look(data);
+            for packet in [Some(fragment), carried.inside].into_iter().flatten().map(|fragment| fragment.packet) {
+                if packet.is_tunnelled() && !self.fragments.is_known(&packet, Timestamp(time)) {
+                    self.fragments.meet_here(&packet, Timestamp(time));
+                    self.met += 1;
+                }
+            }
+            self.take(data, time, of);
         }
 
         fn take(&mut self, data: &[u8], time: i64, of: impl Fn(&Ends) -> Route) {
             let frame = Frame { time: Timestamp(time), interface: 3, wire_len: data.len() as u32, data };
-            let fragment = look(data);
-            let route = fragment.ends.as_ref().map(of).or_else(|| self.fragments.route(&fragment.packet, frame.time));
-            let Some(route) = route else {
-                let over = self.fragments.wait(&fragment, &frame);
+            let (fragment, carried) = look(data);
+            let known = || self.fragments.route(&fragment, &carried, frame.time);
+            let Some(route) = carried.ends.as_ref().map(of).or_else(known) else {
+                let over = self.fragments.wait(&fragment, &carried, &frame);
                 return self.over(over);
             };
-            let (waited, over) = self.fragments.goes(&fragment, frame.time, route);
+            let (waited, over) = self.fragments.goes(&fragment, &carried, frame.time, route);
             self.over(over);
             self.went.extend(waited.iter().map(|kept| (mark(&kept.frame()), route)));
             self.went.push((mark(&frame), route));
@@ -420,6 +546,81 @@ mod tests {
         }
     }
 
+    /// The frames of a packet in four fragments in a tunnel, some of which come in two fragments again, as this says.
+    fn in_tunnel(id: u16, split: [bool; 4], marks: &mut std::ops::RangeFrom<u32>) -> Vec<Vec<u8>> {
+        let outer = |id: u16, offset: u16, more: bool, payload: &[u8]| {
+            let mut frame = vec![0x45, 0, 0, 20 + payload.len() as u8];
+            frame.extend(id.to_be_bytes());
+            frame.extend(((offset / 8) | if more { 0x2000 } else { 0 }).to_be_bytes());
+            frame.extend([64, 4, 0, 0, 172, 16, 0, 1, 172, 16, 0, 2]);
+            frame.extend(payload);
+            frame.extend(marks.next().unwrap().to_be_bytes());
+            frame
+        };
+        // The mark is padding behind the packet.
+        let mut outer = outer;
+        let inner = (0..4).map(|n| frame(id, n, 0)).zip(split).zip(0..);
+        let frames = inner.flat_map(|((inner, split), n)| {
+            let number = id * 4 + n;
+            if split {
+                vec![outer(number, 0, true, &inner[..24]), outer(number, 24, false, &inner[24..])]
+            } else {
+                vec![outer(number, 0, false, &inner)]
+            }
+        });
+        frames.collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// In any order, some twice. The twin knows of each packet whether its first fragment has shown whose it is.
+        #[test]
+        fn fragments_in_fragments_go_with_the_packet_that_they_are_of(
+            splits in prop::collection::vec(any::<[bool; 4]>(), 1..4),
+            order in any::<Vec<prop::sample::Index>>(),
+            twice in prop::collection::vec(any::<prop::sample::Index>(), 0..3),
+            claims in any::<bool>(),
+        ) {
+            let mut marks = 0..;
+            let all = splits.iter().zip(0..).flat_map(|(split, id)| in_tunnel(id, *split, &mut marks));
+            let mut all: Vec<Vec<u8>> = all.collect();
+            let count = all.len();
+            all.extend(twice.iter().map(|n| all[n.index(count)].clone()).collect::<Vec<_>>());
+            for (n, index) in order.iter().enumerate().take(all.len()) {
+                let other = index.index(all.len());
+                all.swap(n, other);
+            }
+            let mut bench = Bench::default();
+            let of = |ends: &Ends| if claims { Route::Claimed(*ends) } else { there(ends) };
+            let (mut shown, mut owners) = (HashSet::new(), BTreeMap::new());
+            for (data, time) in all.iter().zip(0..) {
+                let (fragment, carried) = look(data);
+                let inner = carried.inside.unwrap_or(fragment);
+                if inner.packet.is_tunnelled() {
+                    owners.insert(mark(&Frame { time: Timestamp(0), interface: 0, wire_len: 0, data }), inner.packet);
+                }
+                if carried.ends.is_some() {
+                    shown.insert(inner.packet);
+                }
+                bench.meet(data, time, of);
+                // Nothing went before it was known where.
+                for (mark, route) in &bench.went {
+                    prop_assert!(claims || *route != Route::Here, "{}", mark);
+                    prop_assert!(owners.get(mark).is_none_or(|packet| shown.contains(packet)));
+                }
+            }
+            let all_went = bench.went.len();
+            if twice.is_empty() {
+                prop_assert_eq!((all_went, bench.fragments.bytes, bench.fragments.packets.len()), (count, 0, 0));
+                prop_assert_eq!(bench.claims, if claims { splits.len() } else { 0 });
+            }
+            let over = bench.fragments.finish();
+            bench.over(over);
+            prop_assert_eq!((bench.went.len(), bench.fragments.bytes, bench.parted), (all.len(), 0, bench.met));
+        }
+    }
+
     #[test]
     fn what_waits_in_vain_stays_here_and_so_does_the_rest() {
         let mut bench = Bench::default();
@@ -461,7 +662,7 @@ mod tests {
             bench.take(&frame(1, n, n.into()), 0, there);
         }
         assert_eq!((bench.went.len(), bench.fragments.bytes), (8, 0));
-        assert!(bench.went.iter().all(|(_, route)| *route == there(&look(&frame(1, 0, 0)).ends.unwrap())));
+        assert!(bench.went.iter().all(|(_, route)| *route == there(&look(&frame(1, 0, 0)).1.ends.unwrap())));
         // Not for long.
         bench.take(&frame(1, 3, 9), COPIES + 1, there);
         assert_eq!(bench.went.len(), 8);

@@ -10,6 +10,8 @@ use streamdb_capture::{Bell, Frame};
 use streamdb_storage::Loss;
 use streamdb_types::Timestamp;
 
+use super::fragments::Met;
+
 /// A batch with more bytes than this is sent at once, or takes no more.
 const FULL: usize = 256 << 10;
 /// And one with more frames than this.
@@ -33,22 +35,24 @@ struct Head {
     wire_len: u32,
     /// Where its bytes end.
     end: usize,
+    /// Of a fragment of which it is to be found out whose it is.
+    met: Option<Met>,
 }
 
 impl Batch {
-    fn push(&mut self, frame: &Frame<'_>) {
+    fn push(&mut self, frame: &Frame<'_>, met: Option<Met>) {
         self.bytes.extend_from_slice(frame.data);
         let Frame { time, interface, wire_len, .. } = *frame;
-        self.heads.push(Head { time, interface, wire_len, end: self.bytes.len() });
+        self.heads.push(Head { time, interface, wire_len, end: self.bytes.len(), met });
     }
 
-    /// The frames, in the order in which they came.
-    pub(crate) fn frames(&self) -> impl Iterator<Item = Frame<'_>> {
+    /// The frames, in the order in which they came; and, of fragments of which it is to be found out whose they are, where they met.
+    pub(crate) fn frames(&self) -> impl Iterator<Item = (Frame<'_>, Option<Met>)> {
         let mut begin = 0;
         self.heads.iter().map(move |head| {
             let data = self.bytes.get(begin..head.end).unwrap_or(&[]);
             begin = head.end;
-            Frame { time: head.time, interface: head.interface, wire_len: head.wire_len, data }
+            (Frame { time: head.time, interface: head.interface, wire_len: head.wire_len, data }, head.met)
         })
     }
 }
@@ -179,13 +183,13 @@ impl Outbox {
     }
 
     /// Takes a frame; false when there is no room, as the other one is too far behind.
-    pub(crate) fn push(&mut self, frame: &Frame<'_>) -> bool {
+    pub(crate) fn push(&mut self, frame: &Frame<'_>, met: Option<Met>) -> bool {
         let is_full = self.batch.bytes.len() + frame.data.len() > FULL || self.batch.heads.len() >= MANY;
         if is_full && !self.send() {
             add_shed(&mut self.shed, frame.time, frame.time, 1);
             return false;
         }
-        self.batch.push(frame);
+        self.batch.push(frame, met);
         true
     }
 
@@ -241,10 +245,15 @@ mod tests {
         Frame { time: Timestamp(n.into()), interface: n % 3, wire_len: data.len() as u32 + n, data }
     }
 
+    fn met_of(n: u32) -> Option<Met> {
+        [None, Some(Met::Outside), Some(Met::Inside)][n as usize % 3]
+    }
+
     fn taken(inbox: &Inbox, spare: &Spare) -> Vec<(u32, Vec<u8>)> {
         let mut all = Vec::new();
         while let Some(batch) = inbox.next() {
-            for (frame, n) in batch.frames().zip(all.len() as u32..) {
+            for ((frame, met), n) in batch.frames().zip(all.len() as u32..) {
+                assert_eq!(met, met_of(frame.time.0 as u32), "{n}");
                 assert_eq!((frame.interface, frame.time.0), (frame.time.0 as u32 % 3, frame.time.0), "{n}");
                 all.push((frame.time.0 as u32, frame.data.to_vec()));
             }
@@ -261,7 +270,7 @@ mod tests {
         for round in 0..3 {
             let data: Vec<Vec<u8>> = (0..50usize).map(|n| vec![n as u8; n * 7 + round]).collect();
             for (n, data) in (0..).zip(&data) {
-                assert!(outbox.push(&frame(n, data)));
+                assert!(outbox.push(&frame(n, data), met_of(n)));
             }
             assert!(outbox.send() && outbox.send());
             let wanted: Vec<_> = (0..).zip(data).collect();
@@ -276,7 +285,10 @@ mod tests {
             let sent = std::thread::scope(|scope| {
                 let sending = scope.spawn(move || {
                     let mut outbox = Outbox::new(door, Spare::new());
-                    (0..1000).map(|n| outbox.push(&frame(n, b"a")) && outbox.send()).take_while(|sent| *sent).count()
+                    (0..1000)
+                        .map(|n| outbox.push(&frame(n, b"a"), None) && outbox.send())
+                        .take_while(|sent| *sent)
+                        .count()
                 });
                 let mut got = (0..round % 7).filter_map(|_| inbox.next()).count();
                 inbox.close();
@@ -294,9 +306,9 @@ mod tests {
         let (inbox, door) = inbox().unwrap();
         let mut outbox = Outbox::new(door, Spare::new());
         let large = vec![7; 60_000];
-        let sent = (0..100_000).take_while(|n| outbox.push(&frame(*n, &large))).count();
+        let sent = (0..100_000).take_while(|n| outbox.push(&frame(*n, &large), met_of(*n))).count();
         assert!((14 << 20..18 << 20).contains(&(sent * large.len())), "{sent}");
-        assert!(!outbox.push(&frame(0, &[0; 60_000])), "there is none for a large one");
+        assert!(!outbox.push(&frame(0, &[0; 60_000]), None), "there is none for a large one");
         // Whose connection it is finds out, and nobody else, once it is told.
         assert_eq!(inbox.take_shed(), None);
         outbox.tell_shed();
@@ -311,8 +323,8 @@ mod tests {
         let got = next.frames().count() + taken(&inbox, &Spare::new()).len();
         assert_eq!(got, sent);
         // One that is as large as can be has room in an empty one.
-        assert!(outbox.push(&frame(1, &vec![1; FULL])) && outbox.send());
-        assert!(outbox.push(&frame(1, &[])));
+        assert!(outbox.push(&frame(1, &vec![1; FULL]), None) && outbox.send());
+        assert!(outbox.push(&frame(1, &[]), None));
         assert_eq!(outbox.give_up(), 1);
     }
 }

@@ -3,13 +3,22 @@
 use std::sync::Arc;
 
 use streamdb_capture::{Bell, Frame};
-use streamdb_decode::{Ends, Fragment};
+use streamdb_decode::{Carried, Ends, Fragment};
 use streamdb_reassembly::Place;
 use streamdb_storage::Result;
 use streamdb_types::{Counters, Timestamp};
 
 use super::Worker;
-use crate::sharing::{Member, Over, Part, Route};
+use crate::sharing::{Member, Met, Over, Part, Route};
+
+/// Whose a frame is that comes to a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// This one's: nobody is asked.
+    Mine,
+    /// Perhaps another's; and where its packet's fragments met, if it is one.
+    Anybodys(Met),
+}
 
 /// Whether a frame of the connection in this place stays here. If it is another worker's, it is handed over; unless it has to
 /// stay, as it came from another one already, or frames stayed before to which it belongs.
@@ -19,22 +28,22 @@ pub(super) fn stays(
     counted: &mut Counters,
     place: &Place,
     frame: &Frame<'_>,
-    may_be_anothers: bool,
+    whose: Whose,
 ) -> bool {
     let Some(part) = part else { return true };
     if place.is_new()
         && let Some(owner) = part.whose(place.hash())
-        && may_be_anothers
+        && whose != Whose::Mine
     {
-        hand(part, counted, owner, frame);
+        hand(part, counted, owner, frame, None);
         return false;
     }
     part.begin(place.hash());
     true
 }
 
-fn hand(part: &mut Part, counted: &mut Counters, owner: Member, frame: &Frame<'_>) {
-    let taken = part.hand(owner, frame);
+fn hand(part: &mut Part, counted: &mut Counters, to: Member, frame: &Frame<'_>, met: Option<Met>) {
+    let taken = part.hand(to, frame, met);
     counted.handed_frames += u64::from(taken);
     counted.shed_frames += u64::from(!taken);
 }
@@ -54,9 +63,11 @@ impl Worker {
         // What comes meanwhile is for the next time: those who wait for frames of the interface are not to starve.
         for _ in 0..batches {
             let Some(batch) = self.part.as_ref().and_then(|part| part.next_batch()) else { break };
-            for frame in batch.frames() {
+            let sends = self.part.as_ref().is_some_and(|part| part.sends());
+            for (frame, met) in batch.frames() {
                 self.before(&frame)?;
-                self.take(&frame, false)?;
+                // What comes at the very end to be handed on stays here.
+                self.take(&frame, met.filter(|_| sends).map_or(Whose::Mine, Whose::Anybodys))?;
             }
             if let Some(part) = &self.part {
                 part.give_batch_back(batch);
@@ -70,6 +81,7 @@ impl Worker {
     /// # Errors
     /// When the store thread is gone.
     pub(super) fn take_last_handed(&mut self) -> Result<()> {
+        while !self.ends_round()? {}
         if let Some(part) = &self.part {
             part.close();
         }
@@ -82,29 +94,26 @@ impl Worker {
         self.part.as_mut().is_none_or(|part| part.send())
     }
 
-    /// The source has nothing more: what waited for fragments that did not come is taken.
+    /// The source has nothing more, and what it had is sent: a round of the end is over for this worker, and the next one begins when it
+    /// is for all others, and what they sent is taken. Gives whether it was the last one: then what waited for fragments that did not
+    /// come is taken, what could not be sent is let go, and this worker hands nothing over any more.
     ///
     /// # Errors
     /// When the store thread is gone.
-    pub fn source_is_over(&mut self) -> Result<()> {
-        let over = self.part.as_mut().map(|part| part.fragments.finish()).unwrap_or_default();
-        self.settle_over(over)
-    }
-
-    /// This worker hands nothing over any more; what could not be sent is let go.
-    ///
-    /// # Errors
-    /// When the store thread is gone.
-    pub fn ends_sending(&mut self) -> Result<()> {
-        let now = self.ticker.clock().unwrap_or_default();
-        if let Some(part) = &mut self.part {
-            // They were counted as handed over when they were collected.
-            let frames = part.give_up();
-            self.counted.shed_frames += frames;
-            self.counted.handed_frames = self.counted.handed_frames.saturating_sub(frames);
-            part.ends_sending();
+    pub fn ends_round(&mut self) -> Result<bool> {
+        let Some(part) = &mut self.part else { return Ok(true) };
+        if !part.is_last_round() {
+            return Ok(part.ends_round());
         }
-        self.note_losses(now)
+        // They were counted as handed over when they were collected.
+        let frames = part.give_up();
+        self.counted.shed_frames += frames;
+        self.counted.handed_frames = self.counted.handed_frames.saturating_sub(frames);
+        part.ends_round();
+        let over = part.fragments.finish();
+        self.settle_over(over)?;
+        self.note_losses(self.ticker.clock().unwrap_or_default())?;
+        Ok(true)
     }
 
     /// Notes what others let go of this worker's, and tells them what it let go of theirs.
@@ -119,7 +128,7 @@ impl Worker {
         self.sink.writer.note_losses(now, is_counted)
     }
 
-    /// Whether another worker may still hand something over.
+    /// Whether another worker may still hand something over in the round that is over for this one.
     pub fn others_send(&self) -> bool {
         self.part.as_ref().is_some_and(|part| part.others_send())
     }
@@ -131,19 +140,42 @@ impl Worker {
     }
 
     /// A fragment, of which it is to be found out whose it is.
-    pub(super) fn fragment(&mut self, frame: &Frame<'_>, fragment: &Fragment) -> Result<()> {
-        let route = match fragment.ends {
-            Some(ends) => Some(self.route(&ends)),
+    pub(super) fn fragment(
+        &mut self,
+        frame: &Frame<'_>,
+        fragment: &Fragment,
+        mut carried: Carried,
+        met: Met,
+    ) -> Result<()> {
+        let Some(part) = &mut self.part else { return Ok(()) };
+        if met == Met::Nowhere
+            && let Some(there) = part.meet(&fragment.packet, frame.time)
+        {
+            hand(part, &mut self.counted, there, frame, Some(Met::Outside));
+            return Ok(());
+        }
+        let inside = carried.inside.filter(|_| met != Met::Inside);
+        let meets = inside.and_then(|inside| part.meet(&inside.packet, frame.time));
+        let route = match carried {
+            _ if meets.is_some() => {
+                // With its packet it goes there, and not here.
+                carried.inside = None;
+                meets.map(Route::Meet)
+            }
+            Carried { ends: Some(ends), .. } => Some(self.route(&ends)),
+            Carried { inside: Some(inside), .. } if inside.offset > 0 => {
+                part.fragments.route(fragment, &carried, frame.time)
+            }
             // It is the first, and does not show it: nobody can tell.
-            None if fragment.offset == 0 => Some(Route::Here),
-            None => self.part.as_ref().and_then(|part| part.fragments.route(&fragment.packet, frame.time)),
+            _ if fragment.offset == 0 => Some(Route::Here),
+            _ => part.fragments.route(fragment, &carried, frame.time),
         };
         let Some(part) = &mut self.part else { return Ok(()) };
         let Some(route) = route else {
-            let over = part.fragments.wait(fragment, frame);
+            let over = part.fragments.wait(fragment, &carried, frame);
             return self.settle_over(over);
         };
-        let (waited, over) = part.fragments.goes(fragment, frame.time, route);
+        let (waited, over) = part.fragments.goes(fragment, &carried, frame.time, route);
         self.settle_over(over)?;
         for kept in &waited {
             self.follow(route, &kept.frame())?;
@@ -169,17 +201,24 @@ impl Worker {
     fn follow(&mut self, route: Route, frame: &Frame<'_>) -> Result<()> {
         match (route, &mut self.part) {
             (Route::There(owner), Some(part)) => {
-                hand(part, &mut self.counted, owner, frame);
+                hand(part, &mut self.counted, owner, frame, None);
                 Ok(())
             }
-            _ => self.take(frame, false),
+            (Route::Meet(there), Some(part)) => {
+                hand(part, &mut self.counted, there, frame, Some(Met::Inside));
+                Ok(())
+            }
+            _ => self.take(frame, Whose::Mine),
         }
     }
 
     /// What waited in vain is taken here, and what was claimed in vain is nobody's again.
     fn settle_over(&mut self, over: Over) -> Result<()> {
         for kept in &over.frames {
-            self.take(&kept.frame(), false)?;
+            self.take(&kept.frame(), Whose::Mine)?;
+        }
+        if let Some(part) = &self.part {
+            over.parted.iter().for_each(|packet| part.part(packet));
         }
         for ends in &over.claims {
             let place = self.flows.place(ends.protocol, &ends.path, ends.src, ends.dst);

@@ -11,10 +11,21 @@ pub enum Wrap {
     VxlanOfFragments,
     /// The outer ones are.
     FragmentsOfVxlan,
+    /// Both are.
+    FragmentsOfVxlanOfFragments,
+    FragmentsOfIpOfFragments,
 }
 
-const WRAPS: [Wrap; 6] =
-    [Wrap::Plain, Wrap::Fragmented, Wrap::Gre, Wrap::Vxlan, Wrap::VxlanOfFragments, Wrap::FragmentsOfVxlan];
+const WRAPS: [Wrap; 8] = [
+    Wrap::Plain,
+    Wrap::Fragmented,
+    Wrap::Gre,
+    Wrap::Vxlan,
+    Wrap::VxlanOfFragments,
+    Wrap::FragmentsOfVxlan,
+    Wrap::FragmentsOfVxlanOfFragments,
+    Wrap::FragmentsOfIpOfFragments,
+];
 
 /// Payload that fits into one fragment.
 const FRAGMENT: usize = 400;
@@ -43,7 +54,7 @@ pub type Sent = (usize, Vec<u8>);
 impl Flow {
     pub fn new(n: u32) -> Self {
         let kind = n as usize;
-        let (wrap, v6, tcp) = (WRAPS[kind % 6], kind / 6 % 2 == 1, (kind / 12).is_multiple_of(2));
+        let (wrap, v6, tcp) = (WRAPS[kind % 8], kind / 8 % 2 == 1, (kind / 16).is_multiple_of(2));
         Self { n, wrap, v6, tcp, id: n * 64, server: WELL_KNOWN, seq: [n.wrapping_mul(77_777), n.wrapping_mul(99_991)] }
     }
 
@@ -101,29 +112,28 @@ impl Flow {
         self.id += 1;
         let transport = self.transport(side, flags, payload);
         let protocol = if self.tcp { 6 } else { 17 };
-        let inner = if matches!(self.wrap, Wrap::Fragmented | Wrap::VxlanOfFragments) {
-            self.fragments(side, protocol, &transport)
-        } else {
-            vec![self.packet(side, protocol, 0, false, &transport, false)]
+        let inner = match self.wrap {
+            Wrap::Plain | Wrap::Gre | Wrap::Vxlan | Wrap::FragmentsOfVxlan => {
+                vec![self.packet(side, protocol, 0, false, &transport, false)]
+            }
+            _ => self.fragments(side, protocol, &transport),
         };
         let ethertype = if self.v6 { 0x86dd } else { 0x0800 };
-        let frames = inner.into_iter().flat_map(|packet| match self.wrap {
+        let frames = inner.into_iter().zip(1..).flat_map(|(packet, number)| match self.wrap {
             Wrap::Plain | Wrap::Fragmented => vec![ethernet(ethertype, &packet)],
             Wrap::Gre => {
-                vec![ethernet(0x0800, &self.outer(side, 47, 0, &[&[0, 0], &be(ethertype)[..], &packet].concat()))]
+                vec![ethernet(
+                    0x0800,
+                    &self.outer(side, 47, number, 0, &[&[0, 0], &be(ethertype)[..], &packet].concat()),
+                )]
             }
             Wrap::Vxlan | Wrap::VxlanOfFragments => {
-                vec![ethernet(0x0800, &self.outer(side, 17, 0, &self.vxlan(side, ethertype, &packet)))]
+                vec![ethernet(0x0800, &self.outer(side, 17, number, 0, &self.vxlan(side, ethertype, &packet)))]
             }
-            Wrap::FragmentsOfVxlan => {
-                let datagram = self.vxlan(side, ethertype, &packet);
-                let last = datagram.len().div_ceil(FRAGMENT) - 1;
-                let piece = |(k, piece): (usize, &[u8])| {
-                    let place = (k * FRAGMENT / 8) as u16 | if k < last { 0x2000 } else { 0 };
-                    ethernet(0x0800, &self.outer(side, 17, place, piece))
-                };
-                datagram.chunks(FRAGMENT).enumerate().map(piece).collect()
+            Wrap::FragmentsOfVxlan | Wrap::FragmentsOfVxlanOfFragments => {
+                self.outer_fragments(side, 17, number, &self.vxlan(side, ethertype, &packet))
             }
+            Wrap::FragmentsOfIpOfFragments => self.outer_fragments(side, if self.v6 { 41 } else { 4 }, number, &packet),
         });
         let mut frames: Vec<Sent> = frames.map(|frame| (side, frame)).collect();
         // Of some, the last fragment comes first.
@@ -188,10 +198,20 @@ impl Flow {
         [&be(from)[..], &be(4789), &be(inner.len() as u16 + 8), &[0, 0], &inner].concat()
     }
 
-    fn outer(&self, side: usize, protocol: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
+    /// The outer packet around the inner one of this number.
+    fn outer(&self, side: usize, protocol: u8, number: u32, fragment: u16, payload: &[u8]) -> Vec<u8> {
         let ends = [0xac10_0001 + self.n % 4, 0xac10_0101];
         let ends = if side == 0 { ends } else { [ends[1], ends[0]] };
-        ipv4(protocol, self.id as u16, fragment, ends, payload)
+        ipv4(protocol, (self.id + number * 16) as u16, fragment, ends, payload)
+    }
+
+    fn outer_fragments(&self, side: usize, protocol: u8, number: u32, payload: &[u8]) -> Vec<Vec<u8>> {
+        let last = payload.len().div_ceil(FRAGMENT) - 1;
+        let piece = |(k, piece): (usize, &[u8])| {
+            let place = (k * FRAGMENT / 8) as u16 | if k < last { 0x2000 } else { 0 };
+            ethernet(0x0800, &self.outer(side, protocol, number, place, piece))
+        };
+        payload.chunks(FRAGMENT).enumerate().map(piece).collect()
     }
 }
 
