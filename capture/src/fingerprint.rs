@@ -22,19 +22,19 @@ const SAMPLE: u64 = 4096;
 /// # Errors
 /// When the file cannot be read, or is not a regular file.
 pub fn fingerprint(path: &Path) -> io::Result<String> {
-    fingerprint_of(&mut File::open(path)?)
-}
-
-/// The same of a file that is open; where it is read next is anywhere after this.
-///
-/// # Errors
-/// When the file cannot be read, or is not a regular file.
-pub fn fingerprint_of(file: &mut File) -> io::Result<String> {
+    let mut file = File::open(path)?;
     let about = file.metadata()?;
     if !about.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "only a regular file has a fingerprint"));
     }
-    let length = about.len();
+    fingerprint_of(&mut file, about.len())
+}
+
+/// The same of a regular file of this length that is open; where it is read next is anywhere after this.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn fingerprint_of(file: &mut (impl Read + Seek), length: u64) -> io::Result<String> {
     let mut crc = |ranges: &mut dyn Iterator<Item = (u64, u64)>| -> io::Result<u32> {
         let mut hasher = crc32fast::Hasher::new();
         let mut buffer = vec![0; END as usize];

@@ -57,6 +57,12 @@ impl Seen {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = Instant::now();
     }
 
+    /// Says from how many folders nothing can be taken, and how many of them do not answer, and no more than that.
+    pub(crate) fn say_away(&self, away: usize, silent: usize) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (last.0.away, last.0.silent) = (away, silent);
+    }
+
     /// One that has said nothing for so long.
     #[cfg(test)]
     pub(crate) fn silent_for(time: Duration) -> Self {

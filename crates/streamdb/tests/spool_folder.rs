@@ -8,11 +8,11 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use common::{
-    Capturing, Data, Made, Pair, Sensor, Server, Talk, free_port, head, installed, json_lines, may_capture, noise,
-    stream_to, text, until, wait,
+    Capturing, Data, Made, Pair, Sensor, Served, Server, Talk, free_port, head, installed, json_lines, may_capture,
+    noise, stream_to, text, until, wait,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -466,11 +466,12 @@ fn a_folder_that_does_not_answer_any_more_keeps_nothing_waiting() {
     fs::write(away.join("a.pcap"), conversation(40_001, 0, b"of a")).unwrap();
     until("it is taken", || Some(()).filter(|()| case.ports().contains(&40_001)));
     let id = sensor.child.id().to_string();
-    let mut mounted = Command::new("nsenter")
-        .args(["-m", "-t", &id, "sh", "-c", MOUNT, "sh"])
-        .args([&away, Path::new("sleep"), Path::new("600")])
-        .spawn()
-        .unwrap();
+    let mount = || {
+        let mut command = Command::new("nsenter");
+        command.args(["-m", "-t", &id, "sh", "-c", MOUNT, "sh"]);
+        command.args([&away, Path::new("sleep"), Path::new("600")]).spawn().unwrap()
+    };
+    let mut mounted = vec![mount()];
     sensor.says("away: this folder has not answered for 5 s, as one of a file server");
     is_told(port, 1);
     case.write("b.pcap", &conversation(40_002, 0, b"of b"));
@@ -480,9 +481,54 @@ fn a_folder_that_does_not_answer_any_more_keeps_nothing_waiting() {
     sensor.says("away: this folder answers again");
     until("what came meanwhile is stored", || Some(()).filter(|()| case.ports().contains(&40_003)));
     is_told(port, 0);
-    mounted.kill().unwrap();
-    mounted.wait().unwrap();
+    // The end waits for no folder.
+    mounted.push(mount());
+    sensor.says("away: this folder has not answered for 5 s, as one of a file server");
+    let since = Instant::now();
     assert_eq!(sensor.end().iter().find(|line| line.contains("died")), None);
+    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
+    for mut mounted in mounted {
+        mounted.kill().unwrap();
+        mounted.wait().unwrap();
+    }
+}
+
+/// Nor does it hold up others to close what was opened there.
+#[test]
+fn a_file_server_that_stops_in_the_middle_of_a_file_keeps_nothing_waiting() {
+    if !Served::is_possible() {
+        return;
+    }
+    let case = Case::new("spool-served");
+    let (served, mount) = (case.data.beside("served"), case.data.beside("mount"));
+    fs::create_dir(&served).unwrap();
+    let mut made = Made::default();
+    let mut talk = Talk::new(40_001);
+    let body = noise(7, 3_000_000);
+    talk.open(&mut made, 0).ask(&mut made, 1, b"ask").answer(&mut made, 2, &body).close(&mut made, 3);
+    fs::write(served.join("a.pcap"), made.file()).unwrap();
+    File::open(served.join("a.pcap")).unwrap().set_modified(SystemTime::now() - Duration::from_secs(300)).unwrap();
+    let server = Served::new(&served, &mount);
+    server.stops_after(1_500_000);
+    let mut capturing = case.start(&["--spool", mount.to_str().unwrap()]);
+    says(&mut capturing, "a.pcap: could not be read to its end: its folder does not answer; all of it is taken anew");
+    server.signal("-STOP");
+    for port in [40_002, 40_003] {
+        case.write(&format!("{port}.pcap"), &conversation(port, 0, b"of another"));
+        until("the other folder is looked at", || Some(()).filter(|()| case.ports().contains(&port.into())));
+    }
+    server.goes_on();
+    server.signal("-CONT");
+    says(&mut capturing, "mount: this folder answers again");
+    says(&mut capturing, "stored ");
+    let said = capturing.stop();
+    assert!(!said.err.contains("not read"), "{}", said.err);
+    let rows = case.data.streams(&[]);
+    let row = rows.iter().find(|row| row["length"] == body.len()).unwrap();
+    assert!(row["gap_bytes"] == 0 && case.data.get(text(row, "oid"), &["--raw"]) == body);
+    let wanted = made.frames.len() + 2 * frames(&[conversation(40_002, 0, b"of another")]);
+    assert_eq!(case.data.export().frames.len(), wanted, "each frame once");
+    case.data.is_well();
 }
 
 /// A folder that is not as it should be by the time that a process is started anew.

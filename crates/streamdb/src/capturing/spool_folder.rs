@@ -48,6 +48,8 @@ const AGAIN: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_secs(5 * 60);
 /// When it is told to end, the file at hand may go on for so long.
 const GRACE: Duration = Duration::from_secs(4);
+/// So many files are remembered that could not be taken as they should; of more it may be said again.
+const REMEMBERED: usize = 10_000;
 /// The most interfaces that are told apart while connections go on.
 const INTERFACES: usize = 1024;
 
@@ -72,7 +74,7 @@ impl SpoolFolders {
         said: Sender<Event>,
     ) -> Result<Self, Error> {
         let (at_work, changes) = AtWork::new(folders, removes, store, settings)?;
-        let Waits { seen, ending } = at_work.waits.clone();
+        let (seen, ending) = (Arc::clone(&at_work.waits.seen), Arc::clone(&at_work.waits.ending));
         let work = move || {
             // Files wait for it.
             come_as_others();
@@ -130,14 +132,14 @@ struct AtWork {
     last: Instant,
     /// What was said of files that could not be read, so that it is said once.
     said: BTreeMap<PathBuf, String>,
+    /// Files that could not be read to their end.
+    unread: BTreeMap<PathBuf, Unread>,
     /// What was said of why nothing could be stored.
     trouble: String,
     /// When it was told how things stand.
     told: Instant,
     changed: Receiver<Change>,
     waits: Waits,
-    /// When it has to end, once it is told to.
-    ends_at: Option<Instant>,
 }
 
 impl AtWork {
@@ -150,7 +152,7 @@ impl AtWork {
         settings: &Settings,
     ) -> Result<(Self, Sender<Change>), Error> {
         let (changes, changed) = unbounded();
-        let waits = Waits::default();
+        let waits = Waits { away: folders.away().len(), ..Waits::default() };
         let at_work = Self {
             folders: Watching::new(folders, &waits)?,
             removes,
@@ -164,17 +166,17 @@ impl AtWork {
             given: Counters::default(),
             last: Instant::now(),
             said: BTreeMap::new(),
+            unread: BTreeMap::new(),
             trouble: String::new(),
             told: Instant::now(),
             changed,
             waits,
-            ends_at: None,
         };
         Ok((at_work, changes))
     }
 
     fn run(mut self) -> Result<Done, Error> {
-        while !self.is_to_end() {
+        while !self.waits.is_ending() {
             self.between();
             match self.folders.next() {
                 Some((at, name, Next::Take(shape))) => {
@@ -199,18 +201,6 @@ impl AtWork {
         Ok(self.done)
     }
 
-    fn is_to_end(&self) -> bool {
-        self.waits.ending.load(Ordering::Relaxed)
-    }
-
-    /// Whether there is no time left for the file at hand, either.
-    fn is_to_end_now(&mut self) -> bool {
-        if !self.is_to_end() {
-            return false;
-        }
-        self.ends_at.get_or_insert_with(|| Instant::now() + GRACE).saturating_duration_since(Instant::now()).is_zero()
-    }
-
     /// What is to be done now and then: hear, change, and tell.
     fn between(&mut self) {
         self.folders.hear();
@@ -228,7 +218,7 @@ impl AtWork {
         }
         if self.told.elapsed() >= SECOND {
             self.told = Instant::now();
-            let (waiting, (away, silent)) = (Some(self.folders.waiting()), self.folders.away());
+            let (waiting, (away, silent)) = (Some(self.folders.waiting()), self.waits.away());
             let mut going = Going { counters: self.done.counters, waiting, away, silent, ..Going::default() };
             if let Some(worker) = &self.worker {
                 going.counters.add(&worker.counters());
@@ -284,7 +274,7 @@ impl AtWork {
             complain(&error.to_string());
         }
         let since = Instant::now();
-        while since.elapsed() < AGAIN && !self.is_to_end() {
+        while since.elapsed() < AGAIN && !self.waits.is_ending() {
             thread::sleep(PAUSE);
             self.between();
         }
@@ -300,8 +290,6 @@ impl AtWork {
 
     /// Says something of a file, once; it may be tried again often.
     fn say_once(&mut self, path: PathBuf, text: String) {
-        /// Of more it may be said again.
-        const REMEMBERED: usize = 10_000;
         if self.said.get(&path) == Some(&text) {
             return;
         }
@@ -311,6 +299,14 @@ impl AtWork {
         complain(&text);
         self.said.insert(path, text);
     }
+}
+
+/// A file that could not be read to its end.
+struct Unread {
+    /// What is stored of it.
+    capture: CaptureName,
+    /// How often that was so.
+    times: u32,
 }
 
 /// A file in one of the folders.

@@ -8,6 +8,7 @@ pub mod flows;
 mod http;
 mod made;
 mod sensor;
+mod served;
 mod wire;
 
 use std::ffi::OsStr;
@@ -27,6 +28,7 @@ pub use capturing::{Capturing, Pair, head, stream_to};
 pub use http::{Answer, Server};
 pub use made::{Made, Talk};
 pub use sensor::{RUN, Sensor, free_port, kill};
+pub use served::Served;
 pub use wire::{Wire, inside, installed, ip, may_capture, within};
 
 /// How long anything that is waited for may take, on a machine that has much else to do.

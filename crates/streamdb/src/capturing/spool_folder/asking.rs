@@ -1,13 +1,14 @@
-//! Who asks a folder: a thread for each, as one that asks a file server which is away may wait for as long as that likes. The worker
-//! waits for an answer as long as something comes of it, and else goes on with the other folders.
+//! Who asks a folder: a thread for each, as one that asks a file server which is away may wait for as long as that likes. What is asked
+//! may take a while, as long as something comes of it; a folder of which nothing does is silent until something does. Files of it are
+//! closed there, too.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
-use std::io::{self, ErrorKind, Read, Seek};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,51 +18,93 @@ use streamdb_capture::fingerprint_of;
 
 use super::GRACE;
 use super::files::{MOST, Shape, is_wanted};
-use super::folders::ANSWERS;
+use super::folders::{ANSWERS, not_answering};
 use crate::commands::Error;
 use crate::limiting::come_as_others;
+use crate::output::{complain, inform, printable};
 use crate::reporting::Seen;
 
 /// How often it is looked whether something comes of a question.
 const STEP: Duration = Duration::from_millis(100);
-/// How long an answer is waited for when all is to end.
+/// How long a sign is waited for when all is to end.
 const ENDS: Duration = Duration::from_secs(1);
 /// So much of a file is asked for at once.
 const PART: usize = 128 << 10;
+/// More files than this are not listed; of those there are, [`MOST`] are looked at.
+const LISTED: usize = 2 * MOST;
 
 type Question = Box<dyn FnOnce() + Send>;
+
+/// What all who wait for answers of folders have in common.
+#[derive(Clone, Default)]
+pub(super) struct Waits {
+    pub(super) seen: Arc<Seen>,
+    pub(super) ending: Arc<AtomicBool>,
+    /// When it was to end, and for so long after that.
+    pub(super) ends_at: Arc<OnceLock<Instant>>,
+    /// Folders that could not be used from the start.
+    pub(super) away: usize,
+    /// Those that are silent.
+    pub(super) silent: Arc<AtomicUsize>,
+}
+
+impl Waits {
+    /// Whether all is to end.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is, and there is no time left for the file at hand, either.
+    pub(super) fn time_is_up(&self) -> bool {
+        self.is_ending() && Instant::now() >= *self.ends_at.get_or_init(|| Instant::now() + GRACE)
+    }
+
+    /// From how many folders nothing can be taken, and how many of them are silent.
+    pub(super) fn away(&self) -> (usize, usize) {
+        let silent = self.silent.load(Ordering::Acquire);
+        (self.away + silent, silent)
+    }
+
+    /// A folder fell silent, or is not any more.
+    fn changed(&self, silent: bool) {
+        if silent {
+            self.silent.fetch_add(1, Ordering::AcqRel);
+        } else {
+            self.silent.fetch_sub(1, Ordering::AcqRel);
+        }
+        let (away, silent) = self.away();
+        self.seen.say_away(away, silent);
+    }
+}
 
 /// Who asks one folder.
 #[derive(Clone)]
 pub(super) struct Asker {
     questions: Sender<Question>,
     pace: Arc<Pace>,
-    waits: Waits,
-}
-
-/// What who waits for answers says, and hears.
-#[derive(Clone, Default)]
-pub(super) struct Waits {
-    pub(super) seen: Arc<Seen>,
-    pub(super) ending: Arc<AtomicBool>,
 }
 
 /// How it goes with the questions to a folder.
-#[derive(Debug)]
 pub(super) struct Pace {
-    /// Those that have no answer.
+    folder: PathBuf,
+    waits: Waits,
+    /// Questions that have no answer.
     open: AtomicUsize,
-    /// One of them was given up.
-    given_up: AtomicBool,
-    /// When something came of one last.
-    last: Mutex<Instant>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// When something came of a question last, or the first of those that are open was asked.
+    last: Instant,
+    silent: bool,
+    /// It was silent, and nobody has looked since what came meanwhile.
+    again: bool,
 }
 
 /// A question.
 pub(super) struct Asked<T> {
     answer: Receiver<T>,
     pace: Arc<Pace>,
-    waits: Waits,
 }
 
 impl Asker {
@@ -69,7 +112,7 @@ impl Asker {
     ///
     /// # Errors
     /// When the system has no more threads.
-    pub(super) fn start(waits: Waits) -> Result<Self, Error> {
+    pub(super) fn start(folder: &Path, waits: Waits) -> Result<Self, Error> {
         let (questions, asked) = unbounded::<Question>();
         let ask = move || {
             // Files wait for it.
@@ -80,68 +123,149 @@ impl Asker {
         thread.map_err(|e| {
             Error::Other(format!("could not set up who asks the folders in which captures appear: {e}"))
         })?;
-        let pace =
-            Pace { open: AtomicUsize::new(0), given_up: AtomicBool::new(false), last: Mutex::new(Instant::now()) };
-        Ok(Self { questions, pace: Arc::new(pace), waits })
+        let state = Mutex::new(State { last: Instant::now(), silent: false, again: false });
+        let pace = Pace { folder: folder.to_owned(), waits, open: AtomicUsize::new(0), state };
+        Ok(Self { questions, pace: Arc::new(pace) })
     }
 
     /// Asks something, which may take a while as long as it says now and then that it goes on.
     pub(super) fn ask<T: Send + 'static>(&self, question: impl FnOnce(&Pace) -> T + Send + 'static) -> Asked<T> {
         let (tell, answer) = bounded(1);
+        self.pace.asked();
         let pace = Arc::clone(&self.pace);
-        pace.goes_on();
-        pace.open.fetch_add(1, Ordering::AcqRel);
         let question = move || {
             let told = question(&pace);
-            pace.goes_on();
-            pace.open.fetch_sub(1, Ordering::AcqRel);
+            pace.answered();
             // Who gave it up wants it no more.
             _ = tell.send(told);
         };
         // Where the thread is gone, nothing answers.
         _ = self.questions.send(Box::new(question));
-        Asked { answer, pace: Arc::clone(&self.pace), waits: self.waits.clone() }
+        Asked { answer, pace: Arc::clone(&self.pace) }
     }
 
-    /// Whether the folder did not answer, and still does not.
+    /// Whether nothing comes of what the folder is asked.
     pub(super) fn is_silent(&self) -> bool {
-        if self.pace.open.load(Ordering::Acquire) == 0 {
-            self.pace.given_up.store(false, Ordering::Release);
-        }
-        self.pace.given_up.load(Ordering::Acquire)
+        self.pace.is_silent()
+    }
+
+    /// Whether it answers again since this was asked.
+    pub(super) fn answers_again(&self) -> bool {
+        std::mem::take(&mut self.pace.state().again)
     }
 }
 
 impl Pace {
-    /// Something comes of a question.
-    fn goes_on(&self) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn silent(&self) -> Duration {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    fn asked(&self) {
+        let mut state = self.state();
+        if self.open.fetch_add(1, Ordering::AcqRel) == 0 {
+            state.last = Instant::now();
+        }
+    }
+
+    fn answered(&self) {
+        self.open.fetch_sub(1, Ordering::AcqRel);
+        self.goes_on();
+    }
+
+    /// Something comes of a question.
+    pub(super) fn goes_on(&self) {
+        let mut state = self.state();
+        state.last = Instant::now();
+        if std::mem::take(&mut state.silent) {
+            state.again = true;
+            drop(state);
+            self.waits.changed(false);
+            inform(&format!("{}: this folder answers again", printable(&self.folder.to_string_lossy())));
+        }
+    }
+
+    /// For how long nothing has come of a question.
+    fn nothing_for(&self) -> Duration {
+        self.state().last.elapsed()
+    }
+
+    /// Whether nothing comes of any question; that is said once.
+    fn is_silent(&self) -> bool {
+        let mut state = self.state();
+        let is_silent = self.open.load(Ordering::Acquire) > 0 && state.last.elapsed() >= ANSWERS;
+        // At the end nobody is interested any more.
+        if is_silent && !state.silent && !self.waits.is_ending() {
+            state.silent = true;
+            drop(state);
+            self.waits.changed(true);
+            complain(&not_answering(&self.folder, ANSWERS));
+            return true;
+        }
+        state.silent
     }
 }
 
 impl<T> Asked<T> {
-    /// Waits for the answer, as long as something comes of the question. `None` where nothing does, and the folder is silent.
-    pub(super) fn wait(self) -> Option<T> {
-        let Self { answer, pace, waits } = self;
+    /// Waits for the answer, until nothing has come of the question for so long, or all is to end.
+    pub(super) fn wait(self, patience: Duration) -> Option<T> {
+        let Self { answer, pace } = self;
         loop {
             match answer.recv_timeout(STEP) {
                 Ok(answer) => return Some(answer),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => {
-                    pace.given_up.store(true, Ordering::Release);
-                    return None;
-                }
+                Err(RecvTimeoutError::Disconnected) => return None,
             }
-            if waits.ending.load(Ordering::Relaxed) && pace.silent() >= ENDS || pace.silent() >= ANSWERS {
-                pace.given_up.store(true, Ordering::Release);
+            let nothing_for = pace.nothing_for();
+            pace.is_silent();
+            let waits = &pace.waits;
+            if nothing_for >= patience || waits.is_ending() && (nothing_for >= ENDS || waits.time_is_up()) {
                 return None;
             }
             waits.seen.goes_on();
         }
+    }
+
+    /// The answer, if there is one by then; else the question again, unless it is answered by nobody.
+    pub(super) fn by(self, then: Instant) -> Result<T, Option<Self>> {
+        match self.answer.recv_deadline(then) {
+            Ok(answer) => Ok(answer),
+            Err(RecvTimeoutError::Timeout) => {
+                self.pace.is_silent();
+                Err(Some(self))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(None),
+        }
+    }
+}
+
+/// A file of the folder, which is closed by who asks that, as this may take as long as any question.
+pub(super) struct Held {
+    file: Option<File>,
+    questions: Sender<Question>,
+}
+
+impl Held {
+    pub(super) fn new(file: File, asker: &Asker) -> Self {
+        Self { file: Some(file), questions: asker.questions.clone() }
+    }
+
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.file.as_mut().map_or(Ok(0), |file| file.read(bytes))
+    }
+
+    /// How it is now.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub(super) fn shape(&self) -> io::Result<Option<Shape>> {
+        self.file.as_ref().map(|file| Ok(Shape::of(&file.metadata()?))).transpose()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let file = self.file.take();
+        _ = self.questions.send(Box::new(move || drop(file)));
     }
 }
 
@@ -150,7 +274,7 @@ pub(super) struct Listing {
     /// Which folder it is.
     pub(super) inode: u64,
     pub(super) files: Vec<(OsString, Shape)>,
-    /// There are more than are looked at.
+    /// There are more than are listed.
     pub(super) crowded: bool,
 }
 
@@ -165,7 +289,7 @@ pub(super) fn list(folder: &Path, pace: &Pace) -> io::Result<Listing> {
             continue;
         }
         let Ok(Some(shape)) = shape(&folder.join(&name)) else { continue };
-        if listing.files.len() >= MOST {
+        if listing.files.len() >= LISTED {
             listing.crowded = true;
             break;
         }
@@ -186,20 +310,49 @@ pub(super) fn shape(path: &Path) -> io::Result<Option<Shape>> {
     }
 }
 
-/// The file with its fingerprint, at its begin; nothing when it is another one by now, or none.
+/// A file that is to be taken, twice, and its fingerprint.
+pub(super) struct Opened {
+    /// At its begin.
+    pub(super) file: Held,
+    /// Whatever the name comes to stand for.
+    pub(super) same: Held,
+    pub(super) fingerprint: String,
+}
+
+/// Opens a file; nothing when it is another one by now, or none.
 ///
 /// # Errors
 /// When it cannot be read.
-pub(super) fn open(path: &Path, wanted: Shape) -> io::Result<Option<(File, String)>> {
+pub(super) fn open(path: &Path, wanted: Shape, asker: &Asker, pace: &Pace) -> io::Result<Option<Opened>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     let mut file: File = rustix::fs::open(path, flags, Mode::empty())?.into();
     let is_same = file.metadata().is_ok_and(|about| about.is_file() && Shape::of(&about) == wanted);
     if !is_same {
         return Ok(None);
     }
-    let fingerprint = fingerprint_of(&mut file)?;
+    let fingerprint = fingerprint_of(&mut Paced { file: &mut file, pace }, wanted.length)?;
     file.rewind()?;
-    Ok(Some((file, fingerprint)))
+    let same = Held::new(file.try_clone()?, asker);
+    Ok(Some(Opened { file: Held::new(file, asker), same, fingerprint }))
+}
+
+/// One that is read with a sign at each step.
+struct Paced<'a> {
+    file: &'a mut File,
+    pace: &'a Pace,
+}
+
+impl Read for Paced<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.pace.goes_on();
+        self.file.read(bytes)
+    }
+}
+
+impl Seek for Paced<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
 }
 
 /// Removes a file, if it is the one that is meant: another one may have its name by now, or nobody.
@@ -239,24 +392,24 @@ pub(super) enum Cut {
 /// whoever reads it says that it goes on, and stops when there is no time left.
 pub(super) struct Reading {
     asker: Asker,
+    /// How long a sign of the folder is waited for.
+    patience: Duration,
     ahead: Option<Asked<Part>>,
     bytes: Vec<u8>,
     /// What of them was taken.
     taken: usize,
     cut: Arc<Mutex<Option<Cut>>>,
-    /// When all has to be over, once it is to end.
-    pub(super) ends_at: Option<Instant>,
 }
 
 /// Some bytes of a file, how many they are, and the file for more.
-struct Part(File, Vec<u8>, io::Result<usize>);
+struct Part(Held, Vec<u8>, io::Result<usize>);
 
 impl Reading {
     /// Reads from where the file is now.
-    pub(super) fn new(asker: &Asker, file: File) -> Self {
+    pub(super) fn new(asker: &Asker, file: Held, patience: Duration) -> Self {
         let asker = asker.clone();
         let ahead = Some(ask_part(&asker, file, Vec::new()));
-        Self { asker, ahead, bytes: Vec::new(), taken: 0, cut: Arc::default(), ends_at: None }
+        Self { asker, patience, ahead, bytes: Vec::new(), taken: 0, cut: Arc::default() }
     }
 
     /// Where it is said why no more was read, if anything kept it from that.
@@ -280,17 +433,15 @@ impl Reading {
 
 impl Read for Reading {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Waits { seen, ending } = &self.asker.waits;
-        seen.goes_on();
-        if ending.load(Ordering::Relaxed)
-            && Instant::now() >= *self.ends_at.get_or_insert_with(|| Instant::now() + GRACE)
-        {
+        let waits = &self.asker.pace.waits;
+        waits.seen.goes_on();
+        if waits.time_is_up() {
             return Err(self.is_cut(Cut::Ends));
         }
         if self.taken >= self.bytes.len() {
             let Some(ahead) = self.ahead.take() else { return Ok(0) };
-            let Some(Part(file, mut bytes, read)) = ahead.wait() else {
-                let ends = self.asker.waits.ending.load(Ordering::Relaxed);
+            let Some(Part(file, mut bytes, read)) = ahead.wait(self.patience) else {
+                let ends = self.asker.pace.waits.is_ending();
                 return Err(self.is_cut(if ends { Cut::Ends } else { Cut::Silent }));
             };
             match read {
@@ -310,7 +461,7 @@ impl Read for Reading {
 }
 
 /// Asks for the next bytes of a file, in this memory.
-fn ask_part(asker: &Asker, mut file: File, mut bytes: Vec<u8>) -> Asked<Part> {
+fn ask_part(asker: &Asker, mut file: Held, mut bytes: Vec<u8>) -> Asked<Part> {
     asker.ask(move |_| {
         bytes.resize(PART, 0);
         let read = loop {

@@ -218,6 +218,13 @@ impl Files {
         }
     }
 
+    /// Of this one it is known otherwise.
+    pub(super) fn keep(&mut self, name: &OsStr) {
+        if let Some(file) = self.all.get_mut(name) {
+            file.is_there = true;
+        }
+    }
+
     /// All that are there were said.
     pub(super) fn end_look(&mut self) {
         let Self { all, waiting, .. } = self;

@@ -1,6 +1,5 @@
 //! One file of a folder into the store.
 
-use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,9 +9,10 @@ use streamdb_capture::{CaptureFile, Error as CaptureError};
 use streamdb_storage::{CaptureName, Claim, Event, FOLDER, Held, WriteFolder, WriterSummary, now};
 use streamdb_types::Counters;
 
-use super::asking::{self, Asker, Cut, Reading};
+use super::asking::{self, Asker, Cut, Opened, Reading};
 use super::files::Shape;
-use super::{AGAIN, AtWork, Found, INTERFACES};
+use super::folders::ANSWERS;
+use super::{AGAIN, AtWork, Found, INTERFACES, REMEMBERED, Unread};
 use crate::commands::Error;
 use crate::commands::storing::{self, Summary};
 use crate::ingesting::nothing_in;
@@ -23,6 +23,10 @@ use crate::worker::Worker;
 const SOON: Duration = Duration::from_secs(1);
 /// After so many frames it is looked up.
 const AT_A_TIME: u32 = 4096;
+/// How long a sign of a folder is waited for where there is no other.
+const ALONE: Duration = Duration::from_secs(10 * 60);
+/// After so many times a file that the system does not read to its end is taken as it is.
+const TIMES: u32 = 3;
 
 /// How the reading of a file ended.
 enum End {
@@ -39,11 +43,9 @@ impl AtWork {
     /// When nothing can be stored.
     pub(super) fn take(&mut self, at: usize, name: &Path, shape: Shape) -> Result<(), Error> {
         let Some(found) = self.found(at, name, shape) else { return Ok(()) };
-        // Both are the same file, whatever the name comes to stand for.
-        let open = |(file, print): (File, String)| Ok((file.try_clone()?, file, print));
-        match self.open(&found).map(|opened| opened.and_then(|file| file.map(open).transpose())) {
+        match self.open(&found) {
             None => Ok(()),
-            Some(Ok(Some((file, same, fingerprint)))) => self.store_file(&found, fingerprint, file, same),
+            Some(Ok(Some(opened))) => self.store_file(&found, opened),
             // It is another one by now, or none.
             Some(Ok(None)) => {
                 self.later(&found, SOON);
@@ -67,7 +69,7 @@ impl AtWork {
         let Some(found) = self.found(at, name, shape) else { return };
         match self.open(&found) {
             None => return,
-            Some(Ok(Some((_, fingerprint)))) if self.is_known(&fingerprint) => self.taken(&found),
+            Some(Ok(Some(opened))) if self.is_known(&opened.fingerprint) => self.taken(&found),
             Some(Ok(None)) => self.see(&found),
             // What cannot be read is told when it is to be taken.
             _ => {}
@@ -77,10 +79,18 @@ impl AtWork {
         }
     }
 
-    /// The file with its fingerprint; nothing when it is another one by now, or none. `None` where its folder does not answer.
-    fn open(&self, found: &Found) -> Option<io::Result<Option<(File, String)>>> {
+    /// The file, open; nothing when it is another one by now, or none. `None` where its folder does not answer.
+    fn open(&self, found: &Found) -> Option<io::Result<Option<Opened>>> {
         let (path, shape) = (found.path.clone(), found.shape);
-        self.asker(found)?.ask(move |_| asking::open(&path, shape)).wait()
+        let (asker, holds) = (self.asker(found)?, self.asker(found)?.clone());
+        asker.ask(move |pace| asking::open(&path, shape, &holds, pace)).wait(self.patience(0))
+    }
+
+    /// How long a sign of a folder is waited for, with a file for which that was too short so often: twice as long each time, so that it
+    /// is taken in the end; and for long where nobody else waits.
+    fn patience(&self, times: u32) -> Duration {
+        let longer = ANSWERS.saturating_mul(1 << times.min(16)).min(ALONE);
+        if self.folders.all.len() > 1 { longer } else { ALONE }
     }
 
     fn asker(&self, found: &Found) -> Option<&Asker> {
@@ -97,14 +107,9 @@ impl AtWork {
         ledger.facts().ingested(fingerprint).is_some()
     }
 
-    pub(super) fn store_file(
-        &mut self,
-        found: &Found,
-        fingerprint: String,
-        file: File,
-        same: File,
-    ) -> Result<(), Error> {
+    pub(super) fn store_file(&mut self, found: &Found, opened: Opened) -> Result<(), Error> {
         let Some(asker) = self.asker(found).cloned() else { return Ok(()) };
+        let Opened { file, same, fingerprint } = opened;
         let begun = Instant::now();
         let name = found.name.to_string_lossy().into_owned();
         let captures = [CaptureName { fingerprint: Some(fingerprint.clone()), name }];
@@ -123,11 +128,12 @@ impl AtWork {
             self.taken(found);
             return Ok(());
         }
-        let reading = Reading::new(&asker, file);
+        let times = self.drop_other(found, &captures)?;
+        let reading = Reading::new(&asker, file, self.patience(times));
         let cut = reading.cut();
         let mut capture = match CaptureFile::from_reader(&found.path, reading) {
             Ok(capture) => capture,
-            Err(_) if self.was_cut(found, &cut) => return Ok(()),
+            Err(_) if self.was_cut(found, &cut, &captures) => return Ok(()),
             Err(error) => {
                 complain(&printable(&error.to_string()));
                 self.taken(found);
@@ -144,7 +150,7 @@ impl AtWork {
         let left_out = self.left_out();
         let end = self.read(&mut capture)?;
         // What was cut off here is no fault of the file.
-        let was_cut = self.was_cut(found, &cut);
+        let was_cut = self.was_cut(found, &cut, &captures);
         let End::Over(damage) = end else { return self.end_worker(false) };
         if was_cut {
             return self.end_worker(false);
@@ -158,11 +164,17 @@ impl AtWork {
         if written.lost != Held::default() {
             return Err(Error::NotTaken(format!("{}: {}", found.shown, storing::lost(&written))));
         }
-        match asker.ask(move |_| same.metadata().map(|about| Shape::of(&about))).wait() {
+        match asker.ask(move |_| same.shape()).wait(self.patience(times)) {
+            Some(Ok(shape)) if shape == Some(found.shape) => {}
+            Some(Ok(_)) => return self.changed_meanwhile(found, &claim),
             // Nobody knows whether somebody wrote to it.
-            None => return self.end_worker(false),
-            Some(Ok(shape)) if shape == found.shape => {}
-            Some(_) => return self.changed_meanwhile(found, &claim),
+            unknown => {
+                self.unread(found, &captures);
+                if let Some(Err(error)) = unknown {
+                    self.could_not_be_read(found, &error.to_string(), AGAIN);
+                }
+                return self.end_worker(false);
+            }
         }
         let nothing = damage.as_ref().is_some_and(|error| nothing_in(error, &found.path));
         if !nothing {
@@ -196,7 +208,7 @@ impl AtWork {
         self.frames.begin_capture();
         loop {
             self.between();
-            if self.is_to_end_now() {
+            if self.waits.time_is_up() {
                 return Ok(End::Stopped);
             }
             self.begin_worker()?;
@@ -213,18 +225,50 @@ impl AtWork {
     }
 
     /// Whether the reading of a file was cut off, which is no fault of the file: it is tried again. What is stored of it stays until then.
-    fn was_cut(&mut self, found: &Found, cut: &Mutex<Option<Cut>>) -> bool {
+    /// What the system does not read time and again is damaged.
+    fn was_cut(&mut self, found: &Found, cut: &Mutex<Option<Cut>>, captures: &[CaptureName; 1]) -> bool {
         let Some(cut) = cut.lock().unwrap_or_else(PoisonError::into_inner).take() else { return false };
-        let (why, again) = match cut {
-            Cut::Ends => return true,
-            Cut::Silent => ("its folder does not answer".to_owned(), SOON),
-            Cut::Failed(why) => (why, AGAIN),
-        };
+        if cut == Cut::Ends {
+            return true;
+        }
+        let times = self.unread(found, captures);
+        match cut {
+            Cut::Failed(_) if times >= TIMES => return false,
+            Cut::Failed(why) => self.could_not_be_read(found, &why, AGAIN),
+            _ => self.could_not_be_read(found, "its folder does not answer", SOON),
+        }
+        true
+    }
+
+    fn could_not_be_read(&mut self, found: &Found, why: &str, again: Duration) {
         let text =
             format!("{}: could not be read to its end: {why}; all of it is taken anew when it can be", found.shown);
         self.say_once(found.path.clone(), text);
         self.later(found, again);
-        true
+    }
+
+    /// Remembers that a file could not be read to its end, and says how often that was so.
+    fn unread(&mut self, found: &Found, [capture]: &[CaptureName; 1]) -> u32 {
+        let times = self.unread.get(&found.path).map_or(0, |unread| unread.times) + 1;
+        if self.unread.len() >= REMEMBERED {
+            self.unread.clear();
+        }
+        self.unread.insert(found.path.clone(), Unread { capture: capture.clone(), times });
+        times
+    }
+
+    /// Drops what is stored of a file that could not be read to its end, if it is another one by now; how often it could not.
+    fn drop_other(&mut self, found: &Found, [capture]: &[CaptureName; 1]) -> Result<u32, Error> {
+        let Some(unread) = self.unread.get(&found.path) else { return Ok(0) };
+        if unread.capture == *capture {
+            return Ok(unread.times);
+        }
+        let before = [unread.capture.clone()];
+        if let Some(claim) = self.store.claim(&before) {
+            self.store.begin_ingest(FOLDER, &claim)?;
+        }
+        self.unread.remove(&found.path);
+        Ok(0)
     }
 
     /// Somebody wrote to the file while it was read. What is stored of it may be of both, and goes; with it the connections that
@@ -243,11 +287,16 @@ impl AtWork {
     /// Removes a file that is in the store, if it is the one that is.
     fn remove(&mut self, found: &Found, asker: &Asker) {
         let (path, shape) = (found.path.clone(), found.shape);
-        let removed = asker.ask(move |_| asking::remove(&path, shape)).wait();
-        if let Err(error) = removed.unwrap_or_else(|| Err(io::Error::other("its folder does not answer"))) {
-            let text = format!("{}: it is stored, and could not be removed: {error}", found.shown);
-            self.say_once(found.path.clone(), text);
-        }
+        let removed = asker.ask(move |_| asking::remove(&path, shape)).wait(self.patience(0));
+        let text = match removed {
+            Some(Ok(())) => return,
+            Some(Err(error)) => format!("{}: it is stored, and could not be removed: {error}", found.shown),
+            None => format!(
+                "{}: it is stored, and is removed when its folder answers, if that is before the end",
+                found.shown
+            ),
+        };
+        self.say_once(found.path.clone(), text);
     }
 
     fn left_out(&self) -> u64 {
@@ -258,6 +307,7 @@ impl AtWork {
         if let Some(folder) = self.folders.all.get_mut(found.at) {
             folder.files.taken(found.name.as_os_str(), found.shape);
         }
+        self.unread.remove(&found.path);
         self.folders.failed_last = false;
     }
 
@@ -270,9 +320,8 @@ impl AtWork {
     }
 
     fn see(&mut self, found: &Found) {
-        let now = self.folders.now();
         if let Some(folder) = self.folders.all.get_mut(found.at) {
-            folder.see(found.name.as_os_str(), now);
+            folder.see(found.name.as_os_str());
         }
     }
 }

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 
 use clap::Parser;
 use streamdb_capture::{CaptureFile, Item, fingerprint};
 use streamdb_storage::{DiskVolume, FrameFilter, Store, Volume};
 use streamdb_testkit::{Fault, FaultVolume, TestFolder};
 
-use super::asking::{Asker, Cut, Reading};
+use super::asking::{Asker, Cut, Held, Listing, Opened, Reading};
 use super::folders::ANSWERS;
 use super::*;
 use crate::cli::{Cli, Command};
@@ -49,10 +51,39 @@ impl Case {
 
     /// Takes the next file, which is this one.
     fn take(&mut self, name: &str) -> Result<(), Error> {
-        self.at_work.folders.hear();
+        self.hear();
         let (at, next, shape) = self.next();
         assert_eq!(next.to_str(), Some(name));
         self.at_work.take(at, &next, shape)
+    }
+
+    /// Hears until no folder has anything to say.
+    fn hear(&mut self) {
+        self.at_work.folders.hear();
+        let since = Instant::now();
+        while !self.at_work.folders.is_settled() {
+            assert!(since.elapsed() < ANSWERS);
+            self.at_work.folders.hear();
+        }
+    }
+
+    fn asker(&self, at: usize) -> Asker {
+        self.at_work.folders.all[at].asker.clone()
+    }
+
+    /// This file, as one that is opened as what the next one is.
+    fn opened(&self, file: File, found: &Found) -> Opened {
+        let asker = self.asker(found.at);
+        let same = Held::new(File::open(&found.path).unwrap(), &asker);
+        Opened { file: Held::new(file, &asker), same, fingerprint: fingerprint(&found.path).unwrap() }
+    }
+
+    /// The next file that is complete, and the same as it is opened.
+    fn open_next(&self) -> (Found, Opened) {
+        let (at, name, shape) = self.next();
+        let found = self.at_work.found(at, &name, shape).unwrap();
+        let opened = self.opened(File::open(&found.path).unwrap(), &found);
+        (found, opened)
     }
 
     /// The next file that is complete.
@@ -122,7 +153,7 @@ fn one_that_cannot_be_taken_does_not_hold_up_the_others() {
     let (bytes, _) = first(40);
     for name in ["a", "b"] {
         fs::write(case.path(name), &bytes).unwrap();
-        case.at_work.folders.hear();
+        case.hear();
     }
     let names = |case: &Case| case.next().1;
     let (at, name, shape) = case.next();
@@ -143,18 +174,27 @@ fn who_reads_a_file_goes_on_and_ends_in_time() {
     let path = folder.path().join("a");
     let written: Vec<u8> = (0..1_000_003_u32).map(|n| (n % 251) as u8).collect();
     fs::write(&path, &written).unwrap();
-    let waits = Waits { seen: Arc::new(Seen::silent_for(IDLE)), ending: Arc::default() };
-    let asker = Asker::start(waits.clone()).unwrap();
+    let waits = Waits { seen: Arc::new(Seen::silent_for(IDLE)), ..Waits::default() };
+    let asker = Asker::start(folder.path(), waits.clone()).unwrap();
+    let reading = || Reading::new(&asker, Held::new(File::open(&path).unwrap(), &asker), ANSWERS);
     let mut read = Vec::new();
-    Reading::new(&asker, File::open(&path).unwrap()).read_to_end(&mut read).unwrap();
+    reading().read_to_end(&mut read).unwrap();
     assert!(read == written && waits.seen.silent() < IDLE);
-    let mut reading = Reading::new(&asker, File::open(&path).unwrap());
-    reading.ends_at = Some(Instant::now());
+    let mut reading = reading();
     let mut bytes = [0; 2];
-    assert_eq!(reading.read(&mut bytes).unwrap(), 2);
     waits.ending.store(true, Ordering::Relaxed);
+    let since = Instant::now();
+    while since.elapsed() < GRACE {
+        assert_eq!(reading.read(&mut bytes).unwrap(), 2, "there is some time left");
+        thread::sleep(PAUSE);
+    }
+    thread::sleep(PAUSE);
     assert!(reading.read(&mut bytes).is_err());
     assert_eq!(reading.cut().lock().unwrap().take(), Some(Cut::Ends));
+    // At the end nobody waits for long.
+    let (_answer, question) = unbounded::<()>();
+    let since = Instant::now();
+    assert!(asker.ask(move |_| question.recv()).wait(IDLE).is_none() && since.elapsed() < Duration::from_secs(1));
 }
 
 /// As one of a file server that is away for a while.
@@ -164,67 +204,142 @@ fn a_folder_that_does_not_answer_any_more_keeps_no_other_waiting() {
     let (bytes, times) = first(40);
     fs::write(case.path("a"), &bytes).unwrap();
     fs::write(case.path("../away/b"), first(20).0).unwrap();
-    case.at_work.folders.hear();
+    case.hear();
     assert_eq!(case.at_work.folders.waiting(), 2);
     let (answer, question) = unbounded::<()>();
-    let asker = case.at_work.folders.all[1].asker.clone();
-    let asked = asker.ask(move |_| _ = question.recv());
+    let asked = case.asker(1).ask(move |_| _ = question.recv());
     let since = Instant::now();
-    assert!(asked.wait().is_none() && since.elapsed() >= ANSWERS);
+    assert!(asked.wait(ANSWERS).is_none() && since.elapsed() >= ANSWERS);
     let since = Instant::now();
-    case.take("a").unwrap();
+    let (at, name, shape) = case.next();
+    case.at_work.take(at, &name, shape).unwrap();
     assert!(case.at_work.folders.next().is_none(), "nobody asks there");
     fs::write(case.path("../away/c"), &bytes).unwrap();
     case.at_work.folders.hear();
-    assert_eq!(case.at_work.folders.away(), (1, 1));
-    assert!(since.elapsed() < ANSWERS, "nobody waits for it once more");
+    assert_eq!((case.at_work.waits.away(), case.at_work.waits.seen.last().silent), ((1, 1), 1));
+    assert!(since.elapsed() < Duration::from_secs(1), "nobody waits for it once more");
     assert!(!case.path("a").exists());
     drop(answer);
     // It is looked what came meanwhile.
     let since = Instant::now();
     while case.at_work.folders.waiting() < 2 {
-        assert!(since.elapsed() < ANSWERS);
+        assert!(since.elapsed() < Duration::from_secs(2));
         case.at_work.folders.hear();
     }
-    assert_eq!(case.at_work.folders.away(), (0, 0));
+    assert_eq!((case.at_work.waits.away(), case.at_work.waits.seen.last().silent), ((0, 0), 0));
     case.at_work.end_worker(true).unwrap();
     assert_eq!(case.frames(), times);
+}
+
+/// One that is listed for long keeps nobody waiting, either; and what is heard meanwhile counts more than what is listed.
+#[test]
+fn what_is_heard_while_a_folder_is_listed_is_not_forgotten() {
+    let mut case = Case::with("spool-folder-listed", DiskVolume, &["spool", "slow"]);
+    let bytes = first(40).0;
+    for name in ["../slow/a", "../slow/b", "c"] {
+        fs::write(case.path(name), &bytes).unwrap();
+    }
+    // What it says is said later, as of a listing that takes long.
+    let (answer, question) = unbounded::<()>();
+    let listed: Vec<_> = ["a", "b"].map(|name| (name.into(), shape_of(&case.path(&format!("../slow/{name}"))))).into();
+    let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(case.path("../slow")).unwrap());
+    case.at_work.folders.all[1].list_as(move || {
+        _ = question.recv();
+        Listing { inode, files: listed, crowded: false }
+    });
+    case.at_work.folders.hear();
+    fs::remove_file(case.path("../slow/a")).unwrap();
+    fs::write(case.path("../slow/d"), &bytes).unwrap();
+    let (at, name, shape) = loop {
+        case.at_work.folders.hear();
+        if let Some((at, name, Next::Take(shape))) = case.at_work.folders.next() {
+            break (at, name, shape);
+        }
+    };
+    assert_eq!((at, name.to_str()), (0, Some("c")));
+    case.at_work.take(at, &name, shape).unwrap();
+    assert!(case.at_work.folders.next().is_none(), "the other one is at something");
+    drop(answer);
+    let since = Instant::now();
+    while case.at_work.folders.waiting() < 2 {
+        assert!(since.elapsed() < Duration::from_secs(2));
+        case.at_work.folders.hear();
+    }
+    case.hear();
+    for wanted in ["b", "d"] {
+        let (at, name, shape) = case.next();
+        assert_eq!((at, name.to_str()), (1, Some(wanted)), "it was heard that it is complete");
+        case.at_work.take(at, &name, shape).unwrap();
+    }
+    assert_eq!(case.at_work.folders.waiting(), 0);
+}
+
+fn shape_of(path: &std::path::Path) -> Shape {
+    Shape::of(&fs::metadata(path).unwrap())
 }
 
 /// What was read of it stays, as the rest may never come; and goes when all of it comes.
 #[test]
 fn a_file_whose_folder_does_not_answer_any_more_is_stored_anew_and_once() {
-    let mut case = Case::new("spool-folder-cut", DiskVolume);
+    let mut case = Case::with("spool-folder-cut", DiskVolume, &["spool", "other"]);
     let (bytes, times) = first(40);
     fs::write(case.path("a"), &bytes).unwrap();
-    case.at_work.folders.hear();
-    let (at, name, shape) = case.next();
-    let found = case.at_work.found(at, &name, shape).unwrap();
-    let print = fingerprint(&found.path).unwrap();
-    let same = || File::open(&found.path).unwrap();
+    case.hear();
+    let (found, _) = case.open_next();
     // A pipe answers when somebody writes to it.
     let (pipe, mut writer) = std::io::pipe().unwrap();
-    let part = first(20).0;
-    writer.write_all(&part).unwrap();
+    writer.write_all(&first(20).0).unwrap();
     let since = Instant::now();
-    let pipe = File::from(std::os::fd::OwnedFd::from(pipe));
-    case.at_work.store_file(&found, print.clone(), pipe, same()).unwrap();
+    let opened = case.opened(File::from(OwnedFd::from(pipe)), &found);
+    case.at_work.store_file(&found, opened).unwrap();
     assert!(since.elapsed() >= ANSWERS && !case.is_known("a"));
     assert_eq!(case.frames().len(), 20);
     assert!(case.at_work.folders.next().is_none());
     drop(writer);
-    // What the system cannot read is no fault of the file, either.
-    while case.at_work.folders.all[0].asker.is_silent() {
+    while case.asker(0).is_silent() {
         thread::sleep(Duration::from_millis(1));
     }
-    let no_file = File::open(case.folder.path()).unwrap();
-    case.at_work.store_file(&found, print, no_file, same()).unwrap();
-    assert!(case.path("a").exists() && !case.is_known("a"));
+    case.hear();
     case.at_work.later(&found, Duration::ZERO);
     case.take("a").unwrap();
     assert!(!case.path("a").exists());
     case.at_work.end_worker(true).unwrap();
     assert_eq!(case.frames(), times);
+}
+
+/// A file of which the system reads only so much: another end is closed with something left in it.
+fn failing(bytes: &[u8]) -> File {
+    let (mut here, mut there) = UnixStream::pair().unwrap();
+    here.write_all(b"left").unwrap();
+    there.write_all(bytes).unwrap();
+    drop(there);
+    File::from(OwnedFd::from(here))
+}
+
+/// A file server may fail for a while; a disk that is broken does for good.
+#[test]
+fn what_the_system_does_not_read_is_tried_again_and_in_the_end_damaged() {
+    let mut case = Case::new("spool-folder-unread", DiskVolume);
+    fs::write(case.path("a"), first(40).0).unwrap();
+    case.hear();
+    let (found, _) = case.open_next();
+    for time in 1..=3 {
+        let opened = case.opened(failing(&first(20).0), &found);
+        case.at_work.store_file(&found, opened).unwrap();
+        assert_eq!((case.frames().len(), case.is_known("a")), (20, time == 3), "{time}");
+    }
+    assert!(case.path("a").exists() && case.at_work.folders.waiting() == 0);
+    // Another one goes on with what is stored of it.
+    fs::write(case.path("b"), &first(30).0).unwrap();
+    case.hear();
+    let (found, _) = case.open_next();
+    let opened = case.opened(failing(&first(20).0), &found);
+    case.at_work.store_file(&found, opened).unwrap();
+    assert_eq!(case.frames().len(), 40);
+    fs::write(case.path("b"), &first(39).0).unwrap();
+    case.take("b").unwrap();
+    case.at_work.end_worker(true).unwrap();
+    assert_eq!(case.frames().len(), 20 + 39, "nothing is left of it as it was before");
 }
 
 #[test]
@@ -250,15 +365,11 @@ fn what_is_written_to_meanwhile_is_dropped_and_stored_when_it_is_complete() {
     let mut case = Case::new("spool-folder-changed", DiskVolume);
     let (bytes, times) = first(40);
     fs::write(case.path("a"), &bytes[..2000]).unwrap();
-    case.at_work.folders.hear();
-    let (at, name, shape) = case.next();
+    case.hear();
+    let (found, opened) = case.open_next();
     let path = case.path("a");
-    let found = Found { at, shown: path.display().to_string(), name, path: path.clone(), shape };
-    let file = File::open(&path).unwrap();
-    let same = file.try_clone().unwrap();
-    let print = fingerprint(&path).unwrap();
     fs::write(&path, &bytes).unwrap();
-    case.at_work.store_file(&found, print, file, same).unwrap();
+    case.at_work.store_file(&found, opened).unwrap();
     assert!(case.path("a").exists() && !case.is_known("a"));
     assert!(case.frames().is_empty());
     case.take("a").unwrap();
@@ -273,16 +384,12 @@ fn only_what_is_stored_is_removed() {
     let mut case = Case::new("spool-folder-other", DiskVolume);
     let (bytes, times) = first(40);
     fs::write(case.path("a"), &bytes).unwrap();
-    case.at_work.folders.hear();
-    let (at, name, shape) = case.next();
+    case.hear();
+    let (found, opened) = case.open_next();
     let path = case.path("a");
-    let found = Found { at, shown: path.display().to_string(), name, path: path.clone(), shape };
-    let file = File::open(&path).unwrap();
-    let same = file.try_clone().unwrap();
-    let print = fingerprint(&path).unwrap();
     fs::rename(&path, case.path("moved")).unwrap();
     fs::write(&path, b"another").unwrap();
-    case.at_work.store_file(&found, print, file, same).unwrap();
+    case.at_work.store_file(&found, opened).unwrap();
     assert!(case.path("a").exists() && case.path("moved").exists());
     case.at_work.end_worker(true).unwrap();
     assert_eq!(case.frames(), times);

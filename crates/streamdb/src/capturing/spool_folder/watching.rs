@@ -1,6 +1,8 @@
 //! The folders in which captures appear while they are taken: what is heard of them, and what there is when they are looked through.
+//! Nobody waits for a folder to say that: what is heard meanwhile counts more than what is listed.
 
-use std::ffi::OsStr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -12,8 +14,8 @@ use rustix::fs::inotify::{ReadFlags, Reader};
 use streamdb_storage::now;
 
 use super::asking::{Asked, Asker, Listing, Waits, list, shape};
-use super::files::{Files, MOST, News, Next, Now, Shape};
-use super::folders::{ANSWERS, Folder, Folders, not_answering};
+use super::files::{Files, MOST, News, Next, Now, Shape, is_wanted};
+use super::folders::{Folder, Folders};
 use crate::commands::Error;
 use crate::output::{complain, inform, printable};
 
@@ -23,6 +25,8 @@ const EACH: Duration = Duration::from_secs(10);
 const ROOM: usize = 16 << 10;
 /// How often news are read at once; those that are left wait in the kernel.
 const READS: usize = 1000;
+/// How long answers are waited for that mostly come at once.
+const AT_ONCE: Duration = Duration::from_millis(20);
 
 /// A folder.
 pub(super) struct Watched {
@@ -35,18 +39,28 @@ pub(super) struct Watched {
     trouble: Option<String>,
     /// It was said that it has more files than are looked at.
     crowded: bool,
-    /// It was said that it does not answer.
-    silent: bool,
+    listing: Option<Asked<io::Result<Listing>>>,
+    /// When it was listed last; `None` when it is time to do it.
+    listed: Option<Instant>,
+    /// Of which files something was heard since the listing was asked for.
+    heard: BTreeSet<OsString>,
+    seeing: Option<Asked<Shapes>>,
+    /// The files that it was asked for there.
+    seen: ToSee,
+    /// Those that are to be asked for next.
+    to_see: ToSee,
 }
+
+/// Files of which it is to be seen how they are; and whether it was heard that they are complete.
+type ToSee = BTreeMap<OsString, bool>;
+/// How files are; nothing of what is none.
+type Shapes = Vec<(OsString, io::Result<Option<Shape>>)>;
 
 /// All of them.
 pub(super) struct Watching {
     pub(super) all: Vec<Watched>,
-    /// How many could not be used from the start.
-    away: usize,
     inotify: Option<OwnedFd>,
     begun: Instant,
-    looked: Option<Instant>,
     /// The last file that was to be taken could not be.
     pub(super) failed_last: bool,
 }
@@ -57,22 +71,26 @@ impl Watching {
     /// # Errors
     /// When the system has no more threads.
     pub(super) fn new(folders: Folders, waits: &Waits) -> Result<Self, Error> {
-        let away = folders.away().len();
         let Folders { all, inotify, .. } = folders;
         let watched = |Folder { path, watch, inode }| {
             Ok(Watched {
+                asker: Asker::start(&path, waits.clone())?,
                 path,
-                asker: Asker::start(waits.clone())?,
                 files: Files::default(),
                 watch,
                 inode,
                 trouble: None,
                 crowded: false,
-                silent: false,
+                listing: None,
+                listed: None,
+                heard: BTreeSet::new(),
+                seeing: None,
+                seen: ToSee::new(),
+                to_see: ToSee::new(),
             })
         };
         let all = all.into_iter().map(watched).collect::<Result<_, Error>>()?;
-        Ok(Self { all, away, inotify, begun: Instant::now(), looked: None, failed_last: false })
+        Ok(Self { all, inotify, begun: Instant::now(), failed_last: false })
     }
 
     /// How late it is.
@@ -80,34 +98,21 @@ impl Watching {
         Now { since: self.begun.elapsed(), clock: now().0.into() }
     }
 
-    /// Takes in what is heard, and looks through the folders when it is time.
+    /// Takes in what is heard, and what folders answer, and looks through them when it is time.
     pub(super) fn hear(&mut self) {
-        let heard = |folder: &&Watched| folder.watch.is_some();
-        let again = self.all.iter_mut().filter_map(|folder| folder.tell_silence().then_some(())).count() > 0;
-        let before = self.all.iter().filter(heard).count();
-        let lost = self.read_news();
-        if lost {
-            self.all.iter_mut().for_each(|folder| folder.files.hear_nothing());
+        if self.read_news() {
+            self.all.iter_mut().for_each(Watched::hear_nothing);
         }
-        let gone = self.all.iter().filter(heard).count() < before;
-        if lost || gone || again || self.looked.is_none_or(|looked| looked.elapsed() >= EACH) {
-            let now = self.now();
-            // All are asked before one is waited for.
-            let asked: Vec<_> = self.all.iter().map(Watched::ask_what_there_is).collect();
-            for (folder, asked) in self.all.iter_mut().zip(asked) {
-                if let Some(looked) = asked.and_then(Asked::wait) {
-                    folder.look(looked, now);
-                }
-                folder.tell_silence();
-            }
-            self.looked = Some(Instant::now());
-        }
+        let now = self.now();
+        self.all.iter_mut().for_each(Watched::ask);
+        let then = Instant::now() + AT_ONCE;
+        self.all.iter_mut().for_each(|folder| folder.take_answers(then, now));
     }
 
-    /// From how many folders nothing can be taken, and how many of them do not answer.
-    pub(super) fn away(&self) -> (usize, usize) {
-        let silent = self.all.iter().filter(|folder| folder.silent).count();
-        (self.away + silent, silent)
+    /// Whether no folder is asked how its files are.
+    #[cfg(test)]
+    pub(super) fn is_settled(&self) -> bool {
+        self.all.iter().all(|folder| !folder.is_asked() && folder.to_see.is_empty())
     }
 
     /// How many files are to be taken.
@@ -115,7 +120,7 @@ impl Watching {
         self.all.iter().map(|folder| folder.files.waiting()).sum()
     }
 
-    /// The next file of all: its folder, its name, and what is to be done with it. One that could not be taken before is tried again
+    /// The next file of all: its folder, its name, and what is to be done with it; of a folder that is at something, none. One that could not be taken before is tried again
     /// when it is time, but not two of them in a row while there are others.
     pub(super) fn next(&self) -> Option<(usize, PathBuf, Next)> {
         let now = self.now();
@@ -129,7 +134,7 @@ impl Watching {
         &'f self,
         next: impl Fn(&'f Files) -> Option<(K, &'f OsStr, Next)>,
     ) -> Option<(usize, PathBuf, Next)> {
-        let all = self.all.iter().enumerate().filter(|(_, folder)| !folder.asker.is_silent());
+        let all = self.all.iter().enumerate().filter(|(_, folder)| !folder.is_asked() && !folder.asker.is_silent());
         let all = all.filter_map(|(at, folder)| next(&folder.files).map(|(key, name, next)| ((key, name, at), next)));
         let ((_, name, at), next) = all.min_by(|(one, _), (other, _)| one.cmp(other))?;
         Some((at, name.into(), next))
@@ -165,65 +170,119 @@ impl Watched {
     fn news(&mut self, events: ReadFlags, name: Option<&OsStr>, now: Now) {
         let over = ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT | ReadFlags::IGNORED;
         if events.intersects(over) {
-            self.hear_no_more();
+            self.watch = None;
+            self.hear_nothing();
         }
-        let Some(name) = name else { return };
+        let Some(name) = name.filter(|name| is_wanted(name)) else { return };
+        if self.to_see.len() >= MOST || self.heard.len() >= MOST {
+            return self.hear_nothing();
+        }
+        if self.listing.is_some() {
+            self.heard.insert(name.to_owned());
+        }
         if events.intersects(ReadFlags::DELETE | ReadFlags::MOVED_FROM) {
             self.files.heard(name, News::Gone, now);
+            self.seen.remove(name);
+            self.to_see.remove(name);
         } else if events.intersects(ReadFlags::CLOSE_WRITE | ReadFlags::MOVED_TO) {
-            self.files.heard(name, News::Complete, now);
-            self.see(name, now);
+            self.to_see.insert(name.to_owned(), true);
         } else if events.contains(ReadFlags::MODIFY) {
             self.files.heard(name, News::Modified, now);
+            for to_see in [&mut self.seen, &mut self.to_see] {
+                to_see.entry(name.to_owned()).and_modify(|is_complete| *is_complete = false);
+            }
         } else {
             // It is made, or linked to from elsewhere.
-            self.see(name, now);
+            self.see(name);
         }
     }
 
-    /// From now on nothing is heard of it.
-    fn hear_no_more(&mut self) {
-        self.watch = None;
+    /// News were lost, or there are none any more: what there is, is what is listed.
+    fn hear_nothing(&mut self) {
         self.files.hear_nothing();
+        self.to_see.clear();
+        self.seen.clear();
+        self.heard.clear();
+        (self.listing, self.listed) = (None, None);
     }
 
-    /// Looks how a file is. Of a folder that does not answer, that is seen when it does.
-    pub(super) fn see(&mut self, name: &OsStr, now: Now) -> Option<Shape> {
+    /// It is to be seen how a file is.
+    pub(super) fn see(&mut self, name: &OsStr) {
+        self.to_see.entry(name.to_owned()).or_default();
+    }
+
+    /// Whether it is asked how its files are.
+    const fn is_asked(&self) -> bool {
+        self.listing.is_some() || self.seeing.is_some()
+    }
+
+    /// Asks how files are, when there is something to ask, and it answers.
+    fn ask(&mut self) {
+        if self.asker.answers_again() {
+            self.listed = None;
+        }
         if self.asker.is_silent() {
-            return None;
+            return;
         }
-        let path = self.path.join(name);
-        match self.asker.ask(move |_| shape(&path)).wait()? {
-            Ok(Some(shape)) => {
-                self.files.seen(name, shape, now);
-                Some(shape)
-            }
-            Ok(None) => {
-                self.files.heard(name, News::Gone, now);
-                None
-            }
-            Err(_) => None,
+        if self.seeing.is_none() && !self.to_see.is_empty() {
+            self.seen = std::mem::take(&mut self.to_see);
+            let (folder, names) = (self.path.clone(), self.seen.keys().cloned().collect::<Vec<_>>());
+            self.seeing = Some(self.asker.ask(move |pace| {
+                let see = |name: OsString| {
+                    pace.goes_on();
+                    let shape = shape(&folder.join(&name));
+                    (name, shape)
+                };
+                names.into_iter().map(see).collect()
+            }));
+        }
+        if self.listing.is_none() && self.listed.is_none_or(|listed| listed.elapsed() >= EACH) {
+            let folder = self.path.clone();
+            self.heard.clear();
+            self.listing = Some(self.asker.ask(move |pace| list(&folder, pace)));
         }
     }
 
-    /// Says once that it does not answer, and that it does; whether it does again.
-    fn tell_silence(&mut self) -> bool {
-        let silent = self.asker.is_silent();
-        if silent == std::mem::replace(&mut self.silent, silent) {
-            return false;
-        }
-        if silent {
-            complain(&not_answering(&self.path, ANSWERS));
-        } else {
-            inform(&format!("{}: this folder answers again", printable(&self.path.to_string_lossy())));
-        }
-        !silent
+    /// It says that this is what there is in it, when it is said.
+    #[cfg(test)]
+    pub(super) fn list_as(&mut self, listing: impl FnOnce() -> Listing + Send + 'static) {
+        self.listing = Some(self.asker.ask(move |_| Ok(listing())));
     }
 
-    /// Asks what there is in it, unless it does not answer.
-    fn ask_what_there_is(&self) -> Option<Asked<io::Result<Listing>>> {
-        let path = self.path.clone();
-        (!self.asker.is_silent()).then(|| self.asker.ask(move |pace| list(&path, pace)))
+    /// Takes the answers that there are by then.
+    fn take_answers(&mut self, then: Instant, now: Now) {
+        match self.seeing.take().map(|asked| asked.by(then)) {
+            Some(Ok(shapes)) => self.take_shapes(shapes, now),
+            Some(Err(asked)) => self.seeing = asked,
+            None => {}
+        }
+        match self.listing.take().map(|asked| asked.by(then)) {
+            Some(Ok(listing)) => {
+                self.look(listing, now);
+                self.listed = Some(Instant::now());
+            }
+            Some(Err(asked)) => self.listing = asked,
+            None => {}
+        }
+    }
+
+    /// So these files were.
+    fn take_shapes(&mut self, shapes: Shapes, now: Now) {
+        let mut asked = std::mem::take(&mut self.seen);
+        for (name, shape) in shapes {
+            // Of what is gone, or was not heard of as it seemed, or is to be seen anew.
+            let Some(is_complete) = asked.remove(&name).filter(|_| !self.to_see.contains_key(&name)) else { continue };
+            match shape {
+                Ok(Some(shape)) => {
+                    if is_complete {
+                        self.files.heard(&name, News::Complete, now);
+                    }
+                    self.files.seen(&name, shape, now);
+                }
+                Ok(None) => self.files.heard(&name, News::Gone, now),
+                Err(_) => {}
+            }
+        }
     }
 
     /// This is what there is in it.
@@ -262,11 +321,20 @@ impl Watched {
         let Listing { inode, files, crowded } = listing;
         if inode != self.inode {
             self.inode = inode;
-            self.hear_no_more();
+            self.watch = None;
+            self.files.hear_nothing();
         }
+        let heard = std::mem::take(&mut self.heard);
         self.files.begin_look();
-        files.iter().for_each(|(name, shape)| self.files.seen(name, *shape, now));
-        self.files.end_look();
+        files
+            .iter()
+            .filter(|(name, _)| !heard.contains(name))
+            .for_each(|(name, shape)| self.files.seen(name, *shape, now));
+        heard.iter().for_each(|name| self.files.keep(name));
+        // What is not listed may be there all the same.
+        if !crowded {
+            self.files.end_look();
+        }
         self.files.crowded |= crowded;
     }
 }
