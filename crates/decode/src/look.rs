@@ -31,6 +31,11 @@ impl PacketName {
     pub fn is_tunnelled(&self) -> bool {
         self.0.path.hops().any(|hop| hop.kind != HopKind::Vlan)
     }
+
+    /// Through which VLANs and tunnels it goes, from whom, and to whom.
+    pub const fn between(&self) -> (Path, IpAddr, IpAddr) {
+        (self.0.path, self.0.src, self.0.dst)
+    }
 }
 
 /// A fragment of an IP packet.
@@ -111,7 +116,8 @@ fn carried(mut walk: Walk, share: &Share, frame: &[u8]) -> Carried {
     }
     let (src, dst, path) = (walk.net.src, walk.net.dst, walk.path);
     match begun(&mut walk, share, frame) {
-        Some(Outcome::Share(inner)) => {
+        // A fragment header behind another one is in no other packet.
+        Some(Outcome::Share(inner)) if inner.key.path != share.key.path => {
             let is_first = inner.offset == 0;
             let (src, dst, path) = (walk.net.src, walk.net.dst, walk.path);
             let deeper = if is_first { begun(&mut walk, &inner, frame) } else { None };

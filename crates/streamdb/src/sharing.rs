@@ -14,7 +14,6 @@ use streamdb_capture::{Bell, Frame};
 use streamdb_decode::PacketName;
 use streamdb_reassembly::{Seed, Slot};
 use streamdb_storage::Loss;
-use streamdb_types::Timestamp;
 
 pub(crate) use self::fragments::{Fragments, Met, Over, Route};
 pub use self::owners::{Claim, Member, Owners};
@@ -157,26 +156,19 @@ impl Part {
         self.outboxes.get_mut(to.number()).is_some_and(|outbox| outbox.push(frame, met))
     }
 
-    /// Where the fragments of a packet meet of which one came at this time, if that is not here: with whoever sees one of them first. Those
-    /// that are in no tunnel come to one worker anyway.
-    pub(crate) fn meet(&mut self, packet: &PacketName, time: Timestamp) -> Option<Member> {
-        if !packet.is_tunnelled() || self.fragments.is_known(packet, time) {
-            return None;
+    /// Where the fragments of a packet meet: those of all between two addresses do with one worker, so that they stay in their order.
+    /// Those that are in no tunnel come to one worker anyway.
+    pub(crate) fn meet(&self, packet: &PacketName) -> Member {
+        if !packet.is_tunnelled() {
+            return self.me;
         }
-        match self.owners.claim(self.seed.number(packet), self.me) {
-            Claim::Theirs(other) => Some(other),
-            Claim::New => {
-                self.fragments.meet_here(packet, time);
-                None
-            }
-            // Without room to say so, they do where they come.
-            Claim::Mine | Claim::NoRoom => None,
-        }
+        let number = self.seed.number(&packet.between()).checked_rem(self.outboxes.len() as u64).unwrap_or_default();
+        Member::new(number as usize).unwrap_or(self.me)
     }
 
-    /// The fragments of a packet meet here no more.
-    pub(crate) fn part(&self, packet: &PacketName) {
-        self.owners.release(self.seed.number(packet), self.me);
+    /// Which of them this one is.
+    pub(crate) const fn me(&self) -> Member {
+        self.me
     }
 
     /// Whether this worker still hands something over.
@@ -184,7 +176,8 @@ impl Part {
         self.over < ROUNDS
     }
 
-    /// Tells the others what of theirs was let go since this was last done: it stands beside the streams that it is missing in.
+    /// Tells the others what was let go that was for them, since this was last done: it stands beside their streams, in which it is
+    /// missing, unless it was for them to hand on.
     pub(crate) fn tell_shed(&mut self) {
         self.outboxes.iter_mut().for_each(Outbox::tell_shed);
     }

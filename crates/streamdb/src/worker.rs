@@ -230,7 +230,7 @@ impl Worker {
         let decoded = if let Whose::Anybodys(met) = whose {
             match decoder.look(link, frame.data, frame.wire_len) {
                 Look::Decoded(decoded) => decoded,
-                Look::Fragment(fragment, carried) => return self.fragment(frame, &fragment, carried, met),
+                Look::Fragment(fragment, carried) => return self.fragment(frame, &fragment, &carried, met),
             }
         } else {
             let tag = store.writer.next_tag();

@@ -144,9 +144,10 @@ counters! {
     disk_stalls,
     /// How long it waited, in milliseconds.
     disk_stalled_millis,
-    /// Frames that a worker gave to the one whose connection they belong to: they are frames of that one.
+    /// Frames that a worker gave to another, whose frames they are then: to the one whose connection they belong to, or, of fragments in
+    /// tunnels, to one that finds out whose they are, and may give them on, so that they count each time.
     handed_frames,
-    /// Frames that a worker let go, as the one whose connection they belong to was too far behind to take them.
+    /// Frames that a worker let go, as the one that they were for was too far behind to take them.
     shed_frames,
     /// Frames that were dropped where they were captured, before they were sent here: the word of who sends.
     dropped_sender,

@@ -249,14 +249,14 @@ const FAMILIES: &[Family] = &[
     (
         "streamdb_handed_frames_total",
         Kind::Counter,
-        "Frames given to the worker whose connection they belong to, which counts them as its own.",
+        "Frames given to another worker, whose frames they are then, or which gives them on.",
         "",
         &[("", "handed_frames")],
     ),
     (
         "streamdb_shed_frames_total",
         Kind::Counter,
-        "Frames let go, as the worker whose connection they belong to was too far behind.",
+        "Frames let go, as the worker that they were for was too far behind.",
         "",
         &[("", "shed_frames")],
     ),

@@ -17,8 +17,8 @@ use crate::worker::Worker;
 
 /// How often it is told how things stand.
 const SECOND: Duration = Duration::from_secs(1);
-/// How long after its end a worker waits for others, and for room at others, at most.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long after its end a worker waits for others, and for room at others, at most, in each round.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a worker reads on at most, after it was told to leave its interface.
 const LEAVING: Duration = Duration::from_secs(2);
@@ -132,9 +132,9 @@ impl Member {
     /// Nothing more comes by the source: what others are to have, and what they have for this one, finds its way.
     fn settle(&mut self) -> Result<(), Error> {
         let worker = &mut self.worker;
-        let since = Instant::now();
         let mut is_last = false;
         while !is_last {
+            let since = Instant::now();
             while !worker.send_handed() && since.elapsed() < PATIENCE {
                 if !worker.take_handed()? {
                     thread::sleep(Duration::from_millis(1));
@@ -145,9 +145,10 @@ impl Member {
                 if !worker.take_handed()? {
                     self.bell.wait();
                 }
+                worker.send_handed();
             }
             // What was sent at the very end of the round.
-            while worker.take_handed()? {}
+            while worker.take_handed()? && since.elapsed() < PATIENCE {}
         }
         storing::complain_of(&worker.take_troubles());
         Ok(())

@@ -61,7 +61,7 @@ struct OfWorker {
     frames: u64,
     dropped_by_kernel: u64,
     dropped_by_interface: u64,
-    /// Frames that came by its interface and are another worker's.
+    /// Frames that came to it and went on to another worker.
     handed_over: u64,
     /// And those that it could not hand over.
     shed: u64,

@@ -3,13 +3,17 @@
 //! before that one waits for it, a while, and bounded; what nobody can tell stays with the worker that saw it.
 //!
 //! In a tunnel, fragments of one packet may come to several workers, as each lies in a packet of the tunnel of its own, which may
-//! itself come in fragments. So they meet first with the worker that sees one of them first, and go on from there. A packet of the
-//! tunnel in fragments goes where the fragment goes that it carries:
+//! itself come in fragments. So they meet with one worker first, which all agree on by the addresses between which the packet goes, and
+//! go on from there. A packet of the tunnel in fragments, a carrier, is handed to where the fragments meet of the packet Q of which it
+//! carries one, and goes where Q goes:
 //!
 //! ```text
-//! the tunnel's packet, in fragments       ──► where they come ──┐ carries a fragment of Q
-//! a packet of the tunnel, a fragment of Q ──────────────────────┴─► where Q's meet ──► whose connection Q is of
+//! wire ──┬─ a carrier ─────────────────► where it comes ─┐ its first fragment shows Q
+//!        │      in a tunnel itself ────► where its meet ─┤
+//!        └─ in a tunnel, a fragment of Q ────────────────┴──► where Q's meet ──► whose connection Q is of
 //! ```
+//!
+//! With each step a frame is further ([`Met`]), so that it is handed over three times at most. What is carried within Q again is let be.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -44,7 +48,7 @@ pub(crate) enum Route {
     Claimed(Ends),
     /// To another.
     There(Member),
-    /// To another, where the fragments meet of the packet of which it carries one.
+    /// To where the fragments meet of the packet of which it carries one, which may be this worker.
     Meet(Member),
 }
 
@@ -56,18 +60,29 @@ impl Route {
             other => other,
         }
     }
+
+    /// Where a carrier goes whose packet goes there: what is carried deeper is let be.
+    const fn of_carrier(self) -> Self {
+        match self {
+            Self::Meet(_) => Self::Here,
+            other => other.unclaimed(),
+        }
+    }
 }
 
-/// Where the packet of a fragment met before, at whose wish others handed it over.
+/// How far a fragment is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Met {
-    /// Nowhere: it comes from the wire.
+    /// It comes from the wire.
     Nowhere,
-    /// Its fragments meet here.
+    /// It is where those of its packet meet.
     Outside,
-    /// And so do those of the packet of which it carries one.
+    /// It is where those meet of the packet of which its own carries one.
     Inside,
 }
+
+/// A packet by its name; and whether it is known as a carrier where the fragments of what it carries meet.
+type Name = (PacketName, bool);
 
 /// A frame that waits.
 #[derive(Debug)]
@@ -97,11 +112,9 @@ struct Packet {
     route: Option<Route>,
     /// What its first fragment shows; another one is of another packet.
     shown: Carried,
-    /// Others were told that its fragments meet here.
-    meets_here: bool,
-    /// The fragment that it carries, of a packet with which it goes.
+    /// Of a carrier: what it carries.
     inside: Option<Fragment>,
-    /// Of such a packet: those that wait with it, as they carry fragments of it.
+    /// The carriers that wait to be told where this goes.
     carriers: Vec<PacketName>,
     waiting: Vec<Kept>,
     /// Which of its bytes came, from and to: ascending, and none touches the next.
@@ -119,159 +132,169 @@ pub(crate) struct Over {
     pub(crate) frames: Vec<Kept>,
     /// Claims that may have come to nothing.
     pub(crate) claims: Vec<Ends>,
-    /// Packets whose fragments meet here no more.
-    pub(crate) parted: Vec<PacketName>,
 }
 
 /// The packets of which fragments came, and not all.
 #[derive(Debug, Default)]
 pub(crate) struct Fragments {
-    packets: HashMap<PacketName, Packet>,
+    packets: HashMap<Name, Packet>,
     /// By arrival. Those that are over are left in it until they are the first.
-    order: VecDeque<(u64, PacketName)>,
+    order: VecDeque<(u64, Name)>,
     arrivals: u64,
     /// Bytes that what waits takes.
     bytes: usize,
     /// Where those went of which all came and some twice, which they were, and when all were there.
-    past: HashMap<PacketName, (u64, Route, Timestamp)>,
-    past_order: VecDeque<(u64, PacketName)>,
+    past: HashMap<Name, (u64, Route, Timestamp)>,
+    past_order: VecDeque<(u64, Name)>,
 }
 
 impl Fragments {
     /// Where a fragment goes that does not show it itself, if that is known.
-    pub(crate) fn route(&self, fragment: &Fragment, carried: &Carried, time: Timestamp) -> Option<Route> {
-        let with = |inside: Fragment| self.packets.get(&inside.packet)?.route.map(Route::unclaimed);
-        match (carried.inside, self.packets.get(&fragment.packet)) {
-            (Some(inside), _) => with(inside).or_else(|| self.copies_go(&fragment.packet, time)),
-            (None, Some(packet)) => packet.route.or_else(|| with(packet.inside?)),
-            (None, None) => self.copies_go(&fragment.packet, time),
+    pub(crate) fn route(&self, packet: &PacketName, met: Met, time: Timestamp) -> Option<Route> {
+        let name = (*packet, met == Met::Inside);
+        match self.packets.get(&name) {
+            Some(packet) => packet.route,
+            None => self.copies_go(&name, time),
         }
     }
 
-    /// Whether fragments of a packet have met here, or do.
-    pub(crate) fn is_known(&self, packet: &PacketName, time: Timestamp) -> bool {
-        self.packets.contains_key(packet) || self.copies_go(packet, time).is_some()
-    }
-
-    /// From now on the fragments of a packet meet here.
-    pub(crate) fn meet_here(&mut self, packet: &PacketName, time: Timestamp) {
-        self.packet(packet, time).meets_here = true;
+    /// Where a carrier goes that shows that it carries a later fragment of this packet, if that is known.
+    pub(crate) fn route_with(&self, inside: &PacketName, time: Timestamp) -> Option<Route> {
+        self.route(inside, Met::Outside, time).map(Route::of_carrier)
     }
 
     /// Where copies of fragments go that come when all of their packet is there.
-    fn copies_go(&self, packet: &PacketName, time: Timestamp) -> Option<Route> {
-        self.past.get(packet).filter(|(_, _, since)| time.since(*since) <= COPIES).map(|(_, route, _)| *route)
+    fn copies_go(&self, name: &Name, time: Timestamp) -> Option<Route> {
+        self.past.get(name).filter(|(_, _, since)| time.since(*since) <= COPIES).map(|(_, route, _)| *route)
     }
 
-    /// A fragment waits for the first one of its packet, or of the packet of which it carries a fragment.
-    pub(crate) fn wait(&mut self, fragment: &Fragment, carried: &Carried, frame: &Frame<'_>) -> Over {
+    /// A fragment waits for the first one of its packet, or of what that carries, from now on.
+    pub(crate) fn wait(
+        &mut self,
+        fragment: &Fragment,
+        carried: &Carried,
+        met: Met,
+        frame: &Frame<'_>,
+        now: Timestamp,
+    ) -> Over {
         let mut over = Over::default();
-        let with = self.note(fragment, carried, frame.time, &mut over).map(|inside| inside.packet);
+        let name = (fragment.packet, met == Met::Inside);
         let kept = Kept::new(frame);
         self.bytes += held(std::slice::from_ref(&kept));
-        self.packet(&with.unwrap_or(fragment.packet), frame.time).waiting.push(kept);
+        self.renew(&name, carried, &mut over);
+        let packet = self.packet(&name, now);
+        packet.note(fragment);
+        let before = packet.inside;
+        packet.show(carried, met);
+        packet.waiting.push(kept);
+        if let Some(inside) = packet.inside.filter(|_| before.is_none()) {
+            self.packet(&(inside.packet, false), now).carriers.push(fragment.packet);
+            self.bytes += size_of::<PacketName>();
+        }
         self.bound(&mut over);
         over
     }
 
-    /// It is known where this fragment goes, and so all of its packet, and of the one of which it carries a fragment: what waited for
+    /// It is known where this fragment goes, and so all of its packet, and what that carries, and what else carries that: what waited for
     /// that comes first.
     pub(crate) fn goes(
         &mut self,
         fragment: &Fragment,
         carried: &Carried,
+        met: Met,
         time: Timestamp,
+        now: Timestamp,
         route: Route,
-    ) -> (Vec<Kept>, Over) {
-        let mut over = Over::default();
-        let known = self.packets.contains_key(&fragment.packet);
+    ) -> (Vec<(Kept, Route)>, Over) {
+        let (mut waited, mut over) = (Vec::new(), Over::default());
+        let name = (fragment.packet, met == Met::Inside);
         // A copy of one that came before all were there. A copy of the first one may as well begin another packet.
-        if carried.ends.is_none() && !known && self.copies_go(&fragment.packet, time).is_some() {
-            return (Vec::new(), over);
+        let shows = carried.ends.is_some();
+        if !shows && !self.packets.contains_key(&name) && self.copies_go(&name, time).is_some() {
+            return (waited, over);
         }
-        self.note(fragment, carried, time, &mut over);
-        if let Some(inside) = carried.inside {
-            self.packet(&fragment.packet, time).route = Some(route.unclaimed());
-            if inside.offset == 0 {
-                self.renew(&inside.packet, &Carried { ends: carried.ends, inside: None }, time, &mut over);
-            }
+        self.renew(&name, carried, &mut over);
+        let packet = self.packet(&name, now);
+        packet.note(fragment);
+        packet.show(carried, met);
+        let inside = carried.inside.filter(|_| met == Met::Inside);
+        // What is claimed for a packet that is carried is claimed for that one.
+        self.set_route(&name, if inside.is_some() { route.of_carrier() } else { route }, &mut waited);
+        if let Some(inside) = inside.filter(|inside| inside.offset == 0) {
+            let with = (inside.packet, false);
+            let shown = Carried { ends: carried.ends, inside: None };
+            self.renew(&with, &shown, &mut over);
+            self.packet(&with, now).show(&shown, Met::Outside);
+            self.set_route(&with, route, &mut waited);
         }
-        let packet = self.packet(&carried.inside.map_or(fragment.packet, |inside| inside.packet), time);
-        // A claim is not forgotten for a second first fragment, of which it is known whose it is.
-        if !matches!(packet.route, Some(Route::Claimed(_))) {
-            packet.route = Some(route);
-        }
-        let waited = std::mem::take(&mut packet.waiting);
-        self.bytes = self.bytes.saturating_sub(held(&waited));
+        waited.sort_by_key(|(kept, _)| kept.time);
         self.bound(&mut over);
         (waited, over)
     }
 
-    /// Notes a fragment of its packet. Gives the fragment that this carries, of a packet with which it goes: it is known by now, and what
-    /// waited waits with it.
-    fn note(&mut self, fragment: &Fragment, carried: &Carried, time: Timestamp, over: &mut Over) -> Option<Fragment> {
-        self.renew(&fragment.packet, carried, time, over);
-        let packet = self.packet(&fragment.packet, time);
-        packet.note(fragment);
-        if packet.shown == Carried::default() {
-            packet.shown = *carried;
+    /// So a packet goes, and its carriers with it: gives what waited.
+    fn set_route(&mut self, name: &Name, route: Route, waited: &mut Vec<(Kept, Route)>) {
+        let Some(packet) = self.packets.get_mut(name) else { return };
+        // A claim is not forgotten for a second first fragment, of which it is known whose it is.
+        if !matches!(packet.route, Some(Route::Claimed(_))) {
+            packet.route = Some(route);
         }
-        let Some(inside) = carried.inside.filter(|_| packet.inside.is_none()) else { return packet.inside };
-        packet.inside = Some(inside);
-        let waiting = std::mem::take(&mut packet.waiting);
-        let with = self.packet(&inside.packet, time);
-        with.waiting.extend(waiting);
-        with.carriers.push(fragment.packet);
-        self.bytes += size_of::<PacketName>();
-        Some(inside)
+        let (free, carriers) = (std::mem::take(&mut packet.waiting), packet.carriers.clone());
+        self.bytes = self.bytes.saturating_sub(held(&free));
+        waited.extend(free.into_iter().map(|kept| (kept, route)));
+        for carrier in carriers {
+            let waits = self.packets.get_mut(&(carrier, true));
+            let waits = waits.filter(|carrier| carrier.inside.is_some_and(|inside| inside.packet == name.0));
+            let Some(carrier) = waits.filter(|carrier| carrier.route.is_none()) else { continue };
+            let (free, route) = (std::mem::take(&mut carrier.waiting), route.of_carrier());
+            carrier.route = Some(route);
+            self.bytes = self.bytes.saturating_sub(held(&free));
+            waited.extend(free.into_iter().map(|kept| (kept, route)));
+        }
     }
 
     /// The number of a packet was used again before all of the last one came, if its first fragment shows something else.
-    fn renew(&mut self, packet: &PacketName, carried: &Carried, time: Timestamp, over: &mut Over) {
-        let shown = self.packets.get(packet).map_or_else(Carried::default, |packet| packet.shown);
+    fn renew(&mut self, name: &Name, carried: &Carried, over: &mut Over) {
+        let shown = self.packets.get(name).map_or_else(Carried::default, |packet| packet.shown);
         if shown != Carried::default() && *carried != Carried::default() && shown != *carried {
-            let met_here = self.packets.get(packet).is_some_and(|packet| packet.meets_here);
-            self.end(packet, over);
-            if met_here && over.parted.pop().is_some() {
-                self.meet_here(packet, time);
-            }
+            self.end(name, over);
         }
     }
 
-    /// After a fragment of this time went where it belongs: if that was all of its packet, it is over, and the packet that this carries
-    /// a fragment of has it.
-    pub(crate) fn went(&mut self, packet: &PacketName, time: Timestamp) -> Over {
-        let (mut over, mut all) = (Over::default(), vec![*packet]);
-        while let Some(name) = all.pop() {
-            let Some(packet) = self.packets.get_mut(&name) else { continue };
-            let Some(route) = packet.route else { continue };
-            let (inside, is_complete) = (packet.inside, packet.is_complete());
-            // What waited with it went with it.
+    /// After a fragment of this time went where it belongs, and with it what waited for that: packets of which that was all are over.
+    pub(crate) fn went(&mut self, packet: &PacketName, met: Met, time: Timestamp) -> Over {
+        let (mut over, mut name) = (Over::default(), (*packet, met == Met::Inside));
+        if let Some(inside) = self.packets.get(&name).and_then(|packet| packet.inside) {
+            self.end_if_complete(&name, time, &mut over);
+            name = (inside.packet, false);
+        }
+        if let Some(packet) = self.packets.get_mut(&name).filter(|packet| packet.route.is_some()) {
             let carriers = std::mem::take(&mut packet.carriers);
             self.bytes = self.bytes.saturating_sub(carriers.len() * size_of::<PacketName>());
-            for carrier in carriers {
-                let went = self.packets.get_mut(&carrier);
-                if let Some(went) = went.filter(|went| went.inside.is_some_and(|inside| inside.packet == name)) {
-                    went.route.get_or_insert(route.unclaimed());
-                    all.push(carrier);
-                }
-            }
-            if is_complete {
-                self.remember(&name, time);
-                self.end(&name, &mut over);
-            }
-            if let Some(inside) = inside {
-                if is_complete && let Some(has) = self.packets.get_mut(&inside.packet) {
-                    has.note(&inside);
-                }
-                all.push(inside.packet);
-            }
+            carriers.into_iter().for_each(|carrier| self.end_if_complete(&(carrier, true), time, &mut over));
         }
+        self.end_if_complete(&name, time, &mut over);
         over
     }
 
+    /// Ends a packet if all of it came and went; then what it carried came, too.
+    fn end_if_complete(&mut self, name: &Name, time: Timestamp, over: &mut Over) {
+        let Some(packet) = self.packets.get(name).filter(|packet| packet.is_complete() && packet.route.is_some())
+        else {
+            return;
+        };
+        let inside = packet.inside;
+        self.remember(name, time);
+        self.end(name, over);
+        if let Some(inside) = inside
+            && let Some(packet) = self.packets.get_mut(&(inside.packet, false))
+        {
+            packet.note(&inside);
+        }
+    }
+
     /// All of a packet came by this time. Where none of its fragments came twice no more copies are to be expected.
-    fn remember(&mut self, name: &PacketName, time: Timestamp) {
+    fn remember(&mut self, name: &Name, time: Timestamp) {
         let Some(packet) = self.packets.get(name).filter(|packet| packet.copied) else { return };
         let number = packet.number;
         let Some(route) = packet.route else { return };
@@ -326,16 +349,15 @@ impl Fragments {
         over
     }
 
-    fn packet(&mut self, name: &PacketName, time: Timestamp) -> &mut Packet {
+    fn packet(&mut self, name: &Name, now: Timestamp) -> &mut Packet {
         self.packets.entry(*name).or_insert_with(|| {
             self.arrivals += 1;
             self.order.push_back((self.arrivals, *name));
             Packet {
                 number: self.arrivals,
-                since: time,
+                since: now,
                 route: None,
                 shown: Carried::default(),
-                meets_here: false,
                 inside: None,
                 carriers: Vec::new(),
                 waiting: Vec::new(),
@@ -356,7 +378,7 @@ impl Fragments {
         }
     }
 
-    fn end(&mut self, name: &PacketName, over: &mut Over) {
+    fn end(&mut self, name: &Name, over: &mut Over) {
         let Some(packet) = self.packets.remove(name) else { return };
         let carriers = packet.carriers.len() * size_of::<PacketName>();
         self.bytes = self.bytes.saturating_sub(held(&packet.waiting) + carriers);
@@ -364,13 +386,20 @@ impl Fragments {
         if let Some(Route::Claimed(ends)) = packet.route {
             over.claims.push(ends);
         }
-        if packet.meets_here {
-            over.parted.push(*name);
-        }
     }
 }
 
 impl Packet {
+    /// This is what its first fragment shows.
+    fn show(&mut self, carried: &Carried, met: Met) {
+        if self.shown == Carried::default() {
+            self.shown = *carried;
+        }
+        if met == Met::Inside {
+            self.inside = self.inside.or(carried.inside);
+        }
+    }
+
     /// As where they are put together: in units of 8 bytes but for the last, and what contradicts the end does not count.
     fn note(&mut self, fragment: &Fragment) {
         let len = if fragment.more { fragment.len & !7 } else { fragment.len };
@@ -411,7 +440,7 @@ fn held(waiting: &[Kept]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet, HashSet};
+    use std::collections::{BTreeMap, BTreeSet};
 
     use proptest::prelude::*;
     use streamdb_decode::{Config, Decoder, Look};
@@ -451,8 +480,6 @@ mod tests {
         fragments: Fragments,
         went: Vec<(u32, Route)>,
         claims: usize,
-        met: usize,
-        parted: usize,
     }
 
     fn mark(frame: &Frame<'_>) -> u32 {
@@ -463,35 +490,41 @@ mod tests {
         fn over(&mut self, over: Over) {
             self.went.extend(over.frames.iter().map(|kept| (mark(&kept.frame()), Route::Here)));
             self.claims += over.claims.len();
-            self.parted += over.parted.len();
-        }
-
-        /// The same of fragments that meet here, with those of the packets of which they carry one.
-        fn meet(&mut self, data: &[u8], time: i64, of: impl Fn(&Ends) -> Route) {
-            let (fragment, carried) = look(data);
-            for packet in [Some(fragment), carried.inside].into_iter().flatten().map(|fragment| fragment.packet) {
-                if packet.is_tunnelled() && !self.fragments.is_known(&packet, Timestamp(time)) {
-                    self.fragments.meet_here(&packet, Timestamp(time));
-                    self.met += 1;
-                }
-            }
-            self.take(data, time, of);
         }
 
         fn take(&mut self, data: &[u8], time: i64, of: impl Fn(&Ends) -> Route) {
-            let frame = Frame { time: Timestamp(time), interface: 3, wire_len: data.len() as u32, data };
+            self.fragment(data, time, &of, Met::Nowhere);
+        }
+
+        fn fragment(&mut self, data: &[u8], time: i64, of: &dyn Fn(&Ends) -> Route, met: Met) {
+            let time = Timestamp(time);
+            let frame = Frame { time, interface: 3, wire_len: data.len() as u32, data };
             let (fragment, carried) = look(data);
-            let known = || self.fragments.route(&fragment, &carried, frame.time);
-            let Some(route) = carried.ends.as_ref().map(of).or_else(known) else {
-                let over = self.fragments.wait(&fragment, &carried, &frame);
+            let route = match carried {
+                Carried { inside: Some(_), .. } if met != Met::Inside => Some(Route::Meet(Member::new(0).unwrap())),
+                Carried { ends: Some(ends), .. } => Some(of(&ends)),
+                Carried { inside: Some(inside), .. } => self.fragments.route_with(&inside.packet, time),
+                _ => self.fragments.route(&fragment.packet, met, time),
+            };
+            let Some(route) = route else {
+                let over = self.fragments.wait(&fragment, &carried, met, &frame, time);
                 return self.over(over);
             };
-            let (waited, over) = self.fragments.goes(&fragment, &carried, frame.time, route);
+            let (waited, over) = self.fragments.goes(&fragment, &carried, met, time, time, route);
             self.over(over);
-            self.went.extend(waited.iter().map(|kept| (mark(&kept.frame()), route)));
-            self.went.push((mark(&frame), route));
-            let over = self.fragments.went(&fragment.packet, frame.time);
+            for (kept, route) in &waited {
+                self.follow(&kept.frame(), *route, of);
+            }
+            self.follow(&frame, route, of);
+            let over = self.fragments.went(&fragment.packet, met, time);
             self.over(over);
+        }
+
+        fn follow(&mut self, frame: &Frame<'_>, route: Route, of: &dyn Fn(&Ends) -> Route) {
+            match route {
+                Route::Meet(_) => self.fragment(frame.data, frame.time.0, of, Met::Inside),
+                route => self.went.push((mark(frame), route)),
+            }
         }
     }
 
@@ -546,21 +579,24 @@ mod tests {
         }
     }
 
-    /// The frames of a packet in four fragments in a tunnel, some of which come in two fragments again, as this says.
+    /// The frames of a packet in four fragments in a tunnel, some of which come in two fragments again, as this says. Its number is the
+    /// port of who sends it.
     fn in_tunnel(id: u16, split: [bool; 4], marks: &mut std::ops::RangeFrom<u32>) -> Vec<Vec<u8>> {
-        let outer = |id: u16, offset: u16, more: bool, payload: &[u8]| {
+        let mut outer = |id: u16, offset: u16, more: bool, payload: &[u8]| {
             let mut frame = vec![0x45, 0, 0, 20 + payload.len() as u8];
             frame.extend(id.to_be_bytes());
             frame.extend(((offset / 8) | if more { 0x2000 } else { 0 }).to_be_bytes());
             frame.extend([64, 4, 0, 0, 172, 16, 0, 1, 172, 16, 0, 2]);
             frame.extend(payload);
+            // Behind the packet, where there may be anything.
             frame.extend(marks.next().unwrap().to_be_bytes());
             frame
         };
-        // The mark is padding behind the packet.
-        let mut outer = outer;
-        let inner = (0..4).map(|n| frame(id, n, 0)).zip(split).zip(0..);
-        let frames = inner.flat_map(|((inner, split), n)| {
+        let frames = (0..4).zip(split).flat_map(|(n, split)| {
+            let mut inner = frame(id, n, 0);
+            if n == 0 {
+                inner[20..22].copy_from_slice(&id.to_be_bytes());
+            }
             let number = id * 4 + n;
             if split {
                 vec![outer(number, 0, true, &inner[..24]), outer(number, 24, false, &inner[24..])]
@@ -574,7 +610,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// In any order, some twice. The twin knows of each packet whether its first fragment has shown whose it is.
+        /// In any order, some twice: each with the packet that it is of, and not before it is known where that goes.
         #[test]
         fn fragments_in_fragments_go_with_the_packet_that_they_are_of(
             splits in prop::collection::vec(any::<[bool; 4]>(), 1..4),
@@ -582,9 +618,10 @@ mod tests {
             twice in prop::collection::vec(any::<prop::sample::Index>(), 0..3),
             claims in any::<bool>(),
         ) {
-            let mut marks = 0..;
-            let all = splits.iter().zip(0..).flat_map(|(split, id)| in_tunnel(id, *split, &mut marks));
-            let mut all: Vec<Vec<u8>> = all.collect();
+            let (mut marks, mut all) = (0.., Vec::new());
+            for (split, id) in splits.iter().zip(1..) {
+                all.extend(in_tunnel(id, *split, &mut marks).into_iter().map(|frame| (frame, id)));
+            }
             let count = all.len();
             all.extend(twice.iter().map(|n| all[n.index(count)].clone()).collect::<Vec<_>>());
             for (n, index) in order.iter().enumerate().take(all.len()) {
@@ -592,33 +629,56 @@ mod tests {
                 all.swap(n, other);
             }
             let mut bench = Bench::default();
-            let of = |ends: &Ends| if claims { Route::Claimed(*ends) } else { there(ends) };
-            let (mut shown, mut owners) = (HashSet::new(), BTreeMap::new());
-            for (data, time) in all.iter().zip(0..) {
-                let (fragment, carried) = look(data);
-                let inner = carried.inside.unwrap_or(fragment);
-                if inner.packet.is_tunnelled() {
-                    owners.insert(mark(&Frame { time: Timestamp(0), interface: 0, wire_len: 0, data }), inner.packet);
+            let to = |id: u16| Route::There(Member::new(id.into()).unwrap());
+            let of = |ends: &Ends| if claims { Route::Claimed(*ends) } else { to(ends.src.port) };
+            let (mut shown, mut ids) = (BTreeSet::new(), BTreeMap::new());
+            for ((data, id), time) in all.iter().zip(0..) {
+                ids.insert(mark(&Frame { time: Timestamp(0), interface: 0, wire_len: 0, data }), *id);
+                if look(data).1.ends.is_some() {
+                    shown.insert(*id);
                 }
-                if carried.ends.is_some() {
-                    shown.insert(inner.packet);
-                }
-                bench.meet(data, time, of);
-                // Nothing went before it was known where.
+                bench.take(data, time, of);
                 for (mark, route) in &bench.went {
-                    prop_assert!(claims || *route != Route::Here, "{}", mark);
-                    prop_assert!(owners.get(mark).is_none_or(|packet| shown.contains(packet)));
+                    prop_assert!(shown.contains(&ids[mark]), "nobody knew where it goes");
+                    match route {
+                        Route::Claimed(ends) => prop_assert_eq!(ends.src.port, ids[mark]),
+                        Route::Here => prop_assert!(claims),
+                        route => prop_assert_eq!(*route, to(ids[mark])),
+                    }
                 }
             }
-            let all_went = bench.went.len();
             if twice.is_empty() {
-                prop_assert_eq!((all_went, bench.fragments.bytes, bench.fragments.packets.len()), (count, 0, 0));
+                prop_assert_eq!((bench.went.len(), bench.fragments.bytes, bench.fragments.packets.len()), (count, 0, 0));
                 prop_assert_eq!(bench.claims, if claims { splits.len() } else { 0 });
             }
             let over = bench.fragments.finish();
             bench.over(over);
-            prop_assert_eq!((bench.went.len(), bench.fragments.bytes, bench.parted), (all.len(), 0, bench.met));
+            prop_assert_eq!((bench.went.len(), bench.fragments.bytes), (all.len(), 0));
         }
+    }
+
+    /// What is carried by what is carried in fragments is let be, and so is what only looks so.
+    #[test]
+    fn what_carries_itself_is_over_some_time() {
+        // A fragment header of IPv6 behind another one, once with the same number.
+        for numbers in [[7, 7], [7, 8], [8, 7]] {
+            let mut data = vec![0x60, 0, 0, 0, 0, 24, 44, 64];
+            data.extend([0xfd; 32]);
+            data.extend([44, 0, 0, 1, 0, 0, 0, numbers[0]]);
+            data.extend([58, 0, 0, 1, 0, 0, 0, numbers[1]]);
+            data.extend([0; 8]);
+            assert_eq!(look(&data).1, Carried::default());
+        }
+        // One packet of a tunnel carries a fragment of another that carries one of a third.
+        let wrapped = |id: u16, inner: &[u8]| {
+            let mut frame = vec![0x45, 0, 0, 20 + inner.len() as u8];
+            frame.extend(id.to_be_bytes());
+            frame.extend([0x20, 0, 64, 4, 0, 0, 172, 16, 0, 1, 172, 16, 0, 2]);
+            [&frame, inner].concat()
+        };
+        let deep = wrapped(1, &wrapped(2, &wrapped(3, &frame(4, 0, 0))));
+        let (_, carried) = look(&deep);
+        assert!(carried.ends.is_none() && carried.inside.is_some_and(|inside| inside.offset == 0));
     }
 
     #[test]

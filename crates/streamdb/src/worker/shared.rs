@@ -144,44 +144,40 @@ impl Worker {
         &mut self,
         frame: &Frame<'_>,
         fragment: &Fragment,
-        mut carried: Carried,
+        carried: &Carried,
         met: Met,
     ) -> Result<()> {
         let Some(part) = &mut self.part else { return Ok(()) };
-        if met == Met::Nowhere
-            && let Some(there) = part.meet(&fragment.packet, frame.time)
-        {
+        let there = part.meet(&fragment.packet);
+        if met == Met::Nowhere && there != part.me() {
             hand(part, &mut self.counted, there, frame, Some(Met::Outside));
             return Ok(());
         }
-        let inside = carried.inside.filter(|_| met != Met::Inside);
-        let meets = inside.and_then(|inside| part.meet(&inside.packet, frame.time));
-        let route = match carried {
-            _ if meets.is_some() => {
-                // With its packet it goes there, and not here.
-                carried.inside = None;
-                meets.map(Route::Meet)
-            }
+        let route = match *carried {
+            Carried { inside: Some(inside), .. } if met != Met::Inside => Some(Route::Meet(part.meet(&inside.packet))),
             Carried { ends: Some(ends), .. } => Some(self.route(&ends)),
             Carried { inside: Some(inside), .. } if inside.offset > 0 => {
-                part.fragments.route(fragment, &carried, frame.time)
+                part.fragments.route_with(&inside.packet, frame.time)
             }
             // It is the first, and does not show it: nobody can tell.
             _ if fragment.offset == 0 => Some(Route::Here),
-            _ => part.fragments.route(fragment, &carried, frame.time),
+            _ => part.fragments.route(&fragment.packet, met, frame.time),
         };
+        // What others hand over may be of a while ago.
+        let now = self.ticker.clock().map_or(frame.time, |clock| clock.max(frame.time));
         let Some(part) = &mut self.part else { return Ok(()) };
         let Some(route) = route else {
-            let over = part.fragments.wait(fragment, &carried, frame);
+            let over = part.fragments.wait(fragment, carried, met, frame, now);
             return self.settle_over(over);
         };
-        let (waited, over) = part.fragments.goes(fragment, &carried, frame.time, route);
+        let (waited, over) = part.fragments.goes(fragment, carried, met, frame.time, now, route);
         self.settle_over(over)?;
-        for kept in &waited {
-            self.follow(route, &kept.frame())?;
+        for (kept, route) in &waited {
+            self.follow(*route, &kept.frame())?;
         }
         self.follow(route, frame)?;
-        let over = self.part.as_mut().map(|part| part.fragments.went(&fragment.packet, frame.time)).unwrap_or_default();
+        let over =
+            self.part.as_mut().map(|part| part.fragments.went(&fragment.packet, met, frame.time)).unwrap_or_default();
         self.settle_over(over)
     }
 
@@ -204,6 +200,7 @@ impl Worker {
                 hand(part, &mut self.counted, owner, frame, None);
                 Ok(())
             }
+            (Route::Meet(there), Some(part)) if there == part.me() => self.take(frame, Whose::Anybodys(Met::Inside)),
             (Route::Meet(there), Some(part)) => {
                 hand(part, &mut self.counted, there, frame, Some(Met::Inside));
                 Ok(())
@@ -216,9 +213,6 @@ impl Worker {
     fn settle_over(&mut self, over: Over) -> Result<()> {
         for kept in &over.frames {
             self.take(&kept.frame(), Whose::Mine)?;
-        }
-        if let Some(part) = &self.part {
-            over.parted.iter().for_each(|packet| part.part(packet));
         }
         for ends in &over.claims {
             let place = self.flows.place(ends.protocol, &ends.path, ends.src, ends.dst);

@@ -14,9 +14,11 @@ pub enum Wrap {
     /// Both are.
     FragmentsOfVxlanOfFragments,
     FragmentsOfIpOfFragments,
+    /// Both are, in packets of a tunnel that come in any way.
+    VxlanOfFragmentsOfIpOfFragments,
 }
 
-const WRAPS: [Wrap; 8] = [
+const WRAPS: [Wrap; 9] = [
     Wrap::Plain,
     Wrap::Fragmented,
     Wrap::Gre,
@@ -25,11 +27,12 @@ const WRAPS: [Wrap; 8] = [
     Wrap::FragmentsOfVxlan,
     Wrap::FragmentsOfVxlanOfFragments,
     Wrap::FragmentsOfIpOfFragments,
+    Wrap::VxlanOfFragmentsOfIpOfFragments,
 ];
 
 /// Payload that fits into one fragment.
 const FRAGMENT: usize = 400;
-const GROUP: u32 = 50;
+const GROUP: usize = 50;
 
 /// One of the flows.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +57,7 @@ pub type Sent = (usize, Vec<u8>);
 impl Flow {
     pub fn new(n: u32) -> Self {
         let kind = n as usize;
-        let (wrap, v6, tcp) = (WRAPS[kind % 8], kind / 8 % 2 == 1, (kind / 16).is_multiple_of(2));
+        let (wrap, v6, tcp) = (WRAPS[kind % 9], kind / 9 % 2 == 1, (kind / 18).is_multiple_of(2));
         Self { n, wrap, v6, tcp, id: n * 64, server: WELL_KNOWN, seq: [n.wrapping_mul(77_777), n.wrapping_mul(99_991)] }
     }
 
@@ -134,6 +137,16 @@ impl Flow {
                 self.outer_fragments(side, 17, number, &self.vxlan(side, ethertype, &packet))
             }
             Wrap::FragmentsOfIpOfFragments => self.outer_fragments(side, if self.v6 { 41 } else { 4 }, number, &packet),
+            Wrap::VxlanOfFragmentsOfIpOfFragments => {
+                let tunnelled = self.outer_fragments(side, if self.v6 { 41 } else { 4 }, number, &packet);
+                let wrap = |(k, frame): (usize, Vec<u8>)| {
+                    let mut datagram = self.vxlan(side, 0x0800, &frame[14..]);
+                    // As of a switch to which fragments are flows.
+                    datagram[1] ^= k as u8 ^ number as u8;
+                    ethernet(0x0800, &self.outer(side, 17, number, 0, &datagram))
+                };
+                tunnelled.into_iter().enumerate().map(wrap).collect()
+            }
         });
         let mut frames: Vec<Sent> = frames.map(|frame| (side, frame)).collect();
         // Of some, the last fragment comes first.
@@ -226,9 +239,14 @@ pub fn frames_without_known_ports(flows: u32) -> Vec<Sent> {
 }
 
 fn frames_to(flows: u32, server: u16) -> Vec<Sent> {
+    frames_of(&(0..flows).map(|n| Flow { server, ..Flow::new(n) }).collect::<Vec<_>>())
+}
+
+/// The frames of these flows.
+pub fn frames_of(flows: &[Flow]) -> Vec<Sent> {
     let mut all = Vec::new();
-    for first in (0..flows).step_by(GROUP as usize) {
-        let mut group: Vec<Flow> = (first..flows.min(first + GROUP)).map(|n| Flow { server, ..Flow::new(n) }).collect();
+    for group in flows.chunks(GROUP) {
+        let mut group = group.to_vec();
         for step in 0..Flow::STEPS {
             group.iter_mut().for_each(|flow| all.extend(flow.step(step)));
         }
