@@ -1,7 +1,7 @@
 //! Frames of any bytes and link types: what is said of a frame is true of the frame, and the short way says what the long
 //! way says.
 
-use streamdb_decode::{Config, Content, Decoded, Decoder, FragmentOverlap};
+use streamdb_decode::{Carried, Config, Content, Decoded, Decoder, Fragment, FragmentOverlap, Look};
 use streamdb_types::{LinkType, Timestamp};
 
 use super::script::Script;
@@ -35,6 +35,7 @@ pub fn decode(data: &[u8]) {
         true_of(&one, &frames);
         assert_eq!(but_for_checksums(&one), but_for_checksums(&two));
         true_of(&other.decode(link, frame, wire_len, time, tag), &frames);
+        look(link, frame, wire_len);
     }
     assert_eq!(short.expired_fragments(), long.expired_fragments());
     assert_eq!(short.reassembled_packets(), long.reassembled_packets());
@@ -43,6 +44,25 @@ pub fn decode(data: &[u8]) {
     short.tick(Timestamp(i64::MAX));
     assert_eq!(short.expired_fragments(), given_up, "nothing is left to give up");
     assert!(given_up <= frames.len() as u64 * 8);
+}
+
+/// A look shows what is decoded where nothing came before; and of a fragment in another that one is in a tunnel more.
+fn look(link: LinkType, frame: &[u8], wire_len: u32) {
+    let (mut looker, mut decoder) = (Decoder::new(Config::default()), Decoder::new(Config::default()));
+    let decoded = decoder.decode(link, frame, wire_len, Timestamp(0), 0);
+    match looker.look(link, frame, wire_len) {
+        Look::Decoded(looked) => assert_eq!(format!("{looked:?}"), format!("{decoded:?}")),
+        Look::Fragment(fragment, carried) => {
+            assert!(matches!(decoded.content, Content::Fragment));
+            assert!(fragment.offset == 0 || carried == Carried::default());
+            let hops = |fragment: &Fragment| fragment.packet.between().0.hops().count();
+            if let Some(inside) = carried.inside {
+                assert!(hops(&inside) > hops(&fragment) && inside.packet.is_tunnelled());
+                assert!(inside.offset == 0 || carried.ends.is_none());
+            }
+        }
+    }
+    assert_eq!(looker.refused(), decoder.refused());
 }
 
 /// The payload lies in the frame, or is made of pieces of frames that were given before, and every byte of it is in one.

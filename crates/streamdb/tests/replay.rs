@@ -77,8 +77,29 @@ fn silence(wire: &Wire) {
     }
 }
 
-/// Sends a capture and compares; false when it cannot be sent.
+/// Sends a capture and compares; false when it cannot be sent. Where a connection is picked up in the middle, and what came first was
+/// published when what lies before that came, that is outside of the stream: then it is sent once more.
 fn is_the_same(wire: &Wire, path: &Path, wrong: &mut Vec<String>) -> bool {
+    for _ in 0..3 {
+        let mut differs = Vec::new();
+        match compared(wire, path, &mut differs) {
+            None => return false,
+            Some(is_outside) if is_outside && !differs.is_empty() => {
+                println!("{}: what came late was published before, so it is sent once more", path.display());
+            }
+            Some(_) => {
+                wrong.append(&mut differs);
+                return true;
+            }
+        }
+    }
+    wrong.push(format!("{}: each time what came late was published before", path.display()));
+    true
+}
+
+/// Sends a capture and compares, and says whether bytes were outside of their stream that are inside in the file; nothing when it
+/// cannot be sent.
+fn compared(wire: &Wire, path: &Path, wrong: &mut Vec<String>) -> Option<bool> {
     let frames = common::read_capture(path).frames;
     let fits = |frame: &Frame| {
         frame.interface.link_type == 1
@@ -87,13 +108,13 @@ fn is_the_same(wire: &Wire, path: &Path, wrong: &mut Vec<String>) -> bool {
     };
     let bytes: usize = frames.iter().map(|frame| frame.data.len()).sum();
     if frames.is_empty() || !frames.iter().all(fits) || bytes > MOST {
-        return false;
+        return None;
     }
     let few = frames.len() < FEW;
     let file = plain(&frames, if few { 3_000_000 } else { 10_000 });
     let (ingested, captured) = (Data::new("replay-file"), Data::new("replay-wire"));
     let capture = ingested.write("sent.pcap", &file);
-    assert_eq!(ingested.ingest(&[], &[&capture]).code, Some(0), "{}", path.display());
+    let said_of_file = json_lines(&ingested.ingest(&["--json"], &[&capture]).well()).remove(0);
     let capturing = Capturing::start(&captured, Some(&wire.far), &["-i", "far0", "--json", "--buffer", "256M"]);
     let mut tcpreplay = Command::new("tcpreplay");
     let rate = if few { "--pps=333" } else { "--mbps=200" };
@@ -103,7 +124,7 @@ fn is_the_same(wire: &Wire, path: &Path, wrong: &mut Vec<String>) -> bool {
     let summary = capturing.summary();
     if summary["dropped_by_kernel"] != 0 || !report.contains(&format!("Actual: {} packets", frames.len())) {
         println!("{}: not all of it was sent or captured: {report}", path.display());
-        return false;
+        return None;
     }
     let mut differs = |what: String| wrong.push(format!("{}: {what}", path.display()));
     if summary["frames"] != frames.len() {
@@ -115,7 +136,8 @@ fn is_the_same(wire: &Wire, path: &Path, wrong: &mut Vec<String>) -> bool {
             differs(format!("{key}: {:?} of the file, {:?} of the wire", from_file.get(key), from_wire.get(key)));
         }
     }
-    true
+    let outside = |said: &Value| said["counters"]["payload_outside"].as_u64().unwrap();
+    Some(outside(&summary) > outside(&said_of_file))
 }
 
 #[test]

@@ -321,9 +321,19 @@ fn chance(seed: u64, what: impl Hash, of: u64) -> u64 {
 }
 
 /// Gives each frame to a worker, which hands over what it has now and then; what all of them counted.
-fn given<'f>(seed: u64, mut workers: Vec<Worker>, frames: impl Iterator<Item = (usize, &'f [u8])>) -> Counters {
+fn given<'f>(seed: u64, workers: Vec<Worker>, frames: impl Iterator<Item = (usize, &'f [u8])>) -> Counters {
+    given_at(seed, workers, frames, |n| n)
+}
+
+/// The same of frames that have the times of these numbers.
+fn given_at<'f>(
+    seed: u64,
+    mut workers: Vec<Worker>,
+    frames: impl Iterator<Item = (usize, &'f [u8])>,
+    times: impl Fn(usize) -> usize,
+) -> Counters {
     for (n, (at, data)) in frames.enumerate() {
-        workers[at].frame(&numbered(n, data)).unwrap();
+        workers[at].frame(&numbered(times(n), data)).unwrap();
         for (number, worker) in workers.iter_mut().enumerate() {
             if chance(seed, (n, number), 12) == 0 {
                 worker.send_handed();
@@ -390,46 +400,46 @@ fn whoever_sees_a_frame_and_its_copy_its_connection_is_one() {
     }
 }
 
-/// Frames that were made to be handed on for ever, or looked at for ever.
+/// Frames that were made to be looked at for ever, and fragments within fragments within fragments, whose numbers are used again and
+/// again, at any time.
 #[test]
 fn what_carries_itself_is_handed_on_no_more_than_there_are_ways() {
-    let data = Data::new("workers-circles");
-    let ipv6 = |rest: &[&[u8]]| {
-        let rest = rest.concat();
+    let circles = [[7, 7], [7, 8], [8, 7]].map(|[one, other]| {
+        let header = |next, number| [next, 0, 0, 1, 0, 0, 0, number];
+        let rest = [&header(44, one)[..], &header(58, other), &[0; 16]].concat();
         [&[2; 12][..], &[0x86, 0xdd, 0x60, 0, 0, 0, 0, rest.len() as u8, 44, 64], &[0xfd; 32], &rest].concat()
-    };
-    let header = |next, number, offset: u16| {
-        let [high, low] = (offset | 1).to_be_bytes();
-        [next, 0, high, low, 0, 0, 0, number]
-    };
-    let tunnel = |id: u8, place: [u8; 2], ends: [u8; 2], inner: &[u8]| {
-        let header = [0x45, 0, 0, 20 + inner.len() as u8, 0, id, place[0], place[1], 64, 4, 0, 0];
-        [&header[..], &[10, 9, 0, ends[0], 10, 9, 0, ends[1]], inner].concat()
-    };
-    let ip = |id: u8, offset: u8, ends: [u8; 2], inner: &[u8]| tunnel(id, [0x20, offset], ends, inner);
-    let mut sent = Vec::new();
-    for numbers in [[7, 7], [7, 8], [8, 7]] {
-        sent.push(ipv6(&[&header(44, numbers[0], 0), &header(58, numbers[1], 0), &[0; 16]]));
+    });
+    for seed in 0..if common::soak() { 500 } else { 10 } {
+        let data = Data::new("workers-circles");
+        let mut sent = circles.to_vec();
+        for n in 0..1500_u64 {
+            let pick = |what: u8, of: u64| chance(seed, (n, what), of) as u8;
+            let mut packet = vec![5, 6, 7, pick(0, 3), 0, 32, 0, 0];
+            packet.extend([0; 24]);
+            for level in 1..=1 + pick(1, 4) {
+                let pick = |what, of| pick(level * 10 + what, of);
+                let mut header = vec![0x45, 0, 0, 20 + packet.len() as u8, 0, pick(2, 3)];
+                // A later fragment, a first one, or none.
+                header.extend([[0, pick(3, 3)], [0x20, pick(3, 3)], [0x20, 0], [0, 0]][usize::from(pick(4, 4))]);
+                header.extend([64, if level == 1 { 17 } else { 4 }, 0, 0]);
+                header.extend([10, 9, level, pick(5, 2), 10, 9, level, pick(6, 2)]);
+                packet.splice(..0, header);
+            }
+            let tag: &[u8] = if pick(2, 4) == 0 { &[0x81, 0, 0, 1, 8, 0] } else { &[8, 0] };
+            sent.push([&[2; 12][..], tag, &packet].concat());
+        }
+        let at = |n: usize| chance(seed, n, 3) as usize;
+        // Now and then nothing comes for a while.
+        let slow = seed.is_multiple_of(2);
+        let all =
+            given_at(seed, workers_of(&data, 3), sent.iter().enumerate().map(|(n, frame)| (at(n), &frame[..])), |n| {
+                n + if slow { n / 200 * 70_000 } else { 0 }
+            });
+        assert_eq!((all.frames, all.shed_frames), (sent.len() as u64, 0), "seed {seed}: {all:?}");
+        assert!(all.handed_frames > 0 && all.handed_frames <= all.frames * 3, "seed {seed}: {all:?}");
+        let stored = counted(data.export().frames.into_iter().map(|frame| frame.data));
+        assert!(stored == counted(sent), "seed {seed}");
     }
-    // Packets of a tunnel with the same numbers that carry fragments of others, of the same numbers again.
-    for n in 0..2000_u32 {
-        let [id, inner, place, deep] = n.wrapping_mul(2_654_435_761).to_be_bytes().map(|byte| byte % 3);
-        let innermost = ip(inner, deep, [id, inner], &[0; 24]);
-        let carried = ip(inner, deep, [inner, 3], &innermost);
-        let outer = ip(id, place, [1, 2], &carried);
-        let vlan = [0x81, 0, 0, 1, 8, 0];
-        sent.push(match n % 4 {
-            0 => [&[2; 12][..], &[8, 0], &outer].concat(),
-            1 => [&[2; 12][..], &vlan, &outer].concat(),
-            2 => [&[2; 12][..], &[8, 0], &ip(9, 0, [4, 5], &outer)].concat(),
-            _ => [&[2; 12][..], &[8, 0], &tunnel(9, [0, 0], [1, 2], &carried)].concat(),
-        });
-    }
-    let at = |n: usize| chance(1, n, 3) as usize;
-    let all = given(1, workers_of(&data, 3), sent.iter().enumerate().map(|(n, frame)| (at(n), &frame[..])));
-    assert_eq!((all.frames, all.shed_frames), (sent.len() as u64, 0), "{all:?}");
-    assert!(all.handed_frames > 0 && all.handed_frames <= all.frames * 3, "{all:?}");
-    assert_eq!(data.export().frames.len(), sent.len());
 }
 
 #[test]
