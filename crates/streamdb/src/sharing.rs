@@ -15,7 +15,7 @@ use streamdb_decode::PacketName;
 use streamdb_reassembly::{Seed, Slot};
 use streamdb_storage::Loss;
 
-pub(crate) use self::fragments::{Fragments, Met, Over, Route};
+pub(crate) use self::fragments::{Fragments, Met, Over, Route, Told};
 pub use self::owners::{Claim, Member, Owners};
 pub(crate) use self::ring::Batch;
 use self::ring::{Inbox, Outbox, Spare, inbox};
@@ -157,7 +157,7 @@ impl Part {
     }
 
     /// Where the fragments of a packet meet: those of all between two addresses do with one worker, so that they stay in their order.
-    /// Those that are in no tunnel come to one worker anyway.
+    /// Those that are in no tunnel come to one worker anyway, if they come by one interface.
     pub(crate) fn meet(&self, packet: &PacketName) -> Member {
         if !packet.is_tunnelled() {
             return self.me;

@@ -18,7 +18,7 @@ use crate::worker::Worker;
 /// How often it is told how things stand.
 const SECOND: Duration = Duration::from_secs(1);
 /// How long after its end a worker waits for others, and for room at others, at most, in each round.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// How long a worker reads on at most, after it was told to leave its interface.
 const LEAVING: Duration = Duration::from_secs(2);

@@ -305,8 +305,8 @@ impl AtWork {
 struct Unread {
     /// What is stored of it.
     capture: CaptureName,
-    /// How often that was so.
-    times: u32,
+    /// How often the system failed to read it.
+    failed: u32,
 }
 
 /// A file in one of the folders.

@@ -84,6 +84,16 @@ pub(crate) enum Met {
 /// A packet by its name; and whether it is known as a carrier where the fragments of what it carries meet.
 type Name = (PacketName, bool);
 
+/// What is known of where a fragment goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Goes(Route),
+    /// With the connection between these ends.
+    Between(Ends),
+    /// Nothing yet.
+    Waits,
+}
+
 /// A frame that waits.
 #[derive(Debug)]
 pub(crate) struct Kept {
@@ -150,7 +160,7 @@ pub(crate) struct Fragments {
 
 impl Fragments {
     /// Where a fragment goes that does not show it itself, if that is known.
-    pub(crate) fn route(&self, packet: &PacketName, met: Met, time: Timestamp) -> Option<Route> {
+    fn route(&self, packet: &PacketName, met: Met, time: Timestamp) -> Option<Route> {
         let name = (*packet, met == Met::Inside);
         match self.packets.get(&name) {
             Some(packet) => packet.route,
@@ -158,9 +168,25 @@ impl Fragments {
         }
     }
 
-    /// Where a carrier goes that shows that it carries a later fragment of this packet, if that is known.
-    pub(crate) fn route_with(&self, inside: &PacketName, time: Timestamp) -> Option<Route> {
-        self.route(inside, Met::Outside, time).map(Route::of_carrier)
+    /// What is known of where a fragment goes, where those of such packets meet there.
+    pub(crate) fn told(
+        &self,
+        fragment: &Fragment,
+        carried: &Carried,
+        met: Met,
+        time: Timestamp,
+        meet: impl FnOnce(&PacketName) -> Member,
+    ) -> Told {
+        match *carried {
+            Carried { inside: Some(inside), .. } if met != Met::Inside => Told::Goes(Route::Meet(meet(&inside.packet))),
+            Carried { ends: Some(ends), .. } => Told::Between(ends),
+            Carried { inside: Some(inside), .. } if inside.offset > 0 => self
+                .route(&inside.packet, Met::Outside, time)
+                .map_or(Told::Waits, |route| Told::Goes(route.of_carrier())),
+            // It is the first, and does not show it: nobody can tell.
+            _ if fragment.offset == 0 => Told::Goes(Route::Here),
+            _ => self.route(&fragment.packet, met, time).map_or(Told::Waits, Told::Goes),
+        }
     }
 
     /// Where copies of fragments go that come when all of their packet is there.
@@ -182,6 +208,10 @@ impl Fragments {
         let kept = Kept::new(frame);
         self.bytes += held(std::slice::from_ref(&kept));
         self.renew(&name, carried, &mut over);
+        // Of one of which it is known where it goes nothing waits: that was another.
+        if self.packets.get(&name).is_some_and(|packet| packet.route.is_some()) {
+            self.end(&name, &mut over);
+        }
         let packet = self.packet(&name, now);
         packet.note(fragment);
         let before = packet.inside;
@@ -500,15 +530,13 @@ mod tests {
             let time = Timestamp(time);
             let frame = Frame { time, interface: 3, wire_len: data.len() as u32, data };
             let (fragment, carried) = look(data);
-            let route = match carried {
-                Carried { inside: Some(_), .. } if met != Met::Inside => Some(Route::Meet(Member::new(0).unwrap())),
-                Carried { ends: Some(ends), .. } => Some(of(&ends)),
-                Carried { inside: Some(inside), .. } => self.fragments.route_with(&inside.packet, time),
-                _ => self.fragments.route(&fragment.packet, met, time),
-            };
-            let Some(route) = route else {
-                let over = self.fragments.wait(&fragment, &carried, met, &frame, time);
-                return self.over(over);
+            let route = match self.fragments.told(&fragment, &carried, met, time, |_| Member::new(0).unwrap()) {
+                Told::Goes(route) => route,
+                Told::Between(ends) => of(&ends),
+                Told::Waits => {
+                    let over = self.fragments.wait(&fragment, &carried, met, &frame, time);
+                    return self.over(over);
+                }
             };
             let (waited, over) = self.fragments.goes(&fragment, &carried, met, time, time, route);
             self.over(over);
@@ -655,6 +683,24 @@ mod tests {
             bench.over(over);
             prop_assert_eq!((bench.went.len(), bench.fragments.bytes), (all.len(), 0));
         }
+    }
+
+    /// A carrier of which a later fragment came in vain a while ago, and another of the same number since.
+    #[test]
+    fn a_carrier_does_not_go_where_one_of_its_number_went() {
+        let mut bench = Bench::default();
+        let frames = in_tunnel(1, [false, true, false, false], &mut (0..));
+        let [first, carrier, rest] = [&frames[0], &frames[1], &frames[2]];
+        bench.fragment(rest, 0, &there, Met::Inside);
+        let over = bench.fragments.tick(Timestamp(SECOND + 1));
+        bench.over(over);
+        for (n, frame) in [carrier, rest, first].into_iter().enumerate() {
+            let met = if n == 2 { Met::Outside } else { Met::Inside };
+            bench.fragment(frame, 2 * SECOND, &there, met);
+        }
+        let to = there(&look(&frame(1, 0, 0)).1.ends.unwrap());
+        assert_eq!(bench.went.remove(0).1, Route::Here, "in vain");
+        assert!(bench.went.len() == 3 && bench.went.iter().all(|(_, route)| *route == to), "{:?}", bench.went);
     }
 
     /// What is carried by what is carried in fragments is let be, and so is what only looks so.

@@ -9,7 +9,7 @@ use streamdb_storage::Result;
 use streamdb_types::{Counters, Timestamp};
 
 use super::Worker;
-use crate::sharing::{Member, Met, Over, Part, Route};
+use crate::sharing::{Member, Met, Over, Part, Route, Told};
 
 /// Whose a frame is that comes to a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,15 +153,10 @@ impl Worker {
             hand(part, &mut self.counted, there, frame, Some(Met::Outside));
             return Ok(());
         }
-        let route = match *carried {
-            Carried { inside: Some(inside), .. } if met != Met::Inside => Some(Route::Meet(part.meet(&inside.packet))),
-            Carried { ends: Some(ends), .. } => Some(self.route(&ends)),
-            Carried { inside: Some(inside), .. } if inside.offset > 0 => {
-                part.fragments.route_with(&inside.packet, frame.time)
-            }
-            // It is the first, and does not show it: nobody can tell.
-            _ if fragment.offset == 0 => Some(Route::Here),
-            _ => part.fragments.route(&fragment.packet, met, frame.time),
+        let route = match part.fragments.told(fragment, carried, met, frame.time, |packet| part.meet(packet)) {
+            Told::Goes(route) => Some(route),
+            Told::Between(ends) => Some(self.route(&ends)),
+            Told::Waits => None,
         };
         // What others hand over may be of a while ago.
         let now = self.ticker.clock().map_or(frame.time, |clock| clock.max(frame.time));

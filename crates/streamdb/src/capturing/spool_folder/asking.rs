@@ -178,8 +178,8 @@ impl Pace {
         state.last = Instant::now();
         if std::mem::take(&mut state.silent) {
             state.again = true;
-            drop(state);
             self.waits.changed(false);
+            drop(state);
             inform(&format!("{}: this folder answers again", printable(&self.folder.to_string_lossy())));
         }
     }
@@ -196,8 +196,8 @@ impl Pace {
         // At the end nobody is interested any more.
         if is_silent && !state.silent && !self.waits.is_ending() {
             state.silent = true;
-            drop(state);
             self.waits.changed(true);
+            drop(state);
             complain(&not_answering(&self.folder, ANSWERS));
             return true;
         }

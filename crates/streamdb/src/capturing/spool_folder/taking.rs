@@ -11,7 +11,6 @@ use streamdb_types::Counters;
 
 use super::asking::{self, Asker, Cut, Opened, Reading};
 use super::files::Shape;
-use super::folders::ANSWERS;
 use super::{AGAIN, AtWork, Found, INTERFACES, REMEMBERED, Unread};
 use crate::commands::Error;
 use crate::commands::storing::{self, Summary};
@@ -23,8 +22,6 @@ use crate::worker::Worker;
 const SOON: Duration = Duration::from_secs(1);
 /// After so many frames it is looked up.
 const AT_A_TIME: u32 = 4096;
-/// How long a sign of a folder is waited for where there is no other.
-const ALONE: Duration = Duration::from_secs(10 * 60);
 /// After so many times a file that the system does not read to its end is taken as it is.
 const TIMES: u32 = 3;
 
@@ -80,17 +77,15 @@ impl AtWork {
     }
 
     /// The file, open; nothing when it is another one by now, or none. `None` where its folder does not answer.
-    fn open(&self, found: &Found) -> Option<io::Result<Option<Opened>>> {
+    fn open(&mut self, found: &Found) -> Option<io::Result<Option<Opened>>> {
         let (path, shape) = (found.path.clone(), found.shape);
         let (asker, holds) = (self.asker(found)?, self.asker(found)?.clone());
-        asker.ask(move |pace| asking::open(&path, shape, &holds, pace)).wait(self.patience(0))
-    }
-
-    /// How long a sign of a folder is waited for, with a file for which that was too short so often: twice as long each time, so that it
-    /// is taken in the end; and for long where nobody else waits.
-    fn patience(&self, times: u32) -> Duration {
-        let longer = ANSWERS.saturating_mul(1 << times.min(16)).min(ALONE);
-        if self.folders.all.len() > 1 { longer } else { ALONE }
+        let asked = asker.ask(move |pace| asking::open(&path, shape, &holds, pace));
+        let opened = asked.wait(self.folders.patience(found.at));
+        if opened.is_none() {
+            self.folders.gave_up(found.at);
+        }
+        opened
     }
 
     fn asker(&self, found: &Found) -> Option<&Asker> {
@@ -119,6 +114,7 @@ impl AtWork {
             self.later(found, SOON);
             return Ok(());
         };
+        self.drop_other(found, &captures)?;
         if self.is_known(&fingerprint) {
             if self.removes {
                 // By its fingerprint alone nobody can be sure that all of its bytes are.
@@ -128,8 +124,8 @@ impl AtWork {
             self.taken(found);
             return Ok(());
         }
-        let times = self.drop_other(found, &captures)?;
-        let reading = Reading::new(&asker, file, self.patience(times));
+        let patience = self.folders.patience(found.at);
+        let reading = Reading::new(&asker, file, patience);
         let cut = reading.cut();
         let mut capture = match CaptureFile::from_reader(&found.path, reading) {
             Ok(capture) => capture,
@@ -148,7 +144,10 @@ impl AtWork {
             ));
         }
         let left_out = self.left_out();
-        let end = self.read(&mut capture)?;
+        self.folders.reading = Some(found.at);
+        let end = self.read(&mut capture);
+        self.folders.reading = None;
+        let end = end?;
         // What was cut off here is no fault of the file.
         let was_cut = self.was_cut(found, &cut, &captures);
         let End::Over(damage) = end else { return self.end_worker(false) };
@@ -164,15 +163,13 @@ impl AtWork {
         if written.lost != Held::default() {
             return Err(Error::NotTaken(format!("{}: {}", found.shown, storing::lost(&written))));
         }
-        match asker.ask(move |_| same.shape()).wait(self.patience(times)) {
+        match asker.ask(move |_| same.shape()).wait(patience) {
             Some(Ok(shape)) if shape == Some(found.shape) => {}
             Some(Ok(_)) => return self.changed_meanwhile(found, &claim),
             // Nobody knows whether somebody wrote to it.
             unknown => {
-                self.unread(found, &captures);
-                if let Some(Err(error)) = unknown {
-                    self.could_not_be_read(found, &error.to_string(), AGAIN);
-                }
+                let cut = unknown.and_then(Result::err).map_or(Cut::Silent, |error| Cut::Failed(error.to_string()));
+                self.unread(found, &captures, &cut);
                 return self.end_worker(false);
             }
         }
@@ -231,44 +228,47 @@ impl AtWork {
         if cut == Cut::Ends {
             return true;
         }
-        let times = self.unread(found, captures);
-        match cut {
-            Cut::Failed(_) if times >= TIMES => return false,
-            Cut::Failed(why) => self.could_not_be_read(found, &why, AGAIN),
-            _ => self.could_not_be_read(found, "its folder does not answer", SOON),
-        }
-        true
+        self.unread(found, captures, &cut) < TIMES
     }
 
-    fn could_not_be_read(&mut self, found: &Found, why: &str, again: Duration) {
-        let text =
-            format!("{}: could not be read to its end: {why}; all of it is taken anew when it can be", found.shown);
-        self.say_once(found.path.clone(), text);
-        self.later(found, again);
-    }
-
-    /// Remembers that a file could not be read to its end, and says how often that was so.
-    fn unread(&mut self, found: &Found, [capture]: &[CaptureName; 1]) -> u32 {
-        let times = self.unread.get(&found.path).map_or(0, |unread| unread.times) + 1;
+    /// A file could not be read to its end, which is said, and is tried again; how often the system failed with it.
+    fn unread(&mut self, found: &Found, [capture]: &[CaptureName; 1], cut: &Cut) -> u32 {
         if self.unread.len() >= REMEMBERED {
             self.unread.clear();
         }
-        self.unread.insert(found.path.clone(), Unread { capture: capture.clone(), times });
-        times
+        let new = || Unread { capture: capture.clone(), failed: 0 };
+        let unread = self.unread.entry(found.path.clone()).or_insert_with(new);
+        let (why, again) = match cut {
+            Cut::Failed(why) => {
+                unread.failed += 1;
+                (why.as_str(), AGAIN)
+            }
+            _ => {
+                self.folders.gave_up(found.at);
+                ("its folder does not answer", SOON)
+            }
+        };
+        let failed = unread.failed;
+        if failed < TIMES {
+            let text =
+                format!("{}: could not be read to its end: {why}; all of it is taken anew when it can be", found.shown);
+            self.say_once(found.path.clone(), text);
+        }
+        self.later(found, again);
+        failed
     }
 
-    /// Drops what is stored of a file that could not be read to its end, if it is another one by now; how often it could not.
-    fn drop_other(&mut self, found: &Found, [capture]: &[CaptureName; 1]) -> Result<u32, Error> {
-        let Some(unread) = self.unread.get(&found.path) else { return Ok(0) };
-        if unread.capture == *capture {
-            return Ok(unread.times);
-        }
+    /// Drops what is stored of a file that could not be read to its end, if it is another one by now.
+    fn drop_other(&mut self, found: &Found, [capture]: &[CaptureName; 1]) -> Result<(), Error> {
+        let Some(unread) = self.unread.get(&found.path).filter(|unread| unread.capture != *capture) else {
+            return Ok(());
+        };
         let before = [unread.capture.clone()];
         if let Some(claim) = self.store.claim(&before) {
             self.store.begin_ingest(FOLDER, &claim)?;
         }
         self.unread.remove(&found.path);
-        Ok(0)
+        Ok(())
     }
 
     /// Somebody wrote to the file while it was read. What is stored of it may be of both, and goes; with it the connections that
@@ -287,7 +287,7 @@ impl AtWork {
     /// Removes a file that is in the store, if it is the one that is.
     fn remove(&mut self, found: &Found, asker: &Asker) {
         let (path, shape) = (found.path.clone(), found.shape);
-        let removed = asker.ask(move |_| asking::remove(&path, shape)).wait(self.patience(0));
+        let removed = asker.ask(move |_| asking::remove(&path, shape)).wait(self.folders.patience(found.at));
         let text = match removed {
             Some(Ok(())) => return,
             Some(Err(error)) => format!("{}: it is stored, and could not be removed: {error}", found.shown),
@@ -308,6 +308,7 @@ impl AtWork {
             folder.files.taken(found.name.as_os_str(), found.shape);
         }
         self.unread.remove(&found.path);
+        self.folders.was_taken_from(found.at);
         self.folders.failed_last = false;
     }
 

@@ -300,6 +300,10 @@ fn a_file_whose_folder_does_not_answer_any_more_is_stored_anew_and_once() {
         thread::sleep(Duration::from_millis(1));
     }
     case.hear();
+    // Others come first, and it is waited for longer.
+    assert!(case.at_work.folders.next().is_none());
+    assert_eq!(case.at_work.folders.patience(0), 2 * ANSWERS);
+    case.at_work.folders.all[0].rests_until = None;
     case.at_work.later(&found, Duration::ZERO);
     case.take("a").unwrap();
     assert!(!case.path("a").exists());

@@ -1,5 +1,5 @@
 //! The folders in which captures appear while they are taken: what is heard of them, and what there is when they are looked through.
-//! Nobody waits for a folder to say that: what is heard meanwhile counts more than what is listed.
+//! Nobody waits for a folder to say that, and no file of it is read meanwhile; what is heard then counts more than what is listed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -15,7 +15,7 @@ use streamdb_storage::now;
 
 use super::asking::{Asked, Asker, Listing, Waits, list, shape};
 use super::files::{Files, MOST, News, Next, Now, Shape, is_wanted};
-use super::folders::{Folder, Folders};
+use super::folders::{ANSWERS, Folder, Folders};
 use crate::commands::Error;
 use crate::output::{complain, inform, printable};
 
@@ -27,6 +27,10 @@ const ROOM: usize = 16 << 10;
 const READS: usize = 1000;
 /// How long answers are waited for that mostly come at once.
 const AT_ONCE: Duration = Duration::from_millis(20);
+/// How long a sign of a folder is waited for at most.
+const LONGEST: Duration = Duration::from_secs(60);
+/// So many times as long as others waited for a folder, they come first.
+const REST: u32 = 4;
 
 /// A folder.
 pub(super) struct Watched {
@@ -40,6 +44,8 @@ pub(super) struct Watched {
     /// It was said that it has more files than are looked at.
     crowded: bool,
     listing: Option<Asked<io::Result<Listing>>>,
+    /// What it lists is not what there is any more, as news were lost since it was asked.
+    is_void: bool,
     /// When it was listed last; `None` when it is time to do it.
     listed: Option<Instant>,
     /// Of which files something was heard since the listing was asked for.
@@ -49,6 +55,10 @@ pub(super) struct Watched {
     seen: ToSee,
     /// Those that are to be asked for next.
     to_see: ToSee,
+    /// How often it was given up since a file of it was taken.
+    given_up: u32,
+    /// Until when the others come first, as they had to wait for it.
+    pub(super) rests_until: Option<Instant>,
 }
 
 /// Files of which it is to be seen how they are; and whether it was heard that they are complete.
@@ -61,6 +71,8 @@ pub(super) struct Watching {
     pub(super) all: Vec<Watched>,
     inotify: Option<OwnedFd>,
     begun: Instant,
+    /// The folder of the file that is read: it is asked for nothing else.
+    pub(super) reading: Option<usize>,
     /// The last file that was to be taken could not be.
     pub(super) failed_last: bool,
 }
@@ -82,15 +94,18 @@ impl Watching {
                 trouble: None,
                 crowded: false,
                 listing: None,
+                is_void: false,
                 listed: None,
                 heard: BTreeSet::new(),
                 seeing: None,
                 seen: ToSee::new(),
                 to_see: ToSee::new(),
+                given_up: 0,
+                rests_until: None,
             })
         };
         let all = all.into_iter().map(watched).collect::<Result<_, Error>>()?;
-        Ok(Self { all, inotify, begun: Instant::now(), failed_last: false })
+        Ok(Self { all, inotify, begun: Instant::now(), reading: None, failed_last: false })
     }
 
     /// How late it is.
@@ -104,9 +119,38 @@ impl Watching {
             self.all.iter_mut().for_each(Watched::hear_nothing);
         }
         let now = self.now();
-        self.all.iter_mut().for_each(Watched::ask);
-        let then = Instant::now() + AT_ONCE;
-        self.all.iter_mut().for_each(|folder| folder.take_answers(then, now));
+        let reading = self.reading;
+        let asked: Vec<bool> =
+            self.all.iter_mut().enumerate().map(|(at, folder)| Some(at) != reading && folder.ask()).collect();
+        let soon = Instant::now();
+        for (folder, asked) in self.all.iter_mut().zip(asked) {
+            folder.take_answers(if asked { soon + AT_ONCE } else { soon }, now);
+        }
+    }
+
+    /// How long a sign of a folder is waited for: twice as long each time that this was too short, so that its files are taken in the
+    /// end; and for long where nobody else waits.
+    pub(super) fn patience(&self, at: usize) -> Duration {
+        let given_up = self.all.get(at).map_or(0, |folder| folder.given_up);
+        let longer = ANSWERS.saturating_mul(1 << given_up.min(8)).min(LONGEST);
+        if self.all.len() > 1 { longer } else { LONGEST }
+    }
+
+    /// There was no sign of a folder for so long: the others come first for a while.
+    pub(super) fn gave_up(&mut self, at: usize) {
+        let rest = self.patience(at).saturating_mul(REST);
+        let is_alone = self.all.len() == 1;
+        if let Some(folder) = self.all.get_mut(at) {
+            folder.given_up += 1;
+            folder.rests_until = (!is_alone).then(|| Instant::now() + rest);
+        }
+    }
+
+    /// A file of a folder was taken.
+    pub(super) fn was_taken_from(&mut self, at: usize) {
+        if let Some(folder) = self.all.get_mut(at) {
+            folder.given_up = 0;
+        }
     }
 
     /// Whether no folder is asked how its files are.
@@ -134,7 +178,7 @@ impl Watching {
         &'f self,
         next: impl Fn(&'f Files) -> Option<(K, &'f OsStr, Next)>,
     ) -> Option<(usize, PathBuf, Next)> {
-        let all = self.all.iter().enumerate().filter(|(_, folder)| !folder.is_asked() && !folder.asker.is_silent());
+        let all = self.all.iter().enumerate().filter(|(_, folder)| folder.may_be_taken_from());
         let all = all.filter_map(|(at, folder)| next(&folder.files).map(|(key, name, next)| ((key, name, at), next)));
         let ((_, name, at), next) = all.min_by(|(one, _), (other, _)| one.cmp(other))?;
         Some((at, name.into(), next))
@@ -203,7 +247,13 @@ impl Watched {
         self.to_see.clear();
         self.seen.clear();
         self.heard.clear();
-        (self.listing, self.listed) = (None, None);
+        self.is_void = self.listing.is_some();
+        self.listed = None;
+    }
+
+    /// Whether it is at nothing, and answers, and the others did not wait for it.
+    fn may_be_taken_from(&self) -> bool {
+        !self.is_asked() && !self.asker.is_silent() && self.rests_until.is_none_or(|then| then <= Instant::now())
     }
 
     /// It is to be seen how a file is.
@@ -216,17 +266,19 @@ impl Watched {
         self.listing.is_some() || self.seeing.is_some()
     }
 
-    /// Asks how files are, when there is something to ask, and it answers.
-    fn ask(&mut self) {
+    /// Asks how files are, when there is something to ask, and it answers; whether there was.
+    fn ask(&mut self) -> bool {
         if self.asker.answers_again() {
             self.listed = None;
         }
         if self.asker.is_silent() {
-            return;
+            return false;
         }
+        let mut asks = false;
         if self.seeing.is_none() && !self.to_see.is_empty() {
             self.seen = std::mem::take(&mut self.to_see);
             let (folder, names) = (self.path.clone(), self.seen.keys().cloned().collect::<Vec<_>>());
+            asks = true;
             self.seeing = Some(self.asker.ask(move |pace| {
                 let see = |name: OsString| {
                     pace.goes_on();
@@ -239,8 +291,10 @@ impl Watched {
         if self.listing.is_none() && self.listed.is_none_or(|listed| listed.elapsed() >= EACH) {
             let folder = self.path.clone();
             self.heard.clear();
+            asks = true;
             self.listing = Some(self.asker.ask(move |pace| list(&folder, pace)));
         }
+        asks
     }
 
     /// It says that this is what there is in it, when it is said.
@@ -257,6 +311,7 @@ impl Watched {
             None => {}
         }
         match self.listing.take().map(|asked| asked.by(then)) {
+            Some(Ok(_)) if std::mem::take(&mut self.is_void) => {}
             Some(Ok(listing)) => {
                 self.look(listing, now);
                 self.listed = Some(Instant::now());
@@ -270,8 +325,13 @@ impl Watched {
     fn take_shapes(&mut self, shapes: Shapes, now: Now) {
         let mut asked = std::mem::take(&mut self.seen);
         for (name, shape) in shapes {
-            // Of what is gone, or was not heard of as it seemed, or is to be seen anew.
-            let Some(is_complete) = asked.remove(&name).filter(|_| !self.to_see.contains_key(&name)) else { continue };
+            // Of what is gone, or news were lost.
+            let Some(is_complete) = asked.remove(&name) else { continue };
+            if let Some(complete) = self.to_see.get_mut(&name) {
+                // It is to be seen anew.
+                *complete |= is_complete;
+                continue;
+            }
             match shape {
                 Ok(Some(shape)) => {
                     if is_complete {
@@ -280,6 +340,8 @@ impl Watched {
                     self.files.seen(&name, shape, now);
                 }
                 Ok(None) => self.files.heard(&name, News::Gone, now),
+                // That it is complete nobody says a second time.
+                Err(_) if is_complete => _ = self.to_see.insert(name, true),
                 Err(_) => {}
             }
         }
@@ -336,5 +398,47 @@ impl Watched {
             self.files.end_look();
         }
         self.files.crowded |= crowded;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use streamdb_testkit::TestFolder;
+
+    use super::*;
+
+    /// Nobody says it a second time.
+    #[test]
+    fn that_a_file_is_complete_is_not_forgotten() {
+        let folder = TestFolder::new("spool-folder-complete");
+        let path = folder.path().join("a");
+        std::fs::write(&path, b"bytes").unwrap();
+        let folders = Folders::open(&[folder.path().to_owned()], &folder.path().join("data"), false).unwrap();
+        let mut watching = Watching::new(folders, &Waits::default()).unwrap();
+        let (now, name) = (watching.now(), OsStr::new("a"));
+        let watched = &mut watching.all[0];
+        let seen = |watched: &mut Watched, shape: io::Result<Option<Shape>>| {
+            watched.take_shapes(vec![(name.to_owned(), shape)], now);
+        };
+        let shape = || shape(&path);
+        watched.news(ReadFlags::MODIFY, Some(name), now);
+        watched.news(ReadFlags::CLOSE_WRITE, Some(name), now);
+        // It is asked, and cannot be told for a while.
+        watched.seen = std::mem::take(&mut watched.to_see);
+        seen(watched, Err(io::Error::other("for a while")));
+        // It is asked again, and somebody else wants to know before the answer.
+        watched.seen = std::mem::take(&mut watched.to_see);
+        watched.see(name);
+        seen(watched, shape());
+        assert_eq!(watched.files.waiting(), 0);
+        watched.seen = std::mem::take(&mut watched.to_see);
+        seen(watched, shape());
+        assert_eq!(watched.files.waiting(), 1);
+        // Somebody writes to it while it is asked.
+        watched.news(ReadFlags::CLOSE_WRITE, Some(name), now);
+        watched.seen = std::mem::take(&mut watched.to_see);
+        watched.news(ReadFlags::MODIFY, Some(name), now);
+        seen(watched, shape());
+        assert_eq!(watched.files.waiting(), 0);
     }
 }
