@@ -239,6 +239,8 @@ fn what_is_heard_while_a_folder_is_listed_is_not_forgotten() {
     for name in ["../slow/a", "../slow/b", "c"] {
         fs::write(case.path(name), &bytes).unwrap();
     }
+    case.hear();
+    assert_eq!(case.next().0, 1);
     // What it says is said later, as of a listing that takes long.
     let (answer, question) = unbounded::<()>();
     let listed: Vec<_> = ["a", "b"].map(|name| (name.into(), shape_of(&case.path(&format!("../slow/{name}"))))).into();
