@@ -406,27 +406,32 @@ fn unmount(process: &str, folder: &Path) {
     until("it is mounted no more", || Some(()).filter(|()| leave()));
 }
 
+/// A folder of captures and another, on which something can be mounted; a port, and the configuration of a sensor that has them.
+fn beside_one_that_is_away(name: &str) -> Option<(Case, PathBuf, u16, PathBuf)> {
+    if !may_capture() || !installed("unshare") || !Path::new("/dev/fuse").exists() {
+        println!("skipped: no file system can be mounted here");
+        return None;
+    }
+    let case = Case::new(name);
+    let (away, port) = (case.data.beside("away"), free_port());
+    fs::create_dir(&away).unwrap();
+    let config = format!(
+        "data = {:?}\nuser = \"nobody\"\n[capture]\nspool = [{:?}, {away:?}]\n[http]\nlisten = \"127.0.0.1:{port}\"\n",
+        case.data.path(),
+        case.spool
+    );
+    let config = case.data.write("streamdb.toml", config.as_bytes());
+    Some((case, away, port, config))
+}
+
 /// A file server that is away: here a file system of FUSE for which nobody answers, mounted where only the sensor sees it. What
 /// appears in another folder is taken all the same; and what waited there, when it answers.
 #[test]
 fn a_folder_that_does_not_answer_keeps_nothing_waiting() {
-    if !may_capture() || !installed("unshare") || !Path::new("/dev/fuse").exists() {
-        println!("skipped: no file system can be mounted here");
-        return;
-    }
-    let case = Case::new("spool-away");
-    let (away, spool) = (case.data.beside("away"), case.spool.to_str().unwrap());
-    fs::create_dir(&away).unwrap();
+    let Some((case, away, port, config)) = beside_one_that_is_away("spool-away") else { return };
     fs::write(away.join("b.pcap"), conversation(40_002, 0, b"of b")).unwrap();
     let minutes_ago = SystemTime::now() - Duration::from_secs(300);
     File::open(away.join("b.pcap")).unwrap().set_modified(minutes_ago).unwrap();
-    let port = free_port();
-    let config = format!(
-        "data = {:?}\nuser = \"nobody\"\n[capture]\nspool = [{spool:?}, {away:?}]\n[http]\nlisten = \"127.0.0.1:{}\"\n",
-        case.data.path(),
-        port
-    );
-    let config = case.data.write("streamdb.toml", config.as_bytes());
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", MOUNT, "sh"]).args([&away, Path::new(env!("CARGO_BIN_EXE_streamdb"))]);
     let sensor = Sensor::start_as(command.args(["run", "--config"]).arg(&config));
@@ -446,19 +451,7 @@ fn a_folder_that_does_not_answer_keeps_nothing_waiting() {
 /// The same of one that answered at first.
 #[test]
 fn a_folder_that_does_not_answer_any_more_keeps_nothing_waiting() {
-    if !may_capture() || !installed("unshare") || !Path::new("/dev/fuse").exists() {
-        println!("skipped: no file system can be mounted here");
-        return;
-    }
-    let case = Case::new("spool-silent");
-    let (away, spool) = (case.data.beside("away"), case.spool.to_str().unwrap());
-    fs::create_dir(&away).unwrap();
-    let port = free_port();
-    let config = format!(
-        "data = {:?}\nuser = \"nobody\"\n[capture]\nspool = [{spool:?}, {away:?}]\n[http]\nlisten = \"127.0.0.1:{port}\"\n",
-        case.data.path(),
-    );
-    let config = case.data.write("streamdb.toml", config.as_bytes());
+    let Some((case, away, port, config)) = beside_one_that_is_away("spool-silent") else { return };
     let mut command = Command::new("unshare");
     command.args(["-m", env!("CARGO_BIN_EXE_streamdb"), "run", "--config"]).arg(&config);
     let sensor = Sensor::start_as(&mut command);

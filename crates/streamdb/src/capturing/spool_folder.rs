@@ -6,6 +6,8 @@ mod asking;
 mod away;
 mod files;
 mod folders;
+mod questions;
+mod reading;
 mod taking;
 #[cfg(test)]
 pub(super) mod tests;

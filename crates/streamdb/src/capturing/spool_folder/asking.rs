@@ -2,10 +2,8 @@
 //! may take a while, as long as something comes of it; a folder of which nothing does is silent until something does. Files of it are
 //! closed there, too.
 
-use std::ffi::OsString;
-use std::fs::{self, File, Metadata};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -13,11 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
-use rustix::fs::{Mode, OFlags};
-use streamdb_capture::fingerprint_of;
 
 use super::GRACE;
-use super::files::{MOST, Shape, is_wanted};
+use super::files::Shape;
 use super::folders::{ANSWERS, not_answering};
 use crate::commands::Error;
 use crate::limiting::come_as_others;
@@ -28,10 +24,6 @@ use crate::reporting::Seen;
 const STEP: Duration = Duration::from_millis(100);
 /// How long a sign is waited for when all is to end.
 const ENDS: Duration = Duration::from_secs(1);
-/// So much of a file is asked for at once.
-const PART: usize = 128 << 10;
-/// More files than this are not listed; of those there are, [`MOST`] are looked at.
-const LISTED: usize = 2 * MOST;
 
 type Question = Box<dyn FnOnce() + Send>;
 
@@ -81,13 +73,13 @@ impl Waits {
 #[derive(Clone)]
 pub(super) struct Asker {
     questions: Sender<Question>,
-    pace: Arc<Pace>,
+    pub(super) pace: Arc<Pace>,
 }
 
 /// How it goes with the questions to a folder.
 pub(super) struct Pace {
     folder: PathBuf,
-    waits: Waits,
+    pub(super) waits: Waits,
     /// Questions that have no answer.
     open: AtomicUsize,
     state: Mutex<State>,
@@ -249,7 +241,7 @@ impl Held {
         Self { file: Some(file), questions: asker.questions.clone() }
     }
 
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         self.file.as_mut().map_or(Ok(0), |file| file.read(bytes))
     }
 
@@ -267,209 +259,4 @@ impl Drop for Held {
         let file = self.file.take();
         _ = self.questions.send(Box::new(move || drop(file)));
     }
-}
-
-/// What there is in a folder.
-pub(super) struct Listing {
-    /// Which folder it is.
-    pub(super) inode: u64,
-    pub(super) files: Vec<(OsString, Shape)>,
-    /// There are more than are listed.
-    pub(super) crowded: bool,
-}
-
-/// Looks what there is in a folder.
-pub(super) fn list(folder: &Path, pace: &Pace) -> io::Result<Listing> {
-    let inode = fs::metadata(folder)?.ino();
-    let mut listing = Listing { inode, files: Vec::new(), crowded: false };
-    for entry in fs::read_dir(folder)? {
-        pace.goes_on();
-        let name = entry?.file_name();
-        if !is_wanted(&name) {
-            continue;
-        }
-        let Ok(Some(shape)) = shape(&folder.join(&name)) else { continue };
-        if listing.files.len() >= LISTED {
-            listing.crowded = true;
-            break;
-        }
-        listing.files.push((name, shape));
-    }
-    Ok(listing)
-}
-
-/// How a file is; `None` of what is none. No link is followed, and no pipe or device waited for.
-///
-/// # Errors
-/// When that cannot be told.
-pub(super) fn shape(path: &Path) -> io::Result<Option<Shape>> {
-    match fs::symlink_metadata(path) {
-        Ok(about) => Ok(about.is_file().then(|| Shape::of(&about))),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// A file that is to be taken, twice, and its fingerprint.
-pub(super) struct Opened {
-    /// At its begin.
-    pub(super) file: Held,
-    /// Whatever the name comes to stand for.
-    pub(super) same: Held,
-    pub(super) fingerprint: String,
-}
-
-/// Opens a file; nothing when it is another one by now, or none.
-///
-/// # Errors
-/// When it cannot be read.
-pub(super) fn open(path: &Path, wanted: Shape, asker: &Asker, pace: &Pace) -> io::Result<Option<Opened>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let mut file: File = rustix::fs::open(path, flags, Mode::empty())?.into();
-    let is_same = file.metadata().is_ok_and(|about| about.is_file() && Shape::of(&about) == wanted);
-    if !is_same {
-        return Ok(None);
-    }
-    let fingerprint = fingerprint_of(&mut Paced { file: &mut file, pace }, wanted.length)?;
-    file.rewind()?;
-    let same = Held::new(file.try_clone()?, asker);
-    Ok(Some(Opened { file: Held::new(file, asker), same, fingerprint }))
-}
-
-/// One that is read with a sign at each step.
-struct Paced<'a> {
-    file: &'a mut File,
-    pace: &'a Pace,
-}
-
-impl Read for Paced<'_> {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.pace.goes_on();
-        self.file.read(bytes)
-    }
-}
-
-impl Seek for Paced<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.file.seek(to)
-    }
-}
-
-/// Removes a file, if it is the one that is meant: another one may have its name by now, or nobody.
-///
-/// # Errors
-/// When it is there still.
-pub(super) fn remove(path: &Path, meant: Shape) -> io::Result<()> {
-    match shape(path)? {
-        Some(shape) if shape == meant => match fs::remove_file(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        },
-        _ => Ok(()),
-    }
-}
-
-impl Shape {
-    /// That of a file of which this is known.
-    pub(super) fn of(about: &Metadata) -> Self {
-        let modified = i128::from(about.mtime()) * 1_000_000_000 + i128::from(about.mtime_nsec());
-        Self { inode: about.ino(), length: about.len(), modified }
-    }
-}
-
-/// Why no more of a file was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Cut {
-    /// All is to end, and there was no time for more.
-    Ends,
-    /// Its folder does not answer.
-    Silent,
-    /// The system says why.
-    Failed(String),
-}
-
-/// A file that is read. What comes next is asked for ahead. A capture may have much in it that is nothing to take, in few bytes:
-/// whoever reads it says that it goes on, and stops when there is no time left.
-pub(super) struct Reading {
-    asker: Asker,
-    /// How long a sign of the folder is waited for.
-    patience: Duration,
-    ahead: Option<Asked<Part>>,
-    bytes: Vec<u8>,
-    /// What of them was taken.
-    taken: usize,
-    cut: Arc<Mutex<Option<Cut>>>,
-}
-
-/// Some bytes of a file, how many they are, and the file for more.
-struct Part(Held, Vec<u8>, io::Result<usize>);
-
-impl Reading {
-    /// Reads from where the file is now.
-    pub(super) fn new(asker: &Asker, file: Held, patience: Duration) -> Self {
-        let asker = asker.clone();
-        let ahead = Some(ask_part(&asker, file, Vec::new()));
-        Self { asker, patience, ahead, bytes: Vec::new(), taken: 0, cut: Arc::default() }
-    }
-
-    /// Where it is said why no more was read, if anything kept it from that.
-    pub(super) fn cut(&self) -> Arc<Mutex<Option<Cut>>> {
-        Arc::clone(&self.cut)
-    }
-
-    /// No more is read.
-    fn is_cut(&mut self, why: Cut) -> io::Error {
-        self.ahead = None;
-        let text = match &why {
-            Cut::Ends => "the capture is to end",
-            Cut::Silent => "its folder does not answer",
-            Cut::Failed(text) => text,
-        };
-        let error = io::Error::other(text.to_owned());
-        *self.cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
-        error
-    }
-}
-
-impl Read for Reading {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let waits = &self.asker.pace.waits;
-        waits.seen.goes_on();
-        if waits.time_is_up() {
-            return Err(self.is_cut(Cut::Ends));
-        }
-        if self.taken >= self.bytes.len() {
-            let Some(ahead) = self.ahead.take() else { return Ok(0) };
-            let Some(Part(file, mut bytes, read)) = ahead.wait(self.patience) else {
-                let ends = self.asker.pace.waits.is_ending();
-                return Err(self.is_cut(if ends { Cut::Ends } else { Cut::Silent }));
-            };
-            match read {
-                Ok(0) => return Ok(0),
-                Ok(read) => bytes.truncate(read),
-                Err(error) => return Err(self.is_cut(Cut::Failed(error.to_string()))),
-            }
-            let before = std::mem::replace(&mut self.bytes, bytes);
-            self.taken = 0;
-            self.ahead = Some(ask_part(&self.asker, file, before));
-        }
-        let mut rest = self.bytes.get(self.taken..).unwrap_or_default();
-        let read = rest.read(buffer)?;
-        self.taken += read;
-        Ok(read)
-    }
-}
-
-/// Asks for the next bytes of a file, in this memory.
-fn ask_part(asker: &Asker, mut file: Held, mut bytes: Vec<u8>) -> Asked<Part> {
-    asker.ask(move |_| {
-        bytes.resize(PART, 0);
-        let read = loop {
-            match file.read(&mut bytes) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                read => break read,
-            }
-        };
-        Part(file, bytes, read)
-    })
 }

@@ -9,8 +9,10 @@ use streamdb_capture::{CaptureFile, Error as CaptureError};
 use streamdb_storage::{CaptureName, Claim, Event, FOLDER, Held, WriteFolder, WriterSummary, now};
 use streamdb_types::Counters;
 
-use super::asking::{self, Asker, Cut, Opened, Reading};
+use super::asking::Asker;
 use super::files::Shape;
+use super::questions::{self, Opened};
+use super::reading::{Cut, Reading};
 use super::{AGAIN, AtWork, Found, INTERFACES, REMEMBERED, Unread};
 use crate::commands::Error;
 use crate::commands::storing::{self, Summary};
@@ -80,7 +82,7 @@ impl AtWork {
     fn open(&mut self, found: &Found) -> Option<io::Result<Option<Opened>>> {
         let (path, shape) = (found.path.clone(), found.shape);
         let (asker, holds) = (self.asker(found)?, self.asker(found)?.clone());
-        let asked = asker.ask(move |pace| asking::open(&path, shape, &holds, pace));
+        let asked = asker.ask(move |pace| questions::open(&path, shape, &holds, pace));
         let opened = asked.wait(self.folders.patience(found.at));
         if opened.is_none() {
             self.folders.gave_up(found.at);
@@ -287,7 +289,7 @@ impl AtWork {
     /// Removes a file that is in the store, if it is the one that is.
     fn remove(&mut self, found: &Found, asker: &Asker) {
         let (path, shape) = (found.path.clone(), found.shape);
-        let removed = asker.ask(move |_| asking::remove(&path, shape)).wait(self.folders.patience(found.at));
+        let removed = asker.ask(move |_| questions::remove(&path, shape)).wait(self.folders.patience(found.at));
         let text = match removed {
             Some(Ok(())) => return,
             Some(Err(error)) => format!("{}: it is stored, and could not be removed: {error}", found.shown),

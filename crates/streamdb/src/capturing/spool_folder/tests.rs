@@ -11,8 +11,10 @@ use streamdb_capture::{CaptureFile, Item, fingerprint};
 use streamdb_storage::{DiskVolume, FrameFilter, Store, Volume};
 use streamdb_testkit::{Fault, FaultVolume, TestFolder};
 
-use super::asking::{Asker, Cut, Held, Listing, Opened, Reading};
+use super::asking::{Asker, Held};
 use super::folders::ANSWERS;
+use super::questions::{Listing, Opened};
+use super::reading::{Cut, Reading};
 use super::*;
 use crate::cli::{Cli, Command};
 use crate::config::Config;

@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 use rustix::fs::inotify::{ReadFlags, Reader};
 use streamdb_storage::now;
 
-use super::asking::{Asked, Asker, Listing, Waits, list, shape};
+use super::asking::{Asked, Asker, Waits};
 use super::files::{Files, MOST, News, Next, Now, Shape, is_wanted};
 use super::folders::{ANSWERS, Folder, Folders};
+use super::questions::{Listing, list, shape};
 use crate::commands::Error;
 use crate::output::{complain, inform, printable};
 
